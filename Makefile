@@ -1,0 +1,42 @@
+# `make help` lists what this file does. Everything runs in an environment of its own in .venv/.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test verify savedmodel plots-page lint requirements clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+setup: $(VENV)/installed ## Make the environment .venv with the pinned requirements
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+repro: setup ## Run the pipeline: dvc repro
+	dvc repro
+
+test: setup ## Run the tests
+	python -m pytest
+
+verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
+	python -m stages.verify
+
+savedmodel: setup ## Write the selected model as a TensorFlow SavedModel into savedmodel/
+	python -m stages.savedmodel savedmodel
+
+plots-page: setup ## Write .dvc/plots.html, DVC's page for plots, anew with the installed version of Vega
+	python -m stages.page.bundle
+
+lint: setup ## Check the style of the code
+	ruff check . && ruff format --check .
+
+requirements: setup ## Compile requirements.txt anew from requirements.in, with the newest versions
+	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --upgrade --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" --output-file requirements.txt requirements.in
+
+clean: ## Remove the environment (data, models and DVC's cache stay)
+	rm -rf $(VENV)
