@@ -1,0 +1,56 @@
+"""One run of a stage at a time, and none that outlives the DVC that started it.
+
+DVC's own locks end with its process: when ``dvc`` is killed, the stage that it started lives on, and the next ``dvc repro`` would
+start a second one beside it.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import psutil
+
+from stages.cli import UserError
+
+PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice and end
+
+
+@contextmanager
+def exclusive(lock: Path, what: str) -> Iterator[None]:
+    """Hold the file `lock` while the block runs; `what` names the work in the message when another process holds it.
+
+    Raises `UserError` when another process still holds it after `PATIENCE` seconds.
+    """
+    end_with_dvc()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(lock, timeout=PATIENCE):
+            yield
+    except filelock.Timeout:
+        raise UserError(f"{what} is running already, in another process that holds {lock}: wait for it, or end it") from None
+
+
+def end_with_dvc() -> None:
+    """End this process within a second of the DVC process that started it, if one did (directly, or through a shell)."""
+    dvc = next((process for process in psutil.Process().parents() if is_dvc(process)), None)
+    if dvc is None:
+        return
+
+    def watch() -> None:
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+
+
+def is_dvc(process: psutil.Process) -> bool:
+    """Whether a process was started as ``dvc …`` or ``python -m dvc …``."""
+    try:
+        return any(Path(argument).stem == "dvc" for argument in process.cmdline()[:3])
+    except psutil.Error:
+        return False

@@ -1,0 +1,103 @@
+"""How ``params.yaml`` is read: `load` checks all of it, without Keras, and explains each problem in a line.
+
+Every stage loads the whole file when it starts, so that a mistake shows before the first model trains. The check can refuse a run
+and never changes one (no default, no conversion), so no stage has this package among its dependencies.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML, YAMLError
+
+from stages.cli import UserError
+from stages.params.schema import FAMILIES, Architecture, Params, suggest
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the parameters. Raises `UserError` with a line for each problem: file, line, key, value, what is allowed."""
+    return checked(path, Params, cross_check)
+
+
+def checked(path: Path, schema: type[Checked], cross_check: Callable[[Checked], Iterable[Problem]] = lambda _: ()) -> Checked:
+    """What the YAML file at `path` holds, checked by `schema` and then by `cross_check`. Raises `UserError` as `load` does."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = YAML(typ="safe").load(text)  # as DVC reads it: both see the same values
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: start the command in the folder of the project") from None
+    except (UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    try:
+        content = schema.model_validate(values)
+        problems = list(cross_check(content))
+    except ValidationError as error:
+        problems = [explain(details, values, schema) for details in error.errors()]
+    if problems:
+        marked = YAML().load(text)  # with line numbers
+        lines = [f"{path}{line_number(marked, keys)}: {dotted(keys)}: {what}" for keys, what in problems]
+        raise UserError("\n       ".join(lines))
+    return content
+
+
+def cross_check(params: Params) -> Iterator[Problem]:
+    """What no section can see by itself: names in one section that must stand in another."""
+    if params.dataset not in params.datasets:
+        yield ("dataset",), f"{params.dataset!r} is not a key of datasets. {suggest(params.dataset, params.datasets)}"
+    for number, model in enumerate(params.models):
+        if model not in params.architectures:
+            yield ("models", number), f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}"
+    for model, count in Counter(params.models).items():
+        if count > 1:
+            yield ("models",), f"{model!r} is named {count} times: name it once"
+
+
+def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:
+    """One of pydantic's errors in words."""
+    keys = tuple(key for key in details["loc"] if not str(key).startswith("["))  # without the branch of a union
+    if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
+        keys = keys[:2] + keys[3:]  # likewise
+    given, kind = details["input"], details["type"]
+    if kind == "missing" or kind == "union_tag_not_found":
+        keys += ("family",) if kind == "union_tag_not_found" else ()
+        return keys, "this key is missing: there are no hidden defaults"
+    if kind == "union_tag_invalid":
+        return (*keys, "family"), f"{given['family']!r} is not a family. {suggest(given['family'], FAMILIES)}"
+    if kind == "extra_forbidden":
+        return keys, f"unknown key. {suggest(keys[-1], allowed_keys(keys[:-1], values, schema))}"
+    message = details["msg"].removeprefix("Value error, ")
+    return keys, message if isinstance(given, dict) else f"{given!r} is not valid. {message}"
+
+
+def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:
+    """The keys that the section at `keys` may hold."""
+    section: Any = schema
+    for key in keys:
+        values = values[key]
+        section = section.model_fields[key].annotation if isinstance(section, type) else get_args(section)[1]
+        if section is Architecture:
+            section = FAMILIES[values["family"]]
+    return list(section.model_fields)
+
+
+def dotted(keys: tuple) -> str:
+    """A place as it is written by hand: ``architectures.mine.layers[0]``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def line_number(node: Any, keys: tuple) -> str:
+    """``:LINE`` of the deepest of `keys` that the file holds, loaded as `node`, or nothing."""
+    line = None
+    for key in keys:
+        try:
+            line = node.lc.key(key)[0] if isinstance(node, dict) else node.lc.item(key)[0]
+            node = node[key]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return "" if line is None else f":{line + 1}"

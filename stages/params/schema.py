@@ -1,0 +1,308 @@
+"""The schema of ``params.yaml``, section by section; the comments in the file itself explain the keys."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from stages.params.names import ACTIVATIONS, APPLICATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+
+
+def suggest(name: Any, allowed: Iterable[str]) -> str:
+    """What to write instead of `name`: the nearest of the allowed names, and all of them."""
+    allowed = list(allowed)
+    lower = {one.lower(): one for one in allowed}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    return (f"Did you mean {lower[near[0]]}? " if near else "") + f"Allowed: {', '.join(allowed)}"
+
+
+def one_of(*allowed: str) -> Any:
+    """The type of a text out of `allowed`."""
+
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise PydanticCustomError("one_of", "{text}", {"text": suggest(value, allowed)})
+        return value
+
+    return Annotated[str, BeforeValidator(check)]
+
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # becomes the name of a folder and of a DVC stage
+
+
+def one_or_list(kind: Any) -> Any:
+    """The type of one value for all blocks, or a list with one a block."""
+    which = Discriminator(lambda value: "[list]" if isinstance(value, list) else "[one]")
+    return Annotated[Annotated[kind, Tag("[one]")] | Annotated[list[kind], Tag("[list]")], which]
+
+
+def exactly(length: int, kind: Any) -> Any:
+    """The type of a list of `length` values."""
+    return Annotated[list[kind], Field(min_length=length, max_length=length)]
+
+
+class Section(BaseModel):
+    """A part of ``params.yaml``: each key must be there, no other key may be, and types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Source(Section):
+    source: Annotated[str, Field(pattern=r"^[^~]")]  # nobody expands a ~ here
+    class_names: Annotated[list[str], Field(min_length=2)] | None = None  # of an .npz file without names; else absent
+    licence: str | None = None  # for the data card; a publisher's file says its own
+
+
+class Limits(Section):
+    """What an archive, a folder or an array may hold at most."""
+
+    files: Count
+    file_bytes: Count
+    total_bytes: Count
+    pixels: Count
+
+
+class Download(Section):
+    mirror: Annotated[str, Field(pattern=r"^https?://")] | None
+    timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    backoff: Annotated[float, Field(ge=0)]
+    channels: Literal[1, 3]
+    on_bad_image: one_of("error", "skip")
+    limits: Limits
+
+
+def fraction_or_validation(value: Any) -> Any:
+    if value != "validation" and not (isinstance(value, float) and 0 < value < 1):
+        raise PydanticCustomError("test_part", "It must be a fraction between 0 and 1, or validation")
+    return value
+
+
+class Split(Section):
+    method: one_of("stratified", "last", "directory", "test", "training")
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[Any, BeforeValidator(fraction_or_validation)]
+    deduplicate: bool
+    limit_train: Count | None
+    limit_validation: Count | None
+    limit_test: Count | None
+
+
+class Preprocess(Section):
+    image_size: Count | None
+    interpolation: one_of("nearest", "box", "bilinear", "bicubic", "lanczos")
+    aspect: one_of("stretch", "crop", "pad")
+    pad_value: Annotated[int, Field(ge=0, le=255)]
+    channels: Literal[1, 3] | None
+    normalisation: one_of("unit", "unit_twice", "symmetric", "standard", "none")
+
+
+class Augment(Section):
+    horizontal_flip: bool
+    vertical_flip: bool
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Rate
+    width_shift: Rate
+    height_shift: Rate
+    shear: Annotated[float, Field(ge=0, le=45)]
+    crop_padding: Annotated[int, Field(ge=0)]
+    fill_mode: one_of("nearest", "reflect", "wrap", "constant")
+
+
+class EarlyStopping(Section):
+    monitor: one_of("val_accuracy", "val_loss", "accuracy", "loss")
+    patience: Annotated[int, Field(ge=0)] | None
+    restore_best: one_of("always", "when_stopped", "never")
+
+
+class Train(Section):
+    optimizer: one_of(*OPTIMIZERS)
+    learning_rate: Annotated[float, Field(gt=0)] | None
+    optimizer_arguments: dict[str, bool | int | float | None]
+    schedule: one_of(*SCHEDULES) | None
+    schedule_arguments: dict[str, Any]
+    loss: one_of(*LOSSES)
+    loss_arguments: dict[str, Any]
+    batch_size: Count
+    epochs: Count
+    early_stopping: EarlyStopping
+    class_weight: one_of("none", "balanced")
+    precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
+    prediction_batch_size: Count
+    threads: Count
+
+    @model_validator(mode="after")
+    def one_learning_rate(self) -> "Train":
+        if self.schedule and self.learning_rate is not None:
+            raise ValueError("learning_rate must be empty when a schedule is given: the schedule's arguments set it")
+        if self.schedule_arguments and not self.schedule:
+            raise ValueError("schedule_arguments are given, and no schedule")
+        if "learning_rate" in self.optimizer_arguments:
+            raise ValueError("learning_rate has a key of its own, outside optimizer_arguments")
+        return self
+
+
+class Hidden(Section):
+    """What the families with hidden layers of one's own choice share."""
+
+    activation: one_of(*ACTIVATIONS)
+    negative_slope: Annotated[float, Field(ge=0)] | None = None
+    batch_norm: one_of("none", "before", "after")
+
+    @model_validator(mode="after")
+    def slope_of_leaky_relu(self) -> "Hidden":
+        if (self.activation == "leaky_relu") != (self.negative_slope is not None):
+            raise ValueError("negative_slope belongs to the activation leaky_relu: give both, or neither")
+        return self
+
+
+class Dense(Hidden):
+    family: Literal["dense"]
+    units: list[Count]
+    dropout: Rate
+
+
+class Cnn(Hidden):
+    family: Literal["cnn"]
+    filters: Annotated[list[Count], Field(min_length=1)]
+    convolutions: one_or_list(Count)
+    kernel_size: one_or_list(Count)
+    padding: one_of("valid", "same")
+    pool_size: one_or_list(Count)
+    pool_strides: one_or_list(Count) | None
+    pool_padding: one_of("valid", "same")
+    dropout: one_or_list(Rate)
+    head: one_of("flatten", "global_average_pooling")
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+    @model_validator(mode="after")
+    def one_value_a_block(self) -> "Cnn":
+        for key in ("convolutions", "kernel_size", "pool_size", "pool_strides", "dropout"):
+            value = getattr(self, key)
+            if isinstance(value, list) and len(value) != len(self.filters):
+                raise ValueError(f"{key} has {len(value)} values, filters has {len(self.filters)}: one a block")
+        return self
+
+
+class Alexnet(Section):
+    family: Literal["alexnet"]
+    filters: exactly(5, Count)
+    kernel_size: exactly(5, Count)
+    strides: exactly(5, Count)
+    batch_norm: one_of("none", "before", "after")
+    pool_size: Count
+    pool_strides: Count
+    pool_padding: one_of("valid", "same")
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+
+class Vgg16(Section):
+    family: Literal["vgg16"]
+    filters: exactly(5, Count)
+    convolutions: exactly(5, Count)
+    kernel_size: Count
+    batch_norm: one_of("none", "before", "after")
+    pool_size: Count
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+
+class Googlenet(Section):
+    family: Literal["googlenet"]
+    stem_filters: exactly(3, Count)
+    stem_kernel_size: exactly(3, Count)
+    stem_strides: Count
+    stem_padding: one_of("valid", "same")
+    pool_size: Count
+    pool_strides: Count
+    pool_padding: one_of("valid", "same")
+    inception_3a: exactly(6, Count)
+    inception_3b: exactly(6, Count)
+    inception_4a: exactly(6, Count)
+    inception_4b: exactly(6, Count)
+    inception_4c: exactly(6, Count)
+    inception_4d: exactly(6, Count)
+    inception_4e: exactly(6, Count)
+    inception_5a: exactly(6, Count)
+    inception_5b: exactly(6, Count)
+    dropout: Rate
+    auxiliary_pool_size: Count
+    auxiliary_pool_strides: Count
+    auxiliary_filters: Count
+    auxiliary_units: Count
+    auxiliary_dropout: Rate
+    loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # the training's, not the network's
+
+
+class Application(Section):
+    family: Literal["application"]
+    network: one_of(*APPLICATIONS)
+    top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
+    arguments: dict[str, Any]
+
+
+def one_layer(layer: Any) -> Any:
+    """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name."""
+    if not isinstance(layer, dict) or len(layer) != 1:
+        raise ValueError("a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, kernel_size: 3}")
+    ((name, arguments),) = layer.items()
+    if name not in LAYERS:
+        raise ValueError(f"{name!r} is not a layer. {suggest(name, LAYERS)}")
+    if not (arguments is None or isinstance(arguments, dict)):
+        raise ValueError(f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, kernel_size: 3}}")
+    return layer
+
+
+class Sequential(Section):
+    family: Literal["sequential"]
+    layers: Annotated[list[Annotated[Any, BeforeValidator(one_layer)]], Field(min_length=1)]
+
+
+FAMILIES = {
+    "dense": Dense,
+    "cnn": Cnn,
+    "alexnet": Alexnet,
+    "vgg16": Vgg16,
+    "googlenet": Googlenet,
+    "application": Application,
+    "sequential": Sequential,
+}
+Architecture = Annotated[Dense | Cnn | Alexnet | Vgg16 | Googlenet | Application | Sequential, Field(discriminator="family")]
+
+
+class Evaluate(Section):
+    top_k: Annotated[int, Field(ge=2)]
+    calibration_bins: Count
+
+
+class Compare(Section):
+    select: one_of("fewest_parameters", "best_validation_accuracy")
+    within_standard_errors: Annotated[float, Field(ge=0)]
+
+
+class Verify(Section):
+    accuracy_tolerance: Annotated[float, Field(ge=0, le=1)]
+
+
+class Params(Section):
+    """The whole of ``params.yaml``."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    dataset: str
+    datasets: dict[Name, Source]
+    download: Download
+    split: Split
+    preprocess: Preprocess
+    augment: Augment
+    models: Annotated[list[str], Field(min_length=1)]
+    train: Train
+    architectures: dict[Name, Architecture]
+    evaluate: Evaluate
+    compare: Compare
+    verify: Verify
