@@ -1,0 +1,132 @@
+"""What a publisher says of a data set: ``data/official/NAME.yaml``, with the addresses and digests of its files."""
+
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from stages import files
+from stages.cli import UserError
+from stages.params.schema import Limits, one_of
+from stages.sources.archives import CHUNK, reading
+from stages.sources.arrays import read_npz
+
+FOLDER = Path("data/official")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class File(Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    url: str = Field(pattern=r"^https?://")
+    bytes: int | None = None
+    md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    unpacked_sha256: dict[str, str] | None = None  # of what is packed in the file, by name
+
+    @property
+    def digest(self) -> str | None:
+        """The published digest, for people."""
+        return next((f"{kind} {value}" for kind in ("sha256", "md5") if (value := getattr(self, kind))), None)
+
+
+class Publisher(Strict):
+    homepage: str
+    licence: str
+    format: one_of("npz", "idx", "cifar", "images")
+    class_names: list[str] | None = None
+    files: list[File] = Field(min_length=1)
+    images: dict[str, int] | None = None  # of each class
+
+
+def load(path: Path) -> Publisher:
+    """Read a publisher's file. Raises `UserError` with a line for each mistake in it."""
+    try:
+        return Publisher.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()]
+        raise UserError("\n       ".join(lines)) from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
+    """The publisher's file in data/official whose files lie at `path`, judged by their names, and where each of them lies."""
+    for place in sorted(FOLDER.glob("*.yaml")):
+        publisher = load(place)
+        names = [file.name for file in publisher.files]
+        if path.is_dir() and len(names) > 1 and all((path / name).is_file() for name in names):
+            return place, publisher, {name: path / name for name in names}
+        if path.is_file() and names == [path.name]:
+            return place, publisher, {path.name: path}
+    return None
+
+
+def fault(path: Path, file: File, limits: Limits) -> str | None:
+    """What distinguishes the file at `path` from the published one; None when its size and digests are as published.
+
+    A copy that was packed anew has another digest and the same content: Debian's package dataset-fashion-mnist gzips the files
+    itself, numpy versions write other .npz files. Such a copy is as good, and is judged by what is packed in it.
+    """
+    if faults := packed_faults(path, file):
+        if file.unpacked_sha256 and unpacked_sha256(path, file, limits) == file.unpacked_sha256:
+            return None
+        return ", ".join(faults) + (", and what is packed in it differs too" if file.unpacked_sha256 else "")
+    return None
+
+
+def packed_faults(path: Path, file: File) -> list[str]:
+    """How size and digests of the file itself differ from the published ones."""
+    faults = []
+    if file.bytes is not None and (size := path.stat().st_size) != file.bytes:
+        faults.append(f"{size:,} bytes instead of {file.bytes:,}")
+    for kind in ("md5", "sha256"):
+        if (published := getattr(file, kind)) and (found := file_digest(path, kind)) != published:
+            faults.append(f"{kind} {found} instead of {published}")
+    return faults
+
+
+def file_digest(path: Path, kind: str) -> str:
+    """MD5 or SHA-256 of a file's bytes. MD5 guards against damage only; some publishers give nothing else."""
+    if kind == "sha256":
+        return files.sha256(path)
+    with open(path, "rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | None:
+    """The digest of the file in a .gz file, or of each array in an .npz file, written as IDX; None when it cannot be unpacked."""
+    try:
+        if path.suffix == ".npz":
+            return arrays_sha256(path, limits)
+        digest = hashlib.sha256()
+        with reading(path), gzip.open(path) as opened:
+            while content := opened.read(CHUNK):
+                digest.update(content)
+        return {path.stem: digest.hexdigest()}
+    except UserError:
+        return None
+
+
+def arrays_sha256(path: Path, limits: Limits) -> dict[str, str]:
+    """The digest of each array of an .npz file of one-channel images, as the bytes of an IDX file."""
+    arrays = read_npz(path, limits)
+    count, height, width, _ = arrays.shape
+    parts = {"train": arrays.train, "test": count - arrays.train}
+    digests = {}
+    for part, images in parts.items():
+        digests[f"x_{part}"] = hashlib.sha256(struct.pack(">4B3I", 0, 0, 8, 3, images, height, width))
+        digests[f"y_{part}"] = hashlib.sha256(struct.pack(">4B1I", 0, 0, 8, 1, images))
+    seen = 0
+    for pixels, labels in arrays.chunks:  # a chunk never holds images of both parts
+        part = "train" if seen < arrays.train else "test"
+        digests[f"x_{part}"].update(pixels.tobytes())
+        digests[f"y_{part}"].update(labels.astype(np.uint8).tobytes())
+        seen += len(labels)
+    return {name: digest.hexdigest() for name, digest in digests.items()}

@@ -1,0 +1,61 @@
+"""The layout of ``data/raw/NAME/``, which the stage download writes and split and preprocess read.
+
+labels.npy    int64 (images,), 0 for the first class; the training images first, then the test images
+digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have equal digests
+dataset.json  name, source, kind, official, source_digest, licence, class_names, how many images are for training and for testing,
+              channels, the least and greatest width and height in pixels, and what was skipped, with the reason
+
+and the images, of a source that holds arrays (all of one size) or of one that holds encoded files, which keep their bytes:
+
+images.npy    uint8 (images, height, width, channels)
+    or
+images.bin    the files' contents, one after the other
+offsets.npy   int64 (images + 1,), where each begins in images.bin, and where the last ends
+names.txt     their names inside the source, UTF-8, a line each
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import files
+from stages.sources.decode import decode
+
+DIGEST_BYTES = 16
+
+
+class Raw:
+    """A data set as it lies in ``data/raw/NAME/``; images are read when they are asked for."""
+
+    def __init__(self, folder: Path):
+        self.dataset: dict[str, Any] = files.read_json(folder / "dataset.json")
+        self.class_names: list[str] = self.dataset["class_names"]
+        self.train: int = self.dataset["train"]  # images for training; those behind them are for testing
+        self.labels: np.ndarray = np.load(folder / "labels.npy")
+        self.digests: np.ndarray = np.load(folder / "digests.npy")
+        self.names: list[str] | None = None  # of encoded files, inside the source
+        if (folder / "images.npy").exists():
+            self._images = np.load(folder / "images.npy", mmap_mode="r")
+        else:
+            self.names = (folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
+            self._offsets = np.load(folder / "offsets.npy")
+            self._content = np.memmap(folder / "images.bin", np.uint8, "r")
+
+    def images(self, index: Iterable[int]) -> Iterable[np.ndarray]:
+        """The images at `index`, each uint8 (height, width, channels); encoded ones may differ in size, and are decoded now."""
+        if self.names is None:
+            return (self._images[place] for place in index)
+        return (self._decoded(place) for place in index)
+
+    def _decoded(self, place: int) -> np.ndarray:
+        content = self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
+        return decode(content, self.dataset["channels"])  # the stage download has seen that it can be decoded
+
+
+def digest(image: np.ndarray) -> bytes:
+    """The digest of an image's shape and pixels, 16 bytes."""
+    shape = np.array(image.shape, "<u4").tobytes()
+    return blake2b(np.ascontiguousarray(image), digest_size=DIGEST_BYTES, person=shape).digest()

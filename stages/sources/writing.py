@@ -1,0 +1,164 @@
+"""How a data set gets into ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes: streamed, whole or not at all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages import files
+from stages.cli import UserError
+from stages.sources.classes import Classes
+from stages.sources.decode import BadImage, decode
+from stages.sources.raw import DIGEST_BYTES, digest
+
+if TYPE_CHECKING:
+    from stages.params.schema import Download
+
+CHUNK = 1000  # images read at a time
+SHOWN = 20  # bad images named in a message
+
+
+@dataclass
+class Arrays:
+    """A data set that its source holds as arrays, read in chunks."""
+
+    shape: tuple[int, int, int, int]  # images, height, width, channels
+    train: int  # how many of the images, from the first, are for training
+    class_names: list[str] | None  # None: the numbers of the classes
+    chunks: Iterable[tuple[np.ndarray, np.ndarray]]  # uint8 (some, height, width, channels), int64 (some,)
+
+
+def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """Write a data set that comes as arrays; returns what dataset.json says of it. `description` is the beginning of it."""
+    labels, digests = [], []
+    with files.replacing(folder) as partial:
+        partial.mkdir()
+        with open(partial / "images.npy", "wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": arrays.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for images, their_labels in arrays.chunks:
+                file.write(images.tobytes())
+                labels.append(their_labels)
+                digests += map(digest, images)
+        labels = np.concatenate(labels)
+        _, height, width, channels = arrays.shape
+        class_names = arrays.class_names or list(map(str, range(labels.max() + 1)))
+        description |= about(class_names, arrays.train, labels, channels, [(height, width)], [], description["source"])
+        finish(partial, description, labels, b"".join(digests))
+    return description
+
+
+def write_encoded(
+    folder: Path,
+    description: dict[str, Any],
+    classes: Classes,
+    contents: Iterable[tuple[str, bytes]],
+    options: "Download",
+    expected: dict[str, int] | None,
+) -> dict[str, Any]:
+    """Write a data set that comes as encoded files, given in any order; returns what dataset.json says of it.
+
+    Each file is written where it belongs as it comes, so that memory holds one at a time. `options` is the section ``download``;
+    `expected` says how many images of each class there must be, None that any number is right. Raises `UserError` for images
+    that cannot be decoded, unless they are to be skipped.
+    """
+    count = len(classes.names)
+    place_of = {name: place for place, name in enumerate(classes.names)}
+    offsets = np.concatenate([[0], np.cumsum(classes.sizes)]).astype(np.int64)
+    digests = np.zeros((count, DIGEST_BYTES), np.uint8)
+    sizes = np.zeros((count, 2), np.int64)
+    bad = {name: "lies outside the class folders" for name in classes.outside}
+    with files.replacing(folder) as partial:
+        partial.mkdir()
+        with open(partial / "images.bin", "w+b") as file:
+            for full_name, content in contents:
+                name = full_name.removeprefix(classes.prefix)
+                place = place_of[name]
+                try:
+                    image = decode(content, options.channels, options.limits.pixels)
+                except BadImage as error:
+                    bad[name] = str(error)
+                    continue
+                digests[place], sizes[place] = np.frombuffer(digest(image), np.uint8), image.shape[:2]
+                file.seek(offsets[place])
+                file.write(content)
+            if bad and options.on_bad_image == "error":
+                raise UserError(complaint(bad, description["source"]))
+            kept = np.array([place for place, name in enumerate(classes.names) if name not in bad], np.int64)
+            offsets = close_gaps(file, offsets, kept)
+        train = int((kept < classes.train).sum())
+        skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
+        labels = np.array(classes.labels, np.int64)[kept]
+        description |= about(
+            classes.class_names, train, labels, options.channels, sizes[kept].tolist(), skipped, description["source"]
+        )
+        counts = dict(zip(classes.class_names, np.bincount(labels, minlength=len(classes.class_names)).tolist()))
+        if expected is not None and counts != expected:
+            raise UserError(f"{description['source']}: images a class are {counts}; the publisher's are {expected}")
+        np.save(partial / "offsets.npy", offsets)
+        names = "".join(classes.names[place] + "\n" for place in kept)
+        (partial / "names.txt").write_text(names, encoding="utf-8", newline="\n")
+        finish(partial, description, labels, digests[kept].tobytes())
+    return description
+
+
+def close_gaps(file: Any, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Move what is kept together, where something was skipped; returns the new offsets."""
+    moved = np.concatenate([[0], np.cumsum(np.diff(offsets)[kept])]).astype(np.int64)
+    for old, new, size in zip(offsets[kept].tolist(), moved.tolist(), np.diff(moved).tolist()):
+        if old != new:
+            file.seek(old)
+            content = file.read(size)
+            file.seek(new)
+            file.write(content)
+    file.truncate(int(moved[-1]))
+    return moved
+
+
+def complaint(bad: dict[str, str], source: str) -> str:
+    """The bad images by name, the first of many, and what to do about them."""
+    lines = [f"{name}: {reason}" for name, reason in sorted(bad.items())]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"… and {len(lines) - SHOWN:,} more"]
+    lines.append("remove them from the source, or set download.on_bad_image to skip, which leaves them out")
+    return f"{source}: {len(bad):,} bad image{'s' * (len(bad) > 1)}\n       " + "\n       ".join(lines)
+
+
+def about(
+    class_names: list[str],
+    train: int,
+    labels: np.ndarray,
+    channels: int,
+    sizes: list[tuple[int, int]],
+    skipped: list[dict[str, str]],
+    source: str,
+) -> dict[str, Any]:
+    """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt from them."""
+    if len(class_names) < 2:
+        raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
+    if len(set(class_names)) < len(class_names):
+        raise UserError(f"{source}: two classes have the same name")
+    if labels.max(initial=0) >= len(class_names):
+        raise UserError(f"{source}: {labels.max() + 1} classes in the labels, {len(class_names)} class names")
+    counts = np.bincount(labels[:train], minlength=len(class_names))
+    if not counts.all():
+        raise UserError(f"{source}: the class {class_names[counts.argmin()]!r} has no training image")
+    heights, widths = zip(*sizes)
+    return {
+        "class_names": class_names,
+        "train": train,
+        "test": len(labels) - train,
+        "channels": channels,
+        "width": {"min": min(widths), "max": max(widths)},
+        "height": {"min": min(heights), "max": max(heights)},
+        "skipped": skipped,
+    }
+
+
+def finish(folder: Path, description: dict[str, Any], labels: np.ndarray, digests: bytes) -> None:
+    """Write the files that all data sets have."""
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "digests.npy", np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
+    files.write_json(folder / "dataset.json", description)
