@@ -1,0 +1,62 @@
+"""The architectures: one module a family, whose function `network` applies the family's layers; every number is an argument.
+
+``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a module here, and its arguments
+in `stages.params.schema`.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import keras
+
+from stages.cli import UserError
+
+OUTPUTS = ("probability", "auxiliary1", "auxiliary2")  # of a network: the main one, and auxiliary heads where a family has them
+
+
+def build(name: str, family: str, arguments: Mapping[str, Any], data: Mapping[str, Any]) -> keras.Model:
+    """The network `name`: images uint8 (batch, height, width, channels) → class probabilities float32 (batch, classes).
+
+    Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of preprocess), so that the model takes
+    images as they are. A family that returns a list of features gives a model with a list of outputs, the main one first. Raises
+    `UserError` with Keras's reason where the layers cannot be built, as for images too small.
+    """
+    shape = data["image_shape"]
+    inputs = keras.Input(shape, dtype="uint8", name="image")
+    try:
+        x = keras.layers.Rescaling(*(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset")))(inputs)
+        features = import_module(f"stages.architectures.{family}").network(x, **arguments)
+        outputs = [
+            classifier(x, output, len(data["class_names"]))
+            for output, x in zip(OUTPUTS, features if isinstance(features, list) else [features])
+        ]
+    except UserError as error:
+        raise UserError(f"architectures.{name}.{error}\n       Images have {shape[0]}×{shape[1]} pixels") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"architectures.{name}: Keras cannot build it for images of {shape[0]}×{shape[1]} pixels: {reason(error)}\n"
+            "       Change its layers, or preprocess.image_size if the images are too small"
+        ) from None
+    return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
+
+
+def classifier(x, name: str, classes: int):
+    """Probabilities of `classes`, float32 under any dtype policy, from features (batch, features)."""
+    if len(x.shape) != 2 or x.shape[1] == 0:
+        raise ValueError(
+            f"its layers end with the shape {x.shape[1:]}; one axis is needed: end with Flatten or GlobalAveragePooling2D"
+        )
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=name)(x)
+
+
+def one_if_equal(values: list[float]) -> float | list[float]:
+    """One number where all channels have the same, which is how a layer is written by hand."""
+    return values[0] if len(set(values)) == 1 else values
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in one line: without the frame and the colours that Keras puts around an error in a layer's call."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()
+    return next((line for line in lines if line and not line.startswith("Exception encountered")), type(error).__name__)

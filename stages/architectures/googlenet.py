@@ -1,0 +1,86 @@
+"""Family googlenet: nine inception modules and two auxiliary heads (Szegedy et al., arXiv 1409.4842, table 1), as the flowers
+document writes it: without local response normalisation.
+
+The document's early stopping watched ``val_accuracy``, a log that Keras gives no network of three outputs, so that it never acted:
+here an empty ``train.early_stopping.patience`` with ``restore_best: never`` says the same.
+"""
+
+import keras
+
+
+def network(
+    x,
+    stem_filters: list[int],
+    stem_kernel_size: list[int],
+    stem_strides: int,
+    stem_padding: str,
+    pool_size: int,
+    pool_strides: int,
+    pool_padding: str,
+    inception_3a: list[int],
+    inception_3b: list[int],
+    inception_4a: list[int],
+    inception_4b: list[int],
+    inception_4c: list[int],
+    inception_4d: list[int],
+    inception_4e: list[int],
+    inception_5a: list[int],
+    inception_5b: list[int],
+    dropout: float,
+    auxiliary_pool_size: int,
+    auxiliary_pool_strides: int,
+    auxiliary_filters: int,
+    auxiliary_units: int,
+    auxiliary_dropout: float,
+):
+    """The features of three heads, (batch, features) each: the main one, and two auxiliary ones that branch off behind modules 4a
+    and 4d, so that the gradient reaches the early layers."""
+
+    def pooled(x):
+        return keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)
+
+    def auxiliary(x, name):
+        x = keras.layers.AveragePooling2D(auxiliary_pool_size, auxiliary_pool_strides, name=f"{name}_pool")(x)
+        x = convolution(x, auxiliary_filters, 1, name=f"{name}_conv")
+        x = keras.layers.Flatten(name=f"{name}_flatten")(x)
+        x = keras.layers.Dense(auxiliary_units, activation="relu", name=f"{name}_dense")(x)
+        return keras.layers.Dropout(auxiliary_dropout, name=f"{name}_dropout")(x)
+
+    x = convolution(x, stem_filters[0], stem_kernel_size[0], strides=stem_strides, padding=stem_padding)
+    x = pooled(x)
+    for width, kernel in zip(stem_filters[1:], stem_kernel_size[1:]):
+        x = convolution(x, width, kernel)
+    x = pooled(x)
+    x = inception(x, inception_3a, "inception_3a")
+    x = inception(x, inception_3b, "inception_3b")
+    x = pooled(x)
+    x = inception(x, inception_4a, "inception_4a")
+    auxiliary1 = auxiliary(x, "auxiliary1")
+    x = inception(x, inception_4b, "inception_4b")
+    x = inception(x, inception_4c, "inception_4c")
+    x = inception(x, inception_4d, "inception_4d")
+    auxiliary2 = auxiliary(x, "auxiliary2")
+    x = inception(x, inception_4e, "inception_4e")
+    x = pooled(x)
+    x = inception(x, inception_5a, "inception_5a")
+    x = inception(x, inception_5b, "inception_5b")
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return [keras.layers.Dropout(dropout)(x), auxiliary1, auxiliary2]
+
+
+def inception(x, filters: list[int], name: str):
+    """One module: four paths side by side, their channels joined. `filters` in the order of the paper's table: 1×1, 3×3 reduce,
+    3×3, 5×5 reduce, 5×5, pool projection."""
+    one, reduce3, three, reduce5, five, projection = filters
+    pool = keras.layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")
+    paths = [
+        convolution(x, one, 1, name=f"{name}_1x1"),
+        convolution(convolution(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"),
+        convolution(convolution(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"),
+        convolution(pool(x), projection, 1, name=f"{name}_projection"),
+    ]
+    return keras.layers.Concatenate(name=name)(paths)
+
+
+def convolution(x, filters: int, kernel_size: int, strides: int = 1, padding: str = "same", name: str | None = None):
+    return keras.layers.Conv2D(filters, kernel_size, strides, padding=padding, activation="relu", name=name)(x)

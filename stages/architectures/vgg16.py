@@ -1,0 +1,28 @@
+"""Family vgg16: five blocks of 3×3 convolutions, each ended by max pooling, and two dense layers; configuration D of Simonyan and
+Zisserman, arXiv 1409.1556, table 1. `convolutions` of 2, 2, 4, 4, 4 make VGG19 of it."""
+
+import keras
+
+from stages.architectures.hidden import activated
+
+
+def network(
+    x,
+    filters: list[int],
+    convolutions: list[int],
+    kernel_size: int,
+    batch_norm: str,
+    pool_size: int,
+    dense_units: list[int],
+    dense_dropout: float,
+):
+    for width, count in zip(filters, convolutions):
+        for _ in range(count):
+            x = activated(x, keras.layers.Conv2D(width, kernel_size, padding="same"), "relu", None, batch_norm)
+        x = keras.layers.MaxPooling2D(pool_size)(x)
+    x = keras.layers.Flatten()(x)
+    for width in dense_units:
+        x = keras.layers.Dense(width, activation="relu")(x)
+        if dense_dropout:
+            x = keras.layers.Dropout(dense_dropout)(x)
+    return x
