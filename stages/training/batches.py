@@ -1,0 +1,32 @@
+"""Batches read from memory-mapped arrays, in an order that the seed and the number of the epoch decide."""
+
+import keras
+import numpy as np
+
+
+class Batches(keras.utils.PyDataset):
+    """(images, labels) a step: uint8 (batch, height, width, channels); int64 (batch,), or float32 (batch, classes) with `classes`.
+
+    With a `seed`, the images come in an order drawn anew for each epoch: ``numpy.random.default_rng([seed, epoch])``, so that an
+    epoch is the same whether or not those before it ran in the same process. Without one they come as they are stored.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, classes: int | None, seed: int | None = None):
+        super().__init__()
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.labels = labels if classes is None else np.eye(classes, dtype=np.float32)[labels]
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Draw the order of `epoch`, counted from 0."""
+        count = len(self.labels)
+        self.order = None if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        if self.order is not None:
+            chosen = self.order[chosen]
+        return self.images[chosen], self.labels[chosen]

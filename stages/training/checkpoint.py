@@ -1,0 +1,97 @@
+"""Stopping and going on: after each epoch everything that the rest of a training depends on is kept in one file.
+
+A training that goes on from it ends with the same bits as one that was never interrupted. Keras's `BackupAndRestore` and ``.keras``
+files do not achieve that: they leave out the state of the random generators of dropout, and of early stopping.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from stages import files
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras's, with the choice of when the best epoch's weights come back: always, only when_stopped early, or never.
+
+    Keras 3 restores them at the epoch limit too (always); TensorFlow 2.6, which the documents used, only when it stopped.
+    """
+
+    def __init__(self, monitor: str, patience: int | None, restore_best: str):
+        super().__init__(
+            monitor=monitor,
+            mode="max" if "accuracy" in monitor else "min",
+            patience=float("inf") if patience is None else patience,
+            restore_best_weights=restore_best != "never",
+        )
+        self.restore_best = restore_best
+
+    def on_train_end(self, logs=None):
+        if self.restore_best == "when_stopped" and not self.stopped_epoch:
+            self.best_weights = None
+        super().on_train_end(logs)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keep `file` up to date while `model` trains, and take up the training where it stands when it fits.
+
+    It fits when its `fingerprint` is equal: a text that changes with anything that the training's result depends on. Place this
+    callback behind `early_stopping`, whose state it keeps. `history` lists a dict of logs for each epoch done.
+    """
+
+    def __init__(self, file: Path, fingerprint: str, model: keras.Model, optimizer: keras.Optimizer, early_stopping: EarlyStopping):
+        super().__init__()
+        self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
+        self.variables = [*model.variables, *optimizer.variables]
+        self.history: list[dict[str, float]] = []
+        self.finished = False  # whether early stopping has ended the training
+        self.kept: dict[str, Any] = {}  # early stopping's state
+
+    def restore(self) -> int:
+        """Load the file if there is one that fits. Returns the number of epochs done."""
+        try:
+            with np.load(self.file, allow_pickle=False) as file:
+                state = json.loads(str(file["state"]))
+                if state["fingerprint"] != self.fingerprint:
+                    return 0
+                for number, variable in enumerate(self.variables):
+                    variable.assign(file[f"variable{number}"])
+                self.kept = state["early_stopping"]
+                if state["best_weights"] is not None:
+                    self.kept["best_weights"] = [file[f"best{number}"] for number in range(state["best_weights"])]
+        except (FileNotFoundError, zipfile.BadZipFile, EOFError):  # a file that the machine's end cut short does not count
+            return 0
+        self.history, self.finished = state["history"], state["finished"]
+        return len(self.history)
+
+    def on_train_begin(self, logs=None):
+        for name, value in self.kept.items():
+            setattr(self.early_stopping, name, value)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.history.append({key: float(value) for key, value in logs.items()})
+        stopping = self.early_stopping
+        best = stopping.best_weights
+        state = {
+            "fingerprint": self.fingerprint,
+            "history": self.history,
+            "finished": self.model.stop_training,
+            "early_stopping": {
+                "wait": stopping.wait,
+                "best": float(stopping.best),
+                "best_epoch": stopping.best_epoch,
+                "stopped_epoch": stopping.stopped_epoch,
+            },
+            "best_weights": None if best is None else len(best),
+        }
+        arrays = {f"variable{number}": np.asarray(variable) for number, variable in enumerate(self.variables)}
+        arrays |= {f"best{number}": weights for number, weights in enumerate(best or [])}
+        with files.replacing(self.file) as partial, open(partial, "wb") as file:
+            np.savez(file, state=json.dumps(state), **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # on the disk before the name says so
