@@ -1,0 +1,88 @@
+// Draws the charts in CHARTS (Vega-Lite, by the id of their place) when they come into view, and sorts the tables.
+const drawn = new Set();
+
+// the page's colours, light or dark, for what is not data
+function config() {
+  const style = getComputedStyle(document.documentElement);
+  const [text, faint, line] = ["--text", "--faint", "--line"].map((name) => style.getPropertyValue(name).trim());
+  return {
+    text,
+    config: {
+      background: null,
+      font: "system-ui, sans-serif",
+      view: { stroke: null },
+      axis: { labelColor: text, titleColor: faint, titleFontWeight: "normal", gridColor: line, domainColor: line, tickColor: line },
+      legend: { labelColor: text, titleColor: faint, titleFontWeight: "normal" },
+    },
+  };
+}
+
+async function draw(place) {
+  const { text, config: colours } = config();
+  const spec = JSON.parse(JSON.stringify(CHARTS[place.id]).replaceAll('"TEXT"', JSON.stringify(text)));
+  try {
+    await vegaEmbed(place, { $schema: "https://vega.github.io/schema/vega-lite/v6.json", ...spec }, {
+      config: colours,
+      actions: false,
+      ast: true,
+      renderer: "canvas",
+    });
+    drawn.add(place.id);
+    place.dataset.drawn = "yes";
+  } catch (error) {
+    place.textContent = `This chart could not be drawn: ${error.message}`;
+    console.error(place.id, error);
+  }
+}
+
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting) {
+        watcher.unobserve(entry.target);
+        draw(entry.target);
+      }
+    }
+  },
+  { rootMargin: "600px" },
+);
+for (const place of document.querySelectorAll(".chart")) watcher.observe(place);
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const id of drawn) draw(document.getElementById(id));
+});
+
+// a link to a model opens it; #all opens and draws every one, as for printing
+function open() {
+  if (location.hash === "#all") {
+    watcher.disconnect();
+    for (const model of document.querySelectorAll(".model")) model.open = true;
+    for (const place of document.querySelectorAll(".chart:not([data-drawn])")) draw(place);
+  }
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) {
+    target.open = true;
+    target.scrollIntoView();
+  }
+}
+addEventListener("hashchange", open);
+open();
+
+// a click on a heading sorts by its column, another one the other way round; numbers from the greatest
+for (const heading of document.querySelectorAll(".sortable thead th")) {
+  heading.addEventListener("click", () => {
+    const table = heading.closest("table");
+    const numeric = heading.classList.contains("number");
+    const before = heading.getAttribute("aria-sort");
+    const way = before ? (before === "ascending" ? "descending" : "ascending") : numeric ? "descending" : "ascending";
+    for (const other of table.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", way);
+    const value = (row) => {
+      const cell = row.cells[heading.cellIndex];
+      return numeric ? Number(cell.dataset.value) : cell.textContent;
+    };
+    const sign = way === "ascending" ? 1 : -1;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
+    table.tBodies[0].append(...rows);
+  });
+}

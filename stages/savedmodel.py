@@ -1,0 +1,33 @@
+"""Write the selected model as a TensorFlow SavedModel, for TensorFlow Serving and the like: ``make savedmodel``.
+
+Reads ``exports/model.keras`` and the test images; the SavedModel must predict them as that does. TensorFlow writes other bytes each
+time, so DVC does not track the folder.
+"""
+
+from pathlib import Path
+
+from stages import cli, export, files, params
+from stages.cli import UserError
+from stages.data import Prepared
+
+
+def main(folder: str) -> None:
+    threads = params.load().train.threads
+    source = Path("exports/model.keras")
+    if not source.exists():
+        raise UserError(f"{source} is missing: `dvc repro` makes it")
+    images = Prepared().images("test")
+    export.start(threads)
+    import tensorflow
+
+    model = export.load(source)
+    expected = export.batches(model.predict_on_batch, images)
+    with files.replacing(Path(folder)) as partial:
+        model.export(partial, verbose=False)
+        loaded = tensorflow.saved_model.load(partial)
+        difference = export.check("the SavedModel", lambda some: loaded.serve([some]), images, expected)
+    print(f"{folder}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, folder="the folder to write")
