@@ -1,0 +1,81 @@
+"""Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the documents' figures.
+
+Reads ``replications/models/NAME/``, and the labels and test images in ``replications/data/VARIANT/prepared/``; writes into
+``replications/results/NAME/``:
+
+    result.json      the metrics of each seed, and what re-creates them: parameters and their digest, seeds, budget, data's digest
+    classes.csv      precision, recall, F1 and count of each class, first seed
+    curves.csv       loss and accuracy of each epoch, first seed
+    curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
+
+Works without TensorFlow.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages import charts, cli, evaluate, files
+from stages.params.schema import Params
+from stages.replications import figures, options
+
+
+def obtained(published: options.Published, metrics: dict[str, Any], history: pd.DataFrame) -> float:
+    """The accuracy that stands beside the published one: of the same part, in the same epoch (final, or best on validation)."""
+    if published.of == "test":
+        return metrics["test"]["accuracy"]
+    column = history["val_accuracy"]
+    return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), evaluate.DIGITS)
+
+
+def recreated_by(root: Params, replications: options.Replications, entry: options.Entry) -> dict[str, Any]:
+    """All parameters that decide the result."""
+    variant = replications.variants[entry.variant]
+    return {
+        "data": {"seed": replications.common.seed, **variant.model_dump()},
+        "architecture": root.architectures[entry.architecture].model_dump(exclude_unset=True),
+        "train": options.train_of(replications.common, entry).model_dump(),
+        "augment": options.augment_of(replications.common, entry).model_dump(),
+        "starts_from": entry.starts_from,
+        "seeds": entry.seeds,
+        "budget": entry.budget.model_dump(),
+    }
+
+
+def main(experiment: str) -> None:
+    root, replications = options.load()
+    entry = options.chosen(experiment, replications.experiments, "experiments")
+    published = options.documents()[experiment].published
+    prepared = options.prepared(entry)
+    target, seeds = options.FOLDER / "results" / experiment, {}
+    for number, seed in enumerate(entry.seeds):
+        source = options.FOLDER / "models" / experiment / f"seed-{seed}"
+        metrics, tables, probabilities = evaluate.measure_model(experiment, source, prepared, root.evaluate)
+        history = pd.read_csv(source / "history.csv", index_col="epoch")
+        seeds[seed] = {"obtained": obtained(published, metrics, history), **metrics}
+        if number == 0:
+            files.write_csv(tables["classes"], target / "classes.csv", index=True)
+            files.write_csv(tables["curves"], target / "curves.csv")
+            training = files.read_json(source / "training.json")
+            drawn = figures.of_experiment(experiment, tables["curves"], probabilities["test"], prepared, training)
+            for name, figure in drawn.items():
+                charts.save(figure, target / f"{name}.png")
+    parameters = recreated_by(root, replications, entry)
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+    result = {
+        "experiment": experiment,
+        "seeds": seeds,
+        "parameters_sha256": digest,
+        "data_sha256": prepared.description["sha256"],
+        "parameters": parameters,
+    }
+    files.write_json(target / "result.json", result)
+    values = [one["obtained"] for one in seeds.values()]
+    print(f"{experiment}: {published.of} accuracy {np.mean(values):.4f}, published {published.accuracy}")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, experiment="the experiment's key in `experiments`")

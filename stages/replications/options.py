@@ -1,0 +1,139 @@
+"""``replications/params.yaml`` and ``published.yaml``: their schemas, and how they are read. The architectures are the root's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, RootModel, ValidationError
+
+from stages import params
+from stages.cli import UserError
+from stages.data import Prepared
+from stages.params.schema import Augment, Count, Name, Params, Preprocess, Section, Split, Train, suggest
+
+FILE = Path("replications/params.yaml")
+FOLDER = Path("replications")
+
+
+class Common(Section):
+    """What an experiment does not say itself; `seed` is that of the split."""
+
+    seed: int
+    train: Train
+    augment: Augment
+
+
+class Variant(Section):
+    """A data set as a document prepared it."""
+
+    dataset: str
+    seed: int | None = None  # of the split, in place of the common one
+    split: Split
+    preprocess: Preprocess
+
+
+class Budget(Section):
+    """Caps on what a run here spends; empty: in full, as the document."""
+
+    epochs: Count | None
+    train: Count | None
+    evaluation: Count | None
+
+
+class Published(Section):
+    """What a document says it reached: `accuracy` of the part `of`, in the `epoch`, on so many `images`; empty where it says
+    nothing. `text_accuracy` is what its running text says, where that differs."""
+
+    parameters: Count
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None
+    of: Literal["test", "validation"]
+    epoch: Literal["final", "best"]
+    images: Count
+    text_accuracy: Annotated[float, Field(ge=0, le=1)] | None
+
+
+class Entry(Section):
+    """One experiment of a document. `augment` and `train` hold the keys that differ from `common`; `minutes` is what to expect."""
+
+    variant: str
+    architecture: str
+    starts_from: str  # the folder of the models of another experiment; `SCRATCH` for none
+    keep_optimizer: bool  # for an experiment that starts from this one
+    augment: dict[str, Any]
+    train: dict[str, Any]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    budget: Budget
+    minutes: float
+
+
+class Replications(Section):
+    """The whole file."""
+
+    common: Common
+    variants: dict[Name, Variant]
+    experiments: dict[Name, Entry]
+
+
+def load() -> tuple[Params, Replications]:
+    """The root parameters and the replications', both checked. Raises `UserError` with a line for each problem."""
+    root = params.load()
+
+    def cross_check(replications: Replications) -> Iterator[params.Problem]:
+        for name, entry in replications.experiments.items():
+            for key, known in (("variant", replications.variants), ("architecture", root.architectures)):
+                value = getattr(entry, key)
+                if value not in known:
+                    yield ("experiments", name, key), f"{value!r} is not known. {suggest(value, known)}"
+            for key, complete in (("train", train_of), ("augment", augment_of)):
+                try:
+                    complete(replications.common, entry)
+                except ValidationError as error:
+                    for details in error.errors():
+                        yield ("experiments", name, key, *details["loc"]), details["msg"]
+
+    return root, params.checked(FILE, Replications, cross_check)
+
+
+def chosen(name: str, section: dict[str, Any], key: str) -> Any:
+    """The entry `name` of a section of ``replications/params.yaml``. Raises `UserError` where there is none."""
+    if name not in section:
+        raise UserError(f"{name!r} is not a key of {key} in {FILE}. {suggest(name, section)}")
+    return section[name]
+
+
+class Facts(Section):
+    """What ``published.yaml`` says of an experiment."""
+
+    document: str
+    section: str
+    published: Published
+    deviations: list[str]
+    notes: list[str]
+
+
+class Documents(RootModel[dict[Name, Facts]]):
+    """The whole of ``published.yaml``."""
+
+
+def documents() -> dict[str, Facts]:
+    """What the documents say of each experiment, checked."""
+    return params.checked(FOLDER / "published.yaml", Documents).root
+
+
+def prepared(entry: Entry) -> Prepared:
+    """The data of an experiment, as many images as its budget allows."""
+    most = {"train": entry.budget.train, "validation": entry.budget.evaluation, "test": entry.budget.evaluation}
+    return Prepared(FOLDER / "data" / entry.variant / "prepared", most)
+
+
+def train_of(common: Common, entry: Entry) -> Train:
+    """The complete recipe of an experiment: what it says itself, else `common`; with the epochs that the budget allows."""
+    values = common.train.model_dump() | entry.train
+    values["early_stopping"] = common.train.early_stopping.model_dump() | entry.train.get("early_stopping", {})
+    values["epochs"] = min(values["epochs"], entry.budget.epochs or values["epochs"])
+    return Train.model_validate(values)
+
+
+def augment_of(common: Common, entry: Entry) -> Augment:
+    """The complete augmentation of an experiment."""
+    return Augment.model_validate(common.augment.model_dump() | entry.augment)

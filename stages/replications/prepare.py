@@ -1,0 +1,25 @@
+"""Stage data of the replications: one variant of a data set, as a document prepared it.
+
+Reads ``data/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and ``prepared/``, which the stages split and
+preprocess describe. The variant's name is a key of ``variants`` in ``replications/params.yaml``.
+"""
+
+from pathlib import Path
+
+from stages import cli, files, preprocess, split
+from stages.replications import options
+from stages.sources.raw import Raw
+
+
+def main(variant: str) -> None:
+    _, replications = options.load()
+    chosen = options.chosen(variant, replications.variants, "variants")
+    seed = replications.common.seed if chosen.seed is None else chosen.seed
+    raw = Raw(Path("data/raw") / chosen.dataset)
+    with files.replacing(options.FOLDER / "data" / variant) as folder:
+        split.write(raw, chosen.split, seed, folder / "split")
+        preprocess.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, variant="the variant's key in `variants`")

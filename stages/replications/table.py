@@ -1,0 +1,128 @@
+"""Stage table of the replications: published against obtained, a row an experiment.
+
+Reads ``replications/results/*/result.json``, ``replications/params.yaml`` and ``published.yaml``; writes into ``replications/``
+``table.csv``, ``table.md``, ``published_and_obtained.png``, ``losses.png``, and ``curves/DOCUMENT.png`` for each document. An
+experiment that has not run yet has a row that says so.
+
+The verdict compares the difference with its noise: the root of the sum of the squared standard errors of both figures and of
+the spread over seeds, which counts once for the document's run and through the number of seeds for ours. ``within noise`` is a
+difference of at most two of that.
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from stages import charts, cli, files
+from stages.replications import figures, options
+
+RESULTS = options.FOLDER / "results"
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Binomial, of an accuracy measured on so many images."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)
+
+
+def spreads(results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]) -> dict[str, float | None]:
+    """The standard deviation over seeds of each experiment: its own with three seeds or more, else the greatest of its document's
+    experiments that have three; None where none has."""
+    own = {name: pd.Series([one["obtained"] for one in result["seeds"].values()]).std() for name, result in results.items()
+           if len(result["seeds"]) >= 3}  # fmt: skip
+    siblings = {name: [own[other] for other in own if documents[other].document == documents[name].document] for name in documents}
+    return {name: own.get(name, max(siblings[name], default=None)) for name in documents}
+
+
+def row(
+    name: str, facts: options.Facts, entry: options.Entry, result: dict[str, Any] | None, spread: float | None
+) -> dict[str, Any]:
+    """One row of the table."""
+    published = facts.published
+    common = {
+        "experiment": name,
+        "document": facts.document,
+        "published": published.accuracy,
+        "of": f"{published.of}, {published.epoch} epoch",
+        "notes": " ".join([*facts.deviations, *facts.notes]),
+    }
+    if result is None:
+        return common | {"verdict": "not run yet"}
+    seeds = list(result["seeds"].values())
+    mean = sum(one["obtained"] for one in seeds) / len(seeds)
+    images = seeds[0][published.of]["images"]
+    reduced = any(value is not None for value in entry.budget.model_dump().values())
+    common |= {
+        "parameters": seeds[0]["parameters"],
+        "parameters_published": published.parameters,
+        "obtained": mean,
+        "standard_error": standard_error(mean, images),
+        "spread": spread if len(seeds) >= 3 else None,
+        "seeds": len(seeds),
+        "epochs": seeds[0]["epochs"],
+        "budget": "reduced" if reduced else "full",
+    }
+    return common | {"verdict": verdict(published, mean, images, len(seeds), spread, reduced)}
+
+
+def verdict(published: options.Published, mean: float, images: int, seeds: int, spread: float | None, reduced: bool) -> str:
+    """In words, whether the published accuracy was obtained again."""
+    if published.accuracy is None:
+        return "nothing published"
+    if reduced:
+        return "reduced budget"
+    seed_variance = (spread or 0) ** 2
+    noise = math.sqrt(
+        standard_error(published.accuracy, published.images) ** 2
+        + seed_variance * (1 + 1 / seeds)
+        + standard_error(mean, images) ** 2
+    )
+    difference = mean - published.accuracy
+    if abs(difference) <= 2 * noise:
+        return "within noise"
+    return "above" if difference > 0 else "below"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table for people."""
+    head = "| experiment | parameters | published | obtained | of | epochs | seeds | budget | verdict | notes |"
+    lines = [head, "|---|--:|--:|--:|---|--:|--:|---|---|---|"]
+    for one in rows:
+        published = "none" if one["published"] is None else f"{one['published']:.4f}"
+        if "obtained" not in one:
+            lines.append(f"| {one['experiment']} | | {published} | | {one['of']} | | | | {one['verdict']} | {one['notes']} |")
+            continue
+        same = "✓" if one["parameters"] == one["parameters_published"] else f"(published: {one['parameters_published']:,})"
+        spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
+        obtained = f"{one['obtained']:.4f} ± {one['standard_error']:.4f}{spread}"
+        lines.append(
+            f"| {one['experiment']} | {one['parameters']:,} {same} | {published} | {obtained} | {one['of']} | {one['epochs']} | "
+            f"{one['seeds']} | {one['budget']} | {one['verdict']} | {one['notes']} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    _, replications = options.load()
+    entries, documents = replications.experiments, options.documents()
+    results = {
+        name: files.read_json(RESULTS / name / "result.json") for name in entries if (RESULTS / name / "result.json").exists()
+    }
+    spread = spreads(results, documents)
+    rows = [row(name, documents[name], entry, results.get(name), spread[name]) for name, entry in entries.items()]
+    files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
+    with files.replacing(options.FOLDER / "table.md") as partial:
+        partial.write_text(markdown(rows), encoding="utf-8")
+    charts.save(figures.published_and_obtained(rows), options.FOLDER / "published_and_obtained.png")
+    charts.save(figures.losses(), options.FOLDER / "losses.png")
+    with files.replacing(options.FOLDER / "curves") as folder:
+        folder.mkdir()
+        for document in dict.fromkeys(documents[name].document for name in results):
+            ran = [name for name in results if documents[name].document == document]
+            curves = pd.concat(pd.read_csv(RESULTS / name / "curves.csv") for name in ran)
+            charts.save(figures.document_curves(document, curves), folder / f"{document}.png")
+    print(f"{len(results)} of {len(entries)} experiments have run")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)
