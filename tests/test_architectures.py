@@ -1,0 +1,280 @@
+"""The networks of the documents, layer by layer; the schema against the code; Keras's names; lists of layers; auxiliary heads."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages import backend, params
+
+backend.start(threads=2)
+
+import keras  # noqa: E402
+
+from stages import architectures, evaluate, train  # noqa: E402
+from stages.architectures import googlenet  # noqa: E402
+from stages.cli import UserError  # noqa: E402
+from stages.params import names  # noqa: E402
+from stages.params.schema import FAMILIES  # noqa: E402
+from stages.training import recipe  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
+OPTIONS = params.load(ROOT / "params.yaml")
+
+
+def described(shape: list[int], classes: int) -> dict[str, Any]:
+    """What preprocess says of images of `shape` (height, width, channels)."""
+    rescaling = {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]}
+    return {"image_shape": shape, "class_names": [f"class {number}" for number in range(classes)], "rescaling": rescaling}
+
+
+def built(name: str, shape: list[int], classes: int = 5, **changes: Any) -> keras.Model:
+    """An architecture of params.yaml, with some of its hyperparameters changed."""
+    arguments = OPTIONS.architectures[name].model_dump(exclude_unset=True) | changes
+    arguments.pop("loss_weights", None)
+    return architectures.build(name, arguments.pop("family"), arguments, described(shape, classes))
+
+
+def lines(model: keras.Model) -> Iterator[tuple[str, str]]:
+    """The layers as the documents list them: (head, ``type shape parameters``)."""
+    inside = 0  # parameters of the inception module that the layer belongs to
+    for layer in model.layers:
+        kind, head = type(layer).__name__, layer.name.split("_")[0]
+        if kind in ("InputLayer", "Rescaling", "Activation"):
+            continue
+        inside += layer.count_params() if head == "inception" else 0
+        if head == "inception" and kind != "Concatenate":
+            continue
+        count = layer.count_params()
+        if kind == "Concatenate":
+            kind, count, inside = "Inception", inside, 0
+        shape = "x".join(str(side) for side in layer.output.shape[1:])
+        yield head if head in architectures.OUTPUTS[1:] else "layers", f"{kind} {shape} {count}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_network_is_that_of_the_document(name: str):
+    document = DOCUMENTS[name]
+    model = built(name, [int(side) for side in document["image"].split("x")], document["classes"])
+    assert model.count_params() == document["parameters"]
+    assert sum(int(np.prod(weights.shape)) for weights in model.trainable_weights) == document["trainable"]
+    heads: dict[str, list[str]] = {}
+    for head, line in lines(model):
+        heads.setdefault(head, []).append(line)
+    assert heads == {head: document[head] for head in ("layers", "auxiliary1", "auxiliary2") if head in document}
+
+
+def test_every_experiment_of_the_documents_has_an_architecture():
+    experiments = [experiment for document in DOCUMENTS.values() for experiment in document["experiments"]]
+    assert len(experiments) == len(set(experiments)) == 38
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("alexnet", [64, 64, 3], 24_752_901),
+        ("vgg16", [64, 64, 1], 39_908_037),
+        ("mobilenet-v2", [32, 32, 3], 2_264_389),
+        ("sequential-example", [28, 28, 1], 1_013),
+    ],
+)
+def test_a_network_for_other_images_has_the_parameters_that_its_comment_gives(name: str, shape: list[int], parameters: int):
+    assert built(name, shape).count_params() == parameters
+
+
+@pytest.mark.parametrize("top", ["own", "global_average_pooling", "global_max_pooling", "flatten"])
+def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
+    own = keras.applications.MobileNet(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.25)
+    arguments = {"network": "MobileNet", "top": top, "arguments": {"alpha": 0.25}}
+    model = architectures.build("mine", "application", arguments, described([32, 32, 3], 5))
+    assert model.count_params() == own.count_params()  # at 1×1 pixels the tops differ in no parameter
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("mnist-convnet", 10),
+        ("flowers-alexnet", 28),
+        ("flowers-vgg16", 28),
+        ("flowers-vgg16-imported", 28),
+        ("flowers-googlenet", 28),
+        ("flowers-googlenet", 98),
+        ("sequential-example", 3),
+    ],
+)
+def test_images_too_small_are_named(name: str, side: int):
+    with pytest.raises(UserError) as error:
+        built(name, [side, side, 3])
+    assert f"architectures.{name}" in str(error.value) and f"{side}×{side}" in str(error.value)
+    assert "\x1b" not in str(error.value) and "Exception encountered" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mnist-convnet", "fashion-2blocks-bn-before", "flowers-googlenet"])
+def test_probabilities_are_float32_in_mixed_precision(name: str):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = built(name, [112, 112, 3])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {output.dtype for output in model.outputs} == {"float32"}
+
+
+def test_each_family_has_a_module_and_the_schema_its_arguments():
+    modules = [import_module(f"stages.architectures.{file.stem}") for file in (ROOT / "stages/architectures").glob("[!_]*.py")]
+    functions = {module.__name__.split(".")[-1]: module.network for module in modules if hasattr(module, "network")}
+    assert functions.keys() == FAMILIES.keys()
+    for family, function in functions.items():
+        arguments = set(inspect.signature(function).parameters) - {"x"}
+        assert set(FAMILIES[family].model_fields) - {"family", "loss_weights"} == arguments, family
+
+
+def classes_of(module: Any, base: type) -> set[str]:
+    """The names of the classes in Keras's `module` that follow `base`, without second names."""
+    found = {name: one for name, one in vars(module).items() if inspect.isclass(one) and issubclass(one, base) and one is not base}
+    return {name for name, one in found.items() if one.__name__ == name}
+
+
+def plain(found: set[str]) -> set[str]:
+    return {name.lower() for name in found}
+
+
+def test_the_names_of_optimizers_schedules_and_losses_are_those_of_keras():
+    wrappers = {"LossScaleOptimizer", "MultiOptimizer"}  # they take optimizers
+    assert set(names.OPTIMIZERS) == plain(classes_of(keras.optimizers, keras.optimizers.Optimizer) - wrappers)
+    schedules = keras.optimizers.schedules
+    assert set(names.SCHEDULES) == classes_of(schedules, schedules.LearningRateSchedule)
+    others = {"CTC", "Circle"}  # of sequences and of embeddings
+    assert {name.replace("_", "") for name in names.LOSSES} == plain(classes_of(keras.losses, keras.Loss) - others)
+
+
+def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
+    functions = {name for name, one in vars(keras.activations).items() if inspect.isfunction(one)}
+    second = {"hard_swish", "swish"}
+    across = {"glu", "log_softmax", "softmax", "sparsemax"}  # they mix the values of an image
+    assert set(names.ACTIVATIONS) == functions - {"get", "serialize", "deserialize"} - second - across
+    networks = {name for name, one in vars(keras.applications).items() if inspect.isfunction(one)}
+    assert set(names.APPLICATIONS) == networks
+    known = classes_of(keras.layers, keras.layers.Layer)
+    assert set(names.LAYERS) <= known
+    left_out = {name for name in known - set(names.LAYERS) if not name.endswith(("1D", "3D", "Cell"))}
+    assert left_out == {  # of several tensors, of sequences, text or sound, of labels too, or around other layers
+        *(
+            "Add",
+            "AdditiveAttention",
+            "Attention",
+            "Average",
+            "Bidirectional",
+            "CategoryEncoding",
+            "Concatenate",
+            "Conv1DTranspose",
+        ),
+        *("Conv3DTranspose", "ConvLSTM2D", "CutMix", "Discretization", "Dot", "Embedding", "FlaxLayer", "GRU", "HashedCrossing"),
+        *("Hashing", "InputLayer", "IntegerLookup", "JaxLayer", "LSTM", "Lambda", "Masking", "MaxNumBoundingBoxes", "Maximum"),
+        *("MelSpectrogram", "Minimum", "MixUp", "MultiHeadAttention", "Multiply", "Pipeline", "RNN", "RepeatVector"),
+        *("ReversibleEmbedding", "STFTSpectrogram", "SimpleRNN", "SpectralNormalization", "StackedRNNCells", "StringLookup"),
+        *("Subtract", "TFSMLayer", "TextVectorization", "TimeDistributed", "TorchModuleWrapper", "Wrapper"),
+    }
+
+
+def test_every_name_leads_to_its_object():
+    fixed = {"schedule": None, "schedule_arguments": {}, "learning_rate": None, "optimizer_arguments": {}, "loss_arguments": {}}
+    for name in names.OPTIMIZERS:
+        assert type(recipe.optimizer(OPTIONS.train.model_copy(update=fixed | {"optimizer": name}))).__name__.lower() == name
+    for name in names.LOSSES:
+        chosen = recipe.loss(OPTIONS.train.model_copy(update=fixed | {"loss": name}))
+        assert type(chosen).__name__.lower() == name.replace("_", "")
+    for name in names.ACTIVATIONS:
+        assert callable(keras.activations.get(name))
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        ("- Conv2d: {filters: 3}", ["layers[0]", "'Conv2d'", "Conv2D"]),
+        ("- LSTM: {units: 3}", ["layers[0]", "'LSTM'"]),
+        ("- Flatten", ["layers[0]", "one key"]),
+        ("- {Flatten: {}, Dense: {units: 3}}", ["layers[0]", "one key"]),
+        ("- Flatten: {}\n    - Dense: 3", ["layers[1]", "Dense"]),
+    ],
+)
+def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str, named: list[str]):
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        TEXT.replace("architectures:", f"architectures:\n  mine:\n    family: sequential\n    layers:\n    {layer}\n#", 1)
+    )
+    with pytest.raises(UserError) as error:
+        params.load(file)
+    for part in (f"architectures.mine.{named[0]}", *named[1:]):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "named"),
+    [
+        ([{"Conv2D": {"filters": 3, "kernel_size": 3, "filterz": 3}}], ["layers[0]", "Conv2D", "filterz"]),
+        ([{"Flatten": None}, {"Dense": {}}], ["layers[1]", "Dense", "units"]),
+        ([{"Flatten": None}, {"Conv2D": {"filters": 3, "kernel_size": 3}}], ["layers[1]", "Conv2D", "ndim"]),
+        ([{"Dropout": {"rate": 2}}], ["layers[0]", "Dropout", "rate"]),
+        ([{"Conv2D": {"filters": "many", "kernel_size": 3}}], ["layers[0]", "Conv2D", "many"]),
+        ([{"Conv2D": {"filters": 3, "kernel_size": 3}}], ["Flatten", "(26, 26, 3)"]),
+    ],
+)
+def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: list[str]):
+    with pytest.raises(UserError) as error:
+        architectures.build("mine", "sequential", {"layers": layers}, described([28, 28, 1], 5))
+    for part in ("architectures.mine", *named):
+        assert part in str(error.value)
+
+
+def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Three heads through the stages train and evaluate; a small network stands in for GoogLeNet, which takes 12 s."""
+
+    def small(x, **arguments):
+        x = keras.layers.Flatten()(x)
+        return [keras.layers.Dropout(0.1)(x), keras.layers.Dense(4)(x), x]
+
+    monkeypatch.setattr(googlenet, "network", small)
+    content = YAML().load(TEXT)
+    content["architectures"]["flowers-googlenet"]["loss_weights"] = [1.0, 0.3, 0.5]
+    content["train"] |= {"epochs": 2, "batch_size": 4, "prediction_batch_size": 4}
+    content["train"]["early_stopping"]["monitor"] = "val_accuracy"
+    monkeypatch.chdir(tmp_path)
+    YAML().dump(content, Path("params.yaml"))
+    folder = Path("data/prepared")
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part in ("train", "validation", "test"):
+        np.save(folder / f"{part}.npy", random.integers(0, 256, (8, 6, 6, 1), dtype=np.uint8))
+        np.save(folder / f"{part}_labels.npy", np.arange(8) % 3)
+    (folder / "data.json").write_text(json.dumps(described([6, 6, 1], 3)))
+
+    train.main("flowers-googlenet")
+    evaluate.main("flowers-googlenet")
+
+    folder, reports = Path("models/flowers-googlenet"), Path("reports/models/flowers-googlenet")
+    history = pd.read_csv(folder / "history.csv", index_col="epoch")
+    figures = {f"{head}{figure}" for head in ("", "auxiliary1_", "auxiliary2_") for figure in ("accuracy", "loss")} | {
+        "combined_loss"
+    }
+    assert set(history.columns) == figures | {f"val_{figure}" for figure in figures}
+    losses = history["val_loss"] + 0.3 * history["val_auxiliary1_loss"] + 0.5 * history["val_auxiliary2_loss"]
+    np.testing.assert_allclose(losses, history["val_combined_loss"], atol=1e-5)
+    with np.load(folder / "predictions.npz") as predictions:
+        predicted = dict(predictions)
+    heads = ("", "_auxiliary1", "_auxiliary2")
+    assert list(predicted) == [f"{part}{head}" for part in ("validation", "test") for head in heads]
+    assert all(one.shape == (8, 3) and one.dtype == np.float32 for one in predicted.values())
+    kept = json.loads((folder / "training.json").read_text())["kept_epoch"]
+    metrics = json.loads((reports / "metrics.json").read_text())
+    assert metrics["validation"]["accuracy"] == history["val_accuracy"][kept] == history["val_accuracy"].max()
+    for head in ("auxiliary1", "auxiliary2"):
+        assert metrics["heads"][head]["validation_accuracy"] == history[f"val_{head}_accuracy"][kept]

@@ -1,0 +1,145 @@
+"""Augmentation, class weights and mixed precision: what training sees, and that it sees the same again."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from stages import backend, files, params, train
+from stages.cli import UserError
+from stages.data import Prepared
+
+CHOSEN = params.load(ROOT / "params.yaml")
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
+EVERYTHING = {
+    "horizontal_flip": True, "vertical_flip": True, "rotation": 15.0, "zoom": 0.1, "width_shift": 0.1, "height_shift": 0.1,
+    "shear": 5.0, "crop_padding": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keras() -> Any:
+    backend.start(CHOSEN.train.threads)
+    import keras
+
+    return keras
+
+
+def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -> np.ndarray:
+    """IMAGES as a network behind augmentation is given them, in the last of so many steps."""
+    import keras
+
+    from stages.training.augmentation import in_front_of
+
+    inputs = keras.Input(IMAGES.shape[1:], dtype="uint8")
+    network = keras.Model(*in_front_of(keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed))
+    for _ in range(times):
+        result = network([IMAGES], training=training)
+    return np.asarray(result)
+
+
+def test_it_is_off_by_default_and_outside_training():
+    assert not CHOSEN.augment.changes
+    assert np.array_equal(seen(), IMAGES)
+    assert np.array_equal(seen(training=False, **EVERYTHING), IMAGES)
+
+
+def test_equal_seeds_give_equal_images_and_each_step_new_ones():
+    first = seen(**EVERYTHING)
+    assert first.dtype == np.uint8  # what the network takes
+    assert np.array_equal(first, seen(**EVERYTHING))
+    assert not np.array_equal(first, seen(seed=2, **EVERYTHING))
+    assert not np.array_equal(first, seen(times=2, **EVERYTHING))
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_each_key_changes_each_image_by_itself(name: str):
+    changed = seen(**{name: EVERYTHING[name]})
+    kept = sum(np.array_equal(*pair) for pair in zip(changed, IMAGES))
+    assert kept <= (30 if name.endswith("flip") else 10)  # 40 images: half of them are flipped
+
+
+def test_flips_are_exact():
+    for name, axis in (("horizontal_flip", 1), ("vertical_flip", 0)):
+        for image, before in zip(seen(**{name: True}), IMAGES):
+            assert np.array_equal(image, before) or np.array_equal(image, np.flip(before, axis))
+
+
+def test_crops_are_shifts_by_whole_pixels_in_either_direction():
+    padding, (height, width) = 2, IMAGES.shape[1:3]
+    places = set()
+    for image, before in zip(seen(crop_padding=padding, fill_mode="constant"), IMAGES):
+        padded = np.pad(before, ((padding, padding), (padding, padding), (0, 0)))
+        crops = {(y, x): padded[y : y + height, x : x + width] for y in range(5) for x in range(5)}
+        [place] = [place for place, crop in crops.items() if np.array_equal(image, crop)]
+        places.add(place)
+    assert {y for y, _ in places} == {x for _, x in places} == set(range(5))
+    with pytest.raises(UserError, match="crop_padding is 12"):
+        seen(crop_padding=12)
+
+
+def test_rotation_is_in_degrees_and_fills_with_the_nearest_pixels():
+    import keras
+
+    from stages.training.augmentation import layers
+
+    [layer] = layers(CHOSEN.augment.model_copy(update={"rotation": 15.0}), (12, 12, 3), 1)
+    assert isinstance(layer, keras.layers.RandomRotation)
+    assert np.allclose(np.multiply(layer.factor, 360), (-15, 15)) and layer.fill_mode == "nearest"
+
+
+def small(**changes: Any) -> train.Experiment:
+    """A small network with dropout, trained for three epochs with augmentation."""
+    network = CHOSEN.architectures["mnist-dense"].model_copy(update={"units": [6], "dropout": 0.3})
+    network.model_fields_set.update({"units", "dropout"})
+    recipe = CHOSEN.train.model_copy(update={"epochs": 3, "batch_size": 8, **changes})
+    return train.Experiment("small", CHOSEN.seed, network, CHOSEN.augment.model_copy(update=EVERYTHING), recipe)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    """Prepared data of two classes, 30 images and 10."""
+    for part in ("train", "validation"):
+        np.save(tmp_path / f"{part}.npy", IMAGES)
+        np.save(tmp_path / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
+    rescaling = {"scale": [1 / 255] * 3, "offset": [0.0] * 3}
+    files.write_json(tmp_path / "data.json", {"class_names": ["a", "b"], "image_shape": [12, 12, 3], "rescaling": rescaling})
+    return Prepared(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+):
+    from stages.training.checkpoint import Checkpoint
+
+    experiment = small(precision=precision, class_weight="balanced")
+    monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
+    whole, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "whole.npz")
+    history = (tmp_path / "history.csv").read_bytes()
+    on_epoch_end = Checkpoint.on_epoch_end
+
+    def stop_after_two(self, epoch: int, logs: Any = None) -> None:
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Checkpoint, "on_epoch_end", stop_after_two)
+        train.fit(experiment, prepared, tmp_path, tmp_path / "resumed.npz")
+    resumed, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "resumed.npz")
+    assert (tmp_path / "history.csv").read_bytes() == history
+    assert all(np.array_equal(*pair) for pair in zip(resumed.get_weights(), whole.get_weights()))
+    assert not any("random" in layer.name for layer in whole.layers)  # what is saved has no augmentation
+    assert whole.output.dtype == "float32"
+
+
+def test_balanced_class_weights():
+    from stages.training.recipe import class_weight
+
+    labels = np.repeat([0, 1], [30, 10])
+    assert class_weight(CHOSEN.train, labels) is None
+    balanced = CHOSEN.train.model_copy(update={"class_weight": "balanced"})
+    assert class_weight(balanced, labels) == {0: pytest.approx(40 / (2 * 30)), 1: pytest.approx(40 / (2 * 10))}

@@ -1,0 +1,96 @@
+"""The data card and the pictures, of a small made-up data set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from stages import charts, describe, params, pictures
+from stages.params.schema import Source
+
+CARD = {
+    "dataset": "made-up", "source": "somewhere.zip", "source_digest": "abc", "licence": None, "channels": 3,
+    "height": {"min": 20, "max": 300}, "width": {"min": 32, "max": 32},
+    "skipped": [{"file": "a/broken.jpg", "reason": "cut short"}],
+    "classes": 2, "prepared_shape": [32, 32, 3],
+    "method": "stratified", "validation_is_test": False, "validation_is_training": False,
+    "parts": {part: {"images": 1500, "classes": {"a": 1000, "b": 500}} for part in ("train", "validation", "test")},
+    "duplicates": {
+        "within": {"train": 3, "validation": 0, "test": 0},
+        "across": {"train_validation": 2, "train_test": 0, "validation_test": 0}, "pairs": [], "removed_from_train": 2,
+    },
+}  # fmt: skip
+
+
+def test_the_card_says_what_a_reader_asks_for():
+    text = describe.markdown(CARD)
+    for part in ("somewhere.zip", "abc", "not stated", "20–300 × 32 pixels", "| a | 1,000 | 1,000 | 1,000 |", "cut short",
+                 "of the train part also in the validation part: 2", "within the train part: 3"):  # fmt: skip
+        assert part in text
+    assert "the same images" not in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "warning"),
+    [
+        ({"validation_is_test": True}, "the same images as the test part"),
+        ({"validation_is_training": True}, "the same images as the training part"),
+        ({"validation_is_test": True, "validation_is_training": True}, "the same images as the test and the training part"),
+    ],
+)
+def test_the_card_warns_where_validation_is_another_part(flags: dict[str, bool], warning: str):
+    assert warning in describe.markdown(CARD | flags)
+
+
+def test_class_means(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(describe, "CHUNK", 2)  # several chunks a class
+    images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 1), np.uint8)
+    labels = np.array([0, 2, 0, 2, 0, 2, 0, 0, 2, 0, 2])
+    means = describe.class_means(images, labels, 3)
+    assert np.array_equal(means[0], np.round(images[labels == 0].mean(axis=0)))
+    assert np.array_equal(means[2], np.round(images[labels == 2].mean(axis=0))) and not means[1].any()
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 3)])
+def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: int, channels: int):
+    names = [f"class number {number} $x$" for number in range(classes)]
+    images = np.random.default_rng(0).integers(0, 256, (classes, 5, 16, 16, channels), np.uint8)
+    counts = {part: {name: number + 1 for number, name in enumerate(names)} for part in ("train", "validation", "test")}
+    figures = {
+        "samples": lambda: pictures.samples(list(images), names),
+        "means": lambda: pictures.means(images[:, 0], names),
+        "balance": lambda: pictures.class_balance(counts),
+        "augmentation": lambda: pictures.augmentation(images[:2, 0], images[:2], names[:2]),
+    }
+    for name, draw in figures.items():
+        first, second = tmp_path / f"{name}.png", tmp_path / f"{name}-again.png"
+        charts.save(draw(), first)
+        charts.save(draw(), second)
+        assert first.read_bytes() == second.read_bytes()
+        assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
+
+
+def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from stages import download, preprocess, split
+
+    monkeypatch.chdir(tmp_path)
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)):
+        folder = tmp_path / "photographs" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    chosen = params.load(ROOT / "params.yaml")
+    changes = {
+        "dataset": "mine",
+        "datasets": {"mine": Source(source="photographs")},
+        "download": chosen.download.model_copy(update={"channels": 1}),
+        "split": chosen.split.model_copy(update={"method": "test"}),
+    }
+    monkeypatch.setattr(params, "load", lambda: chosen.model_copy(update=changes))
+    download.main("mine")
+    for stage in (split, preprocess, describe):
+        stage.main()
+    written = {path.name for path in Path("reports/data").iterdir()}
+    assert written == {"card.md", "card.json", "samples.png", "class_means.png", "class_balance.png"}
+    assert "the same images as the test part" in Path("reports/data/card.md").read_text(encoding="utf-8")

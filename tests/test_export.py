@@ -1,0 +1,35 @@
+"""The exported model: the same predictions without Keras, the selected model and no other, and known to DVC's registry."""
+
+import json
+
+import numpy as np
+import onnxruntime
+from conftest import Project
+
+
+def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
+    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    session = onnxruntime.InferenceSession(finished.path("exports/model.onnx"))
+    obtained = session.run(["probability"], {"image": np.load(finished.path("data/prepared/test.npy"))})[0]
+    expected = np.load(finished.path(f"models/{selected}/predictions.npz"))["test"]
+    np.testing.assert_allclose(obtained, expected, atol=1e-5)
+    metadata = session.get_modelmeta().custom_metadata_map
+    training = json.loads(finished.path("exports/training.json").read_text())
+    assert training["model"] == selected and json.loads(metadata["class_names"]) == training["class_names"]
+
+
+def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
+    selection = json.loads(finished.path("reports/selection.json").read_text())
+    model = finished.path(f"models/{selection['selected']}/model.keras")
+    content = model.read_bytes()
+    model.unlink()
+    model.write_bytes(content + b" ")
+    assert "is another than reports/selection.json speaks of" in finished.stage("export", status=1)
+
+
+def test_the_registry_gives_the_tagged_version(finished: Project):
+    finished.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", "classifier@v1.0.0", "-m", "first")
+    finished.dvc("artifacts", "get", ".", "classifier", "--rev", "v1.0.0", "--out", "fetched")
+    got = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
+    assert got == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}
+    assert set(got) == {"model.keras", "model.onnx", "training.json"}

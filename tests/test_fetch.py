@@ -1,0 +1,193 @@
+"""Transfers from a real HTTP server on this machine that misbehaves in the ways that servers and networks do."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from stages import params
+from stages.cli import UserError
+from stages.sources.fetch import CHUNK, fetch
+from stages.sources.official import File
+
+CONTENT = bytes(range(256)) * 1000
+CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
+OPTIONS = params.load().download.model_copy(update={"timeout": 0.2, "retries": 2, "backoff": 0.0, "mirror": None})
+
+
+class Server(ThreadingHTTPServer):
+    """Answers the first requests by the plan, a behaviour a request, and further ones well; notes path and Range of each."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.plan, self.seen, self.ranges, self.done = [], [], True, threading.Event()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        self.server.seen.append((self.path, self.headers.get("Range")))
+        behaviour = self.server.plan.pop(0) if self.server.plan else "well"
+        if isinstance(behaviour, int):
+            self.send_error(behaviour)
+            return
+        if behaviour == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            return
+        start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if self.headers["Range"] and self.server.ranges else 0
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        content = (b"other" * len(CONTENT))[: len(CONTENT)] if behaviour == "other content" else CONTENT
+        self.send_response(206 if start else 200)
+        if start:
+            first = start + 1 if behaviour == "wrong range" else start
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        if behaviour in ("cut", "stall"):
+            self.wfile.write(content[start : start + CUT])
+            self.wfile.flush()
+            if behaviour == "stall":
+                self.server.done.wait(5)
+            return
+        self.wfile.write(content[start:])
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.done.set()
+    server.shutdown()
+    server.server_close()
+
+
+def published(server: Server, **changes) -> File:
+    facts = {"bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()} | changes
+    return File(name="set.bin", url=f"{server.address}/set.bin", **facts)
+
+
+def ranges(server: Server) -> list[str | None]:
+    return [asked for _, asked in server.seen]
+
+
+WELL_IN_THE_END = {  # behaviours, and the Range header of each request
+    "well": ([], [None]),
+    "cut in the middle": (["cut"], [None, f"bytes={CUT}-"]),
+    "cut twice": (["cut", "cut"], [None, f"bytes={CUT}-", f"bytes={2 * CUT}-"]),
+    "503, then well": ([503], [None, None]),
+    "too many requests": ([429], [None, None]),
+    "stall": (["stall"], [None, f"bytes={CUT}-"]),
+    "redirect": (["redirect"], [None, None]),
+    "another range than asked for": (["cut", "wrong range"], [None, f"bytes={CUT}-", None]),
+    "pieces of two versions": (["cut", "other content"], [None, f"bytes={CUT}-", None]),
+}
+
+
+@pytest.mark.parametrize("plan, asked", WELL_IN_THE_END.values(), ids=WELL_IN_THE_END)
+def test_comes_well_in_the_end(server, tmp_path, plan, asked):
+    server.plan = list(plan)
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert ranges(server) == asked
+    assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
+
+
+@pytest.mark.parametrize("facts", [{}, {"bytes": None}, {"sha256": None}, {"bytes": None, "sha256": None}])
+def test_needs_no_more_than_what_is_published(server, tmp_path, facts):
+    server.plan = ["cut"]
+    assert fetch(published(server, **facts), tmp_path, OPTIONS).read_bytes() == CONTENT
+
+
+def test_server_without_ranges_starts_again_from_0(server, tmp_path):
+    server.plan, server.ranges = ["cut"], False
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+
+
+FOR_GOOD = {  # behaviours, facts that the publisher states, what the message names
+    "wrong digest": ([], {"sha256": "0" * 64}, "0" * 64),
+    "wrong size": ([], {"bytes": len(CONTENT) - 1}, "set.bin"),
+    "404": ([404], {}, "404"),
+    "403": ([403], {}, "403"),
+    "503 each time": ([503, 503, 503], {}, "503"),
+    "redirected in a circle": (["redirect"] * 40, {}, "redirects"),
+}
+
+
+@pytest.mark.parametrize("plan, facts, named", FOR_GOOD.values(), ids=FOR_GOOD)
+def test_fails_with_what_to_do_by_hand(server, tmp_path, plan, facts, named):
+    server.plan = list(plan)
+    file = published(server, **facts)
+    with pytest.raises(UserError) as error:
+        fetch(file, tmp_path, OPTIONS)
+    for part in (named, file.url, str(tmp_path / "set.bin"), file.digest):
+        assert part in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):
+    server.plan, server.ranges = ["cut"] * 3, False  # without ranges no try gets further than the first
+    with pytest.raises(UserError, match=r"set\.bin"):
+        fetch(published(server), tmp_path, OPTIONS)
+    assert [path.name for path in tmp_path.iterdir()] == ["set.bin.partial"]
+    server.ranges, server.seen = True, []
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert ranges(server) == [f"bytes={CUT}-"]
+
+
+def test_partial_file_of_an_ended_transfer_needs_no_request(server, tmp_path):
+    (tmp_path / "set.bin.partial").write_bytes(CONTENT)
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert not server.seen
+
+
+def test_partial_file_longer_than_the_servers_is_fetched_anew(server, tmp_path):
+    (tmp_path / "set.bin.partial").write_bytes(CONTENT + b"more")
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert ranges(server) == [f"bytes={len(CONTENT) + 4}-", None]
+
+
+def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
+    (tmp_path / "set.bin").write_bytes(CONTENT)
+    fetch(published(server), tmp_path, OPTIONS)
+    assert not server.seen
+    (tmp_path / "set.bin").write_bytes(CONTENT[:-1])
+    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert len(server.seen) == 1
+
+
+def test_mirror(server, tmp_path):
+    file = published(server).model_copy(update={"url": "http://publisher.invalid/deep/down/set.bin"})
+    options = OPTIONS.model_copy(update={"mirror": server.address + "/mirror/"})
+    assert fetch(file, tmp_path, options).read_bytes() == CONTENT
+    assert server.seen == [("/mirror/set.bin", None)]
+
+
+def test_proxy(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.address)
+    file = published(server).model_copy(update={"url": "http://publisher.invalid/set.bin"})
+    assert fetch(file, tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert server.seen == [("http://publisher.invalid/set.bin", None)]
+
+
+def test_no_connection(server, tmp_path):
+    file = published(server)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(UserError, match="by hand"):
+        fetch(file, tmp_path, OPTIONS)
+    assert not list(tmp_path.iterdir())

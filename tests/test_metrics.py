@@ -1,0 +1,69 @@
+"""Metrics and selection against values worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.compare import select
+from stages.evaluate import calibration_error, class_table, measured
+
+# four images of three classes; the third is mistaken for class 0
+LABELS = np.array([0, 1, 2, 2])
+PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.0, 0.1, 0.9]])
+
+
+def test_metrics_by_hand():
+    values = measured(PROBABILITIES, LABELS, top_k=2, bins=10)
+    assert values["accuracy"] == 0.75
+    assert values["standard_error"] == pytest.approx(np.sqrt(0.75 * 0.25 / 4), abs=1e-6)
+    assert values["top_2_accuracy"] == 1.0
+    assert values["loss"] == pytest.approx(-np.log([0.8, 0.7, 0.3, 0.9]).mean(), abs=1e-6)
+    squares = (0.04 + 0.01 + 0.01) + (0.04 + 0.09 + 0.01) + (0.36 + 0.01 + 0.49) + (0 + 0.01 + 0.01)
+    assert values["mean_squared_error"] == pytest.approx(squares / 12, abs=1e-6)
+    assert values["macro_precision"] == pytest.approx((1 / 2 + 1 + 1) / 3, abs=1e-6)
+    assert values["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3, abs=1e-6)
+    assert values["macro_f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3, abs=1e-6)
+    assert values["micro_precision"] == values["micro_recall"] == values["micro_f1"] == 0.75
+    by_chance = (1 * 2 + 1 * 1 + 2 * 1) / 16
+    assert values["cohen_kappa"] == pytest.approx((0.75 - by_chance) / (1 - by_chance), abs=1e-6)
+    # each confidence in a bin of its own: |0.8-1|, |0.7-1|, |0.6-0|, |0.9-1|
+    assert values["expected_calibration_error"] == pytest.approx((0.2 + 0.3 + 0.6 + 0.1) / 4, abs=1e-6)
+
+
+def test_calibration_error_averages_inside_a_bin():
+    confidence, correct = np.array([0.72, 0.78, 1.0]), np.array([True, False, True])
+    # the first two share a bin: accuracy 0.5, mean confidence 0.75; the third is sure and right
+    assert calibration_error(confidence, correct, bins=10) == pytest.approx((2 * 0.25 + 0) / 3)
+
+
+def test_top_k_is_left_out_where_it_means_nothing():
+    assert not any(name.startswith("top") for name in measured(PROBABILITIES, LABELS, top_k=3, bins=10))
+
+
+def test_a_class_without_images_does_not_break_the_table():
+    table = class_table(np.array([0, 0]), np.array([0, 0]), ["a", "b"], np.array([np.nan, np.nan]))
+    assert table.loc["b"].fillna(0).tolist() == [0, 0, 0, 0, 0]
+
+
+TABLE = pd.DataFrame(
+    {
+        "model": ["large", "middle", "small"],
+        "parameters": [300, 200, 100],
+        "validation_accuracy": [0.90, 0.895, 0.88],
+        "validation_standard_error": [0.01, 0.01, 0.01],
+        "test_accuracy": [0.1, 0.2, 0.99],  # plays no part
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "within", "selected"),
+    [
+        ("fewest_parameters", 1.0, "middle"),
+        ("fewest_parameters", 2.1, "small"),
+        ("fewest_parameters", 0.0, "large"),
+        ("best_validation_accuracy", 2.1, "large"),
+    ],
+)
+def test_selection(rule: str, within: float, selected: str):
+    assert select(TABLE, rule, within)["selected"] == selected

@@ -1,0 +1,68 @@
+"""The pipeline as its users run it: real DVC, real stages, on a small copy of the project."""
+
+import json
+
+import yaml
+from conftest import Project, ran
+
+MODELS = ["mnist-dense", "fashion-2blocks"]
+BEHIND = {"compare", "report"}  # and export, where another model is selected
+TRAINING = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in MODELS}
+
+
+def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
+    locked = set()
+    for file in ("dvc.lock", "data/dvc.lock"):
+        locked |= set(yaml.safe_load(finished.path(file).read_text())["stages"])
+    # foreach makes a download stage of every data set; only the chosen one runs
+    lines = [line for line in finished.dvc("stage", "list", "--all").splitlines() if not line.startswith("replications/")]
+    listed = {line.split()[0].split(":")[-1] for line in lines}
+    listed -= {stage for stage in listed if stage.startswith("download@")} - {"download@fashion_mnist_sample"}
+    assert {"check", "split", "preprocess", "export", *BEHIND, *TRAINING} <= listed
+    assert listed <= locked
+    assert ran(finished.dvc("repro")) == []
+
+
+def test_the_same_inputs_give_the_same_bits(finished: Project):
+    output = finished.dvc("repro", "--force")
+    assert set(ran(output)) >= {"download@fashion_mnist_sample", "split", "preprocess", "export", *BEHIND, *TRAINING}
+    assert finished.changes() == []  # dvc.lock holds the digests of the models, git the reports
+
+
+def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
+    output = finished.dvc("exp", "run", "-S", "train.optimizer=sgd")
+    assert set(ran(output)) - {"export"} == {*BEHIND, *TRAINING}
+    changed = json.loads(finished.dvc("metrics", "diff", "--json"))["reports/metrics.json"]
+    assert {name.split(".")[0] for name in changed} == set(MODELS)
+    # -S rewrites params.yaml: the file must survive that but for the value itself
+    patch = finished.run("git", "diff", "--unified=0", "params.yaml").splitlines()
+    lines = [line for line in patch if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    assert [line.split("#")[0].rstrip() for line in lines] == ["-  optimizer: adam", "+  optimizer: sgd"]
+
+
+def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
+    output = finished.dvc("exp", "run", "-S", "architectures.fashion-2blocks.batch_norm=before")
+    assert set(ran(output)) - {"export"} == {"train@fashion-2blocks", "evaluate@fashion-2blocks", *BEHIND}
+    changed = json.loads(finished.dvc("params", "diff", "--json"))["params.yaml"]
+    assert list(changed) == ["architectures.fashion-2blocks.batch_norm"]
+
+
+def test_a_model_more_trains_one_and_a_model_less_none(finished: Project):
+    more = finished.dvc("exp", "run", "-S", "models=[mnist-dense,fashion-2blocks,mnist-convnet]")
+    assert set(ran(more)) - {"check", "export"} == {"train@mnist-convnet", "evaluate@mnist-convnet", *BEHIND}
+    less = finished.dvc("exp", "run", "-S", "models=[mnist-convnet]")
+    assert set(ran(less)) - {"check", "export"} == BEHIND
+    assert list(json.loads(finished.path("reports/metrics.json").read_text())) == ["mnist-convnet"]
+    assert [path.name for path in finished.path("reports/models").iterdir()] == ["mnist-convnet"]
+
+
+def test_image_size_is_a_parameter(finished: Project):
+    finished.dvc("exp", "run", "-S", "preprocess.image_size=32", "-S", "models=[mnist-dense]")
+    layers = json.loads(finished.path("models/mnist-dense/training.json").read_text())["layers"]
+    assert layers[0]["output_shape"] == [32, 32, 1]
+
+
+def test_a_mistake_stops_the_run_before_the_first_model_trains(finished: Project):
+    output = finished.dvc("exp", "run", "-S", "train.optimizer=adamm", status=255)
+    assert "params.yaml:" in output and "train.optimizer: 'adamm'" in output
+    assert "Traceback" not in output and "Epoch" not in output

@@ -1,0 +1,78 @@
+"""Pictures of a few pixels, worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from stages import params
+from stages.cli import UserError
+from stages.preprocess import rescaling, resized, write_part
+
+CHOSEN = params.load(ROOT / "params.yaml").preprocess
+WIDE = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], np.uint8)[..., np.newaxis]  # 2 high, 4 wide
+
+
+def chosen(**changes: Any) -> Any:
+    return CHOSEN.model_copy(update={"interpolation": "box", **changes})
+
+
+@pytest.mark.parametrize(
+    ("aspect", "expected"),
+    [
+        ("stretch", [[15, 35], [55, 75]]),  # pairs of neighbours in a row become their mean
+        ("crop", [[20, 30], [60, 70]]),  # the square in the middle
+    ],
+)
+def test_a_wide_picture_becomes_a_square(aspect: str, expected: list[list[int]]):
+    assert resized(WIDE, chosen(image_size=2, aspect=aspect))[..., 0].tolist() == expected
+
+
+def test_padding_puts_borders_of_the_stated_grey_above_and_below():
+    square = resized(WIDE, chosen(image_size=4, aspect="pad", pad_value=7))[..., 0]
+    assert square.tolist() == [[7] * 4, [10, 20, 30, 40], [50, 60, 70, 80], [7] * 4]
+    colour = resized(np.repeat(WIDE, 3, axis=2), chosen(image_size=4, aspect="pad", pad_value=200))
+    assert colour.shape == (4, 4, 3) and np.all(colour[0] == 200) and colour[1, 0].tolist() == [10, 10, 10]
+
+
+def test_channels():
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    assert resized(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]  # 0.299, 0.587, 0.114 of 255
+    assert resized(WIDE, chosen(channels=3)).tolist() == np.repeat(WIDE, 3, axis=2).tolist()
+    assert resized(WIDE, chosen()) is WIDE
+
+
+def test_a_picture_of_the_right_size_keeps_its_bytes():
+    square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
+    assert all(resized(square, chosen(image_size=5, aspect=aspect)) is square for aspect in ("stretch", "crop", "pad"))
+
+
+def test_the_interpolation_is_pillows():
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    for name in ("nearest", "bilinear", "bicubic", "lanczos"):
+        expected = np.asarray(Image.fromarray(picture).resize((4, 4), Image.Resampling[name.upper()]))
+        assert np.array_equal(resized(picture, chosen(image_size=4, interpolation=name)), expected)
+
+
+def test_images_of_differing_sizes_need_a_size(tmp_path: Path):
+    images = [np.zeros((2, 3, 1), np.uint8), np.zeros((4, 5, 1), np.uint8)]
+    with pytest.raises(UserError, match=r"2×3 pixels, another 4×5(?s:.*)preprocess.image_size"):
+        write_part(tmp_path / "train.npy", images, 2, (2, 3, 1))
+
+
+def test_the_constants_of_the_normalisation():
+    train = np.random.default_rng(0).integers(0, 256, (1500, 2, 2, 3), np.uint8)
+    pixel = train.astype(float)
+    expected = {
+        "unit": pixel / 255,
+        "unit_twice": pixel / 255 / 255,
+        "symmetric": pixel / 127.5 - 1,
+        "standard": (pixel - pixel.mean(axis=(0, 1, 2))) / pixel.std(axis=(0, 1, 2)),
+        "none": pixel,
+    }
+    for name, values in expected.items():
+        constants = rescaling(name, train)
+        assert np.allclose(pixel * constants["scale"] + constants["offset"], values)

@@ -1,0 +1,67 @@
+"""The second pipeline, small: real DVC runs an experiment, one that starts from it, and the table."""
+
+import json
+
+import pytest
+from conftest import Project, ran
+from ruamel.yaml import YAML
+
+from stages.replications import options
+from stages.replications.table import verdict
+
+FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
+
+
+def edit(project: Project) -> None:
+    """Let the two experiments run on the embedded sample, with a small network and two seeds."""
+    yaml, file = YAML(), project.path("replications/params.yaml")
+    content = yaml.load(file)
+    content["variants"]["cifar100-test-as-validation"]["dataset"] = "fashion_mnist_sample"
+    for name in (FIRST, MORE):
+        entry = content["experiments"][name]
+        entry["architecture"] = "mnist-dense"
+        entry["seeds"] = [1, 2]
+        entry["budget"] |= {"epochs": 2, "train": 100, "evaluation": 60}
+    # the second changes nothing, so that it must end where the first did
+    content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
+    content["experiments"][MORE]["budget"]["epochs"] = 1
+    yaml.dump(content, file)
+
+
+def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
+    edit(fresh)
+    target = f"replications/dvc.yaml:evaluate@{MORE}"
+    assert {f"train@{FIRST}", f"train@{MORE}", f"evaluate@{MORE}"} <= set(ran(fresh.dvc("repro", target)))
+    assert ran(fresh.dvc("repro", target)) == []
+
+    fresh.dvc("repro", f"replications/dvc.yaml:evaluate@{FIRST}")
+    first, more = (json.loads(fresh.path(f"replications/results/{name}/result.json").read_text()) for name in (FIRST, MORE))
+    for seed in ("1", "2"):
+        assert more["seeds"][seed]["test"] == first["seeds"][seed]["test"]
+        assert first["seeds"][seed]["test"]["images"] == 60
+    assert first["seeds"]["1"]["test"] != first["seeds"]["2"]["test"]
+    runs = json.loads(fresh.path(f"replications/runs/{FIRST}.json").read_text())
+    assert set(runs) == {"seed-1", "seed-2"}
+
+    fresh.stage("replications.table")
+    table = fresh.path("replications/table.md").read_text()
+    assert table.count("reduced budget") == 2 and table.count("not run yet") == 36
+
+
+def published(accuracy: float | None) -> options.Published:
+    return options.Published(parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "mean", "spread", "reduced", "expected"),
+    [
+        (0.90, 0.905, 0.0, False, "within noise"),  # two standard errors of the difference are 0.0085
+        (0.90, 0.91, 0.0, False, "above"),
+        (0.90, 0.89, 0.0, False, "below"),
+        (0.90, 0.89, 0.008, False, "within noise"),  # the seeds alone may do that
+        (0.90, 0.50, 0.0, True, "reduced budget"),
+        (None, 0.50, 0.0, False, "nothing published"),
+    ],
+)
+def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
+    assert verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced) == expected

@@ -1,0 +1,105 @@
+"""The 38 experiments in replications/params.yaml and published.yaml: complete, and consistent with the architectures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
+REPLICATIONS = YAML(typ="safe").load(TEXT)
+COMMON, VARIANTS = REPLICATIONS["common"], REPLICATIONS["variants"]
+PUBLISHED = YAML(typ="safe").load((ROOT / "replications/published.yaml").read_text(encoding="utf-8"))
+EXPERIMENTS = {name: entry | PUBLISHED[name] for name, entry in REPLICATIONS["experiments"].items()}
+ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["architectures"]
+DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
+OF = {name: network for network, facts in DOCUMENTS.items() for name in facts["experiments"]}
+RECIPE = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
+each_experiment = pytest.mark.parametrize(("name", "facts"), EXPERIMENTS.items(), ids=EXPERIMENTS)
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def is_share(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < 1
+
+
+def test_every_experiment_of_the_documents_is_there():
+    assert set(EXPERIMENTS) == set(OF) and len(EXPERIMENTS) == 38
+
+
+def test_every_variant_is_used_and_no_two_are_equal():
+    assert set(VARIANTS) == {facts["variant"] for facts in EXPERIMENTS.values()}
+    values = list(VARIANTS.values())
+    assert all(value not in values[:place] for place, value in enumerate(values))
+
+
+@each_experiment
+def test_the_architecture_is_the_documents(name: str, facts: dict):
+    assert facts["architecture"] == OF[name] and OF[name] in ARCHITECTURES
+    assert facts["published"]["parameters"] == DOCUMENTS[OF[name]]["parameters"]
+    size = VARIANTS[facts["variant"]]["preprocess"]["image_size"]
+    assert size is None or DOCUMENTS[OF[name]]["image"] == f"{size}x{size}x3"
+
+
+@each_experiment
+def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict):
+    assert set(facts["train"]) >= RECIPE
+    assert set(facts["train"]) <= set(COMMON["train"]) and set(facts["augment"]) <= set(COMMON["augment"])
+    assert facts["train"]["learning_rate"] is not None
+    for key in set(facts["train"]) - RECIPE:
+        assert facts["train"][key] != COMMON["train"][key], key
+    for key, value in facts["augment"].items():
+        assert value != COMMON["augment"][key], key
+    stopping = facts["train"].get("early_stopping", COMMON["train"]["early_stopping"])
+    assert set(stopping) == set(COMMON["train"]["early_stopping"])
+    assert (stopping["patience"] is None) == (stopping["restore_best"] == "never")
+
+
+@each_experiment
+def test_the_seeds_and_the_budget(name: str, facts: dict):
+    assert facts["seeds"] and len(set(facts["seeds"])) == len(facts["seeds"]) and all(map(is_count, facts["seeds"]))
+    assert all(value is None or is_count(value) for value in facts["budget"].values())
+    assert facts["budget"]["epochs"] is None or facts["budget"]["epochs"] < facts["train"]["epochs"]
+    if VARIANTS[facts["variant"]]["split"]["method"] == "training":  # equal limits draw the same images
+        assert facts["budget"]["train"] == facts["budget"]["evaluation"]
+    assert facts["minutes"] > 0
+
+
+@each_experiment
+def test_what_is_published(name: str, facts: dict):
+    published = facts["published"]
+    assert published["of"] in ("test", "validation") and published["epoch"] in ("final", "best")
+    assert is_count(published["images"])
+    assert published["accuracy"] is None or is_share(published["accuracy"])
+    assert published["text_accuracy"] is None or is_share(published["text_accuracy"])
+    assert published["text_accuracy"] != published["accuracy"] or published["accuracy"] is None
+    restored = "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"  # which trained all its epochs
+    assert (published["epoch"] == "best") == restored
+    for sentence in (*facts["deviations"], *facts["notes"]):
+        assert isinstance(sentence, str) and sentence.endswith(".")
+
+
+@each_experiment
+def test_where_it_starts(name: str, facts: dict):
+    folder, _, start = facts["starts_from"].rpartition("/")
+    if start == "from-scratch.txt":
+        assert (ROOT / facts["starts_from"]).exists()
+    else:
+        first = EXPERIMENTS[start]
+        assert folder == "replications/models" and first["keep_optimizer"]
+        for key in ("variant", "architecture", "seeds"):
+            assert facts[key] == first[key], key
+        assert facts["train"]["optimizer"] == first["train"]["optimizer"]
+
+
+def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
+    from dvc.utils.hydra import apply_overrides
+
+    file = tmp_path / "params.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    apply_overrides(file, [f"common.seed={COMMON['seed']}"])  # what `-S` does
+    assert file.read_text(encoding="utf-8") == TEXT
