@@ -5,6 +5,7 @@ start a second one beside it.
 """
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,17 +22,31 @@ PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice a
 
 @contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
-    """Hold the file `lock` while the block runs; `what` names the work in the message when another process holds it.
+    """Hold the file `lock` while the block runs; `what` names the work in the message when another process holds it. From then on
+    the process ends when DVC does, and at once on Ctrl-C.
 
     Raises `UserError` when another process still holds it after `PATIENCE` seconds.
     """
     end_with_dvc()
+    end_on_interrupt()
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(lock, timeout=PATIENCE):
             yield
     except filelock.Timeout:
         raise UserError(f"{what} is running already, in another process that holds {lock}: wait for it, or end it") from None
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end this process at once. Python's `KeyboardInterrupt` can get lost in a callback of the backend: training goes
+    on. And to end at any moment is safe, since files appear whole or not at all, and work goes on from the last checkpoint."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"\ninterrupted: the next run goes on from here\n")
+        os._exit(128 + signal.SIGINT)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
 
 
 def end_with_dvc() -> None:
