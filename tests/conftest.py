@@ -76,6 +76,20 @@ class Project:
         yaml.dump(content, self.path("params.yaml"))
 
 
+def data_json(shape: list[int], classes: int) -> dict[str, Any]:
+    """What preprocess says in data.json of images of `shape` (height, width, channels)."""
+    return {
+        "dataset": "made-up",
+        "class_names": [f"class {number}" for number in range(classes)],
+        "image_shape": shape,
+        "decoded_channels": shape[2],
+        "preprocess": {},
+        "rescaling": {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]},
+        "validation_is_test": False,
+        "validation_is_training": False,
+    }
+
+
 def ran(output: str) -> list[str]:
     """The stages that DVC says it ran, in order."""
     return [line.split("'")[1].split(":")[-1] for line in output.splitlines() if line.startswith("Running stage ")]

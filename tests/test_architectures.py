@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import data_json
 from ruamel.yaml import YAML
 
 from stages import backend, params
@@ -31,17 +32,11 @@ DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(
 OPTIONS = params.load(ROOT / "params.yaml")
 
 
-def described(shape: list[int], classes: int) -> dict[str, Any]:
-    """What preprocess says of images of `shape` (height, width, channels)."""
-    rescaling = {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]}
-    return {"image_shape": shape, "class_names": [f"class {number}" for number in range(classes)], "rescaling": rescaling}
-
-
 def built(name: str, shape: list[int], classes: int = 5, **changes: Any) -> keras.Model:
     """An architecture of params.yaml, with some of its hyperparameters changed."""
     arguments = OPTIONS.architectures[name].model_dump(exclude_unset=True) | changes
     arguments.pop("loss_weights", None)
-    return architectures.build(name, arguments.pop("family"), arguments, described(shape, classes))
+    return architectures.build(name, arguments.pop("family"), arguments, data_json(shape, classes))
 
 
 def lines(model: keras.Model) -> Iterator[tuple[str, str]]:
@@ -95,7 +90,7 @@ def test_a_network_for_other_images_has_the_parameters_that_its_comment_gives(na
 def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
     own = keras.applications.MobileNet(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.25)
     arguments = {"network": "MobileNet", "top": top, "arguments": {"alpha": 0.25}}
-    model = architectures.build("mine", "application", arguments, described([32, 32, 3], 5))
+    model = architectures.build("mine", "application", arguments, data_json([32, 32, 3], 5))
     assert model.count_params() == own.count_params()  # at 1×1 pixels the tops differ in no parameter
 
 
@@ -230,7 +225,7 @@ def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str,
 )
 def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: list[str]):
     with pytest.raises(UserError) as error:
-        architectures.build("mine", "sequential", {"layers": layers}, described([28, 28, 1], 5))
+        architectures.build("mine", "sequential", {"layers": layers}, data_json([28, 28, 1], 5))
     for part in ("architectures.mine", *named):
         assert part in str(error.value)
 
@@ -255,7 +250,7 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     for part in ("train", "validation", "test"):
         np.save(folder / f"{part}.npy", random.integers(0, 256, (8, 6, 6, 1), dtype=np.uint8))
         np.save(folder / f"{part}_labels.npy", np.arange(8) % 3)
-    (folder / "data.json").write_text(json.dumps(described([6, 6, 1], 3)))
+    (folder / "data.json").write_text(json.dumps(data_json([6, 6, 1], 3)))
 
     train.main("flowers-googlenet")
     evaluate.main("flowers-googlenet")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, data_json
 
 from stages import backend, files, params, train
 from stages.cli import UserError
@@ -41,7 +41,9 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
 
 
 def test_it_is_off_by_default_and_outside_training():
-    assert not CHOSEN.augment.changes
+    from stages.training.augmentation import changes
+
+    assert not changes(CHOSEN.augment) and changes(CHOSEN.augment.model_copy(update={"rotation": 1.0}))
     assert np.array_equal(seen(), IMAGES)
     assert np.array_equal(seen(training=False, **EVERYTHING), IMAGES)
 
@@ -104,8 +106,7 @@ def prepared(tmp_path: Path) -> Prepared:
     for part in ("train", "validation"):
         np.save(tmp_path / f"{part}.npy", IMAGES)
         np.save(tmp_path / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
-    rescaling = {"scale": [1 / 255] * 3, "offset": [0.0] * 3}
-    files.write_json(tmp_path / "data.json", {"class_names": ["a", "b"], "image_shape": [12, 12, 3], "rescaling": rescaling})
+    files.write_json(tmp_path / "data.json", data_json([12, 12, 3], 2))
     return Prepared(tmp_path)
 
 
