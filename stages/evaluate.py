@@ -3,7 +3,7 @@
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
     metrics.json      all metrics, with parameter count and epochs; of a network with auxiliary heads also their accuracies
-    curves.csv        loss and accuracy of each epoch, on the training and the validation part
+    curves.csv        loss and accuracy of each epoch, on both parts; the squared error where it was recorded
     training.json     as train wrote it: parameters, recipe, layers
   of the test part:
     predictions.csv   true class, predicted class and its probability, a row an image: also the record that pairs two models
@@ -89,7 +89,7 @@ def class_table(labels: np.ndarray, predicted: np.ndarray, names: list[str], are
 
 def curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
     """A row for each epoch and part, from Keras's columns, where those of the validation part begin with ``val_``."""
-    columns = ["accuracy", "loss"]
+    columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
     parts = {"training": history[columns], "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1)}
     table = pd.concat(parts, names=["part", "epoch"]).reset_index()
     return table.assign(model=model)[["model", "epoch", "part", *columns]]

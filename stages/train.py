@@ -5,7 +5,7 @@ Reads ``data/prepared/``; writes into ``models/NAME/``:
     model.keras      the network with its normalisation, for images of 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes); of a network with auxiliary
                      heads also validation_auxiliary1 and so on
-    history.csv      loss and accuracy of each epoch, rewritten after each
+    history.csv      loss and accuracy of each epoch, mean_squared_error where the loss takes one-hot labels; rewritten after each
     training.json    what the model is and what using it needs: class names, image shape, preprocess; seed, recipe, layers, epochs
                      done, the epoch whose weights were kept; size and digest of model.keras
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
@@ -51,6 +51,7 @@ class Experiment:
     train: Train
     starts_from: Path | None = None  # the folder of a finished training to go on from, with its model and its optimizer's state
     keep_optimizer: bool = False  # whether the optimizer's state is saved too, for a training that goes on from this one
+    evaluate_in_training_mode: bool = False  # whether dropout stays on when validation and test images are predicted
 
 
 def run(experiment: Experiment, prepared: Prepared, folder: Path, checkpoint: Path) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def run(experiment: Experiment, prepared: Prepared, folder: Path, checkpoint: Pa
     if experiment.keep_optimizer:
         saving.save_state(optimizer, folder / "optimizer.npz")
     saved = keras.saving.load_model(folder / "model.keras", compile=False)
+    if experiment.evaluate_in_training_mode:
+        saved = heads.in_training_mode(saved)
     predictions = {}
     for part in ("validation", "test"):
         batches = Batches(prepared.images(part), prepared.labels(part), experiment.train.prediction_batch_size, classes=None)
@@ -108,12 +111,13 @@ def fit(
         model.load_weights(experiment.starts_from / "model.keras")
         saving.load_state(optimizer, experiment.starts_from / "optimizer.npz")
     # `model` stays as it is saved: without optimizer, metrics, and what changes the training images
-    trainer = heads.Trainer(*augmentation.in_front_of(model, experiment.augment, experiment.seed))
+    network = heads.in_training_mode(model) if experiment.evaluate_in_training_mode else model
+    trainer = heads.Trainer(*augmentation.in_front_of(network, experiment.augment, experiment.seed))
     trainer.compile(
         optimizer,
         loss=[recipe.loss(train) for _ in model.outputs],
         loss_weights=loss_weights,
-        metrics=[["accuracy"] for _ in model.outputs],
+        metrics=[recipe.metrics(train) for _ in model.outputs],
         steps_per_execution=STEPS_PER_EXECUTION,
     )
 

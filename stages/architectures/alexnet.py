@@ -3,7 +3,7 @@ adapts it: batch norm where the paper normalises over neighbouring channels, no 
 
 import keras
 
-from stages.architectures.hidden import activated
+from stages.architectures.hidden import activated, dense_tail
 
 
 def network(
@@ -23,9 +23,4 @@ def network(
         x = activated(x, convolution, "relu", None, batch_norm)
         if number in (1, 2, 5):
             x = keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)
-    x = keras.layers.Flatten()(x)
-    for width in dense_units:
-        x = keras.layers.Dense(width, activation="relu")(x)
-        if dense_dropout:
-            x = keras.layers.Dropout(dense_dropout)(x)
-    return x
+    return dense_tail(x, dense_units, dense_dropout)

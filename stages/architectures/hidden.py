@@ -1,4 +1,4 @@
-"""The step that hidden layers share: a linear layer, its activation, and batch norm before or after the activation, or none."""
+"""What families share: a hidden layer with its activation, and batch norm before or after that, or none; a tail of dense layers."""
 
 import keras
 
@@ -14,4 +14,14 @@ def activated(x, layer: keras.Layer, activation: str, negative_slope: float | No
         x = keras.layers.Activation(activation)(x)
     if batch_norm == "after":
         x = keras.layers.BatchNormalization()(x)
+    return x
+
+
+def dense_tail(x, units: list[int], dropout: float):
+    """Flatten, then a dense layer with ReLU for each of `units`, each with dropout: how AlexNet and VGG16 end."""
+    x = keras.layers.Flatten()(x)
+    for width in units:
+        x = keras.layers.Dense(width, activation="relu")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout)(x)
     return x

@@ -3,7 +3,7 @@ Zisserman, arXiv 1409.1556, table 1. `convolutions` of 2, 2, 4, 4, 4 make VGG19 
 
 import keras
 
-from stages.architectures.hidden import activated
+from stages.architectures.hidden import activated, dense_tail
 
 
 def network(
@@ -20,9 +20,4 @@ def network(
         for _ in range(count):
             x = activated(x, keras.layers.Conv2D(width, kernel_size, padding="same"), "relu", None, batch_norm)
         x = keras.layers.MaxPooling2D(pool_size)(x)
-    x = keras.layers.Flatten()(x)
-    for width in dense_units:
-        x = keras.layers.Dense(width, activation="relu")(x)
-        if dense_dropout:
-            x = keras.layers.Dropout(dense_dropout)(x)
-    return x
+    return dense_tail(x, dense_units, dense_dropout)

@@ -5,7 +5,7 @@ Reads ``replications/models/NAME/``, and the labels and test images in ``replica
 
     result.json      the metrics of each seed, and what re-creates them: parameters and their digest, seeds, budget, data's digest
     classes.csv      precision, recall, F1 and count of each class, first seed
-    curves.csv       loss and accuracy of each epoch, first seed
+    curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot labels; first seed
     curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
 
 Works without TensorFlow.
@@ -40,6 +40,7 @@ def recreated_by(root: Params, replications: options.Replications, entry: option
         "train": options.train_of(replications.common, entry).model_dump(),
         "augment": options.augment_of(replications.common, entry).model_dump(),
         "starts_from": entry.starts_from,
+        "evaluate_in_training_mode": entry.evaluate_in_training_mode,
         "seeds": entry.seeds,
         "budget": entry.budget.model_dump(),
     }

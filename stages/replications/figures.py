@@ -32,13 +32,15 @@ def of_experiment(
 
 
 def learning_curves(title: str, curves: pd.DataFrame) -> Figure:
-    """Accuracy and loss by epoch, training and validation."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    for axes, measure, label in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("accuracy", "loss (cross-entropy, nats)")):
+    """Accuracy, loss, and squared error where it was recorded, by epoch, training and validation."""
+    labels = {"accuracy": "accuracy", "loss": "loss (cross-entropy, nats)", "mean_squared_error": "mean squared error"}
+    measures = [measure for measure in labels if measure in curves]
+    figure = Figure(figsize=(4.5 * len(measures), 3.8), layout="constrained")
+    for axes, measure in zip(figure.subplots(1, len(measures)), measures):
         for number, part in enumerate(("training", "validation")):
             some = curves[curves["part"] == part]
             axes.plot(some["epoch"], some[measure], "o-", markersize=3, color=COLOURS[number], label=part)
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(xlabel="epoch", ylabel=labels[measure])
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
     figure.suptitle(f"{title}: learning curves")

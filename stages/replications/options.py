@@ -59,6 +59,7 @@ class Entry(Section):
     architecture: str
     starts_from: str  # the folder of the models of another experiment; `SCRATCH` for none
     keep_optimizer: bool  # for an experiment that starts from this one
+    evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
     train: dict[str, Any]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]

@@ -31,6 +31,7 @@ def main(experiment: str) -> None:
                 train=recipe,
                 starts_from=source if source.is_dir() else None,
                 keep_optimizer=entry.keep_optimizer,
+                evaluate_in_training_mode=entry.evaluate_in_training_mode,
             )
             records[f"seed-{seed}"] = run(one, prepared, models / f"seed-{seed}", checkpoints / f"seed-{seed}.npz")
         files.write_json(options.FOLDER / "runs" / f"{experiment}.json", records)

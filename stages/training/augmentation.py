@@ -69,10 +69,9 @@ def in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list
         return model.inputs, model.outputs
     import keras
 
+    from stages.training import heads
+
     inputs = x = keras.Input(model.input_shape[1:], dtype="uint8")
     for layer in layers(augment, model.input_shape[1:], seed):
         x = layer(x)
-    outputs = keras.tree.flatten(model(keras.ops.cast(keras.ops.round(x), "uint8")))
-    return [inputs], [
-        keras.layers.Identity(name=name, dtype="float32")(output) for name, output in zip(model.output_names, outputs)
-    ]
+    return [inputs], heads.named(model.output_names, model(keras.ops.cast(keras.ops.round(x), "uint8")))

@@ -30,6 +30,17 @@ class Trainer(keras.Model):
         return {name.removeprefix(f"{self.output_names[0]}_"): value for name, value in logs.items()} | combined
 
 
+def in_training_mode(model: keras.Model) -> keras.Model:
+    """`model`, whose weights it shares, as a model that predicts as if it were training: dropout stays on, batch norm uses the
+    batch's own mean and variance. What Keras 2 did with its learning phase set to 1."""
+    return keras.Model(model.inputs, named(model.output_names, model(model.inputs, training=True)))
+
+
+def named(names: list[str], outputs) -> list:
+    """The outputs of a network inside another one, under the names that they have in it: Keras names metrics by them."""
+    return [keras.layers.Identity(name=name, dtype="float32")(x) for name, x in zip(names, keras.tree.flatten(outputs))]
+
+
 def by_part(part: str, predicted: np.ndarray | list[np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs of one prediction under the names of predictions.npz: ``PART`` the main one, ``PART_auxiliary1`` and so on."""
     main, *auxiliary = predicted if isinstance(predicted, list) else [predicted]

@@ -28,6 +28,11 @@ def loss(train: Train) -> keras.Loss:
     return made("loss", keras.losses, train.loss, train.loss_arguments)
 
 
+def metrics(train: Train) -> list[str]:
+    """What is measured in each epoch beside the loss. The squared error needs one-hot labels."""
+    return ["accuracy"] if takes_class_numbers(train) else ["accuracy", "mean_squared_error"]
+
+
 def class_weight(train: Train, labels: np.ndarray) -> dict[int, float] | None:
     """What an image of each class counts in the training loss; None where all count 1. ``balanced`` is images / (classes * images
     of the class), for `labels` int (images,)."""
