@@ -1,5 +1,6 @@
 """Augmentation, class weights and mixed precision: what training sees, and that it sees the same again."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,20 @@ def small(**changes: Any) -> train.Experiment:
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     """Prepared data of two classes, 30 images and 10."""
-    for part in ("train", "validation"):
+    for part in ("train", "validation", "test"):
         np.save(tmp_path / f"{part}.npy", IMAGES)
         np.save(tmp_path / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
     files.write_json(tmp_path / "data.json", data_json([12, 12, 3], 2))
     return Prepared(tmp_path)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(("precision", "in_training_mode"), [("float32", True), ("mixed_float16", False)])
 def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, in_training_mode: bool
 ):
     from stages.training.checkpoint import Checkpoint
 
-    experiment = small(precision=precision, class_weight="balanced")
+    experiment = replace(small(precision=precision, class_weight="balanced"), evaluate_in_training_mode=in_training_mode)
     monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
     whole, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "whole.npz")
     history = (tmp_path / "history.csv").read_bytes()
@@ -135,6 +136,19 @@ def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
     assert all(np.array_equal(*pair) for pair in zip(resumed.get_weights(), whole.get_weights()))
     assert not any("random" in layer.name for layer in whole.layers)  # what is saved has no augmentation
     assert whole.output.dtype == "float32"
+
+
+def test_dropout_stays_on_in_evaluation_where_asked(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    import keras
+
+    models, predictions = [], []
+    for name, experiment in (("off", small(epochs=1)), ("on", replace(small(epochs=1), evaluate_in_training_mode=True))):
+        train.run(experiment, prepared, tmp_path / name, tmp_path / f"{name}.npz")
+        models.append(keras.saving.load_model(tmp_path / name / "model.keras", compile=False))
+        predictions.append(np.load(tmp_path / name / "predictions.npz")["test"])
+    assert np.array_equal(*(model.predict(IMAGES, verbose=0) for model in models))  # the saved model drops nothing
+    assert np.array_equal(models[0].predict(IMAGES, verbose=0), predictions[0]) and not np.allclose(*predictions)
 
 
 def test_balanced_class_weights():

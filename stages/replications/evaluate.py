@@ -3,7 +3,8 @@
 Reads ``replications/models/NAME/``, and the labels and test images in ``replications/data/VARIANT/prepared/``; writes into
 ``replications/results/NAME/``:
 
-    result.json      the metrics of each seed, and what re-creates them: parameters and their digest, seeds, budget, data's digest
+    result.json      the metrics of each seed, and what re-creates them: parameters and their digest, seeds, budget, digest
+                     and number of the images
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot labels; first seed
     curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from stages import charts, cli, evaluate, files
+from stages.data import PARTS
 from stages.params.schema import Params
 from stages.replications import figures, options
 
@@ -71,6 +73,7 @@ def main(experiment: str) -> None:
         "seeds": seeds,
         "parameters_sha256": digest,
         "data_sha256": prepared.description["sha256"],
+        "images": {part: len(prepared.labels(part)) for part in PARTS},
         "parameters": parameters,
     }
     files.write_json(target / "result.json", result)

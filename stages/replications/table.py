@@ -35,15 +35,22 @@ def spreads(results: dict[str, dict[str, Any]], documents: dict[str, options.Fac
 
 
 def row(
-    name: str, facts: options.Facts, entry: options.Entry, result: dict[str, Any] | None, spread: float | None
+    name: str,
+    facts: options.Facts,
+    entry: options.Entry,
+    dataset: str,
+    result: dict[str, Any] | None,
+    spread: float | None,
 ) -> dict[str, Any]:
     """One row of the table."""
     published = facts.published
     common = {
         "experiment": name,
         "document": facts.document,
+        "dataset": dataset,
         "published": published.accuracy,
         "of": f"{published.of}, {published.epoch} epoch",
+        "expected_minutes": entry.minutes,
         "notes": " ".join([*facts.deviations, *facts.notes]),
     }
     if result is None:
@@ -52,6 +59,9 @@ def row(
     mean = sum(one["obtained"] for one in seeds) / len(seeds)
     images = seeds[0][published.of]["images"]
     reduced = any(value is not None for value in entry.budget.model_dump().values())
+    if heads := seeds[0].get("heads"):
+        ours = ", ".join(f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items())
+        common["notes"] += f" Ours, last epoch: {ours}."
     common |= {
         "parameters": seeds[0]["parameters"],
         "parameters_published": published.parameters,
@@ -60,6 +70,8 @@ def row(
         "spread": spread if len(seeds) >= 3 else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
+        "training_images": result["images"]["train"],
+        "measured_images": images,
         "budget": "reduced" if reduced else "full",
     }
     return common | {"verdict": verdict(published, mean, images, len(seeds), spread, reduced)}
@@ -84,22 +96,44 @@ def verdict(published: options.Published, mean: float, images: int, seeds: int, 
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for people."""
-    head = "| experiment | parameters | published | obtained | of | epochs | seeds | budget | verdict | notes |"
-    lines = [head, "|---|--:|--:|--:|---|--:|--:|---|---|---|"]
+    """The table for people, a section a document."""
+    lines = []
+    for document in dict.fromkeys(one["document"] for one in rows):
+        some = [one for one in rows if one["document"] == document]
+        if lines:
+            lines.append("")
+        lines += [f"## {document}", "", *section(some)]
+    return "\n".join([*lines, ""])
+
+
+def section(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines of one document's table."""
+    lines = [
+        "| experiment | parameters | published | obtained | of | images | epochs | seeds | budget | minutes | verdict | notes |",
+        "|---|--:|--:|--:|---|--:|--:|--:|---|--:|---|---|",
+    ]
     for one in rows:
         published = "none" if one["published"] is None else f"{one['published']:.4f}"
         if "obtained" not in one:
-            lines.append(f"| {one['experiment']} | | {published} | | {one['of']} | | | | {one['verdict']} | {one['notes']} |")
-            continue
-        same = "✓" if one["parameters"] == one["parameters_published"] else f"(published: {one['parameters_published']:,})"
-        spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
-        obtained = f"{one['obtained']:.4f} ± {one['standard_error']:.4f}{spread}"
-        lines.append(
-            f"| {one['experiment']} | {one['parameters']:,} {same} | {published} | {obtained} | {one['of']} | {one['epochs']} | "
-            f"{one['seeds']} | {one['budget']} | {one['verdict']} | {one['notes']} |"
-        )
-    return "\n".join([*lines, ""])
+            cells = [one["experiment"], "", published, "", one["of"], "", "", "", "", one["expected_minutes"], one["verdict"]]
+        else:
+            same = "✓" if one["parameters"] == one["parameters_published"] else f"(published: {one['parameters_published']:,})"
+            spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
+            cells = [
+                one["experiment"],
+                f"{one['parameters']:,} {same}",
+                published,
+                f"{one['obtained']:.4f} ± {one['standard_error']:.4f}{spread}",
+                one["of"],
+                f"{one['training_images']:,}",
+                one["epochs"],
+                one["seeds"],
+                one["budget"],
+                one["expected_minutes"],
+                one["verdict"],
+            ]
+        lines.append(f"| {' | '.join(map(str, [*cells, one['notes']]))} |")
+    return lines
 
 
 def main() -> None:
@@ -109,7 +143,10 @@ def main() -> None:
         name: files.read_json(RESULTS / name / "result.json") for name in entries if (RESULTS / name / "result.json").exists()
     }
     spread = spreads(results, documents)
-    rows = [row(name, documents[name], entry, results.get(name), spread[name]) for name, entry in entries.items()]
+    rows = [
+        row(name, documents[name], entry, replications.variants[entry.variant].dataset, results.get(name), spread[name])
+        for name, entry in entries.items()
+    ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
     with files.replacing(options.FOLDER / "table.md") as partial:
         partial.write_text(markdown(rows), encoding="utf-8")

@@ -30,10 +30,22 @@ class Trainer(keras.Model):
         return {name.removeprefix(f"{self.output_names[0]}_"): value for name, value in logs.items()} | combined
 
 
+class Training(keras.layers.Layer):
+    """A network that always runs as in training. A layer of its own, since Keras lets `predict` overrule a ``training=True`` that
+    stands in a functional model."""
+
+    def __init__(self, network: keras.Model):
+        super().__init__(dtype="float32")
+        self.network = network
+
+    def call(self, x):
+        return self.network(x, training=True)
+
+
 def in_training_mode(model: keras.Model) -> keras.Model:
     """`model`, whose weights it shares, as a model that predicts as if it were training: dropout stays on, batch norm uses the
     batch's own mean and variance. What Keras 2 did with its learning phase set to 1."""
-    return keras.Model(model.inputs, named(model.output_names, model(model.inputs, training=True)))
+    return keras.Model(model.inputs, named(model.output_names, Training(model)(model.input)))
 
 
 def named(names: list[str], outputs) -> list:
