@@ -117,7 +117,7 @@ def picture(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
     mistakes = wrong(model["predictions"]).head(MISTAKES)
     if mistakes.empty:  # DVC wants the file all the same
         mistakes = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
-    captions = [f"{row.actual}, not {row.predicted}" for row in mistakes.itertuples()]
+    captions = [f"{row.actual}\ntaken for {row.predicted}" for row in mistakes.itertuples()]
     strips = images[mistakes.index.to_numpy(dtype=int)][:, np.newaxis]
     return pictures.strips(strips, captions, 6, 1, f"{name}: the test images it is most sure of and wrong about")
 
