@@ -4,7 +4,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test verify savedmodel plots-page lint requirements clean
+.PHONY: help setup repro test verify seed-spread savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -25,6 +25,9 @@ test: setup ## Run the tests
 
 verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
 	python -m stages.verify
+
+seed-spread: setup ## Measure how much accuracies differ between five seeds (four more runs)
+	python -m stages.seed_spread
 
 savedmodel: setup ## Write the selected model as a TensorFlow SavedModel into savedmodel/
 	python -m stages.savedmodel savedmodel

@@ -1,0 +1,1 @@
+"""What the commands share that judge a change: `stages.review`, `stages.gate` and `stages.seed_spread`."""

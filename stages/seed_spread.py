@@ -1,0 +1,134 @@
+"""Measure how much the models' accuracies differ between seeds alone: the noise that a change is judged against.
+
+The pipeline runs once for each seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own: the working tree stays as it is.
+The committed results, which must belong to the committed code, count as the first seed. Writes ``reports/seed_spread.json``, to be
+committed:
+
+    measured_on  data set, digests of its images, of the code and of the parameters
+    seeds        the seeds
+    models       of each: its family and size; the accuracies by seed, their mean and standard deviation
+
+A seed that stands there already is not measured again, unless data, code or parameters are others now. A run that was interrupted
+goes on from DVC's run cache. The runs stay as experiments (``dvc exp show``) until ``dvc exp remove`` removes them. A seed takes as
+long as ``dvc repro`` does.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dvc.api
+from dvc.repo import Repo
+
+from stages import cli, files, params
+from stages.cli import UserError
+from stages.reviewing import lock
+
+SPREAD = Path("reports/seed_spread.json")
+LEAST = 5  # seeds
+MEASURES = ("test_accuracy", "validation_accuracy")
+DECIDING = ("split", "preprocess", "train", "evaluate")  # the stages that decide what is measured
+DIGITS = 6
+
+Accuracies = dict[str, dict[str, float]]  # by model and measure
+
+
+def measured_on(content: lock.Lock, dataset: str, models: list[str]) -> dict[str, str]:
+    """What decides the accuracies beside the seed, from the stages of ``dvc.lock``."""
+    stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
+    code = {path: md5 for stage in stages for path, md5 in lock.digests(content, stage).items() if path.startswith("stages/")}
+    return {
+        "dataset": dataset,
+        "data": lock.digests(content, "split")[f"data/raw/{dataset}"],
+        "code": lock.digest(code),
+        "parameters": lock.digest({stage: lock.parameters(content, stage) for stage in stages}),
+    }
+
+
+def known(place: dict[str, str]) -> dict[int, Accuracies]:
+    """What was measured already on the same data with the same code and parameters, by seed."""
+    if not SPREAD.exists():
+        return {}
+    content = files.read_json(SPREAD)
+    if content["measured_on"] != place:
+        print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
+        return {}
+    return {
+        seed: {model: {measure: one[measure]["values"][number] for measure in MEASURES} for model, one in content["models"].items()}
+        for number, seed in enumerate(content["seeds"])
+    }
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Accuracies by seed with their mean and their standard deviation (of the sample: n - 1)."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": round(statistics.mean(values), DIGITS), "sd": deviation and round(deviation, DIGITS), "values": values}
+
+
+def write(place: dict[str, str], measured: dict[int, Accuracies], models: list[str]) -> None:
+    seeds = sorted(measured)
+    content = {"measured_on": place, "n": len(seeds), "seeds": seeds, "models": {}}
+    for model in models:
+        training = files.read_json(Path("reports/models") / model / "training.json")
+        content["models"][model] = {
+            "family": training["architecture"]["family"],
+            "parameters": training["parameters"]["total"],
+            **{measure: summary([measured[seed][model][measure] for seed in seeds]) for measure in MEASURES},
+        }
+    files.write_json(SPREAD, content)
+
+
+def run(seed: int, head: str) -> Accuracies:
+    """The accuracies with another seed; an experiment that did it at this commit is taken as it is."""
+    name = f"seed-{seed}-of-{head[:7]}"
+    with Repo() as repo:
+        done = {experiment[0] for experiments in repo.experiments.ls().values() for experiment in experiments}
+    if name not in done:
+        command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}"]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError(f"the run with seed {seed} failed; what was measured before stands in {SPREAD}")
+    return dvc.api.metrics_show("reports/metrics.json", rev=name)
+
+
+def main(seeds: int) -> None:
+    options = params.load()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    outdated = lock.outdated()
+    if changed or outdated:
+        why = f"changed files:\n{changed}" if changed else f"the results of {outdated[0]} are not those of the code and parameters"
+        raise UserError(f"the spread is measured beside committed results: run `dvc repro` and commit. Now: {why}")
+    content = lock.parse(Path("dvc.lock").read_text(encoding="utf-8"))
+    place = measured_on(content, options.dataset, options.models)
+    measured = known(place)
+    measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")
+    wanted = [options.seed + number for number in range(seeds)]
+    for seed in wanted:
+        if seed not in measured:
+            print(f"seed {seed}: number {len(measured) + 1} of {seeds}")
+            measured[seed] = run(seed, git("rev-parse", "HEAD").strip())
+            write(place, measured, options.models)
+    write(place, measured, options.models)
+    print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
+    for model, one in files.read_json(SPREAD)["models"].items():
+        print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], text=True, stdout=subprocess.PIPE, check=True).stdout
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=at_least_two, default=LEAST, help="how many, with the committed one (default: %(default)s)")
+
+
+def at_least_two(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError("it takes two seeds or more to see them differ")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)
