@@ -1,6 +1,6 @@
 """Measure how much the models' accuracies differ between seeds alone: the noise that a change is judged against.
 
-The pipeline runs once for each seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own: the working tree stays as it is.
+The pipeline runs once for each seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own, beside the working tree.
 The committed results, which must belong to the committed code, count as the first seed. Writes ``reports/seed_spread.json``, to be
 committed:
 
@@ -107,7 +107,7 @@ def main(seeds: int) -> None:
     wanted = [options.seed + number for number in range(seeds)]
     for seed in wanted:
         if seed not in measured:
-            print(f"seed {seed}: number {len(measured) + 1} of {seeds}")
+            print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
             measured[seed] = run(seed, git("rev-parse", "HEAD").strip())
             write(place, measured, options.models)
     write(place, measured, options.models)

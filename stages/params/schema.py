@@ -290,6 +290,16 @@ class Verify(Section):
     accuracy_tolerance: Annotated[float, Field(ge=0, le=1)]
 
 
+class Review(Section):
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Gate(Section):
+    selected_fall: Annotated[float, Field(ge=0)] | None
+    calibration_error: Annotated[float, Field(ge=0, le=1)] | None
+    replications: bool
+
+
 class Params(Section):
     """The whole of ``params.yaml``."""
 
@@ -306,3 +316,5 @@ class Params(Section):
     evaluate: Evaluate
     compare: Compare
     verify: Verify
+    review: Review
+    gate: Gate

@@ -5,22 +5,37 @@ import hashlib
 import io
 import json
 import logging
+import os
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from stages import cli
+from stages.cli import UserError
+
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
-def outdated() -> list[str]:
-    """The stages of the workspace that ``dvc repro`` would run, the first one at least; empty where ``dvc.lock`` is up to date.
+def outdated(revision: str | None = None) -> list[str]:
+    """The stages that ``dvc repro`` would run, the first one at least: in the working tree, or in a temporary clone at `revision`.
+    Empty where ``dvc.lock`` is up to date.
 
-    Neither data nor models need to be there (``dvc repro --dry --allow-missing``): their digests in ``dvc.lock`` do. Where DVC cannot
+    Data and models need not be there (``dvc repro --dry --allow-missing``): their digests in ``dvc.lock`` do. Where DVC cannot
     go on without them, its error stands for the stage."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(io.StringIO()), Repo() as repo:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if revision:
+            clone = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))) / "clone"
+            subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", os.getcwd(), str(clone)], check=True)
+            subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=clone, check=True)
+            stack.enter_context(contextlib.chdir(clone))
+        repo = stack.enter_context(Repo())
         try:
             return [stage.addressing for stage in repo.reproduce(dry=True, allow_missing=True)]
         except DvcException as error:
@@ -28,8 +43,11 @@ def outdated() -> list[str]:
 
 
 def parse(text: str) -> Lock:
-    """The stages of a lock file, by its text."""
-    return yaml.safe_load(text)["stages"]
+    """The stages of a lock file, by its text. Raises `UserError` when that is damaged."""
+    try:
+        return yaml.safe_load(text)["stages"]
+    except (yaml.YAMLError, TypeError, KeyError):
+        raise UserError("dvc.lock is damaged: `git checkout dvc.lock` brings it back, `dvc repro` makes it anew") from None
 
 
 def parameters(lock: Lock, stage: str) -> dict[str, Any]:
@@ -37,11 +55,23 @@ def parameters(lock: Lock, stage: str) -> dict[str, Any]:
     return {key: value for key, value in lock[stage]["params"]["params.yaml"].items() if key != "seed"}
 
 
-def digests(lock: Lock, stage: str) -> dict[str, str]:
-    """The digests of the dependencies of `stage`, by their paths."""
-    return {dependency["path"]: dependency["md5"] for dependency in lock[stage]["deps"]}
+def digests(lock: Lock, stage: str, kind: str = "deps") -> dict[str, str]:
+    """The digests of what `stage` depends on, or of its outputs (`kind` outs), by their paths."""
+    return {entry["path"]: entry["md5"] for entry in lock.get(stage, {}).get(kind, [])}
 
 
 def digest(value: Any) -> str:
     """A short digest of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def main() -> None:
+    stages = outdated()
+    if stages:
+        raise UserError(f"dvc.lock is out of date: the results do not belong to this code and these parameters. "
+                        f"`dvc repro` would run {', '.join(stages)}")  # fmt: skip
+    print("dvc.lock is up to date: the results belong to this code and these parameters")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)

@@ -1,0 +1,121 @@
+"""The gate: whether a change keeps what ``gate`` in ``params.yaml`` asks for. Exit status 1, and the names of what failed, if not.
+
+It compares as ``stages.review`` does, and checks that
+
+    dvc.lock        is up to date: the results belong to this code
+    selected model  is not less accurate on the test part than the one selected before, by so many times the noise
+    calibration     error of the selected model is below its bound
+    replications    of the documents' figures that held before still hold
+
+Takes 5 seconds.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from stages import cli, params
+from stages.params.schema import Gate
+from stages.reviewing import comparing, revisions
+from stages.reviewing.revisions import Revision
+
+HOLDS = ("within noise", "above")  # the verdicts of the replications' table that are as good as published
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, and what came of it in words; `passed` is None where there was nothing to check."""
+
+    name: str
+    passed: bool | None
+    words: str
+
+    def __str__(self) -> str:
+        return f"{ {True: 'passed', False: 'FAILED', None: 'not checked'}[self.passed] }: {self.name}: {self.words}"
+
+
+def lock_check(outdated: list[str]) -> Check:
+    words = f"out of date; `dvc repro` would run {', '.join(outdated)}" if outdated else "up to date"
+    return Check("dvc.lock", not outdated, words)
+
+
+def selected_check(base: Revision | None, head: Revision, most: float | None, content: dict[str, Any] | None) -> Check:
+    """That the test accuracy of the selected model falls by at most `most` times the noise."""
+    name = "selected model"
+    if most is None:
+        return Check(name, None, "gate.selected_fall is empty")
+    if base is None or not base.selected:
+        return Check(name, None, "there is nothing to compare with")
+    if not head.selected:
+        return Check(name, False, "no model is selected: reports/selection.json is missing")
+    found = comparing.difference(base, head, base.selected, head.selected, content)
+    if found.difference is None:
+        unchanged = found.words == comparing.noise.SAME
+        return Check(name, True if unchanged else None, f"{head.selected}: {found}")
+    one = found.difference
+    words = (
+        f"test accuracy of {head.selected} is {one.difference:+.4f} from that of {base.selected}, "
+        f"{one.difference / one.noise:+.1f} times the noise of {one.noise:.4f}; {-most:+.1f} is allowed"
+    )
+    return Check(name, one.difference >= -most * one.noise, words)
+
+
+def calibration_check(head: Revision, bound: float | None) -> Check:
+    name = "calibration"
+    if bound is None:
+        return Check(name, None, "gate.calibration_error is empty")
+    metrics = head.report(head.selected, "metrics.json") if head.selected else None
+    if not metrics:
+        return Check(name, False, "there are no results of a selected model")
+    error = metrics["test"]["expected_calibration_error"]
+    return Check(name, error <= bound, f"expected calibration error of {head.selected} is {error:.4f}, {bound} is allowed")
+
+
+def replications_check(base: Revision | None, head: Revision, wanted: bool) -> Check:
+    """That no experiment of the documents whose published figure was obtained again is now below it."""
+    name = "replications"
+    tables = [one.table("replications/table.csv") if one else None for one in (base, head)]
+    if not wanted:
+        return Check(name, None, "gate.replications is false")
+    if tables[0] is None:
+        return Check(name, None, "there is nothing to compare with")
+    held = [one for one in tables[0].to_dict("records") if one["verdict"] in HOLDS]
+    now = {} if tables[1] is None else dict(zip(tables[1]["experiment"], tables[1]["verdict"]))
+    lost = [
+        f"{one['experiment']} ({now.get(one['experiment'], 'gone')})" for one in held if now.get(one["experiment"]) not in HOLDS
+    ]
+    return Check(name, not lost, f"no longer as published: {', '.join(lost)}" if lost else f"{len(held)} hold as before")
+
+
+def checks(
+    base: Revision | None, head: Revision, options: Gate, content: dict[str, Any] | None, outdated: list[str]
+) -> list[Check]:
+    """All checks; `content` is that of seed_spread.json, `outdated` the stages that dvc.lock is out of date for."""
+    return [
+        lock_check(outdated),
+        selected_check(base, head, options.selected_fall, content),
+        calibration_check(head, options.calibration_error),
+        replications_check(base, head, options.replications),
+    ]
+
+
+def main(base: str) -> None:
+    options = params.load()
+    head, dirty = revisions.working_tree()
+    before, why = revisions.base_of(base, head, bool(dirty))
+    if why:
+        print(why)
+    results = checks(before, head, options.gate, comparing.spread_file(before, head), head.outdated())
+    print("\n".join(map(str, results)))
+    failed = [one.name for one in results if one.passed is False]
+    if failed:
+        sys.exit(f"error: the gate is closed: {', '.join(failed)}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", default="main", help="the branch or revision to compare with (default: %(default)s)")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

@@ -1,0 +1,77 @@
+"""A model of one revision against a model of another: whether they can be compared, and the difference with its noise."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages import seed_spread
+from stages.reviewing import noise
+from stages.reviewing.revisions import Revision, same_test_data
+
+NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a model: the verdict, the reason where there is no difference to judge, else the difference."""
+
+    words: str
+    reason: str = ""
+    difference: noise.Difference | None = None
+    p: float | None = None  # corrected for the number of models
+    spread: noise.Spread | None = None
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.reason}" if self.reason else self.words
+
+
+def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
+    """What ``reports/seed_spread.json`` holds: in the new revision, else in the old one, else in the working tree."""
+    contents = (one.json(str(seed_spread.SPREAD)) for one in (head, base, Revision("the working tree", None)) if one)
+    return next(filter(None, contents), None)
+
+
+def spread_note(content: dict[str, Any] | None, base: Revision, head: Revision) -> str:
+    """A sentence where the spread over seeds is missing, or was measured with code or parameters that neither revision has."""
+    if content is None:
+        return "The spread over seeds has not been measured, so that no difference can be judged: `make seed-spread` measures it."
+    for revision in (base, head):
+        try:
+            if seed_spread.measured_on(revision.lock, revision.dataset, list(content["models"])) == content["measured_on"]:
+                return ""
+        except KeyError:
+            pass  # a model that it was measured on is not in this revision
+    return "The spread over seeds was measured with other code, models or parameters: `make seed-spread` measures it again."
+
+
+def difference(base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None) -> Verdict:
+    """The model `old` of `base` against the model `new` of `head`, with the content of seed_spread.json. Where there is a
+    difference to judge, the verdict has it, and no words yet."""
+    predictions = [revision.report(model, "predictions.csv") for revision, model in ((base, old), (head, new))]
+    trainings = [revision.report(model, "training.json") for revision, model in ((base, old), (head, new))]
+    for revision, model, table, training in zip((base, head), (old, new), predictions, trainings):
+        if model not in revision.models:
+            return Verdict(NOT_COMPARABLE, f"{revision.name} has no results of {model}")
+        if table is None or training is None:
+            return Verdict(NOT_COMPARABLE, f"{revision.name} has no predictions of {model}")
+    if trainings[0]["class_names"] != trainings[1]["class_names"]:
+        return Verdict(NOT_COMPARABLE, "other classes")
+    if not same_test_data(base, head) or not predictions[0]["actual"].equals(predictions[1]["actual"]):
+        return Verdict(NOT_COMPARABLE, "different test data")
+    if predictions[0].equals(predictions[1]):
+        return Verdict(noise.SAME)
+    if content is None:
+        return Verdict(noise.NOT_JUDGED, "the spread over seeds has not been measured")
+    if head.data != content["measured_on"]["data"]:
+        return Verdict(noise.NOT_JUDGED, "the spread over seeds was measured on another data set")
+    spreads = tuple(noise.spread_of(model, training, content) for model, training in zip((old, new), trainings))
+    return Verdict("", difference=noise.difference(*predictions, spreads), spread=spreads[1])
+
+
+def all_models(base: Revision, head: Revision, content: dict[str, Any] | None, rate: float) -> dict[str, Verdict]:
+    """The verdict of each model that one of the revisions has results of."""
+    names = [*head.models, *(model for model in base.models if model not in head.models)]
+    found = {name: difference(base, head, name, name, content) for name in names}
+    judged = [name for name, one in found.items() if one.difference]
+    for name, (words, p) in zip(judged, noise.verdicts([found[name].difference for name in judged], rate)):
+        found[name] = Verdict(words, difference=found[name].difference, p=p, spread=found[name].spread)
+    return found

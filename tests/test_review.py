@@ -1,0 +1,226 @@
+"""The review and the gate, on real histories of the small project; the statistics of the verdicts, by simulation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import CHROMIUM, Browser
+from conftest import Project, copy, ran
+
+from stages.reviewing import comparing, noise, revisions
+from stages.reviewing.revisions import Revision
+
+MODEL = "mnist-dense"
+
+
+def review(project: Project, *arguments: str, status: int = 0) -> str:
+    """What review.md says."""
+    output = project.stage("review", *arguments, status=status)
+    assert "Traceback" not in output
+    return project.path("review.md").read_text(encoding="utf-8")
+
+
+def commit(project: Project, branch: str) -> None:
+    project.run("git", "checkout", "--quiet", "-B", branch)
+    project.commit()
+
+
+@pytest.fixture(scope="module")
+def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One network: `main` trains two epochs, the branch `longer` forty, `shorter` begins there and goes back to two. `longer` holds
+    the spread over two seeds; the measurement has left an experiment with the other seed."""
+    project = copy(finished_template, tmp_path_factory.mktemp("history"))
+    project.edit_params(lambda content: content.update(models=[MODEL]))
+    project.dvc("repro")
+    commit(project, "main")
+    project.edit_params(lambda content: content["train"].update(epochs=40, early_stopping={
+        "monitor": "val_accuracy", "patience": None, "restore_best": "always"}))  # fmt: skip
+    project.dvc("repro")
+    commit(project, "longer")
+    project.stage("seed_spread", "--seeds", "2")
+    assert project.changes() == ["?? reports/seed_spread.json"]
+    commit(project, "longer")
+    project.run("git", "checkout", "--quiet", "-B", "shorter")
+    project.run("git", "checkout", "main", "--", ".")
+    commit(project, "shorter")
+    project.run("git", "checkout", "--quiet", "longer")
+    return project
+
+
+def test_the_spread_over_seeds(history: Project):
+    content = json.loads(history.path("reports/seed_spread.json").read_text())
+    measured = content["models"][MODEL]["test_accuracy"]
+    own = json.loads(history.path("reports/metrics.json").read_text())[MODEL]["test_accuracy"]
+    assert content["n"] == 2 and content["seeds"] == [1337, 1338] and own == measured["values"][0] != measured["values"][1]
+    assert measured["sd"] == pytest.approx(abs(np.subtract(*measured["values"])) / np.sqrt(2), abs=1e-6)
+    assert ran(history.stage("seed_spread", "--seeds", "2")) == []  # what stands there is not measured again
+    assert history.changes() == []
+
+
+def test_a_change_that_helps_and_one_that_hurts(history: Project):
+    text = review(history, "--base", "main")
+    assert f"- {MODEL}: **better**" in text and "| train.epochs | `2` | `40` |" in text
+    text = review(history, "--base", "longer", "--head", "shorter")
+    assert f"- {MODEL}: **worse**" in text
+
+
+def test_another_seed_changes_nothing(history: Project):
+    experiment = history.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").strip()
+    text = review(history, "--base", "longer~1", "--head", experiment)
+    assert f"- {MODEL}: **no difference larger than chance**" in text and "| seed | `1337` | `1338` |" in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_draws_the_page_without_a_network(history: Project, tmp_path: Path):
+    review(history, "--base", "main")
+    with Browser(tmp_path / "profile") as browser:
+        page = history.path("review.html").as_uri() + "#all"
+        browser.open(page, 390, "document.querySelectorAll('.chart:not([data-drawn])').length === 0")
+        assert browser.value("document.querySelectorAll('.chart canvas').length") == 4
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+        assert browser.trouble == []
+
+
+def test_the_gate(history: Project):
+    history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
+    try:
+        assert history.stage("gate", "--base", "main").count("passed") == 3
+        history.run("git", "checkout", "--quiet", "shorter", "--", "reports", "dvc.lock")
+        output = history.stage("gate", "--base", "longer", status=1)
+        assert "FAILED: selected model" in output and "FAILED: dvc.lock" in output and "FAILED: calibration" not in output
+    finally:
+        history.run("git", "checkout", "--quiet", "longer", "--", ".")
+
+
+def other_classes(project: Project) -> None:
+    path = project.path(f"reports/models/{MODEL}/training.json")
+    path.write_text(path.read_text().replace('"Bag"', '"Box"'))
+
+
+def other_images(project: Project) -> None:
+    path = project.path("dvc.lock")
+    lines = path.read_text().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if "path: data/prepared/test.npy" in line or line.strip() == "- path: data/split":
+            lines[number + 2] = f"{lines[number + 2].split(':')[0]}: {'f' * 32}\n"
+    path.write_text("".join(lines))
+
+
+def no_predictions(project: Project) -> None:
+    project.path(f"reports/models/{MODEL}/predictions.csv").unlink()
+
+
+def no_model(project: Project) -> None:
+    path = project.path("reports/metrics.json")
+    path.write_text(json.dumps({name: one for name, one in json.loads(path.read_text()).items() if name != MODEL}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda project: None, "the same predictions"),
+        (other_classes, "not comparable: other classes"),
+        (other_images, "not comparable: different test data"),
+        (no_predictions, "not comparable: the working tree has no predictions of mnist-dense"),
+        (no_model, "not comparable: the working tree has no results of mnist-dense"),
+    ],
+)
+def test_what_cannot_be_compared(finished: Project, monkeypatch: pytest.MonkeyPatch, change, said: str):
+    monkeypatch.chdir(finished.folder)
+    change(finished)
+    base, head = Revision("main", finished.run("git", "rev-parse", "main").strip()), Revision("the working tree", None)
+    assert str(comparing.difference(base, head, MODEL, MODEL, None)) == said
+
+
+def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
+    finished.edit_params(lambda content: content["train"].update(epochs=3))
+    finished.path("reports/metrics.json").unlink()
+    text = review(finished)
+    for said in ("dvc.lock is out of date", f"train@{MODEL}", "not committed: ", "There are no results"):
+        assert said in text
+    finished.edit_params(lambda content: content["train"].update(epochs=0))
+    assert "train.epochs" in review(finished, status=1)
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.path("dvc.lock").write_text("stages: [\n")
+    assert "dvc.lock" in review(finished, status=1)
+
+
+def test_clones_without_history_without_cache_without_base(finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    finished.run("git", "checkout", "--quiet", "-b", "change")
+    finished.path("README.md").write_text("a change\n")
+    finished.commit()
+    finished.run("git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), str(tmp_path / "clone"))
+    text = review(Project(tmp_path / "clone"))
+    assert "git fetch --unshallow" in text and "DVC's cache does not hold" in text and "dvc.lock is out of date" not in text
+
+    def why(base: str) -> str:
+        return revisions.base_of(base, *working_tree(finished, monkeypatch))[1]
+
+    assert why("main") == "" and why("elsewhere").startswith("There is no revision `elsewhere`")
+    assert "nothing to compare" in why("change")
+    finished.run("git", "checkout", "--quiet", "--orphan", "first")
+    finished.commit()
+    assert "first commit" in why("first") and "no commit in common" in why("main")
+
+
+def working_tree(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[Revision, bool]:
+    monkeypatch.chdir(project.folder)
+    tree, changed = revisions.working_tree()
+    return tree, bool(changed)
+
+
+def predictions(right: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"actual": "a", "predicted": np.where(right, "a", "b")})
+
+
+def test_the_noise_by_hand():
+    old, new = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
+    old[:10], new[10:13] = False, False  # ten only new, three only old
+    spread = noise.Spread(0.01, 8, "net")
+    found = noise.difference(predictions(old), predictions(new), (spread, spread))
+    assert found.difference == pytest.approx(0.07) and (found.only_old, found.only_new) == (3, 10)
+    of_test_set = (13 - 49 / 100) / 100**2
+    assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
+    assert found.freedom == pytest.approx(found.noise**4 / ((2 * 0.01**2) ** 2 / 8))
+
+
+def test_a_model_without_a_spread_takes_its_nearest_siblings():
+    models = {
+        "dense": {"family": "dense", "parameters": 1000, "test_accuracy": {"sd": 0.001}},
+        "small": {"family": "cnn", "parameters": 100, "test_accuracy": {"sd": 0.002}},
+        "large": {"family": "cnn", "parameters": 10000, "test_accuracy": {"sd": 0.003}},
+    }
+    training = {"architecture": {"family": "cnn"}, "parameters": {"total": 900}}
+    spread = noise.spread_of("new", training, {"n": 5, "models": models})
+    assert spread.of == "small" and spread.freedom == 8
+    assert spread.sd**2 == pytest.approx((0.002**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
+    assert noise.spread_of("large", training, {"n": 5, "models": models}).of == "large"
+
+
+def simulated(changed: float, trained: int, generator: np.random.Generator) -> list[str]:
+    """The verdicts of a review of `trained` models that truly differ by `changed` times the noise. Five seeds measured the spread
+    of six models, which classify 4,000 images; 8 % of them only one of both networks classifies right."""
+    sd, of_test_set = 0.005, 0.08 / 4000
+    measured = {
+        str(number): {"test_accuracy": {"sd": generator.normal(0, sd, 5).std(ddof=1)}} for number in range(6)
+    }  # fmt: skip
+    differences = []
+    for model in list(measured)[:trained]:
+        spread = noise.spread_of(model, {}, {"n": 5, "models": measured})
+        variance = 2 * spread.sd**2 + of_test_set
+        true = generator.normal(changed * np.sqrt(2 * sd**2 + of_test_set), np.sqrt(2) * sd)
+        differences.append(
+            noise.Difference(true, 0, 0, 4000, np.sqrt(variance), variance**2 / ((2 * spread.sd**2) ** 2 / spread.freedom))
+        )
+    return [words for words, _ in noise.verdicts(differences, 0.1)]
+
+
+@pytest.mark.parametrize("trained", [1, 6])
+def test_false_alarms_are_rare_and_a_change_of_three_times_the_noise_is_found(trained: int):
+    generator = np.random.default_rng(0)
+    nothing = [simulated(0, trained, generator) for _ in range(1000)]
+    assert np.mean([set(one) != {noise.CHANCE} for one in nothing]) <= 0.1
+    found = [simulated(3, trained, generator) for _ in range(1000)]
+    assert np.mean([words == noise.BETTER for one in found for words in one]) >= 0.9
