@@ -1,10 +1,11 @@
 # `make help` lists what this file does. Everything runs in an environment of its own in .venv/.
 PYTHON ?= python3
 VENV := .venv
+BASE ?= main
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test verify seed-spread savedmodel plots-page lint requirements clean
+.PHONY: help setup repro test verify check-lock review gate seed-spread savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -25,6 +26,15 @@ test: setup ## Run the tests
 
 verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
 	python -m stages.verify
+
+check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
+	python -m stages.reviewing.lock
+
+review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
+	python -m stages.review --base $(BASE) $(if $(HEAD),--head $(HEAD)) $(if $(REPRO),--repro)
+
+gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
+	python -m stages.gate --base $(BASE)
 
 seed-spread: setup ## Measure how much accuracies differ between five seeds (four more runs)
 	python -m stages.seed_spread
