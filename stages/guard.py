@@ -23,11 +23,10 @@ PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice a
 @contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
     """Hold the file `lock` while the block runs; `what` names the work in the message when another process holds it. From then on
-    the process ends when DVC does, and at once on Ctrl-C.
+    the process ends at once on Ctrl-C.
 
     Raises `UserError` when another process still holds it after `PATIENCE` seconds.
     """
-    end_with_dvc()
     end_on_interrupt()
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -103,10 +103,8 @@ def shrink(params: Any) -> None:
     params["architectures"]["fashion-2blocks"] |= {"filters": [2, 3], "dense_units": [4], "dropout": 0.3, "batch_norm": "after"}
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project, committed, before its first run: 200 + 80 images of the embedded sample."""
-    folder = tmp_path_factory.mktemp("template") / "project"
+def small_project(folder: Path) -> Project:
+    """The small project, committed, before its first run, in a new folder: 200 + 80 images of the embedded sample."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +121,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit()
     return project
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, before its first run."""
+    return small_project(tmp_path_factory.mktemp("template") / "project")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,146 @@
+"""The Keras side of `throughput.py`: an epoch a turn, in the notebook's way or by this project's training stage.
+
+usage: keras_worker.py WAY JOB     WAY: notebook, notebook-batch, stage, stage-bfloat16 or ceiling; JOB: a file of `throughput.py`
+
+The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's defaults, the progress bar
+included. The stage is `stages.train.fit` itself, on a folder as preprocess writes it.
+"""
+
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import turns
+
+
+def flop(model) -> tuple[int, int]:
+    """Floating-point operations an image, of multiplications and additions in convolutions and dense layers: forward, and training.
+
+    Training computes each layer's output, the gradient of its weights and that of its input; the first layer's input needs none.
+    """
+    forward = []
+    for layer in model.layers:
+        if type(layer).__name__ == "Conv2D":
+            forward.append(2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]))
+        elif type(layer).__name__ == "Dense":
+            forward.append(2 * math.prod(layer.kernel.shape))
+    return sum(forward), 3 * sum(forward) - forward[0]
+
+
+def trainable(model) -> int:
+    return sum(math.prod(weights.shape) for weights in model.trainable_weights)
+
+
+def clock():
+    """A callback that takes turns by epochs. `rest` is what comes between the validation and the next epoch, as the checkpoint."""
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        times = None
+
+        def report(self):
+            if self.times:
+                begin, test, tested = self.times
+                turns.answer({"train": test - begin, "evaluate": tested - test, "rest": time.perf_counter() - tested})
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.report()
+            turns.wait()
+            self.times = [time.perf_counter()]
+
+        def on_test_begin(self, logs=None):
+            self.times.append(time.perf_counter())
+
+        def on_test_end(self, logs=None):
+            self.times.append(time.perf_counter())
+
+        def on_train_end(self, logs=None):
+            self.report()
+
+    return Clock()
+
+
+def notebook(job, prepared) -> None:
+    from importlib import import_module
+
+    import keras
+
+    from stages import architectures
+    from stages.params.schema import Train
+    from stages.training import recipe
+
+    train = Train.model_validate(job["train"])
+    arguments = dict(job["architecture"])
+    inputs = keras.Input(prepared.description["image_shape"])
+    features = import_module(f"stages.architectures.{arguments.pop('family')}").network(inputs, **arguments)
+    model = keras.Model(inputs, architectures.classifier(features, "probability", len(prepared.description["class_names"])))
+    turns.answer({"parameters": trainable(model), "flop": flop(model)})
+    model.compile(recipe.optimizer(train), recipe.loss(train), metrics=["accuracy"])
+    classes = None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
+    data = {}
+    for part in ("train", "validation"):
+        labels = prepared.labels(part)
+        images = prepared.images(part).astype("float32") / 255
+        data[part] = images, labels if classes is None else np.eye(classes, dtype="float32")[labels]
+    model.fit(*data["train"], train.batch_size, train.epochs, callbacks=[clock()], validation_data=data["validation"])
+
+
+def stage(job, prepared) -> None:
+    from stages import train
+    from stages.params.schema import Architecture, Augment, Train
+    from stages.training import heads
+
+    original = heads.Trainer.fit
+
+    def with_clock(self, *arguments, callbacks, **options):
+        turns.answer({"parameters": trainable(self), "flop": flop(self)})
+        return original(self, *arguments, callbacks=[clock(), *callbacks], **options)
+
+    heads.Trainer.fit = with_clock
+    from pydantic import TypeAdapter
+
+    architecture = TypeAdapter(Architecture).validate_python(job["architecture"])
+    experiment = train.Experiment(
+        job["name"], 1, architecture, Augment.model_validate(job["augment"]), Train.model_validate(job["train"])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        train.fit(experiment, prepared, Path(folder), Path(folder) / "checkpoint.npz")
+
+
+def ceiling(job) -> None:
+    import tensorflow as tf
+
+    side = job["side"]
+    turns.answer({"tensorflow": tf.__version__})
+    matrices = {}
+    for name in ("float32", "bfloat16"):
+        matrices[name] = tf.cast(tf.random.normal((side, side)), name)
+    while True:
+        turns.wait()
+        product = {name: lambda matrix=matrix: tf.linalg.matmul(matrix, matrix)[0, 0].numpy() for name, matrix in matrices.items()}
+        turns.answer({name: turns.product_rate(multiply, side) for name, multiply in product.items()})
+
+
+def main(way: str, job_file: str) -> None:
+    job = json.loads(Path(job_file).read_text())
+    if way.startswith("stage") or way == "ceiling":
+        from stages import backend
+
+        backend.start(job["train"]["threads"])
+    elif way == "notebook-batch":
+        turns.as_batch_job()
+    if way == "ceiling":
+        return ceiling(job)
+    from stages.data import Prepared
+
+    if way == "stage-bfloat16":
+        job["train"]["precision"] = "mixed_bfloat16"
+    (stage if way.startswith("stage") else notebook)(job, Prepared(Path(job["folder"])))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Random kills of `dvc repro`, and whether the next one ends with the bits of an undisturbed run.
+
+usage: python benchmarks/kills.py [--rounds N] [--seed S] [--folder FOLDER]
+
+The project is the small one of the tests, with the real stages and the real DVC. In each round it forgets a stage drawn at
+random, or everything: its outputs, its entry in dvc.lock, what DVC's cache knows of its runs. `dvc repro` starts; at a random
+moment, or as soon as a file is being written, kill -9 hits DVC, the stage, or both; and `dvc repro` runs again at once. It must end
+well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept, and taken up by the next call (with another seed).
+Writes benchmarks/results/kills.json and kills.md. A round takes about 20 seconds on two cores.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import yaml
+from machine import PROJECT, RESULTS, described, in_words
+
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+from conftest import Project, small_project  # noqa: E402
+
+LOCKS = ("dvc.lock", "data/dvc.lock")
+OUTPUTS = ("data/checked", "data/raw", "data/split", "data/prepared", "models", "reports", "exports")
+EVERYTHING = "everything"
+
+
+def longer(params) -> None:
+    """Epochs enough for a training to be hit between two of them."""
+    params["train"]["epochs"] = 20
+    params["train"]["early_stopping"]["patience"] = 19
+
+
+def state(project: Project) -> dict[str, str]:
+    """The lock files, and the SHA-256 of each output; run records hold seconds and are left out."""
+    found = {name: json.dumps(yaml.safe_load(project.path(name).read_text()), sort_keys=True) for name in LOCKS}
+    for place in map(project.path, OUTPUTS):
+        for path in [place, *place.rglob("*")]:
+            if path.is_file() and path.name not in ("run.json", "train.lock", ".gitignore"):
+                found[str(path.relative_to(project.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def entries(project: Project) -> dict[str, tuple[str, str]]:
+    """The stages that ran: by their name, the lock file and the key in it."""
+    return {key: (name, key) for name in LOCKS for key in yaml.safe_load(project.path(name).read_text())["stages"]}
+
+
+def forget(project: Project, what: str) -> None:
+    """As if the stage had never run."""
+    shutil.rmtree(project.path(".dvc/cache/runs"), ignore_errors=True)
+    if what == EVERYTHING:
+        shutil.rmtree(project.path(".dvc/cache"))
+    for name, key in entries(project).values():
+        if what not in (key, EVERYTHING):
+            continue
+        lock = yaml.safe_load(project.path(name).read_text())
+        for out in lock["stages"].pop(key)["outs"]:
+            path = project.path(out["path"])
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            digest = out["md5"]
+            project.path(f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}").unlink(missing_ok=True)
+        if lock["stages"]:
+            project.path(name).write_text(yaml.safe_dump(lock, sort_keys=False))
+        else:
+            project.path(name).unlink()
+
+
+def writing(project: Project) -> bool:
+    """Whether a stage is writing a file or a folder."""
+    for _, folders, files in os.walk(project.folder):
+        if any(name.endswith(".partial") for name in folders + files):
+            return True
+        folders[:] = [name for name in folders if name not in (".git", ".dvc", "stages")]
+    return False
+
+
+def start(project: Project) -> subprocess.Popen:
+    command = [sys.executable, "-m", "dvc", "repro"]
+    log = open(project.path(".git/log"), "w")  # noqa: SIM115
+    return subprocess.Popen(command, cwd=project.folder, env=project.environment(), stdout=log, stderr=log, start_new_session=True)
+
+
+def kill(dvc: subprocess.Popen, target: str) -> bool:
+    """Send SIGKILL; returns whether there was something to kill."""
+    try:
+        below = psutil.Process(dvc.pid).children(recursive=True)
+    except psutil.Error:
+        return False
+    stages = [process for process in below if "stages." in " ".join(command_of(process))]
+    hit = {"dvc": [dvc], "stage": stages or [dvc], "both": [dvc, *below]}[target]
+    for process in hit:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.Error:
+            pass
+    dvc.wait()
+    return dvc.returncode != 0
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def one_round(project: Project, chance: random.Random, seconds: dict[str, float]) -> dict | None:
+    """Forget, run, kill, run again. None where DVC was done before it could be hit."""
+    what = chance.choice([*entries(project), EVERYTHING])
+    forget(project, what)
+    target, moment = chance.choice(["dvc", "stage", "both"]), chance.choice(["any", "any", "writing"])
+    delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8))
+    begin = time.perf_counter()
+    dvc = start(project)
+    while dvc.poll() is None and not (writing(project) if moment == "writing" else time.perf_counter() - begin > delay):
+        time.sleep(0.002)
+    at = time.perf_counter() - begin
+    hit = kill(dvc, target)
+    if not hit:
+        seconds[what] = min(at, seconds.get(what, at))
+        dvc.wait()
+    partial = writing(project)
+    dvc = start(project)
+    dvc.wait()
+    log = project.path(".git/log").read_text()
+    return {
+        "forgotten": what, "killed": target, "moment": moment, "after_seconds": round(at, 2), "hit": hit,
+        "left_partial_file": partial, "went_on_behind_an_epoch": "going on behind epoch" in log,
+        "status": dvc.returncode, "log": log,
+    }  # fmt: skip
+
+
+def table(content: dict) -> str:
+    rounds = content["rounds"]
+    equal = sum(one["equal"] for one in rounds)
+    lines = [
+        f"{equal} of {len(rounds)} kills were followed by a `dvc repro` that ended with the bits of an "
+        f"undisturbed run. {in_words(content['machine'])}.",
+        "",
+        "| forgotten before | kills | of DVC | of the stage | of both | file half written | went on behind an epoch | equal bits |",
+        "|---|" + "--:|" * 7,
+    ]
+    for what in sorted({one["forgotten"] for one in rounds}):
+        some = [one for one in rounds if one["forgotten"] == what]
+        target = Counter(one["killed"] for one in some)
+        counts = [len(some), target["dvc"], target["stage"], target["both"]]
+        counts += [sum(one[key] for one in some) for key in ("left_partial_file", "went_on_behind_an_epoch", "equal")]
+        lines.append(f"| {what} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        progress = folder / "progress.json"
+        project = Project(folder / "project")
+        if not progress.exists():
+            small_project(project.folder)
+            project.edit_params(longer)
+            project.dvc("repro")
+            content = {"machine": described("dvc", "keras", "tensorflow"), "rounds": [], "expected": state(project), "seconds": {}}
+        else:
+            content = json.loads(progress.read_text())
+        chance, done = random.Random(arguments.seed), 0
+        while done < arguments.rounds:
+            result = one_round(project, chance, content["seconds"])
+            found = state(project)
+            log, result["equal"] = result.pop("log"), result["status"] == 0 and found == content["expected"]
+            if not result["equal"]:
+                differing = [
+                    key for key in found.keys() | content["expected"].keys() if found.get(key) != content["expected"].get(key)
+                ]
+                sys.exit(f"not recovered: {result}\n{differing}\n{log}")
+            if result["hit"]:
+                done += 1
+                content["rounds"].append(result)
+                progress.write_text(json.dumps(content))
+                print(done, result, flush=True)
+    del content["expected"], content["seconds"]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "kills.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / "kills.md").write_text(table(content))
+    print(table(content))
+
+
+if __name__ == "__main__":
+    main()

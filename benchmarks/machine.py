@@ -1,0 +1,56 @@
+"""What a measurement was made on, and what the benchmarks share beside that."""
+
+import json
+import math
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "benchmarks/results"
+
+
+def described(*packages: str) -> dict[str, Any]:
+    """The processor, its cores, the memory, the system, and the versions of Python and of `packages`."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    names = [
+        line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return {
+        "processor": f"{len(names)} × {names[0]}",
+        "memory_gib": round(memory, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }
+
+
+def in_words(described: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {value}" for name, value in described["versions"].items())
+    return f"{described['processor']}, {described['memory_gib']:g} GiB, {described['system']}; {versions}"
+
+
+def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts: int) -> None:
+    """Random images in the layout of ``data/prepared/``, `counts` by part; however many, a thousand are in memory at a time."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in counts.items():
+        with open(folder / f"{part}.npy", "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
+            for start in range(0, count, 1000):
+                file.write(random.bytes(min(1000, count - start) * math.prod(shape)))
+        np.save(folder / f"{part}_labels.npy", random.integers(0, classes, count))
+    description = {
+        "dataset": "random",
+        "class_names": [f"class {number}" for number in range(classes)],
+        "image_shape": shape,
+        "decoded_channels": shape[2],
+        "preprocess": {},
+        "rescaling": {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]},
+        "validation_is_test": False,
+        "validation_is_training": False,
+    }
+    (folder / "data.json").write_text(json.dumps(description))

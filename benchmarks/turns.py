@@ -1,0 +1,42 @@
+"""How a worker of `throughput.py` takes its turns: it runs an epoch when it reads a line, and answers with one line of JSON.
+
+All workers of a network live at the same time and only one of them computes, so that the ratios between them hold whatever else
+the machine does. What the libraries print goes to standard error.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
+def answer(value: dict[str, Any]) -> None:
+    print(json.dumps(value), file=answers, flush=True)
+
+
+def wait() -> None:
+    """Until it is this worker's turn; ends the process when there is none any more."""
+    if not sys.stdin.readline():
+        os._exit(0)
+
+
+def as_batch_job() -> None:
+    """Linux's scheduling policy for batch jobs, as `stages.backend` asks for it."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def product_rate(multiply, side: int, seconds: float = 0.5) -> float:
+    """FLOP/s of the best of several products of square matrices: `multiply` computes one, and waits for it."""
+    multiply()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        multiply()
+        best = min(best, time.perf_counter() - begin)
+    return 2 * side**3 / best
