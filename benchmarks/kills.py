@@ -6,7 +6,7 @@ usage: python benchmarks/kills.py [--rounds N] [--seed S] [--folder FOLDER]
 The project is the small one of the tests, with the real stages and the real DVC. In each round it forgets a stage drawn at
 random, or everything: its outputs, its entry in dvc.lock, what DVC's cache knows of its runs. `dvc repro` starts; at a random
 moment, or as soon as a file is being written, kill -9 hits DVC, the stage, or both; and `dvc repro` runs again at once. It must end
-well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept, and taken up by the next call (with another seed).
+well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept, and taken up by the next call.
 Writes benchmarks/results/kills.json and kills.md. A round takes about 20 seconds on two cores.
 """
 

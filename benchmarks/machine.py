@@ -4,7 +4,7 @@ import json
 import math
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ def described(*packages: str) -> dict[str, Any]:
     names = [
         line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
     ]
+    installed = packages_distributions()  # tensorflow may have come as tensorflow_cpu
     return {
         "processor": f"{len(names)} × {names[0]}",
         "memory_gib": round(memory, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: version(installed[name][0]) for name in packages}},
     }
 
 

@@ -5,7 +5,7 @@ usage: python benchmarks/memory.py [--folder FOLDER] [--gigabytes G] [--limit GI
 
 Runs `stages.train.fit` for an epoch over all images: with the arrays in memory; by memory map, as the stage does, without limit;
 and by memory map in a control group with that limit, which counts the page cache too, and nothing of the file in memory at first;
-each in a process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled; mapped files do not count, they can be dropped.
+each in a process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped files.
 Writes benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and takes about 8 minutes on two cores.
 """
 
