@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Faults other than kills, one by one: what `dvc repro` says, and whether the next one ends with the bits of an undisturbed run.
+
+usage: python benchmarks/faults.py [FAULT ...]      (Linux, as root: a small file system is mounted, a control group made)
+
+Each fault hits a copy of the small project of the tests, with the real stages and the real DVC. Writes
+benchmarks/results/faults.json and faults.md: for each fault the exit status, the message, whether a traceback was shown, and how
+the next `dvc repro`, with the cause removed, ended. Takes about 10 minutes on two cores. Kills: kills.py.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kills import state, writing
+from machine import PROJECT, RESULTS, described, in_words
+from memory import Group
+
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+from conftest import Project, copy, small_project  # noqa: E402
+
+
+def repro(project: Project, *targets: str, prepare=None, **environment: str) -> tuple[int, str]:
+    """Exit status and output of `dvc repro`; `prepare` is called in the new process."""
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    done = subprocess.run(
+        command, cwd=project.folder, env=project.environment() | environment, text=True, preexec_fn=prepare,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+class Fault:
+    """One fault on a project: a context in which it lasts, and the folder in which it happens."""
+
+    fresh = True  # whether the project has not run yet
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        return repro(project)
+
+    def mend(self, project: Project) -> None:
+        pass
+
+
+class DiskFull(Fault):
+    """The project lies on a file system with `room` bytes left."""
+
+    room = 0
+
+    def place(self, source: Project) -> Project:
+        used = sum(path.lstat().st_size // 4096 * 4096 + 4096 for path in source.folder.rglob("*"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + self.room}", "tmpfs", str(self.folder)], check=True)
+        return copy(source, self.folder)
+
+    def mend(self, project: Project) -> None:
+        subprocess.run(["mount", "-o", "remount,size=500m", str(self.folder)], check=True)
+
+    def end(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+
+def disk_full(room: int) -> type[DiskFull]:
+    return type("DiskFull", (DiskFull,), {"room": room})
+
+
+class ReadOnlyFolder(Fault):
+    """No file can be made in models/ (as for a user without rights; root needs chattr for that)."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        project.path("models").mkdir(exist_ok=True)
+        subprocess.run(["chattr", "+i", project.path("models")], check=True)
+        return repro(project)
+
+    def mend(self, project: Project) -> None:
+        subprocess.run(["chattr", "-i", project.path("models")], check=True)
+
+
+class LittleAddressSpace(Fault):
+    """Each process may have 3 GiB of addresses."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        return repro(project, prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2))
+
+
+class LittleMemory(Fault):
+    """The kernel ends what needs more than 300 MiB."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        group = Group(300 * 2**20)
+        try:
+            return repro(project, prepare=group.join)
+        finally:
+            group.remove()
+
+
+class CorruptCache(Fault):
+    """A byte of each array in DVC's cache is another, and the outputs are gone."""
+
+    fresh = False
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        for path in project.path(".dvc/cache/files").rglob("*"):
+            if path.is_file() and path.stat().st_size > 10_000:
+                path.chmod(0o644)
+                content = bytearray(path.read_bytes())
+                content[len(content) // 2] ^= 1
+                path.write_bytes(content)
+                path.chmod(0o444)
+        shutil.rmtree(project.path("data/prepared"))
+        return repro(project)
+
+
+class DeletedOutput(Fault):
+    """Outputs were deleted."""
+
+    fresh = False
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        shutil.rmtree(project.path("data/prepared"))
+        project.path("models/mnist-dense/model.keras").unlink()
+        project.path("reports/metrics.json").unlink()
+        return repro(project)
+
+
+class TwoAtOnce(Fault):
+    """A second `dvc repro` while the first one runs; what the second one says."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        self.first = project.start(sys.executable, "-m", "dvc", "repro")
+        while not writing(project) and self.first.poll() is None:
+            time.sleep(0.01)
+        return repro(project)
+
+    def mend(self, project: Project) -> None:
+        self.first.communicate()
+
+
+class NotANumber(Fault):
+    """The loss becomes NaN, by a learning rate far too great."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        project.edit_params(lambda params: params["train"].update(learning_rate=1e30))
+        return repro(project)
+
+    def mend(self, project: Project) -> None:
+        project.edit_params(lambda params: params["train"].update(learning_rate=None))
+
+
+class TerminalClosed(Fault):
+    """SIGHUP to all processes of the terminal, during a training."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        log = open(project.path(".git/log"), "w+")  # noqa: SIM115
+        command = [sys.executable, "-m", "dvc", "repro"]
+        dvc = subprocess.Popen(
+            command, cwd=project.folder, env=project.environment(), stdout=log, stderr=log, start_new_session=True
+        )
+        while not project.path("models/mnist-dense/checkpoint.npz").exists() and dvc.poll() is None:
+            time.sleep(0.01)
+        os.killpg(dvc.pid, signal.SIGHUP)
+        return dvc.wait(), project.path(".git/log").read_text()
+
+
+class LocaleC(Fault):
+    """Locale C, without Python's UTF-8 mode."""
+
+    def hit(self, project: Project) -> tuple[int, str]:
+        return repro(project, LC_ALL="C", LANG="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+
+
+class OddPath(Fault):
+    """The project lies in a folder with spaces and letters outside ASCII."""
+
+    def place(self, source: Project) -> Project:
+        folder = self.folder / "mis imágenes – 图"
+        folder.mkdir()
+        return copy(source, folder)
+
+
+FAULTS = {
+    "disk full, 1 MB left": disk_full(1_000_000),
+    "disk full, 2 MB left": disk_full(2_000_000),
+    "disk full, 4 MB left": disk_full(4_000_000),
+    "folder without the right to write": ReadOnlyFolder,
+    "3 GiB of addresses": LittleAddressSpace,
+    "300 MiB of memory": LittleMemory,
+    "cache corrupted": CorruptCache,
+    "outputs deleted": DeletedOutput,
+    "two dvc repro at once": TwoAtOnce,
+    "NaN loss": NotANumber,
+    "terminal closed": TerminalClosed,
+    "locale C": LocaleC,
+    "spaces and non-ASCII in the path": OddPath,
+}
+
+
+def message(output: str) -> str:
+    """The lines that say what is wrong, or the last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wrong = [line for line in lines if line.lower().startswith(("error", "what to do"))]
+    return " / ".join(wrong[:3] or lines[-1:])[:400]
+
+
+def main(names: list[str]) -> None:
+    results = RESULTS / "faults.json"
+    content = json.loads(results.read_text()) if results.exists() else {"faults": {}}
+    content["machine"] = described("dvc", "keras", "tensorflow")
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = small_project(Path(temporary) / "fresh/project")
+        finished = copy(fresh, Path(temporary) / "finished")
+        finished.dvc("repro")
+        expected = state(finished)
+        for name in names or FAULTS:
+            folder = Path(temporary) / "fault"
+            folder.mkdir()
+            fault = FAULTS[name](folder)
+            source = fresh if fault.fresh else finished
+            project = fault.place(source) if hasattr(fault, "place") else copy(source, folder)
+            status, output = fault.hit(project)
+            fault.mend(project)
+            after, second = repro(project)
+            equal = after == 0 and state(project) == expected
+            content["faults"][name] = {
+                "what": " ".join(type(fault).__doc__.split()),
+                "status": status, "message": message(output).replace(str(folder), "…"),
+                "traceback": "Traceback" in output, "status_of_the_next": after, "equal_bits": equal,
+                "message_of_the_next": "" if equal else message(second).replace(str(folder), "…"),
+            }  # fmt: skip
+            print(name, json.dumps(content["faults"][name], indent=1, ensure_ascii=False), flush=True)
+            if not equal or content["faults"][name]["traceback"]:
+                Path(f"/tmp/q8/fault-{name.replace(' ', '_')}.log").write_text(output + "\n-----\n" + second)
+            if hasattr(fault, "end"):
+                fault.end()
+            shutil.rmtree(folder)
+    RESULTS.mkdir(exist_ok=True)
+    results.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"{in_words(content['machine'])}.", "", "| fault | exit status | message | next `dvc repro` |", "|---|--:|---|---|"]
+    for name, one in content["faults"].items():
+        ended = "equal bits" if one["equal_bits"] else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
+        shown = one["message"].replace("|", "\\|") if one["status"] else "none needed"
+        lines.append(f"| {name} | {one['status']} | {shown} | {ended} |")
+    (RESULTS / "faults.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
