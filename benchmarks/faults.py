@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kills import state, writing
+from kills import differing, state, writing
 from machine import PROJECT, RESULTS, described, in_words
 from memory import Group
 
@@ -38,18 +38,26 @@ def repro(project: Project, *targets: str, prepare=None, **environment: str) -> 
 
 
 class Fault:
-    """One fault on a project: a context in which it lasts, and the folder in which it happens."""
+    """One fault on a project in `folder`."""
 
     fresh = True  # whether the project has not run yet
 
     def __init__(self, folder: Path):
         self.folder = folder
 
+    def place(self, source: Project) -> Project:
+        """Copy the project to where the fault is."""
+        return copy(source, self.folder)
+
     def hit(self, project: Project) -> tuple[int, str]:
+        """Run into the fault; returns exit status and output."""
         return repro(project)
 
     def mend(self, project: Project) -> None:
-        pass
+        """Remove the cause."""
+
+    def end(self) -> None:
+        """Clean up."""
 
 
 class DiskFull(Fault):
@@ -70,7 +78,7 @@ class DiskFull(Fault):
 
 
 def disk_full(room: int) -> type[DiskFull]:
-    return type("DiskFull", (DiskFull,), {"room": room})
+    return type("DiskFull", (DiskFull,), {"room": room, "__doc__": DiskFull.__doc__})
 
 
 class ReadOnlyFolder(Fault):
@@ -104,7 +112,8 @@ class LittleMemory(Fault):
 
 
 class CorruptCache(Fault):
-    """A byte of each array in DVC's cache is another, and the outputs are gone."""
+    """A bit of each array in DVC's cache is another, and the outputs are gone. DVC trusts files that are not writable and
+    restores them without a word; those that are writable it checks, removes and makes anew."""
 
     fresh = False
 
@@ -118,6 +127,10 @@ class CorruptCache(Fault):
                 path.chmod(0o444)
         shutil.rmtree(project.path("data/prepared"))
         return repro(project)
+
+    def mend(self, project: Project) -> None:
+        subprocess.run(["chmod", "-R", "u+w", project.path(".dvc/cache/files")], check=True)
+        shutil.rmtree(project.path("data/prepared"))
 
 
 class DeletedOutput(Fault):
@@ -224,23 +237,22 @@ def main(names: list[str]) -> None:
             folder = Path(temporary) / "fault"
             folder.mkdir()
             fault = FAULTS[name](folder)
-            source = fresh if fault.fresh else finished
-            project = fault.place(source) if hasattr(fault, "place") else copy(source, folder)
-            status, output = fault.hit(project)
-            fault.mend(project)
-            after, second = repro(project)
-            equal = after == 0 and state(project) == expected
+            project = fault.place(fresh if fault.fresh else finished)
+            try:
+                status, output = fault.hit(project)
+                fault.mend(project)
+                after, second = repro(project)
+                equal = after == 0 and state(project) == expected
+            finally:
+                fault.end()
             content["faults"][name] = {
                 "what": " ".join(type(fault).__doc__.split()),
                 "status": status, "message": message(output).replace(str(folder), "…"),
                 "traceback": "Traceback" in output, "status_of_the_next": after, "equal_bits": equal,
+                "differing": [] if equal else differing(state(project), expected),
                 "message_of_the_next": "" if equal else message(second).replace(str(folder), "…"),
             }  # fmt: skip
             print(name, json.dumps(content["faults"][name], indent=1, ensure_ascii=False), flush=True)
-            if not equal or content["faults"][name]["traceback"]:
-                Path(f"/tmp/q8/fault-{name.replace(' ', '_')}.log").write_text(output + "\n-----\n" + second)
-            if hasattr(fault, "end"):
-                fault.end()
             shutil.rmtree(folder)
     RESULTS.mkdir(exist_ok=True)
     results.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

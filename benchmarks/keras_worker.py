@@ -10,7 +10,6 @@ import json
 import math
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,21 +41,24 @@ def clock():
     class Clock(keras.callbacks.Callback):
         times = None
 
+        def mark(self):
+            self.times.append(turns.clocks())
+
         def report(self):
             if self.times:
-                begin, test, tested = self.times
-                turns.answer({"train": test - begin, "evaluate": tested - test, "rest": time.perf_counter() - tested})
+                self.mark()
+                turns.answer(turns.spent(self.times))
 
         def on_epoch_begin(self, epoch, logs=None):
             self.report()
             turns.wait()
-            self.times = [time.perf_counter()]
+            self.times = [turns.clocks()]
 
         def on_test_begin(self, logs=None):
-            self.times.append(time.perf_counter())
+            self.mark()
 
         def on_test_end(self, logs=None):
-            self.times.append(time.perf_counter())
+            self.mark()
 
         def on_train_end(self, logs=None):
             self.report()

@@ -13,6 +13,7 @@ Writes benchmarks/results/kills.json and kills.md. A round takes about 20 second
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -32,7 +33,6 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 from conftest import Project, small_project  # noqa: E402
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
-OUTPUTS = ("data/checked", "data/raw", "data/split", "data/prepared", "models", "reports", "exports")
 EVERYTHING = "everything"
 
 
@@ -43,13 +43,20 @@ def longer(params) -> None:
 
 
 def state(project: Project) -> dict[str, str]:
-    """The lock files, and the SHA-256 of each output; run records hold seconds and are left out."""
-    found = {name: json.dumps(yaml.safe_load(project.path(name).read_text()), sort_keys=True) for name in LOCKS}
-    for place in map(project.path, OUTPUTS):
-        for path in [place, *place.rglob("*")]:
-            if path.is_file() and path.name not in ("run.json", "train.lock", ".gitignore"):
-                found[str(path.relative_to(project.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    """The lock files, and the SHA-256 of each file of the outputs that they list."""
+    found = {}
+    for name in LOCKS:
+        lock = yaml.safe_load(project.path(name).read_text())
+        found[name] = json.dumps(lock, sort_keys=True)
+        for out in (project.path(out["path"]) for stage in lock["stages"].values() for out in stage["outs"]):
+            for path in [out, *out.rglob("*")]:
+                if path.is_file():
+                    found[str(path.relative_to(project.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def entries(project: Project) -> dict[str, tuple[str, str]]:
@@ -116,29 +123,23 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
-def one_round(project: Project, chance: random.Random, seconds: dict[str, float]) -> dict | None:
-    """Forget, run, kill, run again. None where DVC was done before it could be hit."""
-    what = chance.choice([*entries(project), EVERYTHING])
+def one_round(project: Project, what: str, target: str, delay: float | None) -> dict:
+    """Forget, run, kill after `delay` seconds (None: while a file is written), run again. `hit` is False where DVC was done before
+    it could be hit."""
     forget(project, what)
-    target, moment = chance.choice(["dvc", "stage", "both"]), chance.choice(["any", "any", "writing"])
-    delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8))
     begin = time.perf_counter()
     dvc = start(project)
-    while dvc.poll() is None and not (writing(project) if moment == "writing" else time.perf_counter() - begin > delay):
+    while dvc.poll() is None and not (writing(project) if delay is None else time.perf_counter() - begin > delay):
         time.sleep(0.002)
     at = time.perf_counter() - begin
     hit = kill(dvc, target)
-    if not hit:
-        seconds[what] = min(at, seconds.get(what, at))
-        dvc.wait()
     partial = writing(project)
     dvc = start(project)
     dvc.wait()
     log = project.path(".git/log").read_text()
     return {
-        "forgotten": what, "killed": target, "moment": moment, "after_seconds": round(at, 2), "hit": hit,
-        "left_partial_file": partial, "went_on_behind_an_epoch": "going on behind epoch" in log,
-        "status": dvc.returncode, "log": log,
+        "forgotten": what, "killed": target, "after_seconds": round(at, 2), "hit": hit, "left_partial_file": partial,
+        "went_on_behind_an_epoch": "going on behind epoch" in log, "status": dvc.returncode, "log": log,
     }  # fmt: skip
 
 
@@ -180,7 +181,11 @@ def main() -> None:
             content = json.loads(progress.read_text())
         chance, done = random.Random(arguments.seed), 0
         while done < arguments.rounds:
-            result = one_round(project, chance, content["seconds"])
+            what, seconds = chance.choice([*entries(project), EVERYTHING]), content["seconds"]
+            delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8)) if chance.random() < 0.7 else None
+            result = one_round(project, what, chance.choice(["dvc", "stage", "both"]), delay)
+            if not result["hit"]:  # drawn too late
+                seconds[what] = min(result["after_seconds"], seconds.get(what, math.inf))
             found = state(project)
             log, result["equal"] = result.pop("log"), result["status"] == 0 and found == content["expected"]
             if not result["equal"]:

@@ -122,6 +122,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
             result["ways"][way] = {
                 "training": [round(train / turn["train"], 1) for turn in epochs_of],
                 "evaluation": [round(validation / turn["evaluate"], 1) for turn in epochs_of],
+                "training_processor_ms": [round(1000 * turn["train_processor"] / train, 4) for turn in epochs_of],
                 "rest_seconds": [round(turn["rest"], 3) for turn in epochs_of],
             }
     return result
@@ -155,6 +156,10 @@ def table(content: dict) -> str:
                 for result in networks.values()
             ]
             lines.append(f"| the stage's share of the {precision} ceiling | {' | '.join(f'{share:.0%}' for share in shares)} |")
+    lines += ["", f"| processor's ms an image, training | {' | '.join(networks)} |", "|---|" + "--:|" * len(networks)]
+    for way, name in names.items():
+        cells = [f"{median(result['ways'][way]['training_processor_ms']):.3f}" for result in networks.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "| ratio in training | " + " | ".join(networks) + " | geometric mean |", "|---|" + "--:|" * (len(networks) + 1)]
     pairs = [("stage", way) for way in names if way not in ("stage", "stage-bfloat16", "compile-bfloat16")]
     pairs += [("stage-bfloat16", "stage")] + ([("stage-bfloat16", "compile-bfloat16")] if "compile" in names else [])
@@ -188,11 +193,11 @@ def main() -> None:
     content["machine"] = described("keras", "tensorflow", "numpy")
     for network in arguments.networks:
         content["networks"][network] = measure(network, arguments.epochs, arguments.torch)
+        content["networks"] = {name: content["networks"][name] for name in NETWORKS if name in content["networks"]}
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(content, indent=1) + "\n")
+        (RESULTS / "throughput.md").write_text(table(content))
         print(network, "measured", flush=True)
-    content["networks"] = {name: content["networks"][name] for name in NETWORKS if name in content["networks"]}
-    RESULTS.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "throughput.md").write_text(table(content))
     print(table(content))
 
 

@@ -25,6 +25,19 @@ def wait() -> None:
         os._exit(0)
 
 
+def clocks() -> tuple[float, float]:
+    """Now, and the processor's time that this process has used: the latter tells what it does even on a busy machine."""
+    return time.perf_counter(), time.process_time()
+
+
+def spent(times: list[tuple[float, float]]) -> dict[str, float]:
+    """The seconds between four marks: `train`, `evaluate`, and the `rest` of an epoch; ``…_processor`` those of the processor."""
+    result = {}
+    for name, begin, end in zip(("train", "evaluate", "rest"), times, times[1:]):
+        result |= {name: end[0] - begin[0], f"{name}_processor": end[1] - begin[1]}
+    return result
+
+
 def as_batch_job() -> None:
     """Linux's scheduling policy for batch jobs, as `stages.backend` asks for it."""
     with contextlib.suppress(AttributeError, OSError):

@@ -44,6 +44,8 @@ def run(
     from stages import guard
 
     guard.end_with_dvc()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # where the locale's encoding lacks a character, such as × or ±
     try:
         main(**values)
     except UserError as error:
