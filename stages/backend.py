@@ -1,12 +1,9 @@
 """Starting Keras: with the backend's threads fixed, its operations deterministic, and its greetings held back."""
 
 import contextlib
-import ctypes
 import os
 import sys
 import tempfile
-
-M_TOP_PAD = -2  # of glibc's malloc.h: bytes kept at the top of the heap
 
 
 def start(threads: int) -> None:
@@ -25,10 +22,6 @@ def start(threads: int) -> None:
     # fashion-2blocks, in turn: 24 and 23 s of training against 36 and 35 s, with the same bits.
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    # glibc: memory that a step frees stays for the next one, and is not given back to the system and asked for again. On the
-    # same machine: 8 % less of the processor's time on cifar10-experiment4, 12 % on cifar100-simple-cnn, with the same bits.
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(M_TOP_PAD, 64 << 20)
     with tempfile.TemporaryFile() as held_back:  # some of TensorFlow's messages heed no log level
         sys.stderr.flush()
         stderr = os.dup(2)
