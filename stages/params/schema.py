@@ -300,6 +300,17 @@ class Gate(Section):
     replications: bool
 
 
+class Resources(Section):
+    memory: Annotated[float, Field(gt=0)] | None
+    gpu: Annotated[int, Field(ge=0)]
+
+
+class Parallel(Section):
+    resources: dict[str, Resources]
+    beyond: list[str]
+    here: list[str]
+
+
 class Params(Section):
     """The whole of ``params.yaml``."""
 
@@ -318,3 +329,4 @@ class Params(Section):
     verify: Verify
     review: Review
     gate: Gate
+    parallel: Parallel
