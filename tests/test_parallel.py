@@ -1,0 +1,179 @@
+"""Stages side by side: real DVC, a real Dask cluster of two processes, and stages that take no time, in a pipeline like ours."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, Project, copy, ran
+
+from stages.parallel import cluster, snapshot
+
+PARALLEL = [sys.executable, "-m", "stages.parallel", "--workers", "2"]
+PIPELINE = """
+stages:
+  download:  # its source lies outside the repository: it runs in the working tree
+    cmd: cp ../source raw
+    deps: [../source]
+    outs: [raw]
+  train:
+    matrix:
+      model: [a, b]
+    cmd: sh train.sh ${item.model} ${seed}
+    deps: [raw, train.sh]
+    params: [seed]
+    outs: ['models/${item.model}/weights']
+  evaluate:
+    matrix:
+      model: [a, b]
+    cmd: wc -c models/${item.model}/weights > reports/${item.model}.txt
+    deps: ['models/${item.model}/weights']
+    outs:
+    - reports/${item.model}.txt:
+        cache: false
+  compare:
+    cmd: cat reports/*.txt > summary
+    deps: [reports]
+    outs:
+    - summary:
+        cache: false
+  export:  # reads more than it depends on, as ours does
+    cmd: cat models/a/weights models/b/weights > exported
+    deps: [summary]
+    outs: [exported]
+"""
+TRAIN = "cat raw > models/$1/weights && echo $2 >> models/$1/weights && echo $1 > models/$1/run.json\n"
+FAILING = "test $1 = a || { echo no such luck; exit 3; }\n" + TRAIN
+WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" + TRAIN
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("parallel") / "project"
+    for part in ("stages/params", "stages/parallel"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("stages/__init__.py", "stages/cli.py", "stages/files.py", "params.yaml", ".dvcignore"):
+        shutil.copy(ROOT / part, folder / part)
+    for model in "ab":
+        (folder / f"models/{model}").mkdir(parents=True)
+        (folder / f"models/{model}/.gitignore").write_text("*\n!.gitignore\n")
+    (folder / "reports").mkdir()
+    (folder / "reports/.gitkeep").touch()
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "train.sh").write_text(TRAIN)
+    (folder / ".gitignore").write_text("/raw\n__pycache__\n")
+    project = Project(folder)
+    project.run("git", "init", "--quiet")
+    project.dvc("init", "--quiet")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(committed: Project, tmp_path: Path) -> Project:
+    (tmp_path / "source").write_text("pixels\n")
+    return copy(committed, tmp_path)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The processes that work in `folder` or below."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if folder in [path := Path(process.cwd()), *path.parents]:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # DVC orders what is new in dvc.lock by it
+    project.edit_params(lambda params: params.update(seed=7))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/source").write_text("pixels\n")
+    serial = copy(project, tmp_path / "other")
+    serial.dvc("repro")
+
+    output = project.run(*PARALLEL)
+    assert ran(output) == ["download"]
+    assert "6 of 6 stages done" in output
+    assert ran(project.dvc("repro")) == []
+    assert project.changes() == serial.changes()
+    for file in ("dvc.lock", "models/a/weights", "models/a/run.json", "reports/a.txt", "summary", "exported"):
+        assert project.path(file).read_bytes() == serial.path(file).read_bytes()
+
+
+def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):
+    project.path("train.sh").write_text(FAILING)
+    output = project.run(*PARALLEL, status=1)
+    assert "error: train@b failed with exit status" in output and "not run because of that: evaluate@b, compare, export" in output
+    log = ".dvc/tmp/parallel/logs/train@b.log"
+    assert log in output and "no such luck" in project.path(log).read_text()
+    assert project.path("reports/a.txt").exists() and not project.path("reports/b.txt").exists()
+
+
+def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
+    project.path("train.sh").write_text(WAITING.format(tmp_path))
+
+    def starts() -> dict[str, list[int]]:
+        marks = [path.suffixes for path in tmp_path.glob("waits.*")]
+        return {model: sorted(int(number[1:]) for one, number in marks if one == f".{model}") for model in "ab"}
+
+    run = subprocess.Popen(
+        PARALLEL, cwd=project.folder, env=project.environment(), start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    eventually(lambda: all(starts().values()))
+    first = starts()
+    stage = psutil.Process(first["a"][0])
+    worker = next(process for process in stage.parents() if "spawn_main" in " ".join(process.cmdline()))
+    worker.kill()
+    eventually(lambda: len(starts()["a"]) == 2)  # again, by another worker, and the first one ended with its worker
+    eventually(lambda: not stage.is_running())
+    assert starts()["b"] == first["b"]
+
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    run.communicate()
+    assert run.returncode == 130
+    eventually(lambda: not processes_in(project.folder))
+    (tmp_path / "go").touch()
+    output = project.dvc("repro", "train@a")
+    assert ran(output) == ["train@a"]
+
+
+def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    options = [worker["options"] for worker in cluster.specification(3, tmp_path).values()]
+    assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == ["3", "5", "-1"]
+    assert [one["resources"]["gpu"] for one in options] == [1, 1, 0]
+
+
+def test_a_resource_that_no_worker_has_is_refused(project: Project):
+    project.edit_params(lambda params: params["parallel"]["resources"]["train"].update(gpu=1000))
+    output = project.run(*PARALLEL, status=1)
+    assert "train@a" in output and "gpu 1000" in output and "Traceback" not in output
+
+
+def test_the_snapshot_holds_new_files_and_leaves_the_index(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(project.folder)
+    head, commit = snapshot.commit(snapshot.tree())
+    assert head == commit
+    project.path("new.txt").write_text("new")
+    head, commit = snapshot.commit(snapshot.tree())
+    assert project.run("git", "show", f"{commit}:new.txt") == "new"
+    assert project.changes() == ["?? new.txt"]
