@@ -5,7 +5,7 @@ BASE ?= main
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test verify check-lock review gate seed-spread savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify check-lock review gate seed-spread savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -20,6 +20,9 @@ $(VENV)/installed: requirements.txt
 
 repro: setup ## Run the pipeline: dvc repro
 	dvc repro
+
+parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: 2)
+	python -m stages.parallel --workers $(or $(WORKERS),2)
 
 test: setup ## Run the tests
 	python -m pytest
