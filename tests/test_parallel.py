@@ -58,7 +58,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("parallel") / "project"
     for part in ("stages/params", "stages/parallel"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("stages/__init__.py", "stages/cli.py", "stages/files.py", "params.yaml", ".dvcignore"):
+    for part in ("stages/__init__.py", "stages/cli.py", "stages/guard.py", "stages/files.py", "params.yaml", ".dvcignore"):
         shutil.copy(ROOT / part, folder / part)
     for model in "ab":
         (folder / f"models/{model}").mkdir(parents=True)
