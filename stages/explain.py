@@ -33,6 +33,7 @@ class Explainer:
         if keras.config.backend() != "tensorflow":
             raise UserError(f"--explain needs TensorFlow as Keras's backend, not {keras.config.backend()}: unset KERAS_BACKEND")
         network = keras.saving.load_model(model, compile=False)
+        network = next((layer for layer in network.layers if isinstance(layer, keras.Model)), network)  # of an averaged one
         network.get_layer("probability").activation = keras.activations.linear  # scores: probabilities near 1 have no gradients
         network = keras.Model(network.inputs, network.outputs[0])  # without auxiliary heads
         last = [layer for layer in network.layers if has_maps(layer)][-1]

@@ -104,13 +104,17 @@ def fit(
     keras.config.set_dtype_policy(train.precision)
     architecture = experiment.architecture.model_dump(exclude_unset=True)
     loss_weights = architecture.pop("loss_weights", None)  # of a network with auxiliary heads
-    model = architectures.build(experiment.name, architecture.pop("family"), architecture, description)
+    average_mirrored, family = architecture.pop("average_mirrored", False), architecture.pop("family")
+    model = architectures.build(experiment.name, family, architecture, description)
+    whole = heads.averaged_with_mirrored(model) if average_mirrored else model  # what is saved
     optimizer = recipe.optimizer(train)
     optimizer.build(model.trainable_variables)
     if experiment.starts_from:
-        model.load_weights(experiment.starts_from / "model.keras")
+        whole.load_weights(experiment.starts_from / "model.keras")
         saving.load_state(optimizer, experiment.starts_from / "optimizer.npz")
-    # `model` stays as it is saved: without optimizer, metrics, and what changes the training images
+    else:
+        architectures.adapt(model, family, architecture, prepared.images("train"))
+    # `model` stays as it is: without optimizer, metrics, and what changes the training images
     network = heads.in_training_mode(model) if experiment.evaluate_in_training_mode else model
     trainer = heads.Trainer(*augmentation.in_front_of(network, experiment.augment, experiment.seed))
     trainer.compile(
@@ -158,7 +162,7 @@ def fit(
         shuffle=False,  # the batches shuffle themselves
     )
     write_history(done, checkpoint.history[-1])
-    return model, optimizer, {
+    return whole, optimizer, {
         "model": experiment.name,
         "parameters": {
             "total": model.count_params(),

@@ -35,7 +35,8 @@ OPTIONS = params.load(ROOT / "params.yaml")
 def built(name: str, shape: list[int], classes: int = 5, **changes: Any) -> keras.Model:
     """An architecture of params.yaml, with some of its hyperparameters changed."""
     arguments = OPTIONS.architectures[name].model_dump(exclude_unset=True) | changes
-    arguments.pop("loss_weights", None)
+    for key in ("loss_weights", "average_mirrored"):  # the training's
+        arguments.pop(key, None)
     return architectures.build(name, arguments.pop("family"), arguments, data_json(shape, classes))
 
 
@@ -129,7 +130,23 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
     assert functions.keys() == FAMILIES.keys()
     for family, function in functions.items():
         arguments = set(inspect.signature(function).parameters) - {"x"}
-        assert set(FAMILIES[family].model_fields) - {"family", "loss_weights"} == arguments, family
+        assert set(FAMILIES[family].model_fields) - {"family", "loss_weights", "average_mirrored"} == arguments, family
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(channels: int):
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, channels))
+    images = (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")  # neighbours alike
+    arguments = {"whitening_size": 2, "whitening_images": 40, "whitening_epsilon": 1e-9, "filters": [8], "convolutions": 1,
+                 "kernel_size": 3, "pool_size": 2, "activation": "gelu", "batch_norm_momentum": 0.6, "head_scale": 0.1}  # fmt: skip
+    model = architectures.build("mine", "whitened", arguments, data_json([16, 16, channels], 3))
+    architectures.adapt(model, "whitened", arguments, images)
+    layer = model.get_layer("whitening")
+    values = np.asarray(keras.Model(model.inputs, layer.output)([images])).reshape(-1, layer.filters)
+    half = 4 * channels
+    np.testing.assert_allclose(values[:, :half].T @ values[:, :half] / len(values), np.eye(half), atol=1e-3)
+    np.testing.assert_array_equal(values[:, half:], -values[:, :half])
+    assert not layer.trainable_weights
 
 
 def classes_of(module: Any, base: type) -> set[str]:

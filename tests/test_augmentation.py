@@ -151,6 +151,24 @@ def test_dropout_stays_on_in_evaluation_where_asked(prepared: Prepared, tmp_path
     assert np.array_equal(models[0].predict(IMAGES, verbose=0), predictions[0]) and not np.allclose(*predictions)
 
 
+def test_a_prediction_averaged_over_the_mirror_image(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    import keras
+
+    models = []
+    for mirrored in (False, True):
+        network = small().architecture.model_copy(update={"average_mirrored": mirrored})
+        experiment = replace(small(epochs=1), architecture=network)
+        train.run(experiment, prepared, tmp_path / str(mirrored), tmp_path / "checkpoint.npz")
+        models.append(keras.saving.load_model(tmp_path / str(mirrored) / "model.keras", compile=False))
+    one, averaged = models
+    images, mirrored = IMAGES, IMAGES[:, :, ::-1]
+    mean = (one.predict(images, verbose=0) + one.predict(mirrored, verbose=0)) / 2
+    np.testing.assert_allclose(averaged.predict(images, verbose=0), mean, atol=1e-6)
+    np.testing.assert_array_equal(np.load(tmp_path / "True/predictions.npz")["test"], averaged.predict(images, verbose=0))
+    assert not np.allclose(one.predict(images, verbose=0), mean) and averaged.count_params() == one.count_params()
+
+
 def test_balanced_class_weights():
     from stages.training.recipe import class_weight
 

@@ -1,7 +1,7 @@
 """The architectures: one module a family, whose function `network` applies the family's layers; every number is an argument.
 
 ``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a module here, and its arguments
-in `stages.params.schema`.
+in `stages.params.schema`. A family whose weights depend on the training images before training has a function `adapt` too.
 """
 
 import re
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import keras
+import numpy as np
 
 from stages.cli import UserError
 
@@ -40,6 +41,13 @@ def build(name: str, family: str, arguments: Mapping[str, Any], data: Mapping[st
             "       Change its layers, or preprocess.image_size if the images are too small"
         ) from None
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
+
+
+def adapt(model: keras.Model, family: str, arguments: Mapping[str, Any], images: np.ndarray) -> None:
+    """Set what the family computes from the training images, uint8 (images, height, width, channels), before training starts."""
+    module = import_module(f"stages.architectures.{family}")
+    if hasattr(module, "adapt"):
+        module.adapt(model, images, **arguments)
 
 
 def classifier(x, name: str, classes: int):

@@ -146,7 +146,13 @@ class Train(Section):
         return self
 
 
-class Hidden(Section):
+class Network(Section):
+    """What all families share."""
+
+    average_mirrored: bool = False  # whether the saved network averages its prediction over an image and its mirror image
+
+
+class Hidden(Network):
     """What the families with hidden layers of one's own choice share."""
 
     activation: one_of(*ACTIVATIONS)
@@ -158,6 +164,19 @@ class Hidden(Section):
         if (self.activation == "leaky_relu") != (self.negative_slope is not None):
             raise ValueError("negative_slope belongs to the activation leaky_relu: give both, or neither")
         return self
+
+
+def one_value_a_block(*keys: str) -> Any:
+    """A check that each of `keys`, where it is a list, has as many values as `filters`."""
+
+    def check(section: Any) -> Any:
+        for key in keys:
+            value = getattr(section, key)
+            if isinstance(value, list) and len(value) != len(section.filters):
+                raise ValueError(f"{key} has {len(value)} values, filters has {len(section.filters)}: one a block")
+        return section
+
+    return model_validator(mode="after")(check)
 
 
 class Dense(Hidden):
@@ -180,16 +199,26 @@ class Cnn(Hidden):
     dense_units: list[Count]
     dense_dropout: Rate
 
-    @model_validator(mode="after")
-    def one_value_a_block(self) -> "Cnn":
-        for key in ("convolutions", "kernel_size", "pool_size", "pool_strides", "dropout"):
-            value = getattr(self, key)
-            if isinstance(value, list) and len(value) != len(self.filters):
-                raise ValueError(f"{key} has {len(value)} values, filters has {len(self.filters)}: one a block")
-        return self
+    one_value_a_block = one_value_a_block("convolutions", "kernel_size", "pool_size", "pool_strides", "dropout")
 
 
-class Alexnet(Section):
+class Whitened(Network):
+    family: Literal["whitened"]
+    whitening_size: Count
+    whitening_images: Count
+    whitening_epsilon: Annotated[float, Field(gt=0)]
+    filters: Annotated[list[Count], Field(min_length=1)]
+    convolutions: one_or_list(Count)
+    kernel_size: one_or_list(Count)
+    pool_size: one_or_list(Count)
+    activation: one_of(*ACTIVATIONS)
+    batch_norm_momentum: Rate
+    head_scale: Annotated[float, Field(gt=0)]
+
+    one_value_a_block = one_value_a_block("convolutions", "kernel_size", "pool_size")
+
+
+class Alexnet(Network):
     family: Literal["alexnet"]
     filters: exactly(5, Count)
     kernel_size: exactly(5, Count)
@@ -202,7 +231,7 @@ class Alexnet(Section):
     dense_dropout: Rate
 
 
-class Vgg16(Section):
+class Vgg16(Network):
     family: Literal["vgg16"]
     filters: exactly(5, Count)
     convolutions: exactly(5, Count)
@@ -213,7 +242,7 @@ class Vgg16(Section):
     dense_dropout: Rate
 
 
-class Googlenet(Section):
+class Googlenet(Network):
     family: Literal["googlenet"]
     stem_filters: exactly(3, Count)
     stem_kernel_size: exactly(3, Count)
@@ -240,7 +269,7 @@ class Googlenet(Section):
     loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # the training's, not the network's
 
 
-class Application(Section):
+class Application(Network):
     family: Literal["application"]
     network: one_of(*APPLICATIONS)
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
@@ -259,7 +288,7 @@ def one_layer(layer: Any) -> Any:
     return layer
 
 
-class Sequential(Section):
+class Sequential(Network):
     family: Literal["sequential"]
     layers: Annotated[list[Annotated[Any, BeforeValidator(one_layer)]], Field(min_length=1)]
 
@@ -267,13 +296,16 @@ class Sequential(Section):
 FAMILIES = {
     "dense": Dense,
     "cnn": Cnn,
+    "whitened": Whitened,
     "alexnet": Alexnet,
     "vgg16": Vgg16,
     "googlenet": Googlenet,
     "application": Application,
     "sequential": Sequential,
 }
-Architecture = Annotated[Dense | Cnn | Alexnet | Vgg16 | Googlenet | Application | Sequential, Field(discriminator="family")]
+Architecture = Annotated[
+    Dense | Cnn | Whitened | Alexnet | Vgg16 | Googlenet | Application | Sequential, Field(discriminator="family")
+]
 
 
 class Evaluate(Section):

@@ -1,7 +1,8 @@
-"""Networks with auxiliary heads: outputs beside the main one that help to train it (GoogLeNet: Szegedy et al., arXiv 1409.4842).
+"""Networks around networks: with auxiliary heads, in training mode, averaged over the mirror image.
 
-All outputs are fitted with the same labels; training minimises the sum of their losses, weighted. What a network is judged by, in
-early stopping as in the reports, is the main output, the first.
+Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al., arXiv 1409.4842). All outputs
+are fitted with the same labels; training minimises the sum of their losses, weighted. What a network is judged by, in early
+stopping as in the reports, is the main output, the first.
 """
 
 import keras
@@ -46,6 +47,15 @@ def in_training_mode(model: keras.Model) -> keras.Model:
     """`model`, whose weights it shares, as a model that predicts as if it were training: dropout stays on, batch norm uses the
     batch's own mean and variance. What Keras 2 did with its learning phase set to 1."""
     return keras.Model(model.inputs, named(model.output_names, Training(model)(model.input)))
+
+
+def averaged_with_mirrored(model: keras.Model) -> keras.Model:
+    """`model`, whose weights it shares, as a model that predicts the mean of what `model` says of an image and of its mirror image
+    (left and right exchanged)."""
+    image = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name=model.input.name)
+    both = [keras.tree.flatten(model(one)) for one in (image, keras.ops.flip(image, axis=2))]
+    means = named(model.output_names, [keras.layers.Average(dtype="float32")(pair) for pair in zip(*both)])
+    return keras.Model(image, means if len(means) > 1 else means[0], name=model.name)
 
 
 def named(names: list[str], outputs) -> list:
