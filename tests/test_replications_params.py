@@ -1,5 +1,7 @@
-"""The 38 experiments in replications/params.yaml and published.yaml: complete, and consistent with the architectures."""
+"""The 38 experiments and our own recipes in replications/params.yaml and published.yaml: complete, and consistent with the
+architectures."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ TEXT = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
 REPLICATIONS = YAML(typ="safe").load(TEXT)
 COMMON, VARIANTS = REPLICATIONS["common"], REPLICATIONS["variants"]
 PUBLISHED = YAML(typ="safe").load((ROOT / "replications/published.yaml").read_text(encoding="utf-8"))
-EXPERIMENTS = {name: entry | PUBLISHED[name] for name, entry in REPLICATIONS["experiments"].items()}
+ENTRIES = {name: entry | PUBLISHED[name] for name, entry in REPLICATIONS["experiments"].items()}
+EXPERIMENTS = {name: facts for name, facts in ENTRIES.items() if facts["document"] != "recipes"}
+RECIPES = {name: facts for name, facts in ENTRIES.items() if facts["document"] == "recipes"}
 ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["architectures"]
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OF = {name: network for network, facts in DOCUMENTS.items() for name in facts["experiments"]}
 RECIPE = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
 each_experiment = pytest.mark.parametrize(("name", "facts"), EXPERIMENTS.items(), ids=EXPERIMENTS)
+each_recipe = pytest.mark.parametrize(("name", "facts"), RECIPES.items(), ids=RECIPES)
+TRAINED_ON = {"mnist": 54_000, "fashion_mnist": 54_000, "cifar10": 45_000, "cifar100": 18_000, "flowers": 3_107}  # images
 
 
 def is_count(value: Any) -> bool:
@@ -32,7 +38,7 @@ def test_every_experiment_of_the_documents_is_there():
 
 
 def test_every_variant_is_used_and_no_two_are_equal():
-    assert set(VARIANTS) == {facts["variant"] for facts in EXPERIMENTS.values()}
+    assert set(VARIANTS) == {facts["variant"] for facts in ENTRIES.values()}
     values = list(VARIANTS.values())
     assert all(value not in values[:place] for place, value in enumerate(values))
 
@@ -94,6 +100,19 @@ def test_where_it_starts(name: str, facts: dict):
         for key in ("variant", "architecture", "seeds"):
             assert facts[key] == first[key], key
         assert facts["train"]["optimizer"] == first["train"]["optimizer"]
+
+
+@each_recipe
+def test_a_recipe_of_ours(name: str, facts: dict):
+    """One a data set; chosen on held-out images; its schedule as long as its training; compared with the best of its document."""
+    variant, train = VARIANTS[facts["variant"]], facts["train"]
+    assert variant["split"]["method"] == "stratified" and variant["split"]["test"] != "validation"
+    schedule = train["schedule_arguments"]
+    batches = math.ceil(TRAINED_ON[variant["dataset"]] / train["batch_size"]) * train["epochs"]
+    assert schedule["warmup_steps"] + schedule["decay_steps"] == batches
+    figures = [one["published"]["accuracy"] or 0 for one in EXPERIMENTS.values() if one["document"] == variant["dataset"]]
+    assert facts["published"]["accuracy"] >= max(figures)
+    assert len(RECIPES) == len({VARIANTS[one["variant"]]["dataset"] for one in RECIPES.values()}) == 5
 
 
 def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
