@@ -48,7 +48,8 @@ stages:
     deps: [summary]
     outs: [exported]
 """
-TRAIN = "cat raw > models/$1/weights && echo $2 >> models/$1/weights && echo $1 > models/$1/run.json\n"
+VARIABLES = "$OMP_NUM_THREADS,$MKL_NUM_THREADS,$PYTHONHASHSEED"  # Dask sets them in its own processes
+TRAIN = f"cat raw > models/$1/weights && echo $2 {VARIABLES} >> models/$1/weights && echo $1 > models/$1/run.json\n"
 FAILING = "test $1 = a || { echo no such luck; exit 3; }\n" + TRAIN
 WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" + TRAIN
 
@@ -104,6 +105,8 @@ def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # DVC orders what is new in dvc.lock by it
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     project.edit_params(lambda params: params.update(seed=7))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/source").write_text("pixels\n")

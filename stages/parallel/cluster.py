@@ -17,10 +17,13 @@ from stages.cli import UserError
 from stages.parallel import worker
 
 GPUS = "CUDA_VISIBLE_DEVICES"
-QUIET = {  # what Dask measures of its own, all the time: 1.4 % of a core for each worker
+SETTINGS = {
+    # what Dask measures of its own, all the time: 1.4 % of a core for each worker
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
+    # environment variables, such as OMP_NUM_THREADS=1, that Dask would set in this process and its workers
+    "distributed.nanny.pre-spawn-environ": {},
 }
 
 
@@ -38,7 +41,7 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
             yield client
         return
     with (
-        dask.config.set(QUIET),
+        dask.config.set(SETTINGS),
         SpecCluster(
             workers=specification(workers, scratch),
             scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}},

@@ -13,13 +13,15 @@ from stages.parallel.progress import Display
 from stages.params.schema import Parallel
 
 RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")  # what stages write and DVC does not know
-BITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KERAS_BACKEND")  # they may change bits; Dask sets some
+BITS = (  # variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this process
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KERAS_BACKEND", "PYTHONHASHSEED",
+)  # fmt: skip
 
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
 
 
 class Dispatch:
-    """One run of the instances `to_run` of a plan, in its order.
+    """One run of the instances `to_run` of a plan, in its order, with the environment as it is before Dask starts.
 
     After `run`: the addresses `done`, what went wrong with those `failed`, those `unreached` because of that, and the text of the
     `records` by path.
@@ -33,6 +35,7 @@ class Dispatch:
         self.failed: dict[str, str] = {}
         self.records: dict[str, str] = {}
         self.entries: dict[str, Any] = {}  # of lock files, by address
+        self.environment = {one: os.environ.get(one) for one in BITS}
 
     @property
     def unreached(self) -> list[str]:
@@ -52,7 +55,7 @@ class Dispatch:
             snapshot=commit,
             config=configuration(None if self.remote else cache),
             mark=mark and str(mark),
-            environment={one: os.environ.get(one) for one in BITS},
+            environment=self.environment,
         )
         try:
             if mark:
