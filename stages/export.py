@@ -74,6 +74,7 @@ def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     import keras
     import onnx
 
+    teach_erfc()
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of numpy, about the converter
@@ -87,6 +88,20 @@ def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     onnx.helper.set_model_props(converted, {key: json.dumps(training[key], ensure_ascii=False) for key in used})
     onnx.checker.check_model(converted)
     path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+def teach_erfc() -> None:
+    """Let the converter write TensorFlow's Erfc, which the activation gelu is made of and ONNX lacks, as 1 - Erf."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            graph.remove_node(node.name)
+            erf = graph.make_node("Erf", node.input)
+            one = graph.make_const(f"{node.name}/one", np.float32(1))
+            graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output)
 
 
 def settle(graph: "onnx.GraphProto") -> None:

@@ -1,10 +1,14 @@
 """The exported model: the same predictions without Keras, the selected model and no other, and known to DVC's registry."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from conftest import Project
+import pytest
+from conftest import Project, data_json
+
+from stages import architectures, export
 
 
 def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
@@ -16,6 +20,19 @@ def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
     metadata = session.get_modelmeta().custom_metadata_map
     training = json.loads(finished.path("exports/training.json").read_text())
     assert training["model"] == selected and json.loads(metadata["class_names"]) == training["class_names"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
+    export.start(threads=2)
+    layers = [{"Conv2D": {"filters": 2, "kernel_size": 3, "activation": activation}}, {"Flatten": {}}]
+    layers.append({"Dense": {"units": 4, "activation": activation}})
+    description = data_json([5, 5, 1], 3)
+    model = architectures.build("own", "sequential", {"layers": layers}, description)
+    export.as_onnx(model, description, tmp_path / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
+    predict = export.onnx_predict(tmp_path / "model.onnx", threads=1)
+    export.check("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
 def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
