@@ -25,6 +25,11 @@ class Instance:
         """The address without the item of a `matrix` or `foreach`."""
         return self.address.split("@")[0]
 
+    @property
+    def bare_name(self) -> str:
+        """The name of the stage alone, without its file and without the item."""
+        return self.name.split("@")[0]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,13 +41,13 @@ class Plan:
 
     def of_stages(self, names: Collection[str]) -> list[str]:
         """Those of `to_run` that are instances of stages with these names, in whatever file."""
-        return [address for address, one in self.instances.items() if address in self.to_run and one.stage.split(":")[-1] in names]
+        return [address for address, one in self.instances.items() if address in self.to_run and one.bare_name in names]
 
     def read_by(self, address: str, beyond: Collection[str]) -> list[str]:
         """The instances whose outputs an instance needs: those that it depends on directly; all before it, where its stage is of
         those `beyond`."""
         needed = set(self.instances[address].upstream)
-        if self.instances[address].name.split("@")[0] in beyond:
+        if self.instances[address].bare_name in beyond:
             for one in reversed(self.instances):
                 if one in needed:
                     needed.update(self.instances[one].upstream)
