@@ -4,12 +4,12 @@ DVC's own locks end with its process: when ``dvc`` is killed, the stage that it 
 start a second one beside it.
 """
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
@@ -20,7 +20,7 @@ from stages.cli import UserError
 PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice and end
 
 
-@contextmanager
+@contextlib.contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
     """Hold the file `lock` while the block runs; `what` names the work in the message when another process holds it. From then on
     the process ends at once on Ctrl-C.
@@ -55,8 +55,9 @@ def end_with_dvc() -> None:
         return
 
     def watch() -> None:
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.5)
+        with contextlib.suppress(psutil.Error):  # it may be gone between the two looks
+            while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()

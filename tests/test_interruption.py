@@ -1,8 +1,10 @@
 """A training that is interrupted, in whatever way, and started again ends with the bits of one that was not."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,3 +113,22 @@ def test_a_second_training_of_the_same_model_is_refused(tmp_path: Path, monkeypa
     lock = tmp_path / "train.lock"
     with filelock.FileLock(lock), pytest.raises(UserError, match=r"train\.lock"), guard.exclusive(lock, "the training"):
         pytest.fail("two trainings at once")
+
+
+def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest.MonkeyPatch):
+    class Gone:
+        def is_running(self) -> bool:
+            return True
+
+        def status(self) -> str:
+            raise psutil.NoSuchProcess(1)
+
+    ended = []
+    monkeypatch.setattr(psutil.Process, "parents", lambda self: [Gone()])
+    monkeypatch.setattr(guard, "is_dvc", lambda process: True)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    guard.end_with_dvc()
+    for thread in threading.enumerate():
+        if thread.name == "end-with-dvc":
+            thread.join()
+    assert ended == [1]
