@@ -13,6 +13,7 @@ import psutil
 import pytest
 from conftest import ROOT, Project, copy, ran
 
+from stages.cli import UserError
 from stages.parallel import cluster, snapshot
 
 PARALLEL = [sys.executable, "-m", "stages.parallel", "--workers", "2"]
@@ -129,6 +130,41 @@ def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):
     log = ".dvc/tmp/parallel/logs/train@b.log"
     assert log in output and "no such luck" in project.path(log).read_text()
     assert project.path("reports/a.txt").exists() and not project.path("reports/b.txt").exists()
+
+
+def test_a_file_that_changes_meanwhile_stops_the_collecting_and_hides_no_failure(project: Project):
+    project.path("train.sh").write_text(f"touch {project.folder}/new\n{FAILING}")
+    output = project.run(*PARALLEL, status=1)
+    assert "files changed meanwhile" in output and "train@b failed" in output
+    assert project.path("models/a/run.json").exists() and not project.path("models/a/weights").exists()
+
+
+def test_an_interrupted_run_leaves_nothing_on_a_cluster_that_lives_on(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # Dask changes it in this process
+    project.path("train.sh").write_text(WAITING.format(tmp_path))
+    (tmp_path / "scratch").mkdir()
+    with cluster.connect(None, 2, tmp_path / "scratch") as client:
+        run = project.start(*PARALLEL[:-2], "--scheduler", client.scheduler.address)
+        eventually(lambda: len(list(tmp_path.glob("waits.*"))) == 2)
+        assert list(tmp_path.glob("scratch/**/clone-*"))
+        run.send_signal(signal.SIGINT)
+        run.communicate()
+        assert run.returncode == 130
+        plugins = client.run(lambda dask_worker: list(dask_worker.plugins))
+        assert len(plugins) == 2 and "parallel-" not in str(plugins)
+        assert not list(tmp_path.glob("scratch/**/parallel-*"))
+        assert not processes_in(tmp_path / "scratch")
+
+
+def test_a_shallow_clone_is_refused(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project.path("new.txt").write_text("new")
+    project.commit()
+    project.run("git", "clone", "--quiet", "--depth", "1", f"file://{project.folder}", str(tmp_path / "shallow"))
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(UserError, match="git fetch --unshallow"):
+        snapshot.bundle("HEAD")
 
 
 def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):

@@ -50,7 +50,8 @@ def run(targets: list[str], workers: int, scheduler: str | None, remote: bool, o
         if dispatch.unreached:
             failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
         if snapshot.tree() != content:
-            raise UserError("files changed meanwhile: results lie in the cache, and `dvc repro` takes up those that still fit")
+            failed.append("files changed meanwhile: results lie in the cache, and `dvc repro` takes up those that still fit")
+            done = []  # to collect
     if done or not failed:
         collect(done if failed else targets, remote)
     for path, text in records.items():

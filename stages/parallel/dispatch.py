@@ -1,5 +1,6 @@
 """Submit stage instances to a Dask cluster, each as soon as those that it depends on are done."""
 
+import contextlib
 import os
 import queue
 import uuid
@@ -63,8 +64,11 @@ class Dispatch:
                 mark.touch()
             client.subscribe_topic(self.name, show.event)
             client.register_plugin(clones, name=self.name)
-            self.dispatch(client, show)
-            client.unregister_worker_plugin(self.name)
+            try:
+                self.dispatch(client, show)
+            finally:  # the cluster may live on
+                with contextlib.suppress(Exception):  # of workers that have come or gone: Ctrl-C reaches those on this machine too
+                    client.unregister_worker_plugin(self.name)
         finally:
             if mark:
                 mark.unlink(missing_ok=True)
@@ -74,25 +78,28 @@ class Dispatch:
         time that Dask expects of it, and that nobody knows here."""
         finished: queue.Queue[Future] = queue.Queue()
         running: dict[Future, str] = {}
-        while self.waiting or running:
-            offers = cluster.offers(client)
-            for address in [address for address, needs in self.waiting.items() if not needs]:
-                if cluster.fits(self.needs(address), [self.needs(one) for one in running.values()], offers):
-                    del self.waiting[address]
-                    future = self.submit(client, address)
-                    running[future] = address
-                    future.add_done_callback(finished.put)
-            if not running and all(self.waiting.values()):
-                return  # the rest waits for what has failed
-            try:
-                future = finished.get(timeout=LOOK)
-            except queue.Empty:
-                continue
-            address = running.pop(future)
-            failure = self.take(address, future)
-            show.end(address, failure)
-            if failure:
-                self.failed[address] = f"{failure}: {show.log(address)}"
+        try:
+            while self.waiting or running:
+                offers = cluster.offers(client)
+                for address in [address for address, needs in self.waiting.items() if not needs]:
+                    if cluster.fits(self.needs(address), [self.needs(one) for one in running.values()], offers):
+                        del self.waiting[address]
+                        future = self.submit(client, address)
+                        running[future] = address
+                        future.add_done_callback(finished.put)
+                if not running and all(self.waiting.values()):
+                    return  # the rest waits for what has failed
+                try:
+                    future = finished.get(timeout=LOOK)
+                except queue.Empty:
+                    continue
+                address = running.pop(future)
+                failure = self.take(address, future)
+                show.end(address, failure)
+                if failure:
+                    self.failed[address] = f"{failure}: {show.log(address)}"
+        finally:
+            client.cancel(list(running))
 
     def read_by(self, address: str) -> list[str]:
         return self.plan.read_by(address, self.options.beyond)

@@ -36,7 +36,9 @@ def commit(content: str) -> tuple[str, str]:
 
 
 def bundle(commit: str) -> bytes:
-    """A git bundle with `commit` and all before it."""
+    """A git bundle with `commit` and all before it. Raises `UserError` in a shallow clone, which lacks what is before."""
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise UserError("this is a shallow clone, and workers need the whole history: `git fetch --unshallow` brings it")
     reference = f"refs/parallel/{commit}"
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "bundle"

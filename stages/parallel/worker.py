@@ -3,6 +3,7 @@
 Sent to the workers as source, by value: they need the project's requirements and git, and no copy of the project.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -36,13 +37,19 @@ class Clones(WorkerPlugin):
     ):
         self.name, self.bundle, self.head, self.snapshot = name, bundle, head, snapshot
         self.config, self.mark, self.environment = config, mark, environment
+        self.running: set[str] = set()  # the tasks under way
+        self.ended = False
 
     def setup(self, worker: Worker) -> None:
         self.folder = Path(worker.local_directory) / self.name
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "bundle").write_bytes(self.bundle)
 
-    def teardown(self, worker: Worker) -> None:
+    async def teardown(self, worker: Worker) -> None:
+        """End what runs, and remove the clones."""
+        self.ended = True
+        while self.running:
+            await asyncio.sleep(BEAT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def clone(self) -> Path:
@@ -62,7 +69,15 @@ class Clones(WorkerPlugin):
 
     def run(self, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
         """Run a stage instance; returns its `status` and, after success, what instance.py left. Its output goes out as events."""
-        worker, key = get_worker(), get_worker().get_current_task()
+        key = get_worker().get_current_task()
+        self.running.add(key)
+        try:
+            return self.run_task(key, request, gpu)
+        finally:
+            self.running.remove(key)
+
+    def run_task(self, key: str, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
+        worker = get_worker()
         where = f"{socket.gethostname()} {worker.name}"
         worker.log_event(self.name, {"stage": request["address"], "where": where})
         clone = self.clone()
@@ -88,7 +103,7 @@ class Clones(WorkerPlugin):
                     elif status is not None:
                         break
                     task = worker.state.tasks.get(key)
-                    if task is None or task.state == "cancelled":
+                    if self.ended or task is None or task.state == "cancelled":
                         raise RuntimeError("nobody waits for this result any more")
             finally:  # with all that it started: a process that was killed leaves its stage behind
                 try:
