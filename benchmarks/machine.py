@@ -34,6 +34,14 @@ def in_words(described: dict[str, Any]) -> str:
     return f"{described['processor']}, {described['memory_gib']:g} GiB, {described['system']}; {versions}"
 
 
+def write(name: str, content: dict[str, Any], table: str) -> None:
+    """Write a benchmark's single values as results/NAME.json, and its `table`, which is printed too, as NAME.md."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
+    print(table)
+
+
 def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts: int) -> None:
     """Random images in the layout of ``data/prepared/``, `counts` by part; however many, a thousand are in memory at a time."""
     random = np.random.default_rng(0)

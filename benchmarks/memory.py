@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import PROJECT, RESULTS, described, in_words, write_prepared
+from machine import PROJECT, RESULTS, described, in_words, write, write_prepared
 
 CASES = {  # shape of the images, filters of the convolutions, each with a stride of 2 behind the first
     "photographs, 150×150×3": ((150, 150, 3), (16, 32, 32)),
@@ -135,11 +135,10 @@ def table(content: dict) -> str:
     for case, ways in content["cases"].items():
         for mode, name in MODES.items():
             if mode in ways and ways[mode]["completed"]:
-                one, base = ways[mode], ways["memory"]["images_a_second"]
+                one, base = ways[mode], ways["memory"].get("images_a_second")
                 rate = one["images_a_second"]
-                lines.append(
-                    f"| {case} | {name} | {rate:,.0f} | {rate / base:.2f} | {one['rss_anon_mib']:,} | {one['read_gb']:.1f} |"
-                )
+                share = f"{rate / base:.2f}" if base else "–"
+                lines.append(f"| {case} | {name} | {rate:,.0f} | {share} | {one['rss_anon_mib']:,} | {one['read_gb']:.1f} |")
             elif mode in ways:
                 lines.append(f"| {case} | {name} | ended with status {ways[mode]['status']} | | | |")
     return "\n".join(lines) + "\n"
@@ -170,10 +169,7 @@ def main() -> None:
             content["cases"][case][mode] = measured(mode, folder, filters, int(arguments.limit * 2**30))
             print(case, mode, content["cases"][case][mode], flush=True)
         shutil.rmtree(folder)
-    RESULTS.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "memory.md").write_text(table(content))
-    print(table(content))
+    write("memory", content, table(content))
 
 
 if __name__ == "__main__":

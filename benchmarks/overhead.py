@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from machine import PROJECT, RESULTS, described, in_words
+from machine import PROJECT, described, in_words, write
 
 DVC = "DVC: start, hashing, cache, lock files"
 REST = "the stages' own work"
@@ -71,8 +71,6 @@ def main() -> None:
         "causes": dict(causes.most_common()),
         "stages": stages,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "overhead.json").write_text(json.dumps(content, indent=1) + "\n")
     fit = causes["fit: training"] + causes["fit: validation"]
     lines = [
         f"The default `dvc repro`, once, n = 1: {total:.0f} s, of which {fit:.0f} s fit and {total - fit:.0f} s everything else. "
@@ -89,8 +87,7 @@ def main() -> None:
         least, greatest = min(one["not_fit"]), max(one["not_fit"])
         beyond = f"{least:.1f}" if one["runs"] == 1 else f"{least:.1f}–{greatest:.1f}"
         lines.append(f"| {name} | {one['runs']} | {one['seconds']:.1f} | {beyond} |")
-    (RESULTS / "overhead.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write("overhead", content, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

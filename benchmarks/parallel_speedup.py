@@ -4,7 +4,8 @@
 usage: python benchmarks/parallel_speedup.py [STAGES SECONDS WORKERS]        (default: 40 30 8, three and a half minutes)
 
 The ideal is the stages' sleep divided by the workers. The CPU time (user and system, of all processes) is that of the whole run
-divided by the stages: of a serial `dvc repro` of stages that sleep 0 seconds, and of the parallel run.
+divided by the stages: of a serial `dvc repro` of stages that sleep 0 seconds, and of the parallel run. Writes
+benchmarks/results/parallel_speedup.json and parallel_speedup.md.
 """
 
 import os
@@ -16,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+from machine import PROJECT, described, in_words, write
+
 PIPELINE = """
 stages:
   nap:
@@ -62,12 +64,30 @@ def main() -> None:
         of_serial, cpu_serial = run("dvc", "repro", cwd=serial)
         of_parallel, cpu_parallel = run(sys.executable, "-m", "stages.parallel", "--workers", str(workers), cwd=parallel)
         left, _ = run("dvc", "repro", cwd=parallel)
-    ideal = stages * seconds / workers
-    print(f"{stages} stages of {seconds} s on {workers} workers, {os.cpu_count()} cores")
-    print(f"dvc repro, without the sleep: {of_serial:.1f} s, {cpu_serial / stages:.2f} s of CPU a stage")
-    print(f"stages.parallel:              {of_parallel:.1f} s, {cpu_parallel / stages:.2f} s of CPU a stage")
-    print(f"ideal: {ideal:.1f} s; {ideal / of_parallel:.2f} of the ideal speed-up")
-    print(f"dvc repro afterwards, with nothing to run: {left:.1f} s")
+    content = {
+        "machine": described("dvc", "distributed"),
+        "stages": stages, "seconds_of_a_stage": seconds, "workers": workers, "ideal_seconds": stages * seconds / workers,
+        "serial_without_sleep": {"seconds": of_serial, "cpu_seconds_a_stage": cpu_serial / stages},
+        "parallel": {"seconds": of_parallel, "cpu_seconds_a_stage": cpu_parallel / stages},
+        "seconds_of_dvc_repro_afterwards": left,
+    }  # fmt: skip
+    write("parallel_speedup", content, table(content))
+
+
+def table(content: dict) -> str:
+    serial, parallel, ideal = content["serial_without_sleep"], content["parallel"], content["ideal_seconds"]
+    lines = [
+        f"{content['stages']} stages that sleep {content['seconds_of_a_stage']} s, on {content['workers']} workers, once, n = 1: "
+        f"{ideal / parallel['seconds']:.2f} of the ideal speed-up. {in_words(content['machine'])}.",
+        "",
+        "| run | seconds | seconds of CPU a stage |",
+        "|---|--:|--:|",
+        f"| `dvc repro`, without the sleep | {serial['seconds']:.1f} | {serial['cpu_seconds_a_stage']:.2f} |",
+        f"| `python -m stages.parallel` | {parallel['seconds']:.1f} | {parallel['cpu_seconds_a_stage']:.2f} |",
+        f"| ideal | {ideal:.1f} | |",
+        f"| `dvc repro` afterwards, with nothing to run | {content['seconds_of_dvc_repro_afterwards']:.1f} | |",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ Trains fashion-2blocks as params.yaml has it, in turn in float32 and mixed_bfloa
 benchmarks/results/precision.json and precision.md. Takes about a minute a seed on two cores.
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
-from machine import PROJECT, RESULTS, described, in_words
+from machine import PROJECT, described, in_words, write
 
 sys.path.insert(0, str(PROJECT))
 from stages import backend, params, train
@@ -54,10 +53,7 @@ def main() -> None:
                 with np.load(folder / "predictions.npz") as file:
                     content["seeds"][seed][precision] = float(np.mean(file["test"].argmax(axis=1) == prepared.labels("test")))
     content["machine"] = described("keras", "tensorflow")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "precision.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "precision.md").write_text(table(content))
-    print(table(content))
+    write("precision", content, table(content))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ usage: python benchmarks/replications_on_a_cluster.py [WORKERS ...]        (defa
 
 The seconds of an experiment are those in replications/runs/NAME.json, all seeds together, plus OVERHEAD for evaluation and DVC. The
 workers are as the machine that measured; each takes the next experiment in the order of params.yaml whose `starts_from` is done, as
-stages.parallel does. Experiments without a record are named, and left out.
+stages.parallel does. Experiments without a record are named, and left out. Writes
+benchmarks/results/replications_on_a_cluster.json and replications_on_a_cluster.md.
 """
 
 import heapq
@@ -13,9 +14,10 @@ import json
 import sys
 from pathlib import Path
 
+from machine import PROJECT, write
 from ruamel.yaml import YAML
 
-FOLDER = Path(__file__).resolve().parents[1] / "replications"
+FOLDER = PROJECT / "replications"
 OVERHEAD = 20.0  # seconds an experiment: the stage evaluate, and the start of two stages; data preparation is left out
 
 
@@ -45,13 +47,28 @@ def main() -> None:
     tasks = {name: time for name, time in measured.items() if time is not None}
     starts = {name: Path(experiments[name]["starts_from"]).name for name in tasks}
     after = {name: start if start in tasks else None for name, start in starts.items()}
-    print(f"{len(tasks)} of {len(experiments)} experiments have a record; together {sum(tasks.values()) / 60:.1f} minutes")
-    for workers in map(int, sys.argv[1:] or (1, 4, 16)):
-        print(f"{workers:>3} workers: {makespan(tasks, after, workers) / 60:>6.1f} minutes")
+    content = {
+        "seconds": tasks,
+        "without_a_record": [name for name in experiments if name not in tasks],
+        "makespan_seconds": {workers: makespan(tasks, after, workers) for workers in map(int, sys.argv[1:] or (1, 4, 16))},
+    }
+    write("replications_on_a_cluster", content, table(content))
+
+
+def table(content: dict) -> str:
+    tasks, missing = content["seconds"], content["without_a_record"]
     longest = max(tasks, key=tasks.get)
-    print(f"the longest: {longest}, {tasks[longest] / 60:.1f} minutes; no number of workers takes less")
-    if missing := [name for name in experiments if name not in tasks]:
-        print(f"without a record: {', '.join(missing)}")
+    lines = [
+        f"Computed from the seconds of {len(tasks)} of {len(tasks) + len(missing)} experiments in replications/runs, which name "
+        f"their machines. The longest, {longest}, takes {tasks[longest] / 60:.1f} minutes: no number of workers takes less.",
+        "",
+        "| workers | minutes |",
+        "|--:|--:|",
+        *(f"| {workers} | {seconds / 60:.1f} |" for workers, seconds in content["makespan_seconds"].items()),
+    ]
+    if missing:
+        lines += ["", f"Without a record, and left out: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ images. Writes benchmarks/results/scale.json and scale.md. Takes about three min
 """
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from machine import PROJECT, RESULTS, described, in_words
+from machine import PROJECT, described, in_words, write
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -97,10 +96,7 @@ def main() -> None:
                 seconds, peak = measured([sys.executable, "-m", f"stages.{stage}", *arguments], folder)
                 content["stages"][stage].append((round(seconds, 2), round(peak)))
                 print(f"{count:,} images, {stage}: {seconds:.1f} s, {peak:.0f} MB", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "scale.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "scale.md").write_text(table(content))
-    print(table(content))
+    write("scale", content, table(content))
 
 
 if __name__ == "__main__":
