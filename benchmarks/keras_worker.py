@@ -1,13 +1,16 @@
 """The Keras side of `throughput.py`: an epoch a turn, in the notebook's way or by this project's training stage.
 
-usage: keras_worker.py WAY JOB     WAY: notebook, notebook-batch, stage, stage-bfloat16 or ceiling; JOB: a file of `throughput.py`
+usage: keras_worker.py WAY JOB     WAY: a key of KERAS in `throughput.py`, or ceiling; JOB: a file that `throughput.py` writes
 
 The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's defaults, the progress bar
-included. The stage is `stages.train.fit` itself, on a folder as preprocess writes it.
+included. The stage is `stages.train.fit` itself, on a folder as preprocess writes it; stage-plain goes without what makes it faster
+and must not change bits. At its end the stage answers with the SHA-256 of its weights.
 """
 
+import hashlib
 import json
 import math
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -110,7 +113,18 @@ def stage(job, prepared) -> None:
         job["name"], 1, architecture, Augment.model_validate(job["augment"]), Train.model_validate(job["train"])
     )
     with tempfile.TemporaryDirectory() as folder:
-        train.fit(experiment, prepared, Path(folder), Path(folder) / "checkpoint.npz")
+        model, *_ = train.fit(experiment, prepared, Path(folder), Path(folder) / "checkpoint.npz")
+    turns.answer({"weights": hashlib.sha256(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()})
+
+
+def without_what_must_not_change_bits() -> None:
+    """One batch between two returns to Python, no reading ahead, Linux's default scheduling."""
+    from stages import train
+    from stages.training import batches
+
+    train.STEPS_PER_EXECUTION = 1
+    batches.read_ahead = lambda images, places: None
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def ceiling(job) -> None:
@@ -141,6 +155,8 @@ def main(way: str, job_file: str) -> None:
 
     if way == "stage-bfloat16":
         job["train"]["precision"] = "mixed_bfloat16"
+    elif way == "stage-plain":
+        without_what_must_not_change_bits()
     (stage if way.startswith("stage") else notebook)(job, Prepared(Path(job["folder"])))
 
 

@@ -5,8 +5,9 @@ usage: python benchmarks/throughput.py [--torch PYTHON] [--epochs N] [NETWORK ..
 
 PYTHON is an interpreter with benchmarks/requirements.txt; without it PyTorch is left out. For each network a process a way lives,
 and they take turns, an epoch each: a, b, c, a, b, c, ... The first two epochs of each, in which graphs are made, do not count.
-Images are random, of the network's size, on disk as preprocess writes them; recipe and batch size are the replications'. Writes
-benchmarks/results/throughput.json, with every epoch, and throughput.md. Takes about 13 minutes on two cores.
+Images are random, of the network's size, on disk as preprocess writes them; recipe and batch size are the replications'. The stage
+must end with the same weights without what makes it faster: their SHA-256 is compared. Writes benchmarks/results/throughput.json,
+with every epoch, and throughput.md. Takes about 15 minutes on two cores.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 from statistics import geometric_mean, median
 
-from machine import PROJECT, RESULTS, described, in_words, write_prepared
+from machine import PROJECT, RESULTS, described, in_words, write, write_prepared
 
 sys.path.insert(0, str(PROJECT))
 from stages.replications import options
@@ -36,6 +37,7 @@ KERAS = {
     "notebook": "notebook's way, default scheduling",
     "notebook-batch": "notebook's way, SCHED_BATCH",
     "stage": "this project's stage",
+    "stage-plain": "this project's stage, a batch a step, no read-ahead, default scheduling",
     "stage-bfloat16": "this project's stage, mixed_bfloat16",
 }
 TORCH = {"eager": "PyTorch, eager", "compile": "PyTorch, torch.compile", "compile-bfloat16": "PyTorch, torch.compile, bfloat16"}
@@ -102,6 +104,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
         for _ in range(epochs):
             for key, worker in workers.items():
                 turns[key].append(worker.turn())
+        weights = {way: workers["keras_worker", way].read()["weights"] for way in ("stage", "stage-plain")}
         for worker in workers.values():
             worker.end()
     if len({about[way]["parameters"] for way in [*KERAS, *(TORCH if torch else [])]}) > 1:
@@ -114,6 +117,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
         "parameters": about["notebook"]["parameters"],
         "flop_an_image": {"training": training, "evaluation": forward},
         "ceiling": {name: max(turn[name] for turn in rates) for name in ("float32", "bfloat16")},
+        "weights": weights,
         "ways": {},
         "torch": about["eager"]["torch"] if torch else None,
     }
@@ -167,6 +171,9 @@ def table(content: dict) -> str:
         ratios = ratio(networks, one, other)
         cells = [f"{value:.2f}" for value in [*ratios, geometric_mean(ratios)]]
         lines.append(f"| {names[one]} ÷ {names[other]} | {' | '.join(cells)} |")
+    same = ["equal" if len(set(result["weights"].values())) == 1 else "DIFFERENT" for result in networks.values()]
+    lines += ["", f"| SHA-256 of the weights | {' | '.join(networks)} |", "|---|" + "---|" * len(networks)]
+    lines.append(f"| {names['stage']}, and the same with a batch a step, no read-ahead, default scheduling | {' | '.join(same)} |")
     ceilings = {name: max(result["ceiling"][name] for result in networks.values()) / 1e9 for name in ("float32", "bfloat16")}
     lines += [
         "",
@@ -194,11 +201,7 @@ def main() -> None:
     for network in arguments.networks:
         content["networks"][network] = measure(network, arguments.epochs, arguments.torch)
         content["networks"] = {name: content["networks"][name] for name in NETWORKS if name in content["networks"]}
-        RESULTS.mkdir(exist_ok=True)
-        file.write_text(json.dumps(content, indent=1) + "\n")
-        (RESULTS / "throughput.md").write_text(table(content))
-        print(network, "measured", flush=True)
-    print(table(content))
+        write("throughput", content, table(content))
 
 
 if __name__ == "__main__":
