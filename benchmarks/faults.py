@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from kills import differing, state, writing
-from machine import PROJECT, RESULTS, described, in_words
+from machine import PROJECT, RESULTS, described, in_words, write
 from memory import Group
 
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
@@ -224,6 +224,15 @@ def message(output: str) -> str:
     return " / ".join(wrong[:3] or lines[-1:])[:400]
 
 
+def table(content: dict) -> str:
+    lines = [f"{in_words(content['machine'])}.", "", "| fault | exit status | message | next `dvc repro` |", "|---|--:|---|---|"]
+    for name, one in content["faults"].items():
+        ended = "equal bits" if one["equal_bits"] else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
+        shown = one["message"].replace("|", "\\|") if one["status"] else "none needed"
+        lines.append(f"| {name} | {one['status']} | {shown} | {ended} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(names: list[str]) -> None:
     results = RESULTS / "faults.json"
     content = json.loads(results.read_text()) if results.exists() else {"faults": {}}
@@ -237,31 +246,24 @@ def main(names: list[str]) -> None:
             folder = Path(temporary) / "fault"
             folder.mkdir()
             fault = FAULTS[name](folder)
-            project = fault.place(fresh if fault.fresh else finished)
             try:
+                project = fault.place(fresh if fault.fresh else finished)
                 status, output = fault.hit(project)
                 fault.mend(project)
                 after, second = repro(project)
-                equal = after == 0 and state(project) == expected
+                found = state(project)
             finally:
                 fault.end()
+            equal = after == 0 and found == expected
             content["faults"][name] = {
                 "what": " ".join(type(fault).__doc__.split()),
                 "status": status, "message": message(output).replace(str(folder), "…"),
                 "traceback": "Traceback" in output, "status_of_the_next": after, "equal_bits": equal,
-                "differing": [] if equal else differing(state(project), expected),
+                "differing": [] if equal else differing(found, expected),
                 "message_of_the_next": "" if equal else message(second).replace(str(folder), "…"),
             }  # fmt: skip
-            print(name, json.dumps(content["faults"][name], indent=1, ensure_ascii=False), flush=True)
             shutil.rmtree(folder)
-    RESULTS.mkdir(exist_ok=True)
-    results.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    lines = [f"{in_words(content['machine'])}.", "", "| fault | exit status | message | next `dvc repro` |", "|---|--:|---|---|"]
-    for name, one in content["faults"].items():
-        ended = "equal bits" if one["equal_bits"] else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
-        shown = one["message"].replace("|", "\\|") if one["status"] else "none needed"
-        lines.append(f"| {name} | {one['status']} | {shown} | {ended} |")
-    (RESULTS / "faults.md").write_text("\n".join(lines) + "\n")
+            write("faults", content, table(content))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ usage: python benchmarks/kills.py [--rounds N] [--seed S] [--folder FOLDER]
 
 The project is the small one of the tests, with the real stages and the real DVC. In each round it forgets a stage drawn at
 random, or everything: its outputs, its entry in dvc.lock, what DVC's cache knows of its runs. `dvc repro` starts; at a random
-moment, or as soon as a file is being written, kill -9 hits DVC, the stage, or both; and `dvc repro` runs again at once. It must end
-well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept, and taken up by the next call.
+moment, as soon as a file is being written, or as soon as a training has left a checkpoint, kill -9 hits DVC, the stage, or both;
+and `dvc repro` runs again at once. It must end well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept,
+and taken up by the next call.
 Writes benchmarks/results/kills.json and kills.md. A round takes about 20 seconds on two cores.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
@@ -23,17 +25,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import yaml
-from machine import PROJECT, RESULTS, described, in_words
+from machine import PROJECT, described, in_words, write
 
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 from conftest import Project, small_project  # noqa: E402
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
 EVERYTHING = "everything"
+Moment = Callable[[Project, subprocess.Popen, float], bool]  # whether to kill now, by DVC's process and the seconds since its start
 
 
 def longer(params) -> None:
@@ -43,9 +47,11 @@ def longer(params) -> None:
 
 
 def state(project: Project) -> dict[str, str]:
-    """The lock files, and the SHA-256 of each file of the outputs that they list."""
+    """The lock files that are there, and the SHA-256 of each file of the outputs that they list."""
     found = {}
     for name in LOCKS:
+        if not project.path(name).exists():
+            continue
         lock = yaml.safe_load(project.path(name).read_text())
         found[name] = json.dumps(lock, sort_keys=True)
         for out in (project.path(out["path"]) for stage in lock["stages"].values() for out in stage["outs"]):
@@ -84,7 +90,7 @@ def forget(project: Project, what: str) -> None:
             project.path(name).unlink()
 
 
-def writing(project: Project) -> bool:
+def writing(project: Project, *_: object) -> bool:
     """Whether a stage is writing a file or a folder."""
     for _, folders, files in os.walk(project.folder):
         if any(name.endswith(".partial") for name in folders + files):
@@ -99,21 +105,38 @@ def start(project: Project) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=project.folder, env=project.environment(), stdout=log, stderr=log, start_new_session=True)
 
 
-def kill(dvc: subprocess.Popen, target: str) -> bool:
-    """Send SIGKILL; returns whether there was something to kill."""
+def checkpointed(project: Project, *_: object) -> bool:
+    """Whether a training has done an epoch, and not all."""
+    return any(project.folder.glob("models/*/checkpoint.npz"))
+
+
+def stages_of(dvc: subprocess.Popen) -> list[psutil.Process]:
+    """The processes of stages below DVC's."""
     try:
-        below = psutil.Process(dvc.pid).children(recursive=True)
+        return [one for one in psutil.Process(dvc.pid).children(recursive=True) if "stages." in " ".join(command_of(one))]
     except psutil.Error:
-        return False
-    stages = [process for process in below if "stages." in " ".join(command_of(process))]
-    hit = {"dvc": [dvc], "stage": stages or [dvc], "both": [dvc, *below]}[target]
-    for process in hit:
-        try:
+        return []
+
+
+def running(project: Project, dvc: subprocess.Popen, *_: object) -> bool:
+    """Whether a stage runs."""
+    return bool(stages_of(dvc))
+
+
+def after(seconds: float) -> Moment:
+    return lambda project, dvc, passed: passed > seconds
+
+
+def kill(dvc: subprocess.Popen, target: str) -> str | None:
+    """Send SIGKILL to the `target`: dvc, stage or both; where no stage is alive, to DVC. Returns what was hit, None where DVC was
+    done before."""
+    stages = stages_of(dvc) if target != "dvc" else []
+    for process in [*([dvc] if target != "stage" or not stages else []), *stages]:
+        with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
-        except psutil.Error:
-            pass
-    dvc.wait()
-    return dvc.returncode != 0
+    if dvc.wait() == 0:
+        return None
+    return target if stages else "dvc"
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -123,22 +146,21 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
-def one_round(project: Project, what: str, target: str, delay: float | None) -> dict:
-    """Forget, run, kill after `delay` seconds (None: while a file is written), run again. `hit` is False where DVC was done before
-    it could be hit."""
+def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
+    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC was done before."""
     forget(project, what)
     begin = time.perf_counter()
     dvc = start(project)
-    while dvc.poll() is None and not (writing(project) if delay is None else time.perf_counter() - begin > delay):
+    while dvc.poll() is None and not due(project, dvc, time.perf_counter() - begin):
         time.sleep(0.002)
     at = time.perf_counter() - begin
-    hit = kill(dvc, target)
+    killed = kill(dvc, target)
     partial = writing(project)
     dvc = start(project)
     dvc.wait()
     log = project.path(".git/log").read_text()
     return {
-        "forgotten": what, "killed": target, "after_seconds": round(at, 2), "hit": hit, "left_partial_file": partial,
+        "forgotten": what, "killed": killed, "after_seconds": round(at, 2), "left_partial_file": partial,
         "went_on_behind_an_epoch": "going on behind epoch" in log, "status": dvc.returncode, "log": log,
     }  # fmt: skip
 
@@ -182,27 +204,23 @@ def main() -> None:
         chance, done = random.Random(arguments.seed), 0
         while done < arguments.rounds:
             what, seconds = chance.choice([*entries(project), EVERYTHING]), content["seconds"]
-            delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8)) if chance.random() < 0.7 else None
-            result = one_round(project, what, chance.choice(["dvc", "stage", "both"]), delay)
-            if not result["hit"]:  # drawn too late
+            delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8))
+            moments = {after(delay): 2, writing: 1, checkpointed: 3 if what.startswith("train@") else 0}  # with their weights
+            (due,) = chance.choices(list(moments), list(moments.values()))
+            result = one_round(project, what, chance.choice(["dvc", "stage", "both"]), due)
+            if not result["killed"]:  # drawn too late
                 seconds[what] = min(result["after_seconds"], seconds.get(what, math.inf))
             found = state(project)
             log, result["equal"] = result.pop("log"), result["status"] == 0 and found == content["expected"]
             if not result["equal"]:
-                differing = [
-                    key for key in found.keys() | content["expected"].keys() if found.get(key) != content["expected"].get(key)
-                ]
-                sys.exit(f"not recovered: {result}\n{differing}\n{log}")
-            if result["hit"]:
+                sys.exit(f"not recovered: {result}\n{differing(found, content['expected'])}\n{log}")
+            if result["killed"]:
                 done += 1
                 content["rounds"].append(result)
                 progress.write_text(json.dumps(content))
                 print(done, result, flush=True)
     del content["expected"], content["seconds"]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "kills.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "kills.md").write_text(table(content))
-    print(table(content))
+    write("kills", content, table(content))
 
 
 if __name__ == "__main__":

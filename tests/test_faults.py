@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import ROOT, Project
-from kills import one_round, state
+from kills import one_round, running, state, writing
 
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
@@ -35,14 +35,14 @@ def test_a_fault_of_the_code_shows_where_it_is(tmp_path):
     assert "Traceback" in outcome(tmp_path, "open('nowhere/nothing')")
 
 
-KILLS = [("preprocess", "dvc", None), ("describe", "both", None), ("split", "stage", 2.0)]
+KILLS = [("preprocess", "dvc", writing), ("describe", "both", writing), ("split", "stage", running)]
 
 
 def test_killed_anywhere_the_next_run_ends_with_the_same_bits(finished: Project):
     expected = state(finished)
-    for what, target, delay in KILLS:
-        result = one_round(finished, what, target, delay)
-        assert result["status"] == 0, result["log"]
+    for what, target, due in KILLS:
+        result = one_round(finished, what, target, due)
+        assert result["killed"] == target and result["status"] == 0, result["log"]
         assert state(finished) == expected
 
 
