@@ -9,7 +9,6 @@ Our seconds are those that the training of the recipe took, from ``replications/
 and the picture ``results/time_to_accuracy.png``. Accuracies come from ``replications/results/`` and ``published.yaml``.
 """
 
-import json
 import math
 import os
 import sys
@@ -139,12 +138,8 @@ def main() -> None:
     backend.start(2)
     rows = [measured(recipe, *best) for recipe, best in BEST.items()]
     made_on = machine.described("tensorflow", "keras")
-    table = markdown(rows)
-    machine.RESULTS.mkdir(exist_ok=True)
-    (machine.RESULTS / "recipes.json").write_text(json.dumps({"machine": made_on, "rows": rows}, indent=2) + "\n")
-    (machine.RESULTS / "recipes.md").write_text(f"{table}\n\n{machine.in_words(made_on)}\n")
     charts.save(picture(rows), machine.RESULTS / "time_to_accuracy.png")
-    print(table)
+    machine.write("recipes", {"machine": made_on, "rows": rows}, f"{markdown(rows)}\n\n{machine.in_words(made_on)}\n")
 
 
 if __name__ == "__main__":
