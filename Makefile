@@ -21,8 +21,8 @@ $(VENV)/installed: requirements.txt
 repro: setup ## Run the pipeline: dvc repro
 	dvc repro
 
-parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: 2)
-	python -m stages.parallel --workers $(or $(WORKERS),2)
+parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: the cores divided by train.threads)
+	python -m stages.parallel $(if $(WORKERS),--workers '$(WORKERS)')
 
 test: setup ## Run the tests
 	python -m pytest
@@ -34,10 +34,10 @@ check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m stages.reviewing.lock
 
 review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
-	python -m stages.review --base $(BASE) $(if $(HEAD),--head $(HEAD)) $(if $(REPRO),--repro)
+	python -m stages.review --base '$(BASE)' $(if $(HEAD),--head '$(HEAD)') $(if $(REPRO),--repro)
 
 gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
-	python -m stages.gate --base $(BASE)
+	python -m stages.gate --base '$(BASE)'
 
 seed-spread: setup ## Measure how much accuracies differ between five seeds (four more runs)
 	python -m stages.seed_spread
