@@ -173,7 +173,8 @@ def explanation(seeds: int | None, rate: float) -> str:
     return (
         "The noise is one standard deviation of the difference that chance alone makes: another seed (the spread over "
         f"{seeds} seeds), and the test images that only one of both networks classifies right. Verdicts are corrected for the "
-        f"number of models: of changes that change nothing, at most {100 * rate:g} % are called better or worse in any model."
+        f"number of models: of changes that change nothing, at most {100 * rate:g} % are called better or worse in any model "
+        "(more where a model's spread over seeds is larger than the others')."
     )
 
 
