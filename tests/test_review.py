@@ -80,7 +80,8 @@ def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
     assert f"- {MODEL}: **worse**" in text
 
 
-def test_another_seed_changes_nothing(history: Project):
+def test_an_experiment_can_be_reviewed(history: Project):
+    """That of the other seed: the spread is measured from these two runs, so that their difference lies within it."""
     experiment = history.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").strip()
     text = review(history, "--base", "longer~1", "--head", experiment)
     assert f"- {MODEL}: **no difference larger than chance**" in text and "| seed | `1337` | `1338` |" in text

@@ -55,7 +55,7 @@ def curves(table: pd.DataFrame, measure: str, unit: str) -> Spec:
 
 def confusion(cells: pd.DataFrame, order: list[str]) -> Spec:
     """How many images more or less each cell of the confusion matrix has; `cells` has actual, predicted, before, after, change.
-    Blue is for the better, red for the worse: more on the diagonal, fewer beside it."""
+    Blue is for the better, orange for the worse: more on the diagonal, fewer beside it."""
     right = cells["actual"] == cells["predicted"]
     cells = cells.assign(good=cells["change"].where(right, -cells["change"]), text=cells["change"].map("{:+d}".format))
     cells = cells[cells["change"] != 0]
