@@ -48,7 +48,8 @@ class Revision:
 
     def table(self, path: str) -> pd.DataFrame | None:
         text = self.text(path)
-        return None if text is None else pd.read_csv(io.StringIO(text), keep_default_na=False)
+        names = {"actual": str, "predicted": str}  # of classes: digits are names too
+        return None if text is None else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
 
     def report(self, model: str, name: str) -> Any:
         """One of the files that evaluate wrote of a model."""
