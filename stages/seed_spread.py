@@ -26,6 +26,7 @@ from dvc.repo import Repo
 from stages import cli, files, params
 from stages.cli import UserError
 from stages.reviewing import lock
+from stages.reviewing.revisions import git
 
 SPREAD = Path("reports/seed_spread.json")
 LEAST = 5  # seeds
@@ -95,6 +96,7 @@ def run(seed: int, head: str) -> Accuracies:
 
 def main(seeds: int) -> None:
     options = params.load()
+    check_source(options.datasets[options.dataset].source)
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = lock.outdated()
     if changed or outdated:
@@ -108,7 +110,7 @@ def main(seeds: int) -> None:
     for seed in wanted:
         if seed not in measured:
             print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
-            measured[seed] = run(seed, git("rev-parse", "HEAD").strip())
+            measured[seed] = run(seed, git("rev-parse", "HEAD"))
             write(place, measured, options.models)
     write(place, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
@@ -116,8 +118,11 @@ def main(seeds: int) -> None:
         print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
 
 
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], text=True, stdout=subprocess.PIPE, check=True).stdout
+def check_source(source: str) -> None:
+    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds what lies in git or under DVC."""
+    if not Path(source).is_absolute() and not git("ls-files", "--", source, f"{source}.dvc"):
+        raise UserError(f"the seeds run in a folder of their own, which lacks {source!r}: it is not in git. "
+                        "Give the data set's source in params.yaml as an absolute path")  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

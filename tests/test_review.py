@@ -9,6 +9,8 @@ import pytest
 from browser import CHROMIUM, Browser
 from conftest import Project, copy, ran
 
+from stages import seed_spread
+from stages.cli import UserError
 from stages.review import confusion_change
 from stages.reviewing import comparing, noise, revisions
 from stages.reviewing.revisions import Revision
@@ -97,6 +99,20 @@ def test_the_gate(history: Project):
         assert "FAILED: selected model" in output and "FAILED: dvc.lock" in output and "FAILED: calibration" not in output
     finally:
         history.run("git", "checkout", "--quiet", "longer", "--", ".")
+
+
+def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    for source in ("data/embedded/fashion_mnist.npz", str(finished.path("mine.npz"))):
+        seed_spread.check_source(source)
+    finished.path("mine.npz").touch()
+    finished.edit_params(lambda content: content["datasets"]["fashion_mnist_sample"].update(source="mine.npz"))
+    assert "'mine.npz'" in finished.stage("seed_spread", status=1)
+    finished.path("mine.npz.dvc").touch()
+    finished.run("git", "add", "mine.npz.dvc")
+    seed_spread.check_source("mine.npz")
+    with pytest.raises(UserError):
+        seed_spread.check_source("../mine.npz")
 
 
 def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPatch):
