@@ -2,7 +2,7 @@
 
 It compares as ``stages.review`` does, and checks that
 
-    dvc.lock        is up to date: the results belong to this code
+    dvc.lock        is up to date: the results belong to this code, and are there
     selected model  is not less accurate on the test part than the one selected before, by so many times the noise
     calibration     error of the selected model is below its bound
     replications    of the documents' figures that held before still hold
@@ -36,7 +36,7 @@ class Check:
 
 
 def lock_check(outdated: list[str]) -> Check:
-    words = f"out of date; `dvc repro` would run {', '.join(outdated)}" if outdated else "up to date"
+    words = f"`dvc repro` would run {', '.join(outdated)}" if outdated else "up to date"
     return Check("dvc.lock", not outdated, words)
 
 
@@ -49,14 +49,17 @@ def selected_check(base: Revision | None, head: Revision, most: float | None, co
         return Check(name, None, "there is nothing to compare with")
     if not head.selected:
         return Check(name, False, "no model is selected: reports/selection.json is missing")
+    files = [head.report(head.selected, file) for file in ("training.json", "predictions.csv")]
+    if head.selected not in head.models or any(file is None for file in files):
+        return Check(name, False, f"results of {head.selected} are missing")
     found = comparing.difference(base, head, base.selected, head.selected, content)
     if found.difference is None:
         unchanged = found.words == comparing.noise.SAME
         return Check(name, True if unchanged else None, f"{head.selected}: {found}")
     one = found.difference
+    times = f"{one.difference / one.noise:+.1f} times the noise of {one.noise:.4f}" if one.noise else "without any noise"
     words = (
-        f"test accuracy of {head.selected} is {one.difference:+.4f} from that of {base.selected}, "
-        f"{one.difference / one.noise:+.1f} times the noise of {one.noise:.4f}; {-most:+.1f} is allowed"
+        f"test accuracy of {head.selected} is {one.difference:+.4f} from that of {base.selected}, {times}; {-most:+.1f} is allowed"
     )
     return Check(name, one.difference >= -most * one.noise, words)
 
@@ -106,7 +109,10 @@ def main(base: str) -> None:
     before, why = revisions.base_of(base, head, bool(dirty))
     if why:
         print(why)
-    results = checks(before, head, options.gate, comparing.spread_file(before, head), head.outdated())
+    content = comparing.spread_file(before, head)
+    results = checks(before, head, options.gate, content, head.outdated())
+    if before and (note := comparing.spread_note(content, before, head)):
+        print(note)
     print("\n".join(map(str, results)))
     failed = [one.name for one in results if one.passed is False]
     if failed:

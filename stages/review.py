@@ -105,8 +105,7 @@ def messages(base: Revision | None, head: Revision, outdated: dict[str, list[str
     found = [why] if why else []
     for name, stages in outdated.items():
         if stages:
-            found.append(f"dvc.lock is out of date in {name}: its results do not belong to its code and parameters. "
-                         f"`dvc repro` would run {some(stages)}.")  # fmt: skip
+            found.append(f"dvc.lock is out of date in {name}, or results are missing: `dvc repro` would run {some(stages)}.")
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
     if not head.models:
@@ -198,7 +197,7 @@ def reproduce() -> str:
     stages = revisions.working_tree()[0].outdated()
     if not stages:
         return ""
-    sentence = "The committed dvc.lock was out of date: its results do not belong to this code and these parameters. "
+    sentence = "The committed dvc.lock was out of date, or results were missing. "
     if subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
         return f"{sentence}`dvc repro` failed."
     return f"{sentence}{some(stages)} had to run; what follows are the new results, which are still to be committed."

@@ -9,7 +9,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from conftest import Project, copy, ran
 
-from stages import seed_spread
+from stages import gate, seed_spread
 from stages.cli import UserError
 from stages.review import confusion_change
 from stages.reviewing import comparing, noise, revisions
@@ -93,12 +93,43 @@ def test_an_experiment_can_be_reviewed(history: Project):
 def test_the_gate(history: Project):
     history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
     try:
-        assert history.stage("gate", "--base", "main").count("passed") == 3
+        output = history.stage("gate", "--base", "main")
+        assert output.count("passed") == 3 and "make seed-spread" not in output
         history.run("git", "checkout", "--quiet", "shorter", "--", "reports", "dvc.lock")
+        spread = history.path("reports/seed_spread.json")
+        spread.write_text(spread.read_text().replace('"code": "', '"code": "other'))
         output = history.stage("gate", "--base", "longer", status=1)
         assert "FAILED: selected model" in output and "FAILED: dvc.lock" in output and "FAILED: calibration" not in output
+        assert "make seed-spread" in output
     finally:
         history.run("git", "checkout", "--quiet", "longer", "--", ".")
+
+
+def test_results_missing_from_git_are_named_and_close_the_gate(finished: Project, tmp_path: Path):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))  # without models, without cache
+    clone = Project(tmp_path / "clone")
+    clone.stage("reviewing.lock")
+    selected = json.loads(clone.path("reports/selection.json").read_text())["selected"]
+    missing = [f"reports/models/{selected}/predictions.csv", "reports/comparison.md"]
+    for path in missing:
+        clone.path(path).unlink()
+    output = clone.stage("reviewing.lock", status=1)
+    assert all(path in output for path in missing)
+    output = clone.stage("gate", status=1)
+    assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
+
+
+def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    base, head = Revision("main", finished.run("git", "rev-parse", "main").strip()), Revision("the working tree", None)
+    path = finished.path(f"reports/models/{head.selected}/predictions.csv")
+    table = pd.read_csv(path)
+    wrong = table.index[table["actual"] != table["predicted"]][0]
+    other = set(table["actual"]) - set(table.loc[wrong, ["actual", "predicted"]])
+    table.loc[wrong, "predicted"] = min(other)  # wrong in another way
+    table.to_csv(path, index=False)
+    content = {"n": 5, "measured_on": {"data": head.data}, "models": {head.selected: {"test_accuracy": {"sd": 0.0}}}}
+    assert gate.selected_check(base, head, 2.0, content).passed is True
 
 
 def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(finished: Project, monkeypatch: pytest.MonkeyPatch):

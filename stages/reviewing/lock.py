@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,9 @@ from stages.cli import UserError
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
-def outdated(revision: str | None = None) -> list[str]:
-    """The stages that ``dvc repro`` would run, the first one at least: in the working tree, or in a temporary clone at `revision`.
-    Empty where ``dvc.lock`` is up to date.
-
-    Data and models need not be there (``dvc repro --dry --allow-missing``): their digests in ``dvc.lock`` do. Where DVC cannot
-    go on without them, its error stands for the stage."""
+@contextlib.contextmanager
+def opened(revision: str | None) -> Iterator[Repo]:
+    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current folder meanwhile."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -35,19 +33,34 @@ def outdated(revision: str | None = None) -> list[str]:
             subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", os.getcwd(), str(clone)], check=True)
             subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=clone, check=True)
             stack.enter_context(contextlib.chdir(clone))
-        repo = stack.enter_context(Repo())
+        yield stack.enter_context(Repo())
+
+
+def outdated(revision: str | None = None) -> list[str]:
+    """The stages that ``dvc repro`` would run, the first one at least: in the working tree, or at `revision`. Empty where
+    ``dvc.lock`` is up to date.
+
+    Data and models need not be there (``dvc repro --dry --allow-missing``): their digests in ``dvc.lock`` do. Where DVC cannot
+    go on without them, its error stands for the stage. Results that lie in git (``cache: false``) must be there: a stage that
+    lacks some stands with their paths."""
+    with opened(revision) as repo:
+        found: dict[str, str] = {}  # by the stage's name, what is said of it
         try:
-            return [stage.addressing for stage in repo.reproduce(dry=True, allow_missing=True)]
+            for stage in repo.stage.collect("dvc.yaml"):
+                if missing := [str(out) for out in stage.outs if not out.use_cache and not out.exists]:
+                    found[stage.addressing] = f"{stage.addressing} (missing: {', '.join(missing)})"
+            names = [stage.addressing for stage in repo.reproduce(dry=True, allow_missing=True)]
         except DvcException as error:
-            return [str(error).removeprefix("failed to reproduce ").strip("'")]
+            names = [str(error).removeprefix("failed to reproduce ").strip("'")]
+        return list((dict(zip(names, names)) | found).values())
 
 
-def parse(text: str) -> Lock:
-    """The stages of a lock file, by its text. Raises `UserError` when that is damaged."""
+def parse(text: str, name: str = "dvc.lock") -> Lock:
+    """The stages of a lock file, by its text. Raises `UserError` when that is damaged; `name` says which file it is."""
     try:
-        return yaml.safe_load(text)["stages"]
-    except (yaml.YAMLError, TypeError, KeyError):
-        raise UserError("dvc.lock is damaged: `git checkout dvc.lock` brings it back, `dvc repro` makes it anew") from None
+        return dict(yaml.safe_load(text)["stages"])
+    except (yaml.YAMLError, TypeError, KeyError, ValueError):
+        raise UserError(f"{name} is damaged: bring an earlier version back by git, or make it anew by `dvc repro`") from None
 
 
 def parameters(lock: Lock, stage: str) -> dict[str, Any]:
@@ -68,8 +81,7 @@ def digest(value: Any) -> str:
 def main() -> None:
     stages = outdated()
     if stages:
-        raise UserError(f"dvc.lock is out of date: the results do not belong to this code and these parameters. "
-                        f"`dvc repro` would run {', '.join(stages)}")  # fmt: skip
+        raise UserError(f"dvc.lock is out of date, or results are missing: `dvc repro` would run {', '.join(stages)}")
     print("dvc.lock is up to date: the results belong to this code and these parameters")
 
 
