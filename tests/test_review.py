@@ -12,7 +12,7 @@ from conftest import Project, copy, ran
 from stages import gate, seed_spread
 from stages.cli import UserError
 from stages.review import confusion_change
-from stages.reviewing import comparing, noise, revisions
+from stages.reviewing import comparing, lock, noise, revisions
 from stages.reviewing.revisions import Revision
 
 MODEL = "mnist-dense"
@@ -154,6 +154,17 @@ def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPa
     tree = Revision("the working tree", None)
     cells = confusion_change(tree, tree, MODEL)
     assert set(cells["actual"]) == set("0123456789") and set(cells["predicted"]) <= set("0123456789")
+
+
+def test_a_damaged_lock_in_a_revision(finished: Project):
+    for damage in ("", "<<<<<<< HEAD\n", "stages:\n"):
+        with pytest.raises(UserError):
+            lock.parse(damage)
+    finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
+    commit(finished, "damaged")
+    finished.run("git", "checkout", "--quiet", "main")
+    text = review(finished, "--head", "damaged", status=1)
+    assert "dvc.lock of damaged" in text
 
 
 def other_classes(project: Project) -> None:

@@ -67,7 +67,7 @@ class Revision:
 
     @cached_property
     def lock(self) -> lock.Lock:
-        return lock.parse(self.text("dvc.lock") or "stages: {}")
+        return lock.parse(self.text("dvc.lock") or "stages: {}", f"dvc.lock of {self.name}")
 
     @cached_property
     def dataset(self) -> str | None:
