@@ -132,6 +132,30 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
     assert gate.selected_check(base, head, 2.0, content).passed is True
 
 
+def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    table = finished.path("replications/table.csv")
+    table.write_text("experiment,verdict\nmnist-dense,within noise\nmnist-convnet,not run yet\n")
+    for name in ("table.md", "published_and_obtained.png", "losses.png"):
+        finished.path(f"replications/{name}").touch()
+    for name in ("curves", "results"):
+        finished.path(f"replications/{name}").mkdir()
+        finished.path(f"replications/{name}/a").touch()
+    finished.dvc("commit", "--force", "replications/dvc.yaml:table")  # as if the stage had run
+    finished.commit()
+    base = Revision("main", finished.run("git", "rev-parse", "main").strip())
+
+    def check() -> gate.Check:
+        return gate.replications_check(base, Revision("the working tree", None), True)
+
+    assert check().passed is True
+    with finished.path("stages/replications/table.py").open("a") as code:
+        code.write("# newer than the table\n")
+    assert check().passed is None
+    table.write_text(table.read_text().replace("within noise", "below"))
+    assert check().passed is False and "mnist-dense (below)" in check().words
+
+
 def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     for source in ("data/embedded/fashion_mnist.npz", str(finished.path("mine.npz"))):

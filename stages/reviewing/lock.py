@@ -55,6 +55,16 @@ def outdated(revision: str | None = None) -> list[str]:
         return list((dict(zip(names, names)) | found).values())
 
 
+def outdated_replications(revision: str | None = None) -> list[str]:
+    """The stages whose results are in the replications' table, but not those of the code and parameters. Each stage is looked at
+    alone: ``dvc repro --dry`` cannot go on without the replications' data, which lie in no cache."""
+    with opened(revision) as repo, repo.lock:
+        path = Path("replications/dvc.lock")
+        have_run = {"table", *(parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ())}
+        stages = [stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run]
+        return [stage.name for stage in stages if stage.changed(allow_missing=True)]
+
+
 def parse(text: str, name: str = "dvc.lock") -> Lock:
     """The stages of a lock file, by its text. Raises `UserError` when that is damaged; `name` says which file it is."""
     try:
