@@ -122,7 +122,7 @@ def fit(
         loss=[recipe.loss(train) for _ in model.outputs],
         loss_weights=loss_weights,
         metrics=[recipe.metrics(train) for _ in model.outputs],
-        steps_per_execution=STEPS_PER_EXECUTION,
+        steps_per_execution=1 if keras.config.backend() == "torch" else STEPS_PER_EXECUTION,  # torch allows no other
     )
 
     classes = None if recipe.takes_class_numbers(train) else len(description["class_names"])
