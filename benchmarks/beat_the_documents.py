@@ -26,6 +26,7 @@ os.chdir(PROJECT)
 import machine  # noqa: E402
 import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
 from stages import backend, charts, files  # noqa: E402
 from stages.replications import options  # noqa: E402
@@ -45,6 +46,8 @@ def seconds_of(name: str, epochs: int) -> float:
     """What all epochs of the document's experiment `name` take here, on all its training images."""
     root, replications = options.load()
     entry = replications.experiments[name]
+    if not (options.FOLDER / "data" / entry.variant / "prepared").exists():
+        sys.exit(f"the data of {name} are missing: `dvc repro replications/dvc.yaml:data@{entry.variant}` prepares them")
     whole = options.prepared(entry.model_copy(update={"budget": options.Budget(epochs=None, train=None, evaluation=None)}))
     everything = {part: len(whole.labels(part)) for part in ("train", "validation")}
     share = min(1, TIMED_IMAGES / everything["train"])
@@ -128,6 +131,9 @@ def picture(rows: list[dict]) -> Figure:
             )
             axes.axhline(row["document_accuracy"], color="#b0b0b0", linewidth=0.8)
             axes.set(title=row["recipe"].removesuffix("-whitened"), xlabel="seconds", xscale="log", ylabel="validation accuracy")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         panels[-1].axis("off")
         panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
         figure.suptitle("Time to accuracy")

@@ -158,19 +158,33 @@ def published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def document_curves(document: str, curves: pd.DataFrame) -> Figure:
-    """Validation accuracy by epoch of all experiments of one document; training accuracy dotted."""
+def document_curves(title: str, curves: pd.DataFrame) -> Figure:
+    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted. One panel, or where one has not
+    colours enough, a panel for each beginning of names (``flowers-v3``)."""
+    models = list(dict.fromkeys(curves["model"]))
+    crowded = len(models) > len(COLOURS)
+    panel_of = {model: "-".join(model.split("-")[:2]) if crowded else "" for model in models}
+    panels = list(dict.fromkeys(panel_of.values()))
+    rows = math.ceil(len(panels) / 2) if crowded else 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 5), layout="constrained")
-        axes = figure.add_subplot(xlabel="epoch", ylabel="accuracy: validation (full), training (dotted)")
-        for number, (model, some) in enumerate(curves.groupby("model", sort=False)):
-            colour = COLOURS[number % len(COLOURS)]
-            for part, style in (("validation", "-"), ("training", ":")):
-                one = some[some["part"] == part]
-                axes.plot(one["epoch"], one["accuracy"], style, color=colour, label=model if part == "validation" else None)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        figure.suptitle(f"{document}: the document's experiments, run again")
+        figure = Figure(figsize=(10 if crowded else 9, 3 * rows + 2 * (rows == 1)), layout="constrained")
+        grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
+        for axes, panel in zip(grid, panels):
+            some = [model for model in models if panel_of[model] == panel]
+            for model, colour in zip(some, COLOURS):
+                for part, style, label in (("validation", "o-", model), ("training", "o:", None)):
+                    one = curves[(curves["model"] == model) & (curves["part"] == part)]
+                    axes.plot(one["epoch"], one["accuracy"], style, markersize=3, color=colour, label=label)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set(xlabel="epoch", title=panel)
+            if crowded:
+                axes.legend(frameon=False, fontsize=7)
+        for axes in grid[len(panels) :]:
+            axes.axis("off")
+        if not crowded:
+            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        figure.supylabel("accuracy: validation (full), training (dotted)", fontsize=9)
+        figure.suptitle(title)
     return figure
 
 

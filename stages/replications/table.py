@@ -161,7 +161,8 @@ def main() -> None:
         for document in dict.fromkeys(documents[name].document for name in results):
             ran = [name for name in results if documents[name].document == document]
             curves = pd.concat(pd.read_csv(RESULTS / name / "curves.csv") for name in ran)
-            charts.save(figures.document_curves(document, curves), folder / f"{document}.png")
+            title = "Our own recipes" if document == OWN else f"{document}: the document's experiments, run again"
+            charts.save(figures.document_curves(title, curves), folder / f"{document}.png")
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 
 
