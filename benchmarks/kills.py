@@ -37,6 +37,7 @@ from conftest import Project, small_project  # noqa: E402
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
 EVERYTHING = "everything"
+COUNTED = ("left_partial_file", "rwlock_deleted", "went_on_behind_an_epoch", "equal")
 Moment = Callable[[Project, subprocess.Popen, float], bool]  # whether to kill now, by DVC's process and the seconds since its start
 
 
@@ -146,8 +147,15 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
+def again(project: Project) -> tuple[int, str]:
+    """Exit status and output of an undisturbed `dvc repro`."""
+    status = start(project).wait()
+    return status, project.path(".git/log").read_text()
+
+
 def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
-    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC was done before."""
+    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC was done before;
+    `rwlock_deleted`, whether a file of DVC's own had to be deleted before."""
     forget(project, what)
     begin = time.perf_counter()
     dvc = start(project)
@@ -156,12 +164,14 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
     at = time.perf_counter() - begin
     killed = kill(dvc, target)
     partial = writing(project)
-    dvc = start(project)
-    dvc.wait()
-    log = project.path(".git/log").read_text()
+    status, log = again(project)
+    half_written = status != 0 and "RWLock-file" in log
+    if half_written:  # DVC was killed while it wrote this file of its own; the README says what to do
+        project.path(".dvc/tmp/rwlock").unlink()
+        status, log = again(project)
     return {
         "forgotten": what, "killed": killed, "after_seconds": round(at, 2), "left_partial_file": partial,
-        "went_on_behind_an_epoch": "going on behind epoch" in log, "status": dvc.returncode, "log": log,
+        "rwlock_deleted": half_written, "went_on_behind_an_epoch": "going on behind epoch" in log, "status": status, "log": log,
     }  # fmt: skip
 
 
@@ -172,14 +182,15 @@ def table(content: dict) -> str:
         f"{equal} of {len(rounds)} kills were followed by a `dvc repro` that ended with the bits of an "
         f"undisturbed run. {in_words(content['machine'])}.",
         "",
-        "| forgotten before | kills | of DVC | of the stage | of both | file half written | went on behind an epoch | equal bits |",
-        "|---|" + "--:|" * 7,
+        "| forgotten before | kills | of DVC | of the stage | of both | file half written | DVC's rwlock deleted "
+        "| went on behind an epoch | equal bits |",
+        "|---|" + "--:|" * 8,
     ]
     for what in sorted({one["forgotten"] for one in rounds}):
         some = [one for one in rounds if one["forgotten"] == what]
         target = Counter(one["killed"] for one in some)
         counts = [len(some), target["dvc"], target["stage"], target["both"]]
-        counts += [sum(one[key] for one in some) for key in ("left_partial_file", "went_on_behind_an_epoch", "equal")]
+        counts += [sum(one[key] for one in some) for key in COUNTED]
         lines.append(f"| {what} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n"
 

@@ -41,6 +41,8 @@ def table(content: dict) -> str:
 
 def main() -> None:
     options, prepared, content = params.load(), Prepared(), {"seeds": {}}
+    if not prepared.folder.exists():
+        sys.exit(f"{prepared.folder} is missing: run `dvc repro` first")
     backend.start(options.train.threads)
     for seed in sys.argv[1:] or ("1", "2", "3"):
         content["seeds"][seed] = {}
