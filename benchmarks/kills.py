@@ -180,7 +180,8 @@ def table(content: dict) -> str:
     equal = sum(one["equal"] for one in rounds)
     lines = [
         f"{equal} of {len(rounds)} kills were followed by a `dvc repro` that ended with the bits of an "
-        f"undisturbed run. {in_words(content['machine'])}.",
+        f"undisturbed run; of these {sum(one['rwlock_deleted'] for one in rounds)} as soon as `.dvc/tmp/rwlock`, which DVC "
+        f"had left half-written, was deleted. {in_words(content['machine'])}.",
         "",
         "| forgotten before | kills | of DVC | of the stage | of both | file half written | DVC's rwlock deleted "
         "| went on behind an epoch | equal bits |",
