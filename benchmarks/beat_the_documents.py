@@ -134,6 +134,7 @@ def picture(rows: list[dict]) -> Figure:
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.tick_params(axis="x", labelsize=8)
         panels[-1].axis("off")
         panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
         figure.suptitle("Time to accuracy")

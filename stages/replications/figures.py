@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import auc, roc_curve
 
 from stages.charts import COLOURS, STYLE
@@ -167,7 +168,7 @@ def document_curves(title: str, curves: pd.DataFrame) -> Figure:
     panels = list(dict.fromkeys(panel_of.values()))
     rows = math.ceil(len(panels) / 2) if crowded else 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10 if crowded else 9, 3 * rows + 2 * (rows == 1)), layout="constrained")
+        figure = Figure(figsize=(14 if crowded else 9, 2.6 * rows if crowded else 5), layout="constrained")
         grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
         for axes, panel in zip(grid, panels):
             some = [model for model in models if panel_of[model] == panel]
@@ -175,10 +176,10 @@ def document_curves(title: str, curves: pd.DataFrame) -> Figure:
                 for part, style, label in (("validation", "o-", model), ("training", "o:", None)):
                     one = curves[(curves["model"] == model) & (curves["part"] == part)]
                     axes.plot(one["epoch"], one["accuracy"], style, markersize=3, color=colour, label=label)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set(xlabel="epoch", title=panel)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.set(xlabel="epoch", title=panel, xlim=(0.5, curves.loc[curves["model"].isin(some), "epoch"].max() + 0.5))
             if crowded:
-                axes.legend(frameon=False, fontsize=7)
+                axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         for axes in grid[len(panels) :]:
             axes.axis("off")
         if not crowded:
