@@ -78,7 +78,7 @@ def measured(recipe: str, best: str, epochs: int) -> dict:
     return {
         "recipe": recipe,
         "document": best,
-        "document_accuracy": facts[best].published.accuracy,
+        "document_accuracy": facts[recipe].published.accuracy,
         "document_seconds": round(seconds_of(best, epochs), 1),
         "accuracies": accuracies,
         "accuracy": round(float(np.mean(accuracies)), 4),
@@ -107,7 +107,8 @@ def markdown(rows: list[dict]) -> str:
 
 
 def picture(rows: list[dict]) -> Figure:
-    """Validation accuracy by wall time; the document's final figure as a cross where its training ends."""
+    """Validation accuracy by wall time; the document's figure as a cross where its training ends. The accuracies by epoch are
+    those of the network alone: what is saved averages over the image and its mirror image too, where a recipe says so."""
     with matplotlib.rc_context(charts.STYLE):
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         panels = figure.subplots(2, 3).ravel()

@@ -105,7 +105,10 @@ def main() -> None:
     networks = {network: profiled(network) for network in sys.argv[1:] or NETWORKS}
     content = {"machine": described("keras", "tensorflow"), "networks": networks}
     columns = {network: shares(one) for network, one in networks.items()}
-    lines = [f"Share of an epoch's seconds, without validation; n = 1. {in_words(content['machine'])}.", ""]
+    lines = [
+        f"Share of an epoch's seconds, without validation; n = 1, with the profiler running. {in_words(content['machine'])}.",
+        "",
+    ]
     lines += [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     for kind in [*KINDS, OTHERS, "between operations"]:
         lines.append(f"| {kind} | {' | '.join(f'{column.get(kind, 0):.0%}' for column in columns.values())} |")

@@ -162,7 +162,7 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
     while dvc.poll() is None and not due(project, dvc, time.perf_counter() - begin):
         time.sleep(0.002)
     at = time.perf_counter() - begin
-    killed = kill(dvc, target)
+    killed = kill(dvc, target) if dvc.poll() is None else None
     partial = writing(project)
     status, log = again(project)
     half_written = status != 0 and "RWLock-file" in log

@@ -132,7 +132,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
     return result
 
 
-def ratio(networks: dict, one: str, other: str, what: str = "training") -> list[float]:
+def ratio(networks: dict, one: str, other: str, what: str) -> list[float]:
     """Median of `one` by median of `other`, a network each."""
     return [median(result["ways"][one][what]) / median(result["ways"][other][what]) for result in networks.values()]
 
@@ -164,13 +164,18 @@ def table(content: dict) -> str:
     for way, name in names.items():
         cells = [f"{median(result['ways'][way]['training_processor_ms']):.3f}" for result in networks.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "| ratio in training | " + " | ".join(networks) + " | geometric mean |", "|---|" + "--:|" * (len(networks) + 1)]
     pairs = [("stage", way) for way in names if way not in ("stage", "stage-bfloat16", "compile-bfloat16")]
     pairs += [("stage-bfloat16", "stage")] + ([("stage-bfloat16", "compile-bfloat16")] if "compile" in names else [])
-    for one, other in pairs:
-        ratios = ratio(networks, one, other)
-        cells = [f"{value:.2f}" for value in [*ratios, geometric_mean(ratios)]]
-        lines.append(f"| {names[one]} ÷ {names[other]} | {' | '.join(cells)} |")
+    for what in ("training", "evaluation"):
+        lines += [
+            "",
+            f"| ratio in {what} | " + " | ".join(networks) + " | geometric mean |",
+            "|---|" + "--:|" * (len(networks) + 1),
+        ]
+        for one, other in pairs:
+            ratios = ratio(networks, one, other, what)
+            cells = [f"{value:.2f}" for value in [*ratios, geometric_mean(ratios)]]
+            lines.append(f"| {names[one]} ÷ {names[other]} | {' | '.join(cells)} |")
     same = ["equal" if len(set(result["weights"].values())) == 1 else "DIFFERENT" for result in networks.values()]
     lines += ["", f"| SHA-256 of the weights | {' | '.join(networks)} |", "|---|" + "---|" * len(networks)]
     lines.append(f"| {names['stage']}, and the same with a batch a step, no read-ahead, default scheduling | {' | '.join(same)} |")

@@ -1,5 +1,6 @@
 """The figures that the documents draw, for each replicated experiment, by matplotlib."""
 
+import itertools
 import math
 from typing import Any
 
@@ -160,8 +161,8 @@ def published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
 
 
 def document_curves(title: str, curves: pd.DataFrame) -> Figure:
-    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted. One panel, or where one has not
-    colours enough, a panel for each beginning of names (``flowers-v3``)."""
+    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted, with crosses. One panel,
+    or where one has not colours enough, a panel for each beginning of names (``flowers-v3``)."""
     models = list(dict.fromkeys(curves["model"]))
     crowded = len(models) > len(COLOURS)
     panel_of = {model: "-".join(model.split("-")[:2]) if crowded else "" for model in models}
@@ -172,10 +173,10 @@ def document_curves(title: str, curves: pd.DataFrame) -> Figure:
         grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
         for axes, panel in zip(grid, panels):
             some = [model for model in models if panel_of[model] == panel]
-            for model, colour in zip(some, COLOURS):
-                for part, style, label in (("validation", "o-", model), ("training", "o:", None)):
+            for model, colour in zip(some, itertools.cycle(COLOURS)):
+                for part, style, size, label in (("validation", "o-", 4, model), ("training", "x:", 5, None)):
                     one = curves[(curves["model"] == model) & (curves["part"] == part)]
-                    axes.plot(one["epoch"], one["accuracy"], style, markersize=3, color=colour, label=label)
+                    axes.plot(one["epoch"], one["accuracy"], style, markersize=size, color=colour, label=label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set(xlabel="epoch", title=panel, xlim=(0.5, curves.loc[curves["model"].isin(some), "epoch"].max() + 0.5))
             if crowded:
@@ -184,7 +185,7 @@ def document_curves(title: str, curves: pd.DataFrame) -> Figure:
             axes.axis("off")
         if not crowded:
             figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        figure.supylabel("accuracy: validation (full), training (dotted)", fontsize=9)
+        figure.supylabel("accuracy: validation (points), training (dotted, crosses)", fontsize=9)
         figure.suptitle(title)
     return figure
 
