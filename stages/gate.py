@@ -7,7 +7,7 @@ It compares as ``stages.review`` does, and checks that
     calibration     error of the selected model is below its bound
     replications    of the documents' figures that held before still hold
 
-Takes about 15 seconds.
+Takes about 6 seconds.
 """
 
 import argparse

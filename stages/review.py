@@ -6,8 +6,8 @@ lies in git: neither data nor models are needed. Writes
     review.md     for a comment on a pull request
     review.html   the same with charts: learning curves of both, what changed in the confusion matrices; opens without internet
 
-``stages.reviewing.noise`` explains the verdicts; ``stages.gate`` the checks. Takes about 20
-seconds, half of them for the state of the replications.
+``stages.reviewing.noise`` explains the verdicts; ``stages.gate`` the checks. Takes about 12
+seconds.
 """
 
 import argparse

@@ -149,6 +149,12 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
         return gate.replications_check(base, Revision("the working tree", None), True)
 
     assert check().passed is True
+    parameters = finished.path("replications/params.yaml")
+    text = parameters.read_text()
+    parameters.write_text(text.replace("minutes: ", "minutes: 1", 1))
+    assert check().passed is None
+    parameters.write_text(text)
+    assert check().passed is True
     with finished.path("stages/replications/table.py").open("a") as code:
         code.write("# newer than the table\n")
     assert check().passed is None

@@ -9,9 +9,9 @@ from typing import Any
 
 import dvc.api
 import pandas as pd
-import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from stages.cli import UserError
 from stages.reviewing import lock
@@ -71,7 +71,7 @@ class Revision:
 
     @cached_property
     def dataset(self) -> str | None:
-        return (yaml.safe_load(self.text("params.yaml") or "{}") or {}).get("dataset")
+        return (YAML(typ="safe").load(self.text("params.yaml") or "{}") or {}).get("dataset")
 
     @cached_property
     def data(self) -> str | None:
@@ -153,6 +153,6 @@ def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, st
 
 
 def not_in_cache() -> list[str]:
-    """The outputs of the pipeline that DVC's cache does not hold, as ``dvc data status --not-in-cache`` finds them."""
+    """The outputs of the pipeline that DVC's cache does not hold."""
     with Repo() as repo:
-        return sorted(path for path in repo.data_status()["not_in_cache"] if not path.startswith("replications/"))
+        return sorted(str(out) for out in repo.index.outs if out.use_cache and out.hash_info and out.changed_cache())
