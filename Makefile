@@ -43,7 +43,7 @@ seed-spread: setup ## Measure how much accuracies differ between five seeds (fou
 	python -m stages.seed_spread
 
 savedmodel: setup ## Write the selected model as a TensorFlow SavedModel into savedmodel/
-	python -m stages.savedmodel savedmodel
+	python -m stages.savedmodel
 
 plots-page: setup ## Write .dvc/plots.html, DVC's page for plots, anew with the installed version of Vega
 	python -m stages.page.bundle

@@ -56,7 +56,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(9, 4.6), layout="constrained")
         panels = figure.subplots(1, 2)
         models = curves["model"].unique()
-        for axes, measure, title in zip(panels, ("accuracy", "loss"), ("Accuracy", "Loss (cross-entropy, nats)")):
+        for axes, measure, title in zip(panels, ("accuracy", "loss"), ("Accuracy", "Loss")):
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             for number, model in enumerate(models):

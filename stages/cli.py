@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
 REMEDIES = {
@@ -17,6 +18,7 @@ REMEDIES = {
     errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
     errno.EIO: "the disk may be failing: copy the project to another one",
 }
+MADE = ("data", "models", "reports", "exports", "replications")  # folders with what the pipeline makes
 
 
 class UserError(Exception):
@@ -48,8 +50,12 @@ def run(
         stream.reconfigure(errors="backslashreplace")  # where the locale's encoding lacks a character, such as × or ±
     try:
         main(**values)
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # who read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if not (message := refusal(error)):
             raise
@@ -68,6 +74,8 @@ def refusal(error: OSError) -> str | None:
     number = error.errno
     if number is None and shutil.disk_usage(".").free < FULL:  # numpy says only that less was written than it asked for
         number = errno.ENOSPC
+    if number == errno.ENOENT and Path(str(error.filename)).parts[:1] in [(folder,) for folder in MADE]:
+        return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it from a remote"
     if number not in REMEDIES:
         return None
     where = error.filename or f"writing in {os.getcwd()}"

@@ -6,8 +6,9 @@ Reads ``reports/selection.json``, ``models/NAME/`` and the test images; writes i
     training.json    what using it needs: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
 
-The ONNX file must give the predictions of the Keras model on the test part, to `TOLERANCE`. How long both take for an image goes
-to ``models/NAME/latency.json``, which DVC does not track. Takes 10 seconds.
+The ONNX file must give the predictions of the Keras model on the test part, to `TOLERANCE`. It computes in float32; for a model of
+a mixed precision that means the Keras model in float32, and the stage says by how much that differs from the model as it is. How
+long both take for an image goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 """
 
 import json
@@ -43,17 +44,23 @@ def start(threads: int) -> None:
 
 
 def load(path: Path) -> "keras.Model":
-    """The model in `path` with its main output alone, computing in float32 whatever the precision of its training."""
+    """The model in `path` with its main output alone."""
     import keras
 
     saved = keras.saving.load_model(path, compile=False)
-    config = json.dumps(saved.get_config())
-    if "mixed_" in config:
-        config = config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32")
-        full = keras.Model.from_config(json.loads(config))
-        full.set_weights(saved.get_weights())
-        saved = full
     return keras.Model(saved.inputs, saved.outputs[0], name=saved.name)
+
+
+def in_float32(model: "keras.Model") -> "keras.Model":
+    """The model itself, or, where it was trained in a mixed precision, one with its weights that computes in float32."""
+    import keras
+
+    config = json.dumps(model.get_config())
+    if "mixed_" not in config:
+        return model
+    full = keras.Model.from_config(json.loads(config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32")))
+    full.set_weights(model.get_weights())
+    return full
 
 
 def batches(predict: Predict, images: np.ndarray) -> np.ndarray:
@@ -160,7 +167,8 @@ def main() -> None:
     training = files.read_json(folder / "training.json")
     images = Prepared().images("test")
     start(threads)
-    model = load(folder / "model.keras")
+    trained = load(folder / "model.keras")
+    model = in_float32(trained)
     expected = batches(model.predict_on_batch, images)
     with files.replacing(Path("exports")) as partial:
         partial.mkdir()
@@ -173,6 +181,10 @@ def main() -> None:
     files.write_json(folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads})
     print(f"{folder.name}: exports/model.onnx predicts the {len(images):,} test images as the Keras model does, "
           f"to {difference:.1e}; an image takes {latency['keras']} ms in Keras, {latency['onnx']} ms in ONNX Runtime")  # fmt: skip
+    if model is not trained:
+        as_trained = np.abs(batches(trained.predict_on_batch, images) - expected).max()
+        print(f"Both in float32; as it was trained, in {training['train']['precision']}, "
+              f"the Keras model gives probabilities that differ by up to {as_trained:.1e}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,22 +2,25 @@
 
 It compares as ``stages.review`` does, and checks that
 
-    dvc.lock        is up to date: the results belong to this code, and are there
+    dvc.lock        is up to date: the results belong to this code, and are there; and nothing that is compared is damaged
     selected model  is not less accurate on the test part than the one selected before, by so many times the noise
     calibration     error of the selected model is below its bound
     replications    of the documents' figures that held before still hold
 
-Takes about 6 seconds.
+Takes about 7 seconds.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages import cli, params
+from stages.cli import UserError
 from stages.params.schema import Gate
-from stages.reviewing import comparing, lock, revisions
+from stages.reviewing import comparing, history, lock
+from stages.reviewing.lock import Outdated
 from stages.reviewing.revisions import Revision
 
 HOLDS = ("within noise", "above")  # the verdicts of the replications' table that are as good as published
@@ -35,9 +38,15 @@ class Check:
         return f"{ {True: 'passed', False: 'FAILED', None: 'not checked'}[self.passed] }: {self.name}: {self.words}"
 
 
-def lock_check(outdated: list[str]) -> Check:
-    words = f"`dvc repro` would run {', '.join(outdated)}" if outdated else "up to date"
-    return Check("dvc.lock", not outdated, words)
+def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
+    """That ``dvc.lock`` is up to date; also before the stages that just `ran` because it was not."""
+    found = []
+    if head.outdated:
+        found.append(f"`dvc repro` would run {', '.join(map(str, head.outdated))}")
+    elif ran:
+        found.append(f"it was out of date, {', '.join(map(str, ran))} had to run: the new results are to be committed")
+    found += [f"{path} is damaged: {what}" for path, what in head.damaged.items()]
+    return Check("dvc.lock", not found, "; ".join(found) or "up to date")
 
 
 def selected_check(base: Revision | None, head: Revision, most: float | None, content: dict[str, Any] | None) -> Check:
@@ -57,9 +66,10 @@ def selected_check(base: Revision | None, head: Revision, most: float | None, co
         unchanged = found.words == comparing.noise.SAME
         return Check(name, True if unchanged else None, f"{head.selected}: {found}")
     one = found.difference
-    times = f"{one.difference / one.noise:+.1f} times the noise of {one.noise:.4f}" if one.noise else "without any noise"
+    times = f"{abs(one.difference) / one.noise:.1f} times the noise of {one.noise:.4f}" if one.noise else "without any noise"
     words = (
-        f"test accuracy of {head.selected} is {one.difference:+.4f} from that of {base.selected}, {times}; {-most:+.1f} is allowed"
+        f"test accuracy of {head.selected} is {abs(one.difference):.4f} {'lower' if one.difference < 0 else 'higher'} than that of "
+        f"{base.selected} before, {times}; a fall by {most:g} times is allowed"
     )
     return Check(name, one.difference >= -most * one.noise, words)
 
@@ -69,6 +79,8 @@ def calibration_check(head: Revision, bound: float | None) -> Check:
     if bound is None:
         return Check(name, None, "gate.calibration_error is empty")
     metrics = head.report(head.selected, "metrics.json") if head.selected else None
+    if metrics and head.stale(head.selected):
+        return Check(name, None, f"the results of {head.selected} are of other code, data or parameters")
     if not metrics:
         return Check(name, False, "there are no results of a selected model")
     error = metrics["test"]["expected_calibration_error"]
@@ -91,32 +103,46 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     ]
     if lost:
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
-    if stages := lock.outdated_replications(head.commit):
+    try:
+        stages = lock.outdated_replications(head.commit)
+    except UserError as error:
+        return Check(name, False, str(error))
+    if stages:
         return Check(name, None, f"the table is of older code: {len(stages)} of its stages are out of date")
     return Check(name, True, f"{len(held)} hold as before")
 
 
 def checks(
-    base: Revision | None, head: Revision, options: Gate, content: dict[str, Any] | None, outdated: list[str]
+    base: Revision | None,
+    head: Revision,
+    options: Gate,
+    content: dict[str, Any] | None,
+    why: history.NotFound | None = None,
+    ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """All checks; `content` is that of seed_spread.json, `outdated` the stages that dvc.lock is out of date for."""
-    return [
-        lock_check(outdated),
+    """All checks. `content` is that of seed_spread.json, `why` what is wrong where there is no `base` and must be one, `ran` the
+    stages that just ran because ``dvc.lock`` was out of date."""
+    results = [
         selected_check(base, head, options.selected_fall, content),
         calibration_check(head, options.calibration_error),
         replications_check(base, head, options.replications),
     ]
+    return [*([Check("base", False, str(why))] if why else []), lock_check(head, ran), *results]
 
 
 def main(base: str) -> None:
     options = params.load()
-    head, dirty = revisions.working_tree()
-    before, why = revisions.base_of(base, head, bool(dirty))
+    head, dirty = history.working_tree()
+    before, why, lost = None, "", None
+    try:
+        before, why = history.base_of(base, head, bool(dirty))
+    except history.NotFound as error:
+        lost = error
     if why:
         print(why)
     content = comparing.spread_file(before, head)
-    results = checks(before, head, options.gate, content, head.outdated())
-    if before and (note := comparing.spread_note(content, before, head)):
+    results = checks(before, head, options.gate, content, lost)
+    for note in comparing.spread_notes(content, before, head) if before else ():
         print(note)
     print("\n".join(map(str, results)))
     failed = [one.name for one in results if one.passed is False]

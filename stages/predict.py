@@ -59,7 +59,7 @@ def prepared(path: Path, training: dict[str, Any]) -> np.ndarray | str:
     if path.is_dir():
         return "this folder holds no images"
     try:
-        image = decode(path.read_bytes(), training["decoded_channels"], PIXELS)
+        image = decode(path.read_bytes(), training["decoded_channels"], PIXELS, "of this command")
     except OSError as error:
         return error.strerror or str(error)
     except BadImage as error:
@@ -153,6 +153,8 @@ def main(paths: list[Path], model: str | None, format: str, top: int, explain: P
         raise UserError(f"{folder}/training.json does not say how images are prepared, as older versions did not: train it again")
     if top < 1:
         raise UserError(f"--top {top}: at least 1 class must be shown")
+    if explain and explain.exists() and not explain.is_dir():
+        raise UserError(f"--explain {explain}: this is a file, and the pictures need a folder")
     top = min(top, len(training["class_names"]))
     backend.start(training["train"]["threads"])
     import keras

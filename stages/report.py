@@ -74,7 +74,7 @@ def drawn(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, spec
     result = {
         "comparison": specs.comparison(pd.DataFrame(accuracies), threshold),
         "accuracy": specs.learning_curves(curves, "accuracy", "accuracy"),
-        "loss": specs.learning_curves(curves, "loss", "loss (cross-entropy, nats)"),
+        "loss": specs.learning_curves(curves, "loss", "loss"),
     }
     for number, one in enumerate(models.values()):
         roc = labelled(one["roc"], one["metrics"], one["classes"])

@@ -13,100 +13,44 @@ seconds.
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from dvc.exceptions import DvcException
 from markupsafe import Markup
 
 from stages import cli, files, gate, params, report
 from stages.cli import UserError
 from stages.page import bundle
-from stages.page import charts as page_charts
-from stages.reviewing import charts, comparing, noise, revisions
+from stages.reviewing import comparing, history, models, noise, revisions
 from stages.reviewing.comparing import Verdict
+from stages.reviewing.lock import Outdated
 from stages.reviewing.revisions import Revision
 
 TEMPLATES = Path(__file__).parent / "reviewing"
 OUTPUTS = (Path("review.md"), Path("review.html"))
-BLOCKS = "▁▂▃▄▅▆▇█"
-MOST_BLOCKS = 40  # epochs that a row of blocks shows
 LISTED = 5  # names in a sentence
-EMPTY = {"base": None, "parameters": [], "models": [], "summary": [], "seeds": None, "rate": 0.0, "gate": [], "charts": {}}
+EMPTY = {"base": None, "parameters": [], "models": [], "summary": [], "gate": [], "last": [], "charts": {}, "seeds": 0, "rate": 0}
 
 
-def some(names: list[str]) -> str:
+def some(names: Iterable[object]) -> str:
     """A list in words, the first ones alone where it is long."""
+    names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
 
 
-def blocks(rows: list[list[float]]) -> list[str]:
-    """Rows of numbers as rows of block characters, on one scale."""
-    least, most = min(map(min, rows)), max(map(max, rows))
-    scale = (len(BLOCKS) - 1) / (most - least) if most > least else 0
-    step = max(1, -(-max(map(len, rows)) // MOST_BLOCKS))
-    return ["".join(BLOCKS[round((value - least) * scale)] for value in row[::step]) for row in rows]
-
-
-def curves_of(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
-    """The learning curves of both revisions in one table, with the column `revision`."""
-    tables = [one.report(model, "curves.csv") for one in (base, head)]
-    if any(table is None for table in tables):
-        return None
-    return pd.concat(table.assign(revision=one.name) for table, one in zip(tables, (base, head)))
-
-
-def confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame:
-    """How many images each cell of the confusion matrix has in `base` (before) and `head` (after), and the change."""
-    counts = [one.report(model, "predictions.csv").value_counts(["actual", "predicted"]) for one in (base, head)]
-    table = pd.concat(counts, axis=1, keys=["before", "after"]).fillna(0).astype(int).sort_index()
-    return table.assign(change=table["after"] - table["before"]).reset_index()
-
-
-def described(base: Revision | None, head: Revision, model: str, verdict: Verdict | None) -> dict[str, Any]:
-    """What the templates show of a model: its headline metrics in both revisions, and its curves as blocks."""
-    metrics = [one.json("reports/metrics.json").get(model, {}) if one and one.models else {} for one in (base, head)]
-    curves = curves_of(base, head, model) if base else None
-    rows = []
-    if curves is not None and verdict.words != noise.SAME:
-        validation = curves[curves["part"] == "validation"]
-        rows = [validation.loc[validation["revision"] == one.name, "accuracy"].tolist() for one in (base, head)]
-    return {
-        "name": model,
-        "verdict": verdict,
-        "old": metrics[0],
-        "new": metrics[1],
-        "blocks": blocks(rows) if rows and all(rows) else [],
-        "ends": [(max(row), len(row)) for row in rows if row],
-    }
-
-
-def drawn(base: Revision, head: Revision, verdicts: dict[str, Verdict]) -> dict[str, page_charts.Spec]:
-    """The charts of the page, by the id of their place in it; numbered as the models are."""
-    judged = [{"model": name, "difference": one.difference.difference, "noise": one.difference.noise, "verdict": one.words}
-              for name, one in verdicts.items() if one.difference]  # fmt: skip
-    result = {"differences": charts.differences(pd.DataFrame(judged))} if judged else {}
-    for number, (name, verdict) in enumerate(verdicts.items()):
-        curves = curves_of(base, head, name)
-        if curves is None or verdict.words == noise.SAME:
-            continue
-        result[f"accuracy-{number}"] = charts.curves(curves, "accuracy", "accuracy")
-        result[f"loss-{number}"] = charts.curves(curves, "loss", "loss (cross-entropy, nats)")
-        if verdict.difference:
-            classes = head.report(name, "training.json")["class_names"]
-            result[f"confusion-{number}"] = charts.confusion(confusion_change(base, head, name), classes)
-    return result
-
-
-def messages(base: Revision | None, head: Revision, outdated: dict[str, list[str]], dirty: list[str], why: str) -> list[str]:
-    """What a reader must know before the numbers, a sentence each."""
-    found = [why] if why else []
-    for name, stages in outdated.items():
-        if stages:
-            found.append(f"dvc.lock is out of date in {name}, or results are missing: `dvc repro` would run {some(stages)}.")
+def messages(base: Revision | None, head: Revision, dirty: list[str], changed: list[str]) -> list[str]:
+    """What a reader must know before the numbers, a sentence each; `changed` are the names of the parameters that differ."""
+    found = []
+    for one in (base, head) if base and base.models else (head,):
+        if one.outdated:
+            found.append(
+                f"dvc.lock is out of date in {one.name}, or results are missing: `dvc repro` would run {some(one.outdated)}, "
+                "and what depends on that. Until then, the numbers of these stages are of other code, data or parameters."
+            )
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
     if not head.models:
@@ -115,10 +59,14 @@ def messages(base: Revision | None, head: Revision, outdated: dict[str, list[str
         found.append(f"There are no results in {base.name} to compare with.")
     if base and base.dataset != head.dataset:
         found.append(f"The data set is another one: {base.dataset} before, {head.dataset} now.")
-    missing = [] if head.commit else revisions.not_in_cache()
-    if missing:
-        found.append(f"DVC's cache does not hold {some(missing)}: the review does without, `dvc pull` or `dvc repro` brings them.")
+    if own := [name for name in changed if name.startswith(("gate.", "review."))]:
+        found.append(f"This revision changes what it is judged by: {some(own)}.")
     return found
+
+
+def damages(*revisions: Revision | None) -> list[str]:
+    """A sentence for each file that could not be understood."""
+    return [f"{path} in {one.name} is damaged: {what}." for one in revisions if one for path, what in one.damaged.items()]
 
 
 def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
@@ -127,54 +75,71 @@ def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
     return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
 
 
-def compare(base_name: str, head_name: str | None, reproduced: str) -> dict[str, Any]:
-    """What both templates show; `reproduced` is what `reproduce` said."""
-    options = params.load()
-    head, dirty = revisions.working_tree()
+def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> dict[str, Any]:
+    """What both templates show; `ran` are the stages that just ran because ``dvc.lock`` was out of date."""
+    current = params.load()
+    head, dirty = history.working_tree()
     if head_name:
-        commit = revisions.commit(head_name)
+        commit = history.commit(head_name)
         if not commit:
             raise UserError(f"there is no revision {head_name!r} here")
-        head, dirty = Revision(revisions.named(head_name, commit), commit), []
-    base, why = revisions.base_of(base_name, head, bool(dirty))
-    outdated = {one.name: one.outdated() for one in ([base, head] if base and base.models else [head])}
+        head, dirty = Revision(history.named(head_name, commit), commit), []
+    base, why, lost = None, "", None
+    try:
+        base, why = history.base_of(base_name, head, bool(dirty))
+    except history.NotFound as error:
+        why, lost = str(error), error
+    wanted, bounds = head.options(current)
     content = comparing.spread_file(base, head)
-    verdicts = comparing.all_models(base, head, content, options.review.false_alarm_rate) if base and base.models else {}
-    notes = messages(base, head, outdated, dirty, why)
-    if reproduced:
-        notes.insert(0, reproduced)
-    judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
-    if judged and (note := comparing.spread_note(content, base, head)):
-        notes.append(note)
-    return {
+    verdicts = comparing.all_models(base, head, content, wanted.false_alarm_rate) if base and base.models else {}
+    parameters = revisions.changed_parameters(base, head) if base else []
+    notes = [*([why] if why else []), *messages(base, head, dirty, [one["name"] for one in parameters])]
+    if any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values()):
+        notes += comparing.spread_notes(content, base, head)
+    result = {
         "base": base,
         "head": head,
-        "messages": notes,
-        "parameters": revisions.changed_parameters(base, head) if base else [],
-        "models": [described(base, head, name, verdicts.get(name)) for name in verdicts or head.models],
+        "parameters": parameters,
+        "models": [models.described(base, head, name, verdicts.get(name)) for name in verdicts or head.models],
         "summary": summary(verdicts),
         "seeds": content and content["n"],
-        "rate": options.review.false_alarm_rate,
-        "gate": gate.checks(base, head, options.gate, content, outdated[head.name]),
-        "charts": drawn(base, head, verdicts) if verdicts else {},
+        "rate": wanted.false_alarm_rate,
+        "gate": gate.checks(base, head, bounds, content, lost, ran),
+        "charts": models.drawn(base, head, verdicts) if verdicts else {},
+        "last": without_cache(head),
     }
+    return result | {"messages": [*damages(base, head), *notes]}  # behind all that reads files
+
+
+def without_cache(head: Revision) -> list[str]:
+    """A sentence where DVC's cache does not hold what `head` made."""
+    missing = [] if head.commit else revisions.not_in_cache()
+    return [f"DVC's cache does not hold {some(missing)}: the review does without; `dvc pull` brings them."] if missing else []
 
 
 def changed(model: dict[str, Any], measure: str) -> str:
-    """A metric before and now, once where it is the same."""
-    values = [f"{one[measure]:.4f}" for one in (model["old"], model["new"]) if measure in one]
+    """A metric before and now, once where it is the same, a dash where there is none."""
+    sides = [one for one in (model["old"], model["new"]) if one is not None]
+    values = [f"{one[measure]:.4f}" if measure in one else "–" for one in sides]
     return " → ".join(dict.fromkeys(values))
 
 
+def code(value: Any) -> str:
+    """A value as code in a Markdown table."""
+    text = " ".join(str("" if value is None else value).split())
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|") if text else ""
+
+
 def explanation(seeds: int | None, rate: float) -> str:
-    """How the verdicts come about, in two sentences."""
+    """How the verdicts come about."""
     if not seeds:
         return ""
     return (
-        "The noise is one standard deviation of the difference that chance alone makes: another seed (the spread over "
-        f"{seeds} seeds), and the test images that only one of both networks classifies right. Verdicts are corrected for the "
-        f"number of models: of changes that change nothing, at most {100 * rate:g} % are called better or worse in any model "
-        "(more where a model's spread over seeds is larger than the others')."
+        "Only the test accuracy is judged. The noise is one standard deviation of the difference that chance alone makes: another "
+        f"seed (the spread over {seeds} seeds), and the test images that only one of both networks classifies right. Verdicts are "
+        f"corrected for the number of models: of changes that change nothing, at most {100 * rate:g} % are called better or worse "
+        "in any model (more where a model's spread over seeds is larger than the others')."
     )
 
 
@@ -182,7 +147,7 @@ def write(content: dict[str, Any]) -> None:
     environment = report.templates()
     environment.globals |= {"changed": changed, "explanation": explanation}
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment.filters |= {"code": lambda value: "" if value is None else f"`{value}`".replace("|", "\\|")}
+    environment.filters |= {"code": code}
     page = {
         "vega": Markup(bundle.javascript()),
         "style": Markup((report.TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -193,30 +158,40 @@ def write(content: dict[str, Any]) -> None:
             partial.write_text(environment.get_template(f"{path.name}.jinja").render(content | page), encoding="utf-8")
 
 
-def reproduce() -> str:
-    """Run the stages that are out of date. Returns what a reader must know of it, in a sentence; empty where nothing had to run."""
-    stages = revisions.working_tree()[0].outdated()
-    if not stages:
-        return ""
-    sentence = "The committed dvc.lock was out of date, or results were missing. "
-    if subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
-        return f"{sentence}`dvc repro` failed."
-    return f"{sentence}{some(stages)} had to run; what follows are the new results, which are still to be committed."
+def reproduce() -> tuple[list[Outdated], str]:
+    """Run what is out of date. Returns the stages for which that was so, and what a reader must know, in a sentence, where that
+    failed."""
+    stages = history.working_tree()[0].outdated
+    if stages and subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
+        return stages, f"dvc.lock was out of date, or results were missing, and `dvc repro` failed: {some(stages)}."
+    return stages, ""
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
     try:
-        content = compare(base, head, reproduce() if repro and not head else "")
-    except (UserError, DvcException) as error:
-        write(EMPTY | {"head": Revision(head or "the working tree", None), "messages": [str(error)]})
-        raise UserError(str(error)) from None
+        ran, failure = reproduce() if repro and not head else ([], "")
+        content = compare(base, head, ran)
+    except Exception as error:
+        refused = isinstance(error, (UserError, DvcException))
+        why = str(error) if refused else f"The review broke off by a fault of its own: {type(error).__name__}"
+        write(EMPTY | {"head": Revision(history.plain(head or "the working tree"), None), "messages": [why]})
+        if refused:
+            raise UserError(why) from None
+        raise
+    if failure:
+        content["messages"].insert(0, failure)
+    elif ran:
+        sentence = "had to run. What follows are the new results, which are still to be committed."
+        content["messages"].insert(0, f"The committed dvc.lock was out of date, or results were missing: {some(ran)} {sentence}")
     write(content)
     print(f"{content['head'].name} against {content['base'].name if content['base'] else 'nothing'}")
-    for word, models in content["summary"]:
-        print(f"  {', '.join(models)}: {word}")
-    for message in content["messages"]:
+    for word, names in content["summary"]:
+        print(f"  {', '.join(names)}: {word}")
+    for message in (*content["messages"], *content["last"]):
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
+    if failure:
+        raise UserError(failure)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """Write the selected model as a TensorFlow SavedModel, for TensorFlow Serving and the like: ``make savedmodel``.
 
-Reads ``exports/model.keras`` and the test images; the SavedModel must predict them as that does. TensorFlow writes other bytes each
-time, so DVC does not track the folder.
+Reads ``exports/model.keras`` and the test images; writes ``savedmodel/``, in place of what was there. The SavedModel must predict
+the images as the Keras model does, in float32. TensorFlow writes other bytes each time, so DVC does not track the folder.
 """
 
 from pathlib import Path
@@ -10,8 +10,10 @@ from stages import cli, export, files, params
 from stages.cli import UserError
 from stages.data import Prepared
 
+TARGET = Path("savedmodel")
 
-def main(folder: str) -> None:
+
+def main() -> None:
     threads = params.load().train.threads
     source = Path("exports/model.keras")
     if not source.exists():
@@ -20,14 +22,14 @@ def main(folder: str) -> None:
     export.start(threads)
     import tensorflow
 
-    model = export.load(source)
+    model = export.in_float32(export.load(source))
     expected = export.batches(model.predict_on_batch, images)
-    with files.replacing(Path(folder)) as partial:
+    with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)
         difference = export.check("the SavedModel", lambda some: loaded.serve([some]), images, expected)
-    print(f"{folder}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}")
+    print(f"{TARGET}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}")
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__, folder="the folder to write")
+    cli.run(main, __doc__)

@@ -26,7 +26,7 @@ from dvc.repo import Repo
 from stages import cli, files, params
 from stages.cli import UserError
 from stages.reviewing import lock
-from stages.reviewing.revisions import git
+from stages.reviewing.history import git
 
 SPREAD = Path("reports/seed_spread.json")
 LEAST = 5  # seeds
@@ -100,7 +100,11 @@ def main(seeds: int) -> None:
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = lock.outdated()
     if changed or outdated:
-        why = f"changed files:\n{changed}" if changed else f"the results of {outdated[0]} are not those of the code and parameters"
+        why = (
+            f"changed files:\n{changed}"
+            if changed
+            else f"the results of {outdated[0].stage} are not those of the code and parameters"
+        )
         raise UserError(f"the spread is measured beside committed results: run `dvc repro` and commit. Now: {why}")
     content = lock.parse(Path("dvc.lock").read_text(encoding="utf-8"))
     place = measured_on(content, options.dataset, options.models)

@@ -19,6 +19,7 @@ from stages.params.schema import Split
 from stages.sources.raw import Raw
 
 PARTS = ("train", "validation", "test")
+TEST_SEED = 1  # draws the test part whatever the run's seed is: runs with other seeds are tested on the same images
 LISTED = 20  # pairs of equal images that split.json names
 
 Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw images, int64 (images,)
@@ -73,10 +74,11 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
 
 
 def parted(raw: Raw, split: Split, seed: int) -> Parts:
-    """The three parts as the parameters ask for them. Raises `UserError` where the images do not allow it."""
+    """The three parts as the parameters ask for them; `seed` draws the validation part, and what a limit keeps of it and of the
+    training part. Raises `UserError` where the images do not allow it."""
     train, test = np.split(np.arange(len(raw.labels)), [raw.train])
     if not len(test) and split.test != "validation":
-        train, test = cut(train, raw, "stratified", "test", split.test, seed)
+        train, test = cut(train, raw, "stratified", "test", split.test, TEST_SEED)
     if split.method == "test" and not len(test):
         raise UserError(
             f"split: method is test, test is validation, and {raw.dataset['name']} brings no test images: each part would be the "
@@ -91,9 +93,10 @@ def parted(raw: Raw, split: Split, seed: int) -> Parts:
     if not len(test):
         test = validation
     limits = (split.limit_train, split.limit_validation, split.limit_test)
+    seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
     return {
-        part: np.sort(limited(index, raw.labels, limit, seed))
-        for part, index, limit in zip(PARTS, (train, validation, test), limits)
+        part: np.sort(limited(index, raw.labels, limit, one))
+        for part, index, limit, one in zip(PARTS, (train, validation, test), limits, seeds)
     }
 
 

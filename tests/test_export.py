@@ -35,6 +35,19 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
     export.check("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
+def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
+    export.start(threads=2)
+    layers = [{"Flatten": {}}, {"Dense": {"units": 8, "activation": "relu", "dtype": "mixed_bfloat16"}}]
+    description = data_json([5, 5, 1], 3)
+    trained = architectures.build("own", "sequential", {"layers": layers}, description)
+    model = export.in_float32(trained)
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
+    assert np.abs(trained.predict_on_batch(images) - model.predict_on_batch(images)).max() > export.TOLERANCE
+    export.as_onnx(model, description, tmp_path / "model.onnx")
+    predict = export.onnx_predict(tmp_path / "model.onnx", threads=1)
+    export.check("the ONNX file", predict, images, model.predict_on_batch(images))
+
+
 def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
     selection = json.loads(finished.path("reports/selection.json").read_text())
     model = finished.path(f"models/{selection['selected']}/model.keras")

@@ -13,6 +13,7 @@ REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
     "no memory": ("np.ones(10**15)", "not enough memory"),
+    "not made": ("np.load('data/prepared/test.npy')", "data/prepared/test.npy is missing: `dvc repro` makes it"),
 }
 
 
@@ -29,6 +30,12 @@ def test_what_the_machine_refuses_is_said_in_words(tmp_path, statement: str, mes
     output = outcome(tmp_path, statement)
     assert output.startswith("error: ") and message in output
     assert "Traceback" not in output
+
+
+def test_a_reader_who_has_read_enough(tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages import cli\ncli.run(lambda: print('x\\n' * 100_000), '')"
+    pipe = '"$0" -c "$1" | head -1; exit ${PIPESTATUS[0]}'
+    assert Project(tmp_path).run("bash", "-c", pipe, sys.executable, code, status=141) == "x\n"
 
 
 def test_a_fault_of_the_code_shows_where_it_is(tmp_path):

@@ -71,6 +71,8 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (folder / "train.sh").write_text(TRAIN)
     (folder / ".gitignore").write_text("/raw\n__pycache__\n")
     project = Project(folder)
+    project.edit_params(lambda params: params["parallel"].update(here=["download"]))
+    project.edit_params(lambda params: params["parallel"]["resources"].pop("replications/dvc.yaml:train"))
     project.run("git", "init", "--quiet")
     project.dvc("init", "--quiet")
     project.commit()
@@ -206,6 +208,13 @@ def test_a_resource_that_no_worker_has_is_refused(project: Project):
     project.edit_params(lambda params: params["parallel"]["resources"]["train"].update(gpu=1000))
     output = project.run(*PARALLEL, status=1)
     assert "train@a" in output and "gpu 1000" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("change", [{"here": ["dwnload"]}, {"resources": {"dwnload@a": {"memory": None, "gpu": 1}}}])
+def test_a_stage_that_there_is_not_is_refused(project: Project, change: dict):
+    project.edit_params(lambda params: params["parallel"].update(change))
+    assert "Did you mean download?" in project.run(*PARALLEL, status=1)
+    assert not project.path("raw").exists()
 
 
 def test_the_snapshot_holds_new_files_and_leaves_the_index(project: Project, monkeypatch: pytest.MonkeyPatch):

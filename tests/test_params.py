@@ -37,6 +37,7 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("kernel_size: 3 ", "kernel_size: 3\n    kernel: 3 ", ["architectures.mnist-convnet.kernel", "kernel_size"]),
         ("    negative_slope: 0.3 # of leaky_relu\n", "", ["architectures.fashion-3blocks", "negative_slope", "leaky_relu"]),
         ("  mnist-dense:", "  MNIST dense:", ["architectures.MNIST dense"]),
+        ("- Dropout:\n        rate: 0.2\n", "- Dropout:\n        rate: 0.2\n        name: image\n", [".layers", "'image'"]),
         ("validation: 0.2 ", "validation: 1.2 ", ["split.validation", "1.2"]),
         ("seed: 1337", "seed: -1", ["seed", "-1"]),
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),

@@ -11,8 +11,9 @@ from conftest import Project, copy, ran
 
 from stages import gate, seed_spread
 from stages.cli import UserError
-from stages.review import confusion_change
-from stages.reviewing import comparing, lock, noise, revisions
+from stages.reviewing import comparing, lock, noise
+from stages.reviewing.history import NotFound, base_of, working_tree
+from stages.reviewing.models import confusion_change
 from stages.reviewing.revisions import Revision
 
 MODEL = "mnist-dense"
@@ -95,14 +96,19 @@ def test_the_gate(history: Project):
     try:
         output = history.stage("gate", "--base", "main")
         assert output.count("passed") == 3 and "make seed-spread" not in output
-        history.run("git", "checkout", "--quiet", "shorter", "--", "reports", "dvc.lock")
-        spread = history.path("reports/seed_spread.json")
-        spread.write_text(spread.read_text().replace('"code": "', '"code": "other'))
+        history.run("git", "checkout", "--quiet", "shorter", "--", "reports", "params.yaml", "dvc.lock", "data/dvc.lock")
+        history.dvc("checkout", "--allow-missing")
+        spread = history.path("reports/seed_spread.json")  # a change's own yardstick, which nobody judges by
+        spread.write_text(spread.read_text().replace('"sd": 0', '"sd": 7'))
+        history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
         output = history.stage("gate", "--base", "longer", status=1)
-        assert "FAILED: selected model" in output and "FAILED: dvc.lock" in output and "FAILED: calibration" not in output
-        assert "make seed-spread" in output
+        assert "FAILED: selected model" in output and output.count("FAILED") == 1 and "judged by that of longer" in output
+        history.run("git", "checkout", "--quiet", "longer", "--", "params.yaml")  # the results of forty epochs are no longer there
+        output = history.stage("gate", "--base", "longer", status=1)
+        assert "FAILED: dvc.lock" in output and "not checked: selected model" in output and "not checked: calibration" in output
     finally:
         history.run("git", "checkout", "--quiet", "longer", "--", ".")
+        history.dvc("checkout", "--allow-missing")
 
 
 def test_results_missing_from_git_are_named_and_close_the_gate(finished: Project, tmp_path: Path):
@@ -128,6 +134,7 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
     other = set(table["actual"]) - set(table.loc[wrong, ["actual", "predicted"]])
     table.loc[wrong, "predicted"] = min(other)  # wrong in another way
     table.to_csv(path, index=False)
+    finished.dvc("commit", "--force", f"evaluate@{head.selected}")  # as if the stage had made it
     content = {"n": 5, "measured_on": {"data": head.data}, "models": {head.selected: {"test_accuracy": {"sd": 0.0}}}}
     assert gate.selected_check(base, head, 2.0, content).passed is True
 
@@ -190,11 +197,30 @@ def test_a_damaged_lock_in_a_revision(finished: Project):
     for damage in ("", "<<<<<<< HEAD\n", "stages:\n"):
         with pytest.raises(UserError):
             lock.parse(damage)
+    lines = finished.path("dvc.lock").read_text()
     finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
     commit(finished, "damaged")
-    finished.run("git", "checkout", "--quiet", "main")
-    text = review(finished, "--head", "damaged", status=1)
-    assert "dvc.lock of damaged" in text
+    assert "dvc.lock in damaged" in review(finished, "--head", "damaged")
+    finished.path("dvc.lock").write_text(lines)
+    commit(finished, "mended")
+    assert "dvc.lock in damaged" in review(finished, "--base", "damaged")
+
+
+def test_damaged_results_are_named_and_close_the_gate(finished: Project):
+    other = next(path.name for path in finished.path("reports/models").iterdir() if path.name != MODEL)
+    damage = {
+        "reports/seed_spread.json": '{"n": 5}',
+        f"reports/models/{MODEL}/predictions.csv": "<<<<<<< HEAD\nactual,predicted\n",
+        f"reports/models/{MODEL}/curves.csv": "",
+        f"reports/models/{other}/training.json": "{",
+        "replications/table.csv": "not a table\n",
+    }
+    for path, text in damage.items():
+        finished.path(path).write_text(text)
+    text = review(finished)
+    assert all(f"{path} in the working tree" in text for path in damage)
+    output = finished.stage("gate", status=1)
+    assert "FAILED: dvc.lock" in output and "is damaged" in output and "Traceback" not in output
 
 
 def other_classes(project: Project) -> None:
@@ -239,10 +265,14 @@ def test_what_cannot_be_compared(finished: Project, monkeypatch: pytest.MonkeyPa
 
 def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     finished.edit_params(lambda content: content["train"].update(epochs=3))
-    finished.path("reports/metrics.json").unlink()
+    finished.edit_params(lambda content: content["gate"].update(selected_fall=9.0))
+    finished.path("stages/new.py").touch()
     text = review(finished)
-    for said in ("dvc.lock is out of date", f"train@{MODEL}", "not committed: ", "There are no results"):
+    for said in ("dvc.lock is out of date", f"train@{MODEL}", "not committed: ", "stages/new.py", "judged by: `gate.selected_fall`",
+                 "**not judged: the results in the working tree"):  # fmt: skip
         assert said in text
+    finished.path("reports/metrics.json").unlink()
+    assert "There are no results" in review(finished)
     finished.edit_params(lambda content: content["train"].update(epochs=0))
     assert "train.epochs" in review(finished, status=1)
 
@@ -255,20 +285,21 @@ def test_clones_without_history_without_cache_without_base(finished: Project, tm
     text = review(Project(tmp_path / "clone"))
     assert "git fetch --unshallow" in text and "DVC's cache does not hold" in text and "dvc.lock is out of date" not in text
 
-    def why(base: str) -> str:
-        return revisions.base_of(base, *working_tree(finished, monkeypatch))[1]
+    monkeypatch.chdir(finished.folder)
 
-    assert why("main") == "" and why("elsewhere").startswith("There is no revision `elsewhere`")
-    assert "nothing to compare" in why("change")
+    def why(base: str) -> str:
+        tree, changed = working_tree()
+        return base_of(base, tree, bool(changed))[1]
+
+    assert why("main") == "" and "nothing to compare" in why("change")
+    with pytest.raises(NotFound, match="There is no revision `elsewhere`"):
+        why("elsewhere")
     finished.run("git", "checkout", "--quiet", "--orphan", "first")
     finished.commit()
-    assert "first commit" in why("first") and "no commit in common" in why("main")
-
-
-def working_tree(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[Revision, bool]:
-    monkeypatch.chdir(project.folder)
-    tree, changed = revisions.working_tree()
-    return tree, bool(changed)
+    assert "first commit" in why("first")
+    with pytest.raises(NotFound, match="no commit in common"):
+        why("main")
+    assert "FAILED: base" in finished.stage("gate", "--base", "elsewhere", status=1)
 
 
 def predictions(right: np.ndarray) -> pd.DataFrame:

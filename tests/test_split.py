@@ -42,7 +42,17 @@ def test_each_class_gives_its_share():
     assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(350))
     again, other = (parted(data, chosen(test=0.2, validation=0.25), seed) for seed in (3, 4))
     assert all(np.array_equal(parts[part], again[part]) for part in parts)
-    assert not np.array_equal(parts["test"], other["test"])
+    assert not np.array_equal(parts["validation"], other["validation"])
+
+
+def test_another_seed_is_tested_on_the_same_images():
+    data, options = raw(50, 100, 200, test=0, order=1), {"test": 0.2, "validation": 0.25}
+    for more in ({}, {"limit_test": 40}, {"limit_test": 40, "method": "test"}):
+        options |= more
+        one, other = (parted(data, chosen(**options), seed) for seed in (3, 4))
+        assert np.array_equal(one["test"], other["test"])
+    both = parted(data, chosen(method="test", test=0.2, limit_validation=40, limit_test=40), seed=3)
+    assert np.array_equal(both["validation"], both["test"])
 
 
 def test_the_test_part_of_the_source_stays():

@@ -19,6 +19,7 @@ import filelock
 from stages import cli, files, params
 from stages.cli import UserError
 from stages.parallel import graph, snapshot
+from stages.params.schema import Parallel, suggest
 
 if TYPE_CHECKING:
     from stages.parallel.dispatch import Dispatch
@@ -35,6 +36,7 @@ def collect(targets: list[str], remote: bool) -> None:
 
 def run(targets: list[str], workers: int, scheduler: str | None, remote: bool, options: params.Params) -> None:
     plan = graph.read(targets)
+    check_names(plan, options.parallel)
     failed = []
     if first := plan.of_stages(options.parallel.here):
         graph.run_here(first, remote)
@@ -59,6 +61,20 @@ def run(targets: list[str], workers: int, scheduler: str | None, remote: bool, o
             partial.write_text(text, encoding="utf-8")
     if failed:
         raise UserError("\n       ".join(failed))
+
+
+def check_names(plan: graph.Plan, options: Parallel) -> None:
+    """Raises `UserError` where `parallel` in ``params.yaml`` names a stage that there is not."""
+    for key in ("resources", "beyond", "here"):
+        for name in getattr(options, key):
+            if name.split("@")[0] not in plan.names:
+                raise UserError(f"params.yaml: parallel.{key}: {name!r} is not a stage. {suggest(name, plan.names)}")
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("it takes one worker or more")
+    return int(text)
 
 
 def spread(
@@ -102,7 +118,7 @@ def main(targets: list[str], workers: int | None, scheduler: str | None, remote:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", help="stages, or a dvc.yaml, as `dvc repro` takes them; none: the root pipeline")
-    parser.add_argument("--workers", type=int, help="processes on this machine; default: its cores divided by train.threads")
+    parser.add_argument("--workers", type=positive, help="processes on this machine; default: its cores divided by train.threads")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786")
     parser.add_argument("--remote", action="store_true", help="exchange results through DVC's default remote: no folder is shared")
 

@@ -33,11 +33,12 @@ class Instance:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the targets need, each instance behind those that it depends on, and the addresses `to_run`: of what is not up to
-    date, or stands behind something that is not."""
+    """All that the targets need, each instance behind those that it depends on; the addresses `to_run`: of what is not up to date,
+    or stands behind something that is not; and the names of all stages, also of those that the targets do not need."""
 
     instances: dict[str, Instance]
     to_run: set[str]
+    names: list[str]
 
     def of_stages(self, names: Collection[str]) -> list[str]:
         """Those of `to_run` that are instances of stages with these names, in whatever file."""
@@ -80,13 +81,14 @@ def read(targets: Iterable[str]) -> Plan:
                     upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
                     lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
                     instances[stage.addressing] = Instance(stage.addressing, stage.name, lock, upstream, shareable(stage))
+            every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
             changed = {stage.addressing for stage in stages if stage.addressing in instances and stage.status()}
     except DvcException as error:
         raise UserError(str(error)) from None
     for address, instance in instances.items():
         if changed.intersection(instance.upstream):
             changed.add(address)
-    return Plan(instances, changed)
+    return Plan(instances, changed, sorted(every | {name.split(":")[-1] for name in every}))
 
 
 def shareable(stage) -> bool:

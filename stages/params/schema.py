@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from stages.params.names import ACTIVATIONS, APPLICATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
@@ -288,9 +288,20 @@ def one_layer(layer: Any) -> Any:
     return layer
 
 
+def names_differ(layers: list[Any]) -> list[Any]:
+    """Check that no two of `layers` have one name, and none that of a layer which every network has."""
+    taken = ["image", "probability"]
+    for number, layer in enumerate(layers):
+        ((_, arguments),) = layer.items()
+        if (name := (arguments or {}).get("name")) in taken:
+            raise ValueError(f"the name {name!r} of layers[{number}] is taken: give it another one, or none")
+        taken += [name] if name else []
+    return layers
+
+
 class Sequential(Network):
     family: Literal["sequential"]
-    layers: Annotated[list[Annotated[Any, BeforeValidator(one_layer)]], Field(min_length=1)]
+    layers: Annotated[list[Annotated[Any, BeforeValidator(one_layer)]], Field(min_length=1), AfterValidator(names_differ)]
 
 
 FAMILIES = {

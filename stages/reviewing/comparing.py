@@ -24,23 +24,44 @@ class Verdict:
         return f"{self.words}: {self.reason}" if self.reason else self.words
 
 
+def spread_in(revision: Revision) -> dict[str, Any] | None:
+    """What ``reports/seed_spread.json`` holds in a revision."""
+    content = revision.json(str(seed_spread.SPREAD))
+    if content is None or (isinstance(content, dict) and {"measured_on", "n", "models"} <= content.keys()):
+        return content
+    revision.damaged[str(seed_spread.SPREAD)] = "it is not what `make seed-spread` writes"
+    return None
+
+
+def belongs(content: dict[str, Any], revision: Revision) -> bool:
+    """Whether the spread was measured with the data, the code and the parameters of a revision."""
+    try:
+        return seed_spread.measured_on(revision.lock, revision.dataset, list(content["models"])) == content["measured_on"]
+    except KeyError:  # a model that it was measured on is not in this revision
+        return False
+
+
 def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
-    """What ``reports/seed_spread.json`` holds: in the new revision, else in the old one, else in the working tree."""
-    contents = (one.json(str(seed_spread.SPREAD)) for one in (head, base, Revision("the working tree", None)) if one)
+    """The spread that a review judges by. That of the old revision, as long as it belongs to it: a change does not bring its own
+    yardstick. Else that of the new one, else that of the working tree."""
+    if base and (content := spread_in(base)) and belongs(content, base):
+        return content
+    contents = (spread_in(one) for one in (head, base, Revision("the working tree", None)) if one)
     return next(filter(None, contents), None)
 
 
-def spread_note(content: dict[str, Any] | None, base: Revision, head: Revision) -> str:
-    """A sentence where the spread over seeds is missing, or was measured with code or parameters that neither revision has."""
+def spread_notes(content: dict[str, Any] | None, base: Revision, head: Revision) -> list[str]:
+    """Sentences where the spread over seeds is missing, was measured with code or parameters that neither revision has, or is
+    another one in the new revision."""
     if content is None:
-        return "The spread over seeds has not been measured, so that no difference can be judged: `make seed-spread` measures it."
-    for revision in (base, head):
-        try:
-            if seed_spread.measured_on(revision.lock, revision.dataset, list(content["models"])) == content["measured_on"]:
-                return ""
-        except KeyError:
-            pass  # a model that it was measured on is not in this revision
-    return "The spread over seeds was measured with other code, models or parameters: `make seed-spread` measures it again."
+        return ["The spread over seeds has not been measured, so that no difference can be judged: `make seed-spread` measures it."]
+    if not any(belongs(content, revision) for revision in (base, head)):
+        return ["The spread over seeds was measured with other code, models or parameters: `make seed-spread` measures it again."]
+    of_base, of_head = (spread_in(one) for one in (base, head))
+    if of_base and of_head and of_base != of_head:
+        which = base if content == of_base else head
+        return [f"{seed_spread.SPREAD} is another one now; differences are judged by that of {which.name}."]
+    return []
 
 
 def difference(base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None) -> Verdict:
@@ -55,8 +76,16 @@ def difference(base: Revision, head: Revision, old: str, new: str, content: dict
             return Verdict(NOT_COMPARABLE, f"{revision.name} has no predictions of {model}")
     if trainings[0]["class_names"] != trainings[1]["class_names"]:
         return Verdict(NOT_COMPARABLE, "other classes")
-    if not same_test_data(base, head) or not predictions[0]["actual"].equals(predictions[1]["actual"]):
+    for revision in (base, head):
+        if not any(revision.tested_on):
+            return Verdict(NOT_COMPARABLE, f"what {revision.name} was tested on is not known, dvc.lock does not say it")
+    if not same_test_data(base, head):
         return Verdict(NOT_COMPARABLE, "different test data")
+    if not predictions[0]["actual"].equals(predictions[1]["actual"]):
+        return Verdict(NOT_COMPARABLE, "predictions of other images")
+    for revision, model in ((base, old), (head, new)):
+        if revision.stale(model):
+            return Verdict(noise.NOT_JUDGED, f"the results in {revision.name} are of other code, data or parameters")
     if predictions[0].equals(predictions[1]):
         return Verdict(noise.SAME)
     if content is None:

@@ -10,12 +10,14 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 from ruamel.yaml import YAML, YAMLError
@@ -40,44 +42,78 @@ def opened(revision: str | None) -> Iterator[Repo]:
         yield stack.enter_context(Repo())
 
 
-def outdated(revision: str | None = None) -> list[str]:
-    """The stages that ``dvc repro`` would run, the first one at least: in the working tree, or at `revision`. Empty where
-    ``dvc.lock`` is up to date.
+@dataclass(frozen=True)
+class Outdated:
+    """A stage that ``dvc repro`` would run: its results are `stale`, of other code, data or parameters; or some are `missing`."""
 
-    Data and models need not be there (``dvc repro --dry --allow-missing``): their digests in ``dvc.lock`` do. Where DVC cannot
-    go on without them, its error stands for the stage. Results that lie in git (``cache: false``) must be there: a stage that
-    lacks some stands with their paths."""
-    with opened(revision) as repo:
-        found: dict[str, str] = {}  # by the stage's name, what is said of it
+    stage: str
+    stale: bool
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.stage} (missing: {', '.join(self.missing)})" if self.missing else self.stage
+
+
+def outdated(revision: str | None = None) -> list[Outdated]:
+    """The stages of the root pipeline that ``dvc repro`` would run, in the working tree, or at `revision`; empty where ``dvc.lock``
+    is up to date. Each is looked at by itself: those that depend on it are not named. Raises `UserError` where DVC cannot read the
+    pipeline.
+
+    Data and models need not be there (as for ``dvc repro --allow-missing``): their digests in ``dvc.lock`` do. Results that lie in
+    git (``cache: false``) must be there."""
+    with opened(revision) as repo, repo.lock:
         try:
-            for stage in repo.stage.collect("dvc.yaml"):
-                if missing := [str(out) for out in stage.outs if not out.use_cache and not out.exists]:
-                    found[stage.addressing] = f"{stage.addressing} (missing: {', '.join(missing)})"
-            names = [stage.addressing for stage in repo.reproduce(dry=True, allow_missing=True)]
+            needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
+            return found(repo, [stage for stage in repo.index.stages if stage in needed and stage.cmd])
         except DvcException as error:
-            names = [str(error).removeprefix("failed to reproduce ").strip("'")]
-        return list((dict(zip(names, names)) | found).values())
+            raise unreadable(error, revision) from None
 
 
-def outdated_replications(revision: str | None = None) -> list[str]:
-    """The stages whose results are in the replications' table, but not those of the code and parameters. Each stage is looked at
-    alone: ``dvc repro --dry`` cannot go on without the replications' data, which lie in no cache."""
+def outdated_replications(revision: str | None = None) -> list[Outdated]:
+    """The stages whose results are in the replications' table, but not those of the code and parameters; as `outdated`, but their
+    data and models lie nowhere else, and may be missing."""
     with opened(revision) as repo, repo.lock:
         path = Path("replications/dvc.lock")
         have_run = {"table", *(parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ())}
-        stages = [stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run]
-        read = functools.cache(lambda path: load_path(path, repo.fs))
-        return [stage.name for stage in stages if changed(stage, read)]
+        try:
+            stages = [stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run]
+            return [one for one in found(repo, stages) if one.stale]
+        except DvcException as error:
+            raise unreadable(error, revision) from None
 
 
-def changed(stage: Stage, read: Callable[[str], Any]) -> bool:
-    """What ``stage.changed(allow_missing=True)`` says of a stage by itself. That parses the files of parameters anew for each
-    stage, which would be a third of a review's time; `read` gives the content of such a file."""
+def unreadable(error: DvcException, revision: str | None) -> UserError:
+    """What DVC says of a pipeline that it cannot read, without the path of the temporary clone."""
+    where = f" of {revision[:7]}" if revision else ""
+    return UserError(f"DVC cannot read the pipeline{where}: {str(error).replace(os.getcwd() + os.sep, '')}")
+
+
+def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
+    """Those of `stages` that are out of date."""
+    made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
+    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
+    result = []
+    for stage in stages:
+        missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
+        stale = changed(stage, made, read)
+        if stale or missing:
+            result.append(Outdated(stage.addressing, stale, missing))
+    return result
+
+
+def changed(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> bool:
+    """What ``stage.changed(allow_missing=True)`` says of a stage. That parses the files of parameters anew for each stage, which
+    would be a third of a review's time; `read` gives the content of such a file. `made` are the digests of what the stages make."""
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             if any(value_at(read(dep.fs_path), key) != (dep.hash_info.value or {}).get(key) for key in dep.params):
                 return True
-        elif dep.status().get(str(dep), "deleted") != "deleted":
+            continue
+        status = dep.status().get(str(dep))
+        if status == "deleted":  # not here, but what it was may stand in the lock file
+            if made.get(dep.fs_path, dep.hash_info) != dep.hash_info:
+                return True
+        elif status:
             return True
     return stage.changed_stage() or stage.changed_outs(allow_missing=True)
 
@@ -115,7 +151,10 @@ def digest(value: Any) -> str:
 def main() -> None:
     stages = outdated()
     if stages:
-        raise UserError(f"dvc.lock is out of date, or results are missing: `dvc repro` would run {', '.join(stages)}")
+        names = ", ".join(map(str, stages))
+        raise UserError(
+            f"dvc.lock is out of date, or results are missing: {names}. `dvc repro` runs these, and what depends on them"
+        )
     print("dvc.lock is up to date: the results belong to this code and these parameters")
 
 

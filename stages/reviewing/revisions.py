@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,26 +10,34 @@ import dvc.api
 import pandas as pd
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from ruamel.yaml import YAML
+from pydantic import ValidationError
+from ruamel.yaml import YAML, YAMLError
 
 from stages.cli import UserError
+from stages.params.schema import Gate, Params, Review
 from stages.reviewing import lock
+from stages.reviewing.lock import Outdated
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
-
-
-def git(*arguments: str) -> str | None:
-    """What a git command prints, or None when it fails."""
-    result = subprocess.run(["git", *arguments], text=True, capture_output=True, check=False)
-    return None if result.returncode else result.stdout.strip()
+COLUMNS = {  # that the tables must have
+    "predictions.csv": {"actual", "predicted"},
+    "curves.csv": {"epoch", "part", "accuracy", "loss"},
+    "table.csv": {"experiment", "verdict"},
+}
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, or the working tree where `commit` is None. What a revision does not hold is None, or empty."""
+    """A commit, or the working tree where `commit` is None. What a revision does not hold is None, or empty; so is what is damaged,
+    and `damaged` then names it."""
 
     name: str  # in words
     commit: str | None
+
+    @cached_property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the files that were read until now and cannot be understood, by their paths."""
+        return {}
 
     @cached_property
     def _files(self) -> dvc.api.DVCFileSystem:
@@ -41,15 +48,30 @@ class Revision:
             return self._files.read_text(path, encoding="utf-8")
         except (OSError, DvcException):
             return None
+        except UnicodeDecodeError as error:
+            self.damaged[path] = str(error)
+            return None
 
     def json(self, path: str) -> Any:
         text = self.text(path)
-        return text and json.loads(text)
+        try:
+            return None if text is None else json.loads(text)
+        except ValueError as error:
+            self.damaged[path] = str(error)
+            return None
 
     def table(self, path: str) -> pd.DataFrame | None:
         text = self.text(path)
         names = {"actual": str, "predicted": str}  # of classes: digits are names too
-        return None if text is None else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
+        try:
+            table = None if text is None else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
+        except ValueError as error:
+            self.damaged[path] = str(error)
+            return None
+        if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
+            self.damaged[path] = f"it lacks the column {min(lacking)}"
+            return None
+        return table
 
     def report(self, model: str, name: str) -> Any:
         """One of the files that evaluate wrote of a model."""
@@ -67,28 +89,66 @@ class Revision:
 
     @cached_property
     def lock(self) -> lock.Lock:
-        return lock.parse(self.text("dvc.lock") or "stages: {}", f"dvc.lock of {self.name}")
+        try:
+            return lock.parse(self.text("dvc.lock") or "stages: {}")
+        except UserError:
+            self.damaged["dvc.lock"] = "it is no lock file of DVC's"
+            return {}
 
     @cached_property
     def dataset(self) -> str | None:
-        return (YAML(typ="safe").load(self.text("params.yaml") or "{}") or {}).get("dataset")
+        return self.parameters.get("dataset")
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        try:
+            return dict(YAML(typ="safe").load(self.text("params.yaml") or "{}") or {})
+        except (YAMLError, TypeError, ValueError) as error:
+            self.damaged["params.yaml"] = str(error)
+            return {}
+
+    def options(self, current: Params) -> tuple[Review, Gate]:
+        """How the revision wants to be judged: its ``review`` and ``gate``, those of the `current` parameters where it has none."""
+        if self.commit is None:
+            return current.review, current.gate
+        try:
+            parts = ((Review, "review"), (Gate, "gate"))
+            return tuple(kind.model_validate(self.parameters.get(key) or vars(current)[key]) for kind, key in parts)
+        except ValidationError as error:
+            raise UserError(f"params.yaml of {self.name}: review or gate is not as this version wants it: {error}") from None
 
     @cached_property
     def data(self) -> str | None:
         """The digest of the data set."""
         return lock.digests(self.lock, "split").get(f"data/raw/{self.dataset}")
 
-    def outdated(self) -> list[str]:
-        """The stages whose results are not those of the revision's code and parameters."""
-        return lock.outdated(self.commit)
+    @cached_property
+    def outdated(self) -> list[Outdated]:
+        """The stages whose results are not those of the revision's code and parameters, or are missing."""
+        try:
+            return lock.outdated(self.commit)
+        except UserError as error:
+            self.damaged["dvc.yaml"] = str(error)
+            return []
+
+    def stale(self, model: str) -> bool:
+        """Whether the results of a model are those of other code, data or parameters than the revision's."""
+        makers = {"data/dvc.yaml:download", "split", "preprocess", f"train@{model}", f"evaluate@{model}"}
+        names = {one.stage for one in self.outdated if one.stale}
+        return not makers.isdisjoint(names | {name.split("@")[0] for name in names if name.startswith("data/")})
+
+    @cached_property
+    def tested_on(self) -> tuple[str | None, ...]:
+        """Digests of the test images: of the array; of the data set and of its split."""
+        array = lock.digests(self.lock, "export").get("data/prepared/test.npy")
+        return array, self.data, lock.digests(self.lock, "split", "outs").get("data/split")
 
 
 def same_test_data(one: Revision, other: Revision) -> bool:
     """Whether both were tested on the same images: the same array, or the same data set split in the same way and prepared in
     another."""
-    arrays = [lock.digests(revision.lock, "export").get("data/prepared/test.npy") for revision in (one, other)]
-    splits = [lock.digests(revision.lock, "split", "outs").get("data/split") for revision in (one, other)]
-    return arrays[0] == arrays[1] is not None or (one.data == other.data is not None and splits[0] == splits[1] is not None)
+    (array, *split), (other_array, *other_split) = one.tested_on, other.tested_on
+    return array == other_array is not None or (split == other_split and None not in split)
 
 
 def changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
@@ -100,56 +160,6 @@ def changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
         for file in sorted(found)
         for name, values in found[file].items()
     ]
-
-
-def working_tree() -> tuple[Revision, list[str]]:
-    """The working tree, and its files that differ from the last commit."""
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    if changed is None:
-        raise UserError("a review compares revisions: this folder is no git repository")
-    head = git("rev-parse", "--short", "HEAD")
-    files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
-    name = (
-        f"the working tree on {head}"
-        if files and head
-        else "the working tree"
-        if not head
-        else f"{head} ({git('log', '-1', '--format=%s')})"
-    )
-    return Revision(name, None), files
-
-
-def commit(name: str) -> str | None:
-    """The commit that a name stands for: a branch, also of `origin` alone, a tag, a digest, or an experiment of DVC."""
-    for one in (name, f"origin/{name}"):
-        found = git("rev-parse", "--verify", "--quiet", f"{one}^{{commit}}")
-        if found:
-            return found
-    return (git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}") or "").split("\n")[0] or None
-
-
-def named(name: str, commit: str) -> str:
-    """A commit in words, by the name that led to it."""
-    return commit[:7] if commit.startswith(name) else f"{name} ({commit[:7]})"
-
-
-def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
-    """What `head` is compared with: the commit where it left the branch `name`; else None and why there is none, in a sentence."""
-    if not git("rev-parse", "--verify", "--quiet", "HEAD"):
-        return None, "There is no commit yet: nothing to compare with."
-    shallow = git("rev-parse", "--is-shallow-repository") == "true"
-    fetch = "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
-    tip = commit(name)
-    if not tip:
-        return None, fetch if shallow else f"There is no revision `{name}` here: nothing to compare with. Is it fetched?"
-    where = git("merge-base", tip, head.commit or "HEAD")
-    if not where:
-        return None, fetch if shallow else f"The histories of `{name}` and this revision have no commit in common."
-    if where == (head.commit or git("rev-parse", "HEAD")) and not dirty:
-        if not shallow and not git("rev-parse", "--verify", "--quiet", f"{where}^"):
-            return None, "This is the first commit: nothing to compare with."
-        return None, f"This revision is part of `{name}`, without a change of its own: nothing to compare."
-    return Revision(named(name, where), where), ""
 
 
 def not_in_cache() -> list[str]:

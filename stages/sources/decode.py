@@ -29,7 +29,7 @@ class BadImage(Exception):
     """The content of a file is not an image that can be decoded; the message is the reason."""
 
 
-def decode(content: bytes, channels: int, pixels: int | None = None) -> np.ndarray:
+def decode(content: bytes, channels: int, pixels: int | None = None, limit: str = "download.limits.pixels") -> np.ndarray:
     """The image in `content` as uint8 (height, width, channels); `channels` is 1 (grey) or 3 (red, green, blue).
 
     Raises `BadImage` for anything else, and for more than `pixels` pixels before any is decoded (None: no limit).
@@ -46,7 +46,7 @@ def decode(content: bytes, channels: int, pixels: int | None = None) -> np.ndarr
                 array = np.asarray(converted(image, channels))
                 return array.reshape(*array.shape[:2], channels)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise BadImage(f"more than {pixels:,} pixels, the limit download.limits.pixels") from None
+            raise BadImage(f"more than {pixels:,} pixels, the limit {limit}") from None
         except Image.UnidentifiedImageError:
             raise BadImage("not an image in " + ", ".join(FORMATS)) from None
         except Exception as error:  # on damaged data, Pillow's readers raise errors of almost any type
