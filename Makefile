@@ -24,8 +24,8 @@ repro: setup ## Run the pipeline: dvc repro
 parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: the cores divided by train.threads)
 	python -m stages.parallel $(if $(WORKERS),--workers '$(WORKERS)')
 
-test: setup ## Run the tests
-	python -m pytest
+test: setup ## Run the tests, as many files at once as there are cores
+	python -m pytest --numprocesses auto --dist loadfile
 
 verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
 	python -m stages.verify

@@ -75,7 +75,7 @@ def refusal(error: OSError) -> str | None:
     if number is None and shutil.disk_usage(".").free < FULL:  # numpy says only that less was written than it asked for
         number = errno.ENOSPC
     if number == errno.ENOENT and Path(str(error.filename)).parts[:1] in [(folder,) for folder in MADE]:
-        return f"{error.filename} is missing: `dvc repro` makes it, or `dvc pull` brings it from a remote"
+        return f"{error.filename} is missing: what the pipeline makes, `dvc repro` makes again, or `dvc pull` brings from a remote"
     if number not in REMEDIES:
         return None
     where = error.filename or f"writing in {os.getcwd()}"

@@ -2,6 +2,7 @@
 
 It compares as ``stages.review`` does, and checks that
 
+    base            is here to compare with
     dvc.lock        is up to date: the results belong to this code, and are there; and nothing that is compared is damaged
     selected model  is not less accurate on the test part than the one selected before, by so many times the noise
     calibration     error of the selected model is below its bound
@@ -142,7 +143,7 @@ def main(base: str) -> None:
         print(why)
     content = comparing.spread_file(before, head)
     results = checks(before, head, options.gate, content, lost)
-    for note in comparing.spread_notes(content, before, head) if before else ():
+    for note in [*comparing.damages(before), *(comparing.notes(content, before, head) if before else ())]:
         print(note)
     print("\n".join(map(str, results)))
     failed = [one.name for one in results if one.passed is False]

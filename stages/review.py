@@ -11,6 +11,7 @@ seconds.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -42,14 +43,14 @@ def some(names: Iterable[object]) -> str:
     return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
 
 
-def messages(base: Revision | None, head: Revision, dirty: list[str], changed: list[str]) -> list[str]:
-    """What a reader must know before the numbers, a sentence each; `changed` are the names of the parameters that differ."""
+def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[str]:
+    """What a reader must know before the numbers, a sentence each."""
     found = []
     for one in (base, head) if base and base.models else (head,):
         if one.outdated:
             found.append(
                 f"dvc.lock is out of date in {one.name}, or results are missing: `dvc repro` would run {some(one.outdated)}, "
-                "and what depends on that. Until then, the numbers of these stages are of other code, data or parameters."
+                "and what depends on that."
             )
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
@@ -59,14 +60,7 @@ def messages(base: Revision | None, head: Revision, dirty: list[str], changed: l
         found.append(f"There are no results in {base.name} to compare with.")
     if base and base.dataset != head.dataset:
         found.append(f"The data set is another one: {base.dataset} before, {head.dataset} now.")
-    if own := [name for name in changed if name.startswith(("gate.", "review."))]:
-        found.append(f"This revision changes what it is judged by: {some(own)}.")
     return found
-
-
-def damages(*revisions: Revision | None) -> list[str]:
-    """A sentence for each file that could not be understood."""
-    return [f"{path} in {one.name} is damaged: {what}." for one in revisions if one for path, what in one.damaged.items()]
 
 
 def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
@@ -92,14 +86,14 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     wanted, bounds = head.options(current)
     content = comparing.spread_file(base, head)
     verdicts = comparing.all_models(base, head, content, wanted.false_alarm_rate) if base and base.models else {}
-    parameters = revisions.changed_parameters(base, head) if base else []
-    notes = [*([why] if why else []), *messages(base, head, dirty, [one["name"] for one in parameters])]
-    if any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values()):
-        notes += comparing.spread_notes(content, base, head)
+    notes = [*([why] if why else []), *messages(base, head, dirty)]
+    if verdicts:
+        judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
+        notes += comparing.notes(content, base, head, judged)
     result = {
         "base": base,
         "head": head,
-        "parameters": parameters,
+        "parameters": revisions.changed_parameters(base, head) if base else [],
         "models": [models.described(base, head, name, verdicts.get(name)) for name in verdicts or head.models],
         "summary": summary(verdicts),
         "seeds": content and content["n"],
@@ -108,7 +102,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         "charts": models.drawn(base, head, verdicts) if verdicts else {},
         "last": without_cache(head),
     }
-    return result | {"messages": [*damages(base, head), *notes]}  # behind all that reads files
+    return result | {"messages": [*comparing.damages(base, head), *notes]}  # behind all that reads files
 
 
 def without_cache(head: Revision) -> list[str]:
@@ -127,8 +121,10 @@ def changed(model: dict[str, Any], measure: str) -> str:
 def code(value: Any) -> str:
     """A value as code in a Markdown table."""
     text = " ".join(str("" if value is None else value).split())
-    fence = "``" if "`" in text else "`"
-    return f"{fence}{text}{fence}".replace("|", "\\|") if text else ""
+    if "`" in text:
+        fence = "`" * (1 + max(map(len, re.findall("`+", text))))
+        text = f"{fence} {text} {fence}"
+    return (text if "`" in text else f"`{text}`").replace("|", "\\|") if text else ""
 
 
 def explanation(seeds: int | None, rate: float) -> str:

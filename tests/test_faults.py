@@ -13,7 +13,7 @@ REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
     "no memory": ("np.ones(10**15)", "not enough memory"),
-    "not made": ("np.load('data/prepared/test.npy')", "data/prepared/test.npy is missing: `dvc repro` makes it"),
+    "not made": ("np.load('data/prepared/test.npy')", "data/prepared/test.npy is missing: what the pipeline makes"),
 }
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, Browser
 from conftest import Project, copy, ran
+from ruamel.yaml import YAML
 
 from stages import gate, seed_spread
 from stages.cli import UserError
@@ -87,6 +88,7 @@ def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
 def test_an_experiment_can_be_reviewed(history: Project):
     """That of the other seed: the spread is measured from these two runs, so that their difference lies within it."""
     experiment = history.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").strip()
+    history.run("git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD")  # as `dvc exp apply` leaves it
     text = review(history, "--base", "longer~1", "--head", experiment)
     assert f"- {MODEL}: **no difference larger than chance**" in text and "| seed | `1337` | `1338` |" in text
 
@@ -103,6 +105,8 @@ def test_the_gate(history: Project):
         history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
         output = history.stage("gate", "--base", "longer", status=1)
         assert "FAILED: selected model" in output and output.count("FAILED") == 1 and "judged by that of longer" in output
+        spread.write_text("{")
+        assert "reports/seed_spread.json is damaged" in history.stage("gate", "--base", "longer", status=1)
         history.run("git", "checkout", "--quiet", "longer", "--", "params.yaml")  # the results of forty epochs are no longer there
         output = history.stage("gate", "--base", "longer", status=1)
         assert "FAILED: dvc.lock" in output and "not checked: selected model" in output and "not checked: calibration" in output
@@ -123,6 +127,37 @@ def test_results_missing_from_git_are_named_and_close_the_gate(finished: Project
     assert all(path in output for path in missing)
     output = clone.stage("gate", status=1)
     assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
+
+
+def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    path = clone.path("dvc.lock")
+    content = YAML(typ="safe").load(path.read_text())
+    content["stages"]["split"]["outs"][0]["md5"] = f"{'f' * 32}.dir"  # as if it had run with another result, and nothing behind it
+    path.write_text(json.dumps(content))  # which is YAML too
+    assert "`dvc repro`" in (output := clone.stage("reviewing.lock", status=1)) and "missing: preprocess." in output
+
+
+def test_a_stage_is_out_of_date_when_dvc_says_so(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    command = finished.path("dvc.yaml").read_text().replace("-m stages.split", "-m  stages.split")
+    changes = [
+        lambda: None,
+        lambda: finished.edit_params(lambda content: content["train"].update(epochs=3)),
+        lambda: finished.edit_params(lambda content: content["split"].pop("limit_test")),
+        lambda: finished.path("stages/evaluate.py").write_text("# other code"),
+        lambda: finished.path("reports/selection.json").write_text("{}"),
+        lambda: finished.path("dvc.yaml").write_text(command),
+    ]
+    seen = []
+    for change in changes:
+        change()
+        with lock.opened(None) as repo:
+            dvcs = [stage.addressing for stage in repo.stage.collect("dvc.yaml") if stage.changed(allow_missing=True)]
+        seen.append(sorted(one.stage for one in lock.outdated() if not one.stage.startswith("data/")))
+        assert seen[-1] == sorted(dvcs)
+    assert len(set(map(tuple, seen))) == len(changes) - 1  # the edited output belongs to a stage that was out of date already
 
 
 def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
@@ -221,6 +256,12 @@ def test_damaged_results_are_named_and_close_the_gate(finished: Project):
     assert all(f"{path} in the working tree" in text for path in damage)
     output = finished.stage("gate", status=1)
     assert "FAILED: dvc.lock" in output and "is damaged" in output and "Traceback" not in output
+    finished.path("reports/metrics.json").write_text("[")
+    commit(finished, "damaged")
+    finished.run("git", "checkout", "--quiet", "main", "--", ".")
+    commit(finished, "mended")
+    text = review(finished, "--base", "damaged")
+    assert "reports/metrics.json in damaged" in text and f"| {MODEL} | – → 0." in text
 
 
 def other_classes(project: Project) -> None:

@@ -290,7 +290,7 @@ def one_layer(layer: Any) -> Any:
 
 def names_differ(layers: list[Any]) -> list[Any]:
     """Check that no two of `layers` have one name, and none that of a layer which every network has."""
-    taken = ["image", "probability"]
+    taken = ["image", "rescaling", "probability"]
     for number, layer in enumerate(layers):
         ((_, arguments),) = layer.items()
         if (name := (arguments or {}).get("name")) in taken:

@@ -26,42 +26,52 @@ class Verdict:
 
 def spread_in(revision: Revision) -> dict[str, Any] | None:
     """What ``reports/seed_spread.json`` holds in a revision."""
-    content = revision.json(str(seed_spread.SPREAD))
-    if content is None or (isinstance(content, dict) and {"measured_on", "n", "models"} <= content.keys()):
-        return content
-    revision.damaged[str(seed_spread.SPREAD)] = "it is not what `make seed-spread` writes"
-    return None
+    return revision.json(str(seed_spread.SPREAD))
 
 
 def belongs(content: dict[str, Any], revision: Revision) -> bool:
     """Whether the spread was measured with the data, the code and the parameters of a revision."""
     try:
         return seed_spread.measured_on(revision.lock, revision.dataset, list(content["models"])) == content["measured_on"]
-    except KeyError:  # a model that it was measured on is not in this revision
+    except (KeyError, TypeError):  # a model that it was measured on is not in this revision
         return False
 
 
 def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
-    """The spread that a review judges by. That of the old revision, as long as it belongs to it: a change does not bring its own
-    yardstick. Else that of the new one, else that of the working tree."""
-    if base and (content := spread_in(base)) and belongs(content, base):
-        return content
-    contents = (spread_in(one) for one in (head, base, Revision("the working tree", None)) if one)
-    return next(filter(None, contents), None)
+    """The spread that a review judges by: that of the old revision if it belongs to it, since a change shall not bring its own
+    yardstick; else that of the new one if it belongs to that; else any, of the working tree at last."""
+    contents = [(one, spread_in(one)) for one in (base, head) if one]
+    fitting = [content for one, content in contents if content and belongs(content, one)]
+    others = [content for _, content in contents] + [spread_in(Revision("the working tree", None))]
+    return next(filter(None, fitting + others), None)
 
 
-def spread_notes(content: dict[str, Any] | None, base: Revision, head: Revision) -> list[str]:
-    """Sentences where the spread over seeds is missing, was measured with code or parameters that neither revision has, or is
-    another one in the new revision."""
-    if content is None:
-        return ["The spread over seeds has not been measured, so that no difference can be judged: `make seed-spread` measures it."]
-    if not any(belongs(content, revision) for revision in (base, head)):
-        return ["The spread over seeds was measured with other code, models or parameters: `make seed-spread` measures it again."]
+def notes(content: dict[str, Any] | None, base: Revision, head: Revision, needed: bool = True) -> list[str]:
+    """Sentences on the yardstick: where the spread over seeds is missing, or was measured with code or parameters that neither
+    revision has, if it is `needed`; where it is another one now; and where the parameters of the review or of the gate are."""
+    found = []
+    if needed and content is None:
+        found.append("The spread over seeds is not measured, and no difference can be judged: `make seed-spread` measures it.")
+    elif needed and not any(belongs(content, revision) for revision in (base, head)):
+        found.append("The spread over seeds is of other code, models or parameters: `make seed-spread` measures it again.")
     of_base, of_head = (spread_in(one) for one in (base, head))
     if of_base and of_head and of_base != of_head:
         which = base if content == of_base else head
-        return [f"{seed_spread.SPREAD} is another one now; differences are judged by that of {which.name}."]
-    return []
+        found.append(f"{seed_spread.SPREAD} is another one now; differences are judged by that of {which.name}.")
+    changed = [
+        f"`{section}.{key}`"
+        for section in ("review", "gate")
+        for key, value in (head.parameters.get(section) or {}).items()
+        if value != (base.parameters.get(section) or {}).get(key, value)
+    ]
+    if changed:
+        found.append(f"This revision changes what it is judged by: {', '.join(changed)}.")
+    return found
+
+
+def damages(*revisions: Revision | None) -> list[str]:
+    """A sentence for each file that was read until now and could not be understood."""
+    return [f"{path} in {one.name} is damaged: {what}." for one in revisions if one for path, what in one.damaged.items()]
 
 
 def difference(base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None) -> Verdict:
@@ -83,9 +93,8 @@ def difference(base: Revision, head: Revision, old: str, new: str, content: dict
         return Verdict(NOT_COMPARABLE, "different test data")
     if not predictions[0]["actual"].equals(predictions[1]["actual"]):
         return Verdict(NOT_COMPARABLE, "predictions of other images")
-    for revision, model in ((base, old), (head, new)):
-        if revision.stale(model):
-            return Verdict(noise.NOT_JUDGED, f"the results in {revision.name} are of other code, data or parameters")
+    if head.stale(new):
+        return Verdict(noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters")
     if predictions[0].equals(predictions[1]):
         return Verdict(noise.SAME)
     if content is None:

@@ -1,10 +1,9 @@
 """Where in git's history the revisions of a review lie."""
 
-import re
 import subprocess
 
 from stages.cli import UserError
-from stages.reviewing.revisions import Revision
+from stages.reviewing.revisions import Revision, plain
 
 
 def git(*arguments: str) -> str | None:
@@ -37,17 +36,12 @@ def commit(name: str) -> str | None:
         found = git("rev-parse", "--verify", "--quiet", f"{one}^{{commit}}")
         if found:
             return found
-    lines = (git("for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", "refs/exps") or "").splitlines()
-    found = [digest for digest, experiment in map(str.split, lines) if experiment == name]
+    refs = (git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or "").splitlines()
+    found = [ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")]  # refs/exps/12/3456/NAME
     if len(found) > 1:
         digests = ", ".join(one[:7] for one in found)
         raise UserError(f"{len(found)} experiments are called {name!r}, {digests}: name one by its digest")
     return found[0] if found else None
-
-
-def plain(text: str) -> str:
-    """A text from outside without the characters that Markdown or HTML takes for markup, or GitHub for a mention."""
-    return re.sub(r"[`<>|@*\[\]]", " ", text)
 
 
 def named(name: str, commit: str) -> str:

@@ -25,12 +25,14 @@ from ruamel.yaml import YAML, YAMLError
 from stages import cli
 from stages.cli import UserError
 
+ABSENT = object()
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
 @contextlib.contextmanager
 def opened(revision: str | None) -> Iterator[Repo]:
-    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current folder meanwhile."""
+    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current folder meanwhile. Raises
+    `UserError` where DVC cannot read the pipeline, or another command of DVC's runs there."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -39,7 +41,13 @@ def opened(revision: str | None) -> Iterator[Repo]:
             subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", os.getcwd(), str(clone)], check=True)
             subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=clone, check=True)
             stack.enter_context(contextlib.chdir(clone))
-        yield stack.enter_context(Repo())
+        try:
+            repo = stack.enter_context(Repo())
+            stack.enter_context(repo.lock)
+            yield repo
+        except DvcException as error:
+            where, why = f" of {revision[:7]}" if revision else "", str(error).replace(os.getcwd() + os.sep, "")
+            raise UserError(f"DVC cannot read the pipeline{where}: {why}") from None
 
 
 @dataclass(frozen=True)
@@ -61,39 +69,27 @@ def outdated(revision: str | None = None) -> list[Outdated]:
 
     Data and models need not be there (as for ``dvc repro --allow-missing``): their digests in ``dvc.lock`` do. Results that lie in
     git (``cache: false``) must be there."""
-    with opened(revision) as repo, repo.lock:
-        try:
-            needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
-            return found(repo, [stage for stage in repo.index.stages if stage in needed and stage.cmd])
-        except DvcException as error:
-            raise unreadable(error, revision) from None
+    with opened(revision) as repo:
+        needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
+        return found(repo, [stage for stage in repo.index.stages if stage in needed])
 
 
 def outdated_replications(revision: str | None = None) -> list[Outdated]:
     """The stages whose results are in the replications' table, but not those of the code and parameters; as `outdated`, but their
     data and models lie nowhere else, and may be missing."""
-    with opened(revision) as repo, repo.lock:
+    with opened(revision) as repo:
         path = Path("replications/dvc.lock")
         have_run = {"table", *(parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ())}
-        try:
-            stages = [stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run]
-            return [one for one in found(repo, stages) if one.stale]
-        except DvcException as error:
-            raise unreadable(error, revision) from None
-
-
-def unreadable(error: DvcException, revision: str | None) -> UserError:
-    """What DVC says of a pipeline that it cannot read, without the path of the temporary clone."""
-    where = f" of {revision[:7]}" if revision else ""
-    return UserError(f"DVC cannot read the pipeline{where}: {str(error).replace(os.getcwd() + os.sep, '')}")
+        stages = [stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run]
+        return [one for one in found(repo, stages) if one.stale]
 
 
 def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
-    """Those of `stages` that are out of date."""
+    """Those of `stages` that are out of date; what `dvc add` keeps is no stage to run, but gives the others their data."""
     made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
     read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
     result = []
-    for stage in stages:
+    for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
         stale = changed(stage, made, read)
         if stale or missing:
@@ -104,9 +100,14 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
 def changed(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> bool:
     """What ``stage.changed(allow_missing=True)`` says of a stage. That parses the files of parameters anew for each stage, which
     would be a third of a review's time; `read` gives the content of such a file. `made` are the digests of what the stages make."""
+    if stage.changed_stage() or stage.changed_outs(allow_missing=True):
+        return True
+    if stage.frozen or stage.always_changed or stage.is_callback:
+        return not stage.frozen
     for dep in stage.deps:
-        if isinstance(dep, ParamsDependency):
-            if any(value_at(read(dep.fs_path), key) != (dep.hash_info.value or {}).get(key) for key in dep.params):
+        if isinstance(dep, ParamsDependency) and dep.params:
+            then = dep.hash_info.value or {}
+            if any((now := value_at(read(dep.fs_path), key)) is ABSENT or now != then.get(key, ABSENT) for key in dep.params):
                 return True
             continue
         status = dep.status().get(str(dep))
@@ -115,13 +116,13 @@ def changed(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> b
                 return True
         elif status:
             return True
-    return stage.changed_stage() or stage.changed_outs(allow_missing=True)
+    return False
 
 
 def value_at(content: Any, key: str) -> Any:
-    """What stands at a key of parameters, such as ``train.optimizer``; None where nothing does."""
+    """What stands at a key of parameters, such as ``train.optimizer``; `ABSENT` where nothing does."""
     for part in key.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
+        content = content.get(part, ABSENT) if isinstance(content, dict) else ABSENT
     return content
 
 

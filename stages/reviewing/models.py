@@ -51,7 +51,7 @@ def described(base: Revision | None, head: Revision, model: str, verdict: Verdic
     metrics = [(one.json("reports/metrics.json") or {}).get(model, {}) if one else None for one in (base, head)]
     curves = curves_of(base, head, model) if base else None
     rows = []
-    if curves is not None and verdict.words != noise.SAME:
+    if curves is not None and verdict and verdict.words != noise.SAME:
         validation = curves[curves["part"] == "validation"]
         rows = [validation.loc[validation["revision"] == one.name, "accuracy"].dropna().tolist() for one in (base, head)]
     return {

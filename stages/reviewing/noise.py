@@ -7,11 +7,11 @@ variance (b + c - (c - b)² / n) / n² (the paired test-set variance, that of Mc
 
     noise² = sd_old² + sd_new² + (b + c - (c - b)² / n) / n²
 
-with the sd of the model itself, or of its nearest sibling. Five seeds tell a variance only roughly, with 4 degrees of freedom. So
-it is moderated by the other models: averaged with the mean variance of all that were measured, and then counts as having 8 (the
-moderated variance of Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, with equal weights). The ratio difference / noise is judged by
-Student's t distribution with the degrees of freedom of Welch and Satterthwaite, the test set's term counting as known. The spread
-over seeds is measured on the test set and holds some of its error already: the noise is rather too large than too small.
+with the sd of the model itself, or of its nearest sibling. k seeds tell a variance only roughly, with k - 1 degrees of freedom.
+So it is moderated by the other models: averaged with the mean variance of all that were measured, and then counts as having
+2 (k - 1) (the moderated variance of Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, with equal weights). The ratio difference / noise
+is judged by Student's t distribution with the degrees of freedom of Welch and Satterthwaite, the test set's term counting as known.
+The spread over seeds is measured on the test set and holds some of its error already: the noise is rather too large than too small.
 
 Equal weights suit models whose spreads are alike. The noise of a model with a larger spread than the others is taken too small: of
 changes that change nothing in a single model with twice their spread, 15 % instead of 10 % are called better or worse, with three

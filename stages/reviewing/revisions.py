@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,11 +20,24 @@ from stages.reviewing import lock
 from stages.reviewing.lock import Outdated
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
-COLUMNS = {  # that the tables must have
+KEYS = {  # that JSON files must have
+    "metrics.json": {"test", "validation"},
+    "training.json": {"class_names", "architecture", "parameters"},
+    "selection.json": {"selected"},
+    "seed_spread.json": {"measured_on", "n", "models"},
+    "reports/metrics.json": set(),  # of all models
+}
+COLUMNS = {  # that tables must have
     "predictions.csv": {"actual", "predicted"},
     "curves.csv": {"epoch", "part", "accuracy", "loss"},
     "table.csv": {"experiment", "verdict"},
 }
+PIPELINE = "the pipeline"  # among what is damaged
+
+
+def plain(text: str) -> str:
+    """A text from outside in one line, without the characters that Markdown or HTML takes for markup, or GitHub for a mention."""
+    return " ".join(re.sub(r"[`<>|@*\[\]]", " ", text).split())
 
 
 @dataclass(frozen=True)
@@ -49,16 +63,21 @@ class Revision:
         except (OSError, DvcException):
             return None
         except UnicodeDecodeError as error:
-            self.damaged[path] = str(error)
+            self.damaged[path] = plain(str(error))
             return None
 
-    def json(self, path: str) -> Any:
+    def json(self, path: str) -> dict[str, Any] | None:
         text = self.text(path)
         try:
-            return None if text is None else json.loads(text)
+            content = None if text is None else json.loads(text)
         except ValueError as error:
-            self.damaged[path] = str(error)
+            self.damaged[path] = plain(str(error))
             return None
+        wanted = KEYS.get(path, KEYS[path.rsplit("/")[-1]])
+        if content is not None and not (isinstance(content, dict) and wanted <= content.keys()):
+            self.damaged[path] = f"it lacks {', '.join(sorted(wanted)) or 'its keys'}"
+            return None
+        return content
 
     def table(self, path: str) -> pd.DataFrame | None:
         text = self.text(path)
@@ -66,7 +85,7 @@ class Revision:
         try:
             table = None if text is None else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
         except ValueError as error:
-            self.damaged[path] = str(error)
+            self.damaged[path] = plain(str(error))
             return None
         if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
             self.damaged[path] = f"it lacks the column {min(lacking)}"
@@ -104,7 +123,7 @@ class Revision:
         try:
             return dict(YAML(typ="safe").load(self.text("params.yaml") or "{}") or {})
         except (YAMLError, TypeError, ValueError) as error:
-            self.damaged["params.yaml"] = str(error)
+            self.damaged["params.yaml"] = plain(str(error))
             return {}
 
     def options(self, current: Params) -> tuple[Review, Gate]:
@@ -128,14 +147,15 @@ class Revision:
         try:
             return lock.outdated(self.commit)
         except UserError as error:
-            self.damaged["dvc.yaml"] = str(error)
+            self.damaged[PIPELINE] = plain(str(error))
             return []
 
     def stale(self, model: str) -> bool:
         """Whether the results of a model are those of other code, data or parameters than the revision's."""
         makers = {"data/dvc.yaml:download", "split", "preprocess", f"train@{model}", f"evaluate@{model}"}
         names = {one.stage for one in self.outdated if one.stale}
-        return not makers.isdisjoint(names | {name.split("@")[0] for name in names if name.startswith("data/")})
+        names |= {name.split("@")[0] for name in names if name.startswith("data/")}
+        return PIPELINE in self.damaged or not makers.isdisjoint(names)
 
     @cached_property
     def tested_on(self) -> tuple[str | None, ...]:
