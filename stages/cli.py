@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
 REMEDIES = {
@@ -74,7 +73,7 @@ def refusal(error: OSError) -> str | None:
     number = error.errno
     if number is None and shutil.disk_usage(".").free < FULL:  # numpy says only that less was written than it asked for
         number = errno.ENOSPC
-    if number == errno.ENOENT and Path(str(error.filename)).parts[:1] in [(folder,) for folder in MADE]:
+    if number == errno.ENOENT and str(error.filename).split(os.sep)[0] in MADE:
         return f"{error.filename} is missing: what the pipeline makes, `dvc repro` makes again, or `dvc pull` brings from a remote"
     if number not in REMEDIES:
         return None

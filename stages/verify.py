@@ -14,10 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from stages import cli, files, params
 from stages.cli import UserError
+from stages.reviewing import lock
 
 METRICS = Path("reports/metrics.json")
 LOCKS = ("dvc.lock", "data/dvc.lock")
@@ -25,8 +24,8 @@ LOCKS = ("dvc.lock", "data/dvc.lock")
 
 def digests(folder: Path) -> dict[str, str]:
     """The digest of every output, by its path, from the lock files in `folder`."""
-    locks = (yaml.safe_load((folder / lock).read_text(encoding="utf-8")) for lock in LOCKS)
-    return {out["path"]: out["md5"] for lock in locks for stage in lock["stages"].values() for out in stage.get("outs", [])}
+    contents = (lock.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
+    return {path: md5 for content in contents for stage in content for path, md5 in lock.digests(content, stage, "outs").items()}
 
 
 def differences(committed: dict[str, dict[str, float]], obtained: dict[str, dict[str, float]]) -> dict[str, float]:
