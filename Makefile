@@ -22,31 +22,31 @@ repro: setup ## Run the pipeline: dvc repro
 	dvc repro
 
 parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: the cores divided by train.threads)
-	python -m stages.parallel $(if $(WORKERS),--workers '$(WORKERS)')
+	python -m commands.parallel $(if $(WORKERS),--workers '$(WORKERS)')
 
 test: setup ## Run the tests, as many files at once as there are cores
 	python -m pytest --numprocesses auto --dist loadfile
 
 verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
-	python -m stages.verify
+	python -m commands.verify
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
-	python -m stages.reviewing.lock
+	python -m commands.check_lock
 
 review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
-	python -m stages.review --base '$(BASE)' $(if $(HEAD),--head '$(HEAD)') $(if $(REPRO),--repro)
+	python -m commands.review --base '$(BASE)' $(if $(HEAD),--head '$(HEAD)') $(if $(REPRO),--repro)
 
 gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
-	python -m stages.gate --base '$(BASE)'
+	python -m commands.gate --base '$(BASE)'
 
 seed-spread: setup ## Measure how much accuracies differ between five seeds (four more runs)
-	python -m stages.seed_spread
+	python -m commands.seed_spread
 
 savedmodel: setup ## Write the selected model as a TensorFlow SavedModel into savedmodel/
-	python -m stages.savedmodel
+	python -m commands.savedmodel
 
 plots-page: setup ## Write .dvc/plots.html, DVC's page for plots, anew with the installed version of Vega
-	python -m stages.page.bundle
+	python -m commands.plots_page
 
 lint: setup ## Check the style of the code
 	ruff check . && ruff format --check .

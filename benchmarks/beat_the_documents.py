@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Our recipe for each data set against the best experiment of its document, by wall time on this machine.
+"""Our recipe for each data set against the best experiment of its document, by wall time on this
+machine.
 
-usage: python benchmarks/beat_the_documents.py        (after `dvc repro replications/dvc.yaml:evaluate@NAME` of the five recipes)
+usage: python benchmarks/beat_the_documents.py        (after `dvc repro
+replications/dvc.yaml:evaluate@NAME` of the five recipes)
 
-Times the document's experiment here and now: the first two epochs of its training with the data of its budget, once for one epoch
-and once for two, which tells an epoch from the start; all its epochs are reckoned from that, for all the images that it trains on.
-Our seconds are those that the training of the recipe took, from ``replications/runs/``. Writes ``results/recipes.md`` and ``.json``
-and the picture ``results/time_to_accuracy.png``. Accuracies come from ``replications/results/`` and ``published.yaml``.
+Times the document's experiment here and now: the first two epochs of its training with the data of
+its budget, once for one epoch and once for two, which tells an epoch from the start; all its epochs
+are reckoned from that, for all the images that it trains on. Our seconds are those that the
+training of the recipe took, from ``replications/runs/``. Writes ``results/recipes.md`` and
+``.json`` and the picture ``results/time_to_accuracy.png``. Accuracies come from
+``replications/results/`` and ``published.yaml``.
 """
 
 import math
@@ -28,11 +32,15 @@ import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
-from stages import backend, charts, files  # noqa: E402
+from stages.drawing import charts  # noqa: E402
 from stages.replications import options  # noqa: E402
-from stages.train import Experiment, fit  # noqa: E402
+from stages.storage import files  # noqa: E402
+from stages.training import backend  # noqa: E402
+from stages.training.run import Experiment, fit  # noqa: E402
 
-BEST = {  # our recipe: the experiment with the highest published test accuracy (flowers: validation), and its epochs
+# our recipe: the experiment with the highest published test accuracy (flowers: validation), and its
+# epochs
+BEST = {
     "mnist-whitened": ("mnist-convnet", 5),
     "fashion-whitened": ("fashion-3blocks-adam", 20),
     "cifar10-whitened": ("cifar10-own", 10),
@@ -47,19 +55,30 @@ def seconds_of(name: str, epochs: int) -> float:
     root, replications = options.load()
     entry = replications.experiments[name]
     if not (options.FOLDER / "data" / entry.variant / "prepared").exists():
-        sys.exit(f"the data of {name} are missing: `dvc repro replications/dvc.yaml:data@{entry.variant}` prepares them")
-    whole = options.prepared(entry.model_copy(update={"budget": options.Budget(epochs=None, train=None, evaluation=None)}))
+        sys.exit(
+            f"the data of {name} are missing: `dvc repro "
+            f"replications/dvc.yaml:data@{entry.variant}` prepares them"
+        )
+    whole = options.prepared(
+        entry.model_copy(
+            update={"budget": options.Budget(epochs=None, train=None, evaluation=None)}
+        )
+    )
     everything = {part: len(whole.labels(part)) for part in ("train", "validation")}
     share = min(1, TIMED_IMAGES / everything["train"])
     budget = options.Budget(
-        epochs=None, train=math.ceil(everything["train"] * share), evaluation=math.ceil(everything["validation"] * share)
+        epochs=None,
+        train=math.ceil(everything["train"] * share),
+        evaluation=math.ceil(everything["validation"] * share),
     )
     data = options.prepared(entry.model_copy(update={"budget": budget}))
     took = []
     for number in (1, 2):
         recipe = options.train_of(replications.common, entry).model_copy(update={"epochs": number})
         augment = options.augment_of(replications.common, entry)
-        one = Experiment(name, entry.seeds[0], root.architectures[entry.architecture], augment, recipe)
+        one = Experiment(
+            name, entry.seeds[0], root.architectures[entry.architecture], augment, recipe
+        )
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             fit(one, data, Path(folder), Path(folder) / "checkpoint.npz")
@@ -93,32 +112,45 @@ def measured(recipe: str, best: str, epochs: int) -> dict:
 
 def markdown(rows: list[dict]) -> str:
     lines = [
-        "| recipe | document's best | accuracy | seconds | our accuracy | seeds | our seconds | parameters | epochs | images |",
+        "| recipe | document's best | accuracy | seconds | our accuracy | seeds | our seconds | "
+        "parameters | epochs | images |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         sd = "" if row["sd"] is None else f" ± {row['sd']:.4f}"
         lines.append(
-            f"| {row['recipe']} | {row['document']} | {row['document_accuracy']:.4f} | {row['document_seconds']:.0f} "
-            f"| {row['accuracy']:.4f}{sd} | {len(row['accuracies'])} | {np.mean(row['seconds']):.0f} | {row['parameters']:,} "
+            f"| {row['recipe']} | {row['document']} | {row['document_accuracy']:.4f} | "
+            f"{row['document_seconds']:.0f} "
+            f"| {row['accuracy']:.4f}{sd} | {len(row['accuracies'])} | "
+            f"{np.mean(row['seconds']):.0f} | {row['parameters']:,} "
             f"| {row['epochs']} | {row['training_images']:,} |"
         )
     return "\n".join(lines)
 
 
 def picture(rows: list[dict]) -> Figure:
-    """Validation accuracy by wall time; the document's figure as a cross where its training ends. The accuracies by epoch are
-    those of the network alone: what is saved averages over the image and its mirror image too, where a recipe says so."""
+    """Validation accuracy by wall time; the document's figure as a cross where its training ends.
+    The accuracies by epoch are those of the network alone: what is saved averages over the image
+    and its mirror image too, where a recipe says so."""
     with matplotlib.rc_context(charts.STYLE):
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         panels = figure.subplots(2, 3).ravel()
         for axes, row in zip(panels, rows):
             for name, label, colour, epoch in (
-                (row["document"], "the document's experiment, run again", charts.COLOURS[1], row["document_seconds"]),
+                (
+                    row["document"],
+                    "the document's experiment, run again",
+                    charts.COLOURS[1],
+                    row["document_seconds"],
+                ),
                 (row["recipe"], "our recipe", charts.COLOURS[0], np.mean(row["seconds"])),
             ):
-                curves = pd.read_csv(options.FOLDER / "results" / name / "curves.csv").query("part == 'validation'")
-                if name == row["recipe"] or curves["epoch"].max() == BEST[row["recipe"]][1]:  # else it ran on a reduced budget
+                curves = pd.read_csv(options.FOLDER / "results" / name / "curves.csv").query(
+                    "part == 'validation'"
+                )
+                if (
+                    name == row["recipe"] or curves["epoch"].max() == BEST[row["recipe"]][1]
+                ):  # else it ran on a reduced budget
                     axes.plot(
                         curves["epoch"] * epoch / curves["epoch"].max(),
                         curves["accuracy"],
@@ -128,10 +160,20 @@ def picture(rows: list[dict]) -> Figure:
                         label=label,
                     )
             axes.plot(
-                row["document_seconds"], row["document_accuracy"], "x", markersize=9, color=charts.COLOURS[1], label="published"
+                row["document_seconds"],
+                row["document_accuracy"],
+                "x",
+                markersize=9,
+                color=charts.COLOURS[1],
+                label="published",
             )
             axes.axhline(row["document_accuracy"], color="#b0b0b0", linewidth=0.8)
-            axes.set(title=row["recipe"].removesuffix("-whitened"), xlabel="seconds", xscale="log", ylabel="validation accuracy")
+            axes.set(
+                title=row["recipe"].removesuffix("-whitened"),
+                xlabel="seconds",
+                xscale="log",
+                ylabel="validation accuracy",
+            )
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
@@ -147,7 +189,11 @@ def main() -> None:
     rows = [measured(recipe, *best) for recipe, best in BEST.items()]
     made_on = machine.described("tensorflow", "keras")
     charts.save(picture(rows), machine.RESULTS / "time_to_accuracy.png")
-    machine.write("recipes", {"machine": made_on, "rows": rows}, f"{markdown(rows)}\n\n{machine.in_words(made_on)}\n")
+    machine.write(
+        "recipes",
+        {"machine": made_on, "rows": rows},
+        f"{markdown(rows)}\n\n{machine.in_words(made_on)}\n",
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Faults other than kills, one by one: what `dvc repro` says, and whether the next one ends with the bits of an undisturbed run.
+"""Faults other than kills, one by one: what `dvc repro` says, and whether the next one ends with
+the bits of an undisturbed run.
 
-usage: python benchmarks/faults.py [FAULT ...]      (Linux, as root: a small file system is mounted, a control group made)
+usage: python benchmarks/faults.py [FAULT ...]      (Linux, as root: a small file system is mounted,
+a control group made)
 
-Each fault hits a copy of the small project of the tests, with the real stages and the real DVC. Writes
-benchmarks/results/faults.json and faults.md: for each fault the exit status, the message, whether a traceback was shown, and how
-the next `dvc repro`, with the cause removed, ended. Takes about 10 minutes on two cores. Kills: kills.py.
+Each fault hits a copy of the small project of the tests, with the real stages and the real DVC.
+Writes benchmarks/results/faults.json and faults.md: for each fault the exit status, the message,
+whether a traceback was shown, and how the next `dvc repro`, with the cause removed, ended. Takes
+about 10 minutes on two cores. Kills: kills.py.
 """
 
 import json
@@ -31,9 +34,14 @@ def repro(project: Project, *targets: str, prepare=None, **environment: str) -> 
     """Exit status and output of `dvc repro`; `prepare` is called in the new process."""
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     done = subprocess.run(
-        command, cwd=project.folder, env=project.environment() | environment, text=True, preexec_fn=prepare,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        command,
+        cwd=project.folder,
+        env=project.environment() | environment,
+        text=True,
+        preexec_fn=prepare,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     return done.returncode, done.stdout
 
 
@@ -67,7 +75,10 @@ class DiskFull(Fault):
 
     def place(self, source: Project) -> Project:
         used = sum(path.lstat().st_size // 4096 * 4096 + 4096 for path in source.folder.rglob("*"))
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + self.room}", "tmpfs", str(self.folder)], check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={used + self.room}", "tmpfs", str(self.folder)],
+            check=True,
+        )
         return copy(source, self.folder)
 
     def mend(self, project: Project) -> None:
@@ -97,7 +108,9 @@ class LittleAddressSpace(Fault):
     """Each process may have 3 GiB of addresses."""
 
     def hit(self, project: Project) -> tuple[int, str]:
-        return repro(project, prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2))
+        return repro(
+            project, prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2)
+        )
 
 
 class LittleMemory(Fault):
@@ -112,8 +125,9 @@ class LittleMemory(Fault):
 
 
 class CorruptCache(Fault):
-    """A bit of each array in DVC's cache is another, and the outputs are gone. DVC trusts files that are not writable and
-    restores them without a word; those that are writable it checks, removes and makes anew."""
+    """A bit of each array in DVC's cache is another, and the outputs are gone. DVC trusts files
+    that are not writable and restores them without a word; those that are writable it checks,
+    removes and makes anew."""
 
     fresh = False
 
@@ -176,7 +190,12 @@ class TerminalClosed(Fault):
         log = open(project.path(".git/log"), "w+")  # noqa: SIM115
         command = [sys.executable, "-m", "dvc", "repro"]
         dvc = subprocess.Popen(
-            command, cwd=project.folder, env=project.environment(), stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         while not project.path("models/mnist-dense/checkpoint.npz").exists() and dvc.poll() is None:
             time.sleep(0.01)
@@ -225,9 +244,18 @@ def message(output: str) -> str:
 
 
 def table(content: dict) -> str:
-    lines = [f"{in_words(content['machine'])}.", "", "| fault | exit status | message | next `dvc repro` |", "|---|--:|---|---|"]
+    lines = [
+        f"{in_words(content['machine'])}.",
+        "",
+        "| fault | exit status | message | next `dvc repro` |",
+        "|---|--:|---|---|",
+    ]
     for name, one in content["faults"].items():
-        ended = "equal bits" if one["equal_bits"] else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
+        ended = (
+            "equal bits"
+            if one["equal_bits"]
+            else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
+        )
         shown = one["message"].replace("|", "\\|") if one["status"] else "none needed"
         lines.append(f"| {name} | {one['status']} | {shown} | {ended} |")
     return "\n".join(lines) + "\n"
@@ -257,11 +285,14 @@ def main(names: list[str]) -> None:
             equal = after == 0 and found == expected
             content["faults"][name] = {
                 "what": " ".join(type(fault).__doc__.split()),
-                "status": status, "message": message(output).replace(str(folder), "…"),
-                "traceback": "Traceback" in output, "status_of_the_next": after, "equal_bits": equal,
+                "status": status,
+                "message": message(output).replace(str(folder), "…"),
+                "traceback": "Traceback" in output,
+                "status_of_the_next": after,
+                "equal_bits": equal,
                 "differing": [] if equal else differing(found, expected),
                 "message_of_the_next": "" if equal else message(second).replace(str(folder), "…"),
-            }  # fmt: skip
+            }
             shutil.rmtree(folder)
             write("faults", content, table(content))
 

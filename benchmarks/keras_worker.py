@@ -1,10 +1,13 @@
-"""The Keras side of `throughput.py`: an epoch a turn, in the notebook's way or by this project's training stage.
+"""The Keras side of `throughput.py`: an epoch a turn, in the notebook's way or by this project's
+training stage.
 
-usage: keras_worker.py WAY JOB     WAY: a key of KERAS in `throughput.py`, or ceiling; JOB: a file that `throughput.py` writes
+usage: keras_worker.py WAY JOB     WAY: a key of KERAS in `throughput.py`, or ceiling; JOB: a file
+that `throughput.py` writes
 
-The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's defaults, the progress bar
-included. The stage is `stages.train.fit` itself, on a folder as preprocess writes it; stage-plain goes without what makes it faster
-and must not change bits. At its end the stage answers with the SHA-256 of its weights.
+The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's
+defaults, the progress bar included. The stage is `stages.training.run.fit` itself, on a folder as
+preprocess writes it; stage-plain goes without what makes it faster and must not change bits. At its
+end the stage answers with the SHA-256 of its weights.
 """
 
 import hashlib
@@ -20,9 +23,11 @@ import turns
 
 
 def flop(model) -> tuple[int, int]:
-    """Floating-point operations an image, of multiplications and additions in convolutions and dense layers: forward, and training.
+    """Floating-point operations an image, of multiplications and additions in convolutions and
+    dense layers: forward, and training.
 
-    Training computes each layer's output, the gradient of its weights and that of its input; the first layer's input needs none.
+    Training computes each layer's output, the gradient of its weights and that of its input; the
+    first layer's input needs none.
     """
     forward = []
     for layer in model.layers:
@@ -38,7 +43,8 @@ def trainable(model) -> int:
 
 
 def clock():
-    """A callback that takes turns by epochs. `rest` is what comes between the validation and the next epoch, as the checkpoint."""
+    """A callback that takes turns by epochs. `rest` is what comes between the validation and the
+    next epoch, as the checkpoint."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -81,23 +87,36 @@ def notebook(job, prepared) -> None:
     train = Train.model_validate(job["train"])
     arguments = dict(job["architecture"])
     inputs = keras.Input(prepared.description["image_shape"])
-    features = import_module(f"stages.architectures.{arguments.pop('family')}").network(inputs, **arguments)
-    model = keras.Model(inputs, architectures.classifier(features, "probability", len(prepared.description["class_names"])))
+    features = import_module(f"stages.architectures.{arguments.pop('family')}").network(
+        inputs, **arguments
+    )
+    model = keras.Model(
+        inputs,
+        architectures.classifier(features, "probability", len(prepared.description["class_names"])),
+    )
     turns.answer({"parameters": trainable(model), "flop": flop(model)})
     model.compile(recipe.optimizer(train), recipe.loss(train), metrics=["accuracy"])
-    classes = None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
+    classes = (
+        None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
+    )
     data = {}
     for part in ("train", "validation"):
         labels = prepared.labels(part)
         images = prepared.images(part).astype("float32") / 255
         data[part] = images, labels if classes is None else np.eye(classes, dtype="float32")[labels]
-    model.fit(*data["train"], train.batch_size, train.epochs, callbacks=[clock()], validation_data=data["validation"])
+    model.fit(
+        *data["train"],
+        train.batch_size,
+        train.epochs,
+        callbacks=[clock()],
+        validation_data=data["validation"],
+    )
 
 
 def stage(job, prepared) -> None:
-    from stages import train
     from stages.params.schema import Architecture, Augment, Train
     from stages.training import heads
+    from stages.training import run as train
 
     original = heads.Trainer.fit
 
@@ -110,17 +129,27 @@ def stage(job, prepared) -> None:
 
     architecture = TypeAdapter(Architecture).validate_python(job["architecture"])
     experiment = train.Experiment(
-        job["name"], 1, architecture, Augment.model_validate(job["augment"]), Train.model_validate(job["train"])
+        job["name"],
+        1,
+        architecture,
+        Augment.model_validate(job["augment"]),
+        Train.model_validate(job["train"]),
     )
     with tempfile.TemporaryDirectory() as folder:
         model, *_ = train.fit(experiment, prepared, Path(folder), Path(folder) / "checkpoint.npz")
-    turns.answer({"weights": hashlib.sha256(b"".join(weights.tobytes() for weights in model.get_weights())).hexdigest()})
+    turns.answer(
+        {
+            "weights": hashlib.sha256(
+                b"".join(weights.tobytes() for weights in model.get_weights())
+            ).hexdigest()
+        }
+    )
 
 
 def without_what_must_not_change_bits() -> None:
     """One batch between two returns to Python, no reading ahead, Linux's default scheduling."""
-    from stages import train
     from stages.training import batches
+    from stages.training import run as train
 
     train.STEPS_PER_EXECUTION = 1
     batches.read_ahead = lambda images, places: None
@@ -137,21 +166,26 @@ def ceiling(job) -> None:
         matrices[name] = tf.cast(np.random.default_rng(0).normal(size=(side, side)), name)
     while True:
         turns.wait()
-        product = {name: lambda matrix=matrix: tf.linalg.matmul(matrix, matrix)[0, 0].numpy() for name, matrix in matrices.items()}
-        turns.answer({name: turns.product_rate(multiply, side) for name, multiply in product.items()})
+        product = {
+            name: lambda matrix=matrix: tf.linalg.matmul(matrix, matrix)[0, 0].numpy()
+            for name, matrix in matrices.items()
+        }
+        turns.answer(
+            {name: turns.product_rate(multiply, side) for name, multiply in product.items()}
+        )
 
 
 def main(way: str, job_file: str) -> None:
     job = json.loads(Path(job_file).read_text())
     if way.startswith("stage") or way == "ceiling":
-        from stages import backend
+        from stages.training import backend
 
         backend.start(job["train"]["threads"])
     elif way == "notebook-batch":
         turns.as_batch_job()
     if way == "ceiling":
         return ceiling(job)
-    from stages.data import Prepared
+    from stages.storage.prepared import Prepared
 
     if way == "stage-bfloat16":
         job["train"]["precision"] = "mixed_bfloat16"

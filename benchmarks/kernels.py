@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Where the time of a training epoch goes, by kind of TensorFlow's operations: what is left to make faster.
+"""Where the time of a training epoch goes, by kind of TensorFlow's operations: what is left to make
+faster.
 
 usage: python benchmarks/kernels.py [NETWORK ...]      (default: the five networks of throughput.py)
 
-Trains each by `stages.train.fit` on random images and has TensorFlow's profiler record the batches of the second epoch. One
-operation runs at a time (`TF_NUM_INTEROP_THREADS` is 1), on two threads inside; what lies between operations is everything else:
-Python, reading batches, waiting. Writes ``results/kernels.json`` and ``kernels.md``.
+Trains each by `stages.training.run.fit` on random images and has TensorFlow's profiler record the
+batches of the second epoch. One operation runs at a time (`TF_NUM_INTEROP_THREADS` is 1), on two
+threads inside; what lies between operations is everything else: Python, reading batches, waiting.
+Writes ``results/kernels.json`` and ``kernels.md``.
 """
 
 import re
@@ -18,18 +20,26 @@ from pathlib import Path
 from machine import described, in_words, write, write_prepared
 from throughput import NETWORKS
 
-from stages import backend, train
-from stages.data import Prepared
 from stages.replications import options
-from stages.training import heads
+from stages.storage.prepared import Prepared
+from stages.training import backend, heads
+from stages.training import run as train
 
 EPOCHS = 2
-KINDS = {  # what an operation's name starts with, in TensorFlow's words, less the mark of oneDNN's own
+# what an operation's name starts with, in TensorFlow's words, less the mark of oneDNN's own
+KINDS = {
     "convolutions and dense layers": ("Conv2D", "FusedConv2D", "MatMul", "FusedMatMul"),
     "pooling": ("MaxPool", "AvgPool"),
 }
 MARK = re.compile("_?(MklNative|Mkl)?")
-CONTAINERS = ("While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall", "If", "IteratorGetNext")  # of others
+CONTAINERS = (
+    "While",
+    "StatelessWhile",
+    "PartitionedCall",
+    "StatefulPartitionedCall",
+    "If",
+    "IteratorGetNext",
+)  # of others
 OTHERS = "activations, batch norm, optimizer, other arithmetic"
 FIT = heads.Trainer.fit
 
@@ -45,7 +55,9 @@ def operations(trace: Path) -> Counter:
             continue
         for line in plane.lines:
             for event in line.events:
-                name, colon, operation = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                name, colon, operation = plane.event_metadata[event.metadata_id].name.rpartition(
+                    ":"
+                )
                 if colon and "/" in name and operation.lstrip("_").isidentifier():
                     found[operation] += event.duration_ps / 1e12
     return found
@@ -81,12 +93,16 @@ def profiled(network: str) -> dict:
             return FIT(self, *arguments, callbacks=[Profiler(), *callbacks], **others)
 
         heads.Trainer.fit = with_profiler
-        one = train.Experiment(network, 1, root.architectures[entry.architecture], replications.common.augment, recipe)
+        one = train.Experiment(
+            network, 1, root.architectures[entry.architecture], replications.common.augment, recipe
+        )
         train.fit(one, Prepared(folder), Path(temporary), Path(temporary) / "checkpoint.npz")
         found = operations(trace)
-    return {"images": images, "seconds": round(spent[1] - spent[0], 4), "operations": {
-        name: round(seconds, 4) for name, seconds in found.most_common()
-    }}  # fmt: skip
+    return {
+        "images": images,
+        "seconds": round(spent[1] - spent[0], 4),
+        "operations": {name: round(seconds, 4) for name, seconds in found.most_common()},
+    }
 
 
 def shares(one: dict) -> dict[str, float]:
@@ -95,7 +111,9 @@ def shares(one: dict) -> dict[str, float]:
     for operation, seconds in one["operations"].items():
         name = MARK.sub("", operation, count=1)
         if name not in CONTAINERS:
-            kinds[next((kind for kind, names in KINDS.items() if name.startswith(names)), OTHERS)] += seconds / one["seconds"]
+            kinds[
+                next((kind for kind, names in KINDS.items() if name.startswith(names)), OTHERS)
+            ] += seconds / one["seconds"]
     kinds["between operations"] = 1 - kinds.total()
     return dict(kinds)
 
@@ -106,12 +124,16 @@ def main() -> None:
     content = {"machine": described("keras", "tensorflow"), "networks": networks}
     columns = {network: shares(one) for network, one in networks.items()}
     lines = [
-        f"Share of an epoch's seconds, without validation; n = 1, with the profiler running. {in_words(content['machine'])}.",
+        "Share of an epoch's seconds, without validation; n = 1, with the profiler running. "
+        f"{in_words(content['machine'])}.",
         "",
     ]
     lines += [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     for kind in [*KINDS, OTHERS, "between operations"]:
-        lines.append(f"| {kind} | {' | '.join(f'{column.get(kind, 0):.0%}' for column in columns.values())} |")
+        lines.append(
+            f"| {kind} | {' | '.join(f'{column.get(kind, 0):.0%}' for column in columns.values())} "
+            "|"
+        )
     write("kernels", content, "\n".join(lines) + "\n")
 
 

@@ -3,12 +3,13 @@
 
 usage: python benchmarks/kills.py [--rounds N] [--seed S] [--folder FOLDER]
 
-The project is the small one of the tests, with the real stages and the real DVC. In each round it forgets a stage drawn at
-random, or everything: its outputs, its entry in dvc.lock, what DVC's cache knows of its runs. `dvc repro` starts; at a random
-moment, as soon as a file is being written, or as soon as a training has left a checkpoint, kill -9 hits DVC, the stage, or both;
-and `dvc repro` runs again at once. It must end well, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept,
-and taken up by the next call.
-Writes benchmarks/results/kills.json and kills.md. A round takes about 20 seconds on two cores.
+The project is the small one of the tests, with the real stages and the real DVC. In each round it
+forgets a stage drawn at random, or everything: its outputs, its entry in dvc.lock, what DVC's cache
+knows of its runs. `dvc repro` starts; at a random moment, as soon as a file is being written, or as
+soon as a training has left a checkpoint, kill -9 hits DVC, the stage, or both; and `dvc repro` runs
+again at once. It must end well, with equal lock files and an equal SHA-256 of each output. A FOLDER
+is kept, and taken up by the next call. Writes benchmarks/results/kills.json and kills.md. A round
+takes about 20 seconds on two cores.
 """
 
 import argparse
@@ -38,7 +39,9 @@ from conftest import Project, small_project  # noqa: E402
 LOCKS = ("dvc.lock", "data/dvc.lock")
 EVERYTHING = "everything"
 COUNTED = ("left_partial_file", "rwlock_deleted", "went_on_behind_an_epoch", "equal")
-Moment = Callable[[Project, subprocess.Popen, float], bool]  # whether to kill now, by DVC's process and the seconds since its start
+Moment = Callable[
+    [Project, subprocess.Popen, float], bool
+]  # whether to kill now, by DVC's process and the seconds since its start
 
 
 def longer(params) -> None:
@@ -55,10 +58,14 @@ def state(project: Project) -> dict[str, str]:
             continue
         lock = yaml.safe_load(project.path(name).read_text())
         found[name] = json.dumps(lock, sort_keys=True)
-        for out in (project.path(out["path"]) for stage in lock["stages"].values() for out in stage["outs"]):
+        for out in (
+            project.path(out["path"]) for stage in lock["stages"].values() for out in stage["outs"]
+        ):
             for path in [out, *out.rglob("*")]:
                 if path.is_file():
-                    found[str(path.relative_to(project.folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[str(path.relative_to(project.folder))] = hashlib.sha256(
+                        path.read_bytes()
+                    ).hexdigest()
     return found
 
 
@@ -68,7 +75,11 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def entries(project: Project) -> dict[str, tuple[str, str]]:
     """The stages that ran: by their name, the lock file and the key in it."""
-    return {key: (name, key) for name in LOCKS for key in yaml.safe_load(project.path(name).read_text())["stages"]}
+    return {
+        key: (name, key)
+        for name in LOCKS
+        for key in yaml.safe_load(project.path(name).read_text())["stages"]
+    }
 
 
 def forget(project: Project, what: str) -> None:
@@ -103,7 +114,14 @@ def writing(project: Project, *_: object) -> bool:
 def start(project: Project) -> subprocess.Popen:
     command = [sys.executable, "-m", "dvc", "repro"]
     log = open(project.path(".git/log"), "w")  # noqa: SIM115
-    return subprocess.Popen(command, cwd=project.folder, env=project.environment(), stdout=log, stderr=log, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 def checkpointed(project: Project, *_: object) -> bool:
@@ -114,7 +132,11 @@ def checkpointed(project: Project, *_: object) -> bool:
 def stages_of(dvc: subprocess.Popen) -> list[psutil.Process]:
     """The processes of stages below DVC's."""
     try:
-        return [one for one in psutil.Process(dvc.pid).children(recursive=True) if "stages." in " ".join(command_of(one))]
+        return [
+            one
+            for one in psutil.Process(dvc.pid).children(recursive=True)
+            if "stages." in " ".join(command_of(one))
+        ]
     except psutil.Error:
         return []
 
@@ -129,8 +151,8 @@ def after(seconds: float) -> Moment:
 
 
 def kill(dvc: subprocess.Popen, target: str) -> str | None:
-    """Send SIGKILL to the `target`: dvc, stage or both; where no stage is alive, to DVC. Returns what was hit, None where DVC was
-    done before."""
+    """Send SIGKILL to the `target`: dvc, stage or both; where no stage is alive, to DVC. Returns
+    what was hit, None where DVC was done before."""
     stages = stages_of(dvc) if target != "dvc" else []
     for process in [*([dvc] if target != "stage" or not stages else []), *stages]:
         with contextlib.suppress(psutil.Error):
@@ -154,8 +176,8 @@ def again(project: Project) -> tuple[int, str]:
 
 
 def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
-    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC was done before;
-    `rwlock_deleted`, whether a file of DVC's own had to be deleted before."""
+    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC
+    was done before; `rwlock_deleted`, whether a file of DVC's own had to be deleted before."""
     forget(project, what)
     begin = time.perf_counter()
     dvc = start(project)
@@ -166,24 +188,35 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
     partial = writing(project)
     status, log = again(project)
     half_written = status != 0 and "RWLock-file" in log
-    if half_written:  # DVC was killed while it wrote this file of its own; the README says what to do
+    if (
+        half_written
+    ):  # DVC was killed while it wrote this file of its own; the README says what to do
         project.path(".dvc/tmp/rwlock").unlink()
         status, log = again(project)
     return {
-        "forgotten": what, "killed": killed, "after_seconds": round(at, 2), "left_partial_file": partial,
-        "rwlock_deleted": half_written, "went_on_behind_an_epoch": "going on behind epoch" in log, "status": status, "log": log,
-    }  # fmt: skip
+        "forgotten": what,
+        "killed": killed,
+        "after_seconds": round(at, 2),
+        "left_partial_file": partial,
+        "rwlock_deleted": half_written,
+        "went_on_behind_an_epoch": "going on behind epoch" in log,
+        "status": status,
+        "log": log,
+    }
 
 
 def table(content: dict) -> str:
     rounds = content["rounds"]
     equal = sum(one["equal"] for one in rounds)
     lines = [
-        f"{equal} of {len(rounds)} kills were followed by a `dvc repro` that ended with the bits of an "
-        f"undisturbed run; of these {sum(one['rwlock_deleted'] for one in rounds)} as soon as `.dvc/tmp/rwlock`, which DVC "
+        f"{equal} of {len(rounds)} kills were followed by a `dvc repro` that ended with the bits "
+        "of an "
+        f"undisturbed run; of these {sum(one['rwlock_deleted'] for one in rounds)} as soon as "
+        "`.dvc/tmp/rwlock`, which DVC "
         f"had left half-written, was deleted. {in_words(content['machine'])}.",
         "",
-        "| forgotten before | kills | of DVC | of the stage | of both | file half written | DVC's rwlock deleted "
+        "| forgotten before | kills | of DVC | of the stage | of both | file half written | DVC's "
+        "rwlock deleted "
         "| went on behind an epoch | equal bits |",
         "|---|" + "--:|" * 8,
     ]
@@ -197,7 +230,9 @@ def table(content: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
@@ -210,20 +245,32 @@ def main() -> None:
             small_project(project.folder)
             project.edit_params(longer)
             project.dvc("repro")
-            content = {"machine": described("dvc", "keras", "tensorflow"), "rounds": [], "expected": state(project), "seconds": {}}
+            content = {
+                "machine": described("dvc", "keras", "tensorflow"),
+                "rounds": [],
+                "expected": state(project),
+                "seconds": {},
+            }
         else:
             content = json.loads(progress.read_text())
         chance, done = random.Random(arguments.seed), 0
         while done < arguments.rounds:
             what, seconds = chance.choice([*entries(project), EVERYTHING]), content["seconds"]
             delay = chance.uniform(0.5, seconds.get(what, 30 if what == EVERYTHING else 8))
-            moments = {after(delay): 2, writing: 1, checkpointed: 3 if what.startswith("train@") else 0}  # with their weights
+            moments = {
+                after(delay): 2,
+                writing: 1,
+                checkpointed: 3 if what.startswith("train@") else 0,
+            }  # with their weights
             (due,) = chance.choices(list(moments), list(moments.values()))
             result = one_round(project, what, chance.choice(["dvc", "stage", "both"]), due)
             if not result["killed"]:  # drawn too late
                 seconds[what] = min(result["after_seconds"], seconds.get(what, math.inf))
             found = state(project)
-            log, result["equal"] = result.pop("log"), result["status"] == 0 and found == content["expected"]
+            log, result["equal"] = (
+                result.pop("log"),
+                result["status"] == 0 and found == content["expected"],
+            )
             if not result["equal"]:
                 sys.exit(f"not recovered: {result}\n{differing(found, content['expected'])}\n{log}")
             if result["killed"]:

@@ -15,40 +15,53 @@ RESULTS = PROJECT / "benchmarks/results"
 
 
 def described(*packages: str) -> dict[str, Any]:
-    """The processor, its cores, the memory, the system, and the versions of Python and of `packages`."""
+    """The processor, its cores, the memory, the system, and the versions of Python and of
+    `packages`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     names = [
-        line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
     ]
     installed = packages_distributions()  # tensorflow may have come as tensorflow_cpu
     return {
         "processor": f"{len(names)} × {names[0]}",
         "memory_gib": round(memory, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "versions": {"python": platform.python_version(), **{name: version(installed[name][0]) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(installed[name][0]) for name in packages},
+        },
     }
 
 
 def in_words(described: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in described["versions"].items())
-    return f"{described['processor']}, {described['memory_gib']:g} GiB, {described['system']}; {versions}"
+    memory, system = f"{described['memory_gib']:g} GiB", described["system"]
+    return f"{described['processor']}, {memory}, {system}; {versions}"
 
 
 def write(name: str, content: dict[str, Any], table: str) -> None:
-    """Write a benchmark's single values as results/NAME.json, and its `table`, which is printed too, as NAME.md."""
+    """Write a benchmark's single values as results/NAME.json, and its `table`, which is printed
+    too, as NAME.md."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
     print(table)
 
 
 def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts: int) -> None:
-    """Random images in the layout of ``data/prepared/``, `counts` by part; however many, a thousand are in memory at a time."""
+    """Random images in the layout of ``data/prepared/``, `counts` by part; however many, a thousand
+    are in memory at a time."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for part, count in counts.items():
         with open(folder / f"{part}.npy", "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+            )
             for start in range(0, count, 1000):
                 file.write(random.bytes(min(1000, count - start) * math.prod(shape)))
         np.save(folder / f"{part}_labels.npy", random.integers(0, classes, count))

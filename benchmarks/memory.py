@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Training on more images than the allowed memory holds: 4 GB of prepared images in a control group of 1.5 GiB, and without limit.
+"""Training on more images than the allowed memory holds: 4 GB of prepared images in a control group
+of 1.5 GiB, and without limit.
 
-usage: python benchmarks/memory.py [--folder FOLDER] [--gigabytes G] [--limit GIB] [CASE ...]      (as root, for the control group)
+usage: python benchmarks/memory.py [--folder FOLDER] [--gigabytes G] [--limit GIB] [CASE ...]
+(as root, for the control group)
 
-Runs `stages.train.fit` for an epoch over all images: with the arrays in memory; by memory map, as the stage does, without limit;
-and by memory map in a control group with that limit, which counts the page cache too, and nothing of the file in memory at first;
-each in a process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped files.
-Writes benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and takes about 8 minutes on two cores.
+Runs `stages.training.run.fit` for an epoch over all images: with the arrays in memory; by memory
+map, as the stage does, without limit; and by memory map in a control group with that limit, which
+counts the page cache too, and nothing of the file in memory at first; each in a process of its own.
+Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped files. Writes
+benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and takes about 8
+minutes on two cores.
 """
 
 import argparse
@@ -21,26 +25,32 @@ from pathlib import Path
 
 from machine import PROJECT, RESULTS, described, in_words, write, write_prepared
 
-CASES = {  # shape of the images, filters of the convolutions, each with a stride of 2 behind the first
+# shape of the images, filters of the convolutions, each with a stride of 2 behind the first
+CASES = {
     "photographs, 150×150×3": ((150, 150, 3), (16, 32, 32)),
     "small images, 32×32×3": ((32, 32, 3), (16, 32)),
 }
 CLASSES = 10
-MODES = {"memory": "arrays in memory", "map": "memory map, no limit", "limit": "memory map, limited"}
+MODES = {
+    "memory": "arrays in memory",
+    "map": "memory map, no limit",
+    "limit": "memory map, limited",
+}
 
 
 def train(mode: str, folder: Path, filters: list[int]) -> None:
     """The worker: an epoch of the training stage; prints its seconds."""
-    from stages import backend
+    from stages.training import backend
 
     backend.start(2)
     import keras
     import numpy as np
 
-    from stages import data, params
-    from stages import train as stage
+    from stages import params
     from stages.params.schema import Augment, Sequential, Train
+    from stages.storage import prepared as data
     from stages.training import heads
+    from stages.training import run as stage
 
     if mode == "memory":
         data.Prepared.images = lambda self, part: np.load(self.folder / f"{part}.npy")
@@ -54,16 +64,33 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
         return original(self, *arguments, callbacks=[clock, *callbacks], **options)
 
     heads.Trainer.fit = timed
-    layers = [{"Conv2D": {"filters": width, "kernel_size": 3, "strides": 2, "activation": "relu"}} for width in filters]
+    layers = [
+        {"Conv2D": {"filters": width, "kernel_size": 3, "strides": 2, "activation": "relu"}}
+        for width in filters
+    ]
     architecture = Sequential(family="sequential", layers=[*layers, {"GlobalAveragePooling2D": {}}])
     root = params.load()
     early_stopping = {"monitor": "val_accuracy", "patience": None, "restore_best": "never"}
-    recipe = Train.model_validate(root.train.model_dump() | {"epochs": 1, "early_stopping": early_stopping})
-    experiment = stage.Experiment("tiny", 1, architecture, Augment.model_validate(root.augment.model_dump()), recipe)
+    recipe = Train.model_validate(
+        root.train.model_dump() | {"epochs": 1, "early_stopping": early_stopping}
+    )
+    experiment = stage.Experiment(
+        "tiny", 1, architecture, Augment.model_validate(root.augment.model_dump()), recipe
+    )
     with tempfile.TemporaryDirectory() as temporary:
-        stage.fit(experiment, data.Prepared(folder), Path(temporary), Path(temporary) / "checkpoint.npz")
+        stage.fit(
+            experiment, data.Prepared(folder), Path(temporary), Path(temporary) / "checkpoint.npz"
+        )
     # the first report comes behind 20 steps, in which the graph was made
-    print(json.dumps({"seconds": times[-1] - times[1], "steps": 20 * (len(times) - 2), "batch": recipe.batch_size}))
+    print(
+        json.dumps(
+            {
+                "seconds": times[-1] - times[1],
+                "steps": 20 * (len(times) - 2),
+                "batch": recipe.batch_size,
+            }
+        )
+    )
 
 
 class Group:
@@ -71,7 +98,11 @@ class Group:
 
     def __init__(self, limit: int):
         one = Path("/sys/fs/cgroup/memory")
-        root, file = (one, "memory.limit_in_bytes") if one.is_dir() else (Path("/sys/fs/cgroup"), "memory.max")
+        root, file = (
+            (one, "memory.limit_in_bytes")
+            if one.is_dir()
+            else (Path("/sys/fs/cgroup"), "memory.max")
+        )
         self.folder = root / f"benchmark-{os.getpid()}"
         try:
             self.folder.mkdir()
@@ -98,18 +129,41 @@ def measured(mode: str, folder: Path, filters: tuple[int, ...], limit: int) -> d
     group = Group(limit) if mode == "limit" else None
     if group:
         forget(folder)
-    command = [sys.executable, __file__, "--worker", mode, "--folder", str(folder), *map(str, filters)]
+    command = [
+        sys.executable,
+        __file__,
+        "--worker",
+        mode,
+        "--folder",
+        str(folder),
+        *map(str, filters),
+    ]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     try:
         with subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=group.join if group else None
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=group.join if group else None,
         ) as process:
-            status, reads, peak = Path(f"/proc/{process.pid}/status"), Path(f"/proc/{process.pid}/io"), 0
+            status, reads, peak = (
+                Path(f"/proc/{process.pid}/status"),
+                Path(f"/proc/{process.pid}/io"),
+                0,
+            )
             while process.poll() is None:
                 lines = status.read_text().splitlines()
-                peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
+                peak = max(
+                    [peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))]
+                )
                 try:
-                    read = int(dict(line.split(": ") for line in reads.read_text().splitlines())["read_bytes"])
+                    read = int(
+                        dict(line.split(": ") for line in reads.read_text().splitlines())[
+                            "read_bytes"
+                        ]
+                    )
                 except (OSError, KeyError):
                     pass
                 time.sleep(0.05)
@@ -121,15 +175,22 @@ def measured(mode: str, folder: Path, filters: tuple[int, ...], limit: int) -> d
         return {"completed": False, "status": process.returncode, "rss_anon_mib": peak // 1024}
     timed = json.loads(output.splitlines()[-1])
     rate = timed["steps"] * timed["batch"] / timed["seconds"]
-    return {"completed": True, "images_a_second": round(rate, 1), "rss_anon_mib": peak // 1024, "read_gb": round(read / 1e9, 2)}
+    return {
+        "completed": True,
+        "images_a_second": round(rate, 1),
+        "rss_anon_mib": peak // 1024,
+        "read_gb": round(read / 1e9, 2),
+    }
 
 
 def table(content: dict) -> str:
     lines = [
-        f"An epoch over {content['gigabytes']:g} GB of images, in random order; the limit is {content['limit_gib']:g} GiB, page "
+        f"An epoch over {content['gigabytes']:g} GB of images, in random order; the limit is "
+        f"{content['limit_gib']:g} GiB, page "
         f"cache included. {in_words(content['machine'])}.",
         "",
-        "| images | way | images a second | of that in memory | peak of anonymous memory, MiB | read from disk, GB |",
+        "| images | way | images a second | of that in memory | peak of anonymous memory, MiB | "
+        "read from disk, GB |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for case, ways in content["cases"].items():
@@ -138,15 +199,24 @@ def table(content: dict) -> str:
                 one, base = ways[mode], ways["memory"].get("images_a_second")
                 rate = one["images_a_second"]
                 share = f"{rate / base:.2f}" if base else "–"
-                lines.append(f"| {case} | {name} | {rate:,.0f} | {share} | {one['rss_anon_mib']:,} | {one['read_gb']:.1f} |")
+                lines.append(
+                    f"| {case} | {name} | {rate:,.0f} | {share} | {one['rss_anon_mib']:,} | "
+                    f"{one['read_gb']:.1f} |"
+                )
             elif mode in ways:
-                lines.append(f"| {case} | {name} | ended with status {ways[mode]['status']} | | | |")
+                lines.append(
+                    f"| {case} | {name} | ended with status {ways[mode]['status']} | | | |"
+                )
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the images are made; default: a temporary folder")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the images are made; default: a temporary folder"
+    )
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--limit", type=float, default=1.5, metavar="GIB")
     parser.add_argument("--worker", choices=MODES, help=argparse.SUPPRESS)
@@ -157,16 +227,22 @@ def main() -> None:
     file = RESULTS / "memory.json"
     content = json.loads(file.read_text()) if file.exists() else {"cases": {}}
     content |= {
-        "machine": described("keras", "tensorflow", "numpy"), "gigabytes": arguments.gigabytes, "limit_gib": arguments.limit,
-    }  # fmt: skip
+        "machine": described("keras", "tensorflow", "numpy"),
+        "gigabytes": arguments.gigabytes,
+        "limit_gib": arguments.limit,
+    }
     for case in arguments.cases or CASES:
         shape, filters = CASES[case]
         folder = (arguments.folder or Path(tempfile.mkdtemp())) / "prepared"
-        count = int(arguments.gigabytes * 1e9 / (shape[0] * shape[1] * shape[2])) // 1280 * 1280 + 1280
+        count = (
+            int(arguments.gigabytes * 1e9 / (shape[0] * shape[1] * shape[2])) // 1280 * 1280 + 1280
+        )
         write_prepared(folder, shape, CLASSES, train=count, validation=500)
         content["cases"][case] = {}
         for mode in MODES:
-            content["cases"][case][mode] = measured(mode, folder, filters, int(arguments.limit * 2**30))
+            content["cases"][case][mode] = measured(
+                mode, folder, filters, int(arguments.limit * 2**30)
+            )
             print(case, mode, content["cases"][case][mode], flush=True)
         shutil.rmtree(folder)
     write("memory", content, table(content))

@@ -3,9 +3,10 @@
 
 usage: python benchmarks/overhead.py
 
-Runs the whole pipeline once, as params.yaml has it, in a copy of the project without DVC's cache; each stage runs in
-`timed_stage.py`, which times what it spends its time on. What no stage's process accounts for is DVC's own. Writes
-benchmarks/results/overhead.json and overhead.md. Takes about 5 minutes on two cores.
+Runs the whole pipeline once, as params.yaml has it, in a copy of the project without DVC's cache;
+each stage runs in `timed_stage.py`, which times what it spends its time on. What no stage's process
+accounts for is DVC's own. Writes benchmarks/results/overhead.json and overhead.md. Takes about 5
+minutes on two cores.
 """
 
 import json
@@ -42,16 +43,25 @@ def copied(folder: Path) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        folder, bin_folder, log = Path(temporary) / "project", Path(temporary) / "bin", Path(temporary) / "log"
+        folder, bin_folder, log = (
+            Path(temporary) / "project",
+            Path(temporary) / "bin",
+            Path(temporary) / "log",
+        )
         folder.mkdir()
         bin_folder.mkdir()
         copied(folder)
         python = bin_folder / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{PROJECT}/benchmarks/timed_stage.py" "{log}" "$@"\n')
+        python.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" "{PROJECT}/benchmarks/timed_stage.py" "{log}" '
+            '"$@"\n'
+        )
         python.chmod(0o755)
         environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
         begin = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, check=True
+        )
         total = time.perf_counter() - begin
         records = [json.loads(line) for line in log.read_text().splitlines()]
     causes: Counter = Counter({DVC: total - sum(record["seconds"] for record in records)})
@@ -60,11 +70,17 @@ def main() -> None:
         own = Counter(record["causes"])
         own[REST] = record["seconds"] - own.total()
         causes.update(own)
-        name = record["stage"].rpartition(".")[2] if "timed" not in record["stage"] else record["stage"]
+        name = (
+            record["stage"].rpartition(".")[2]
+            if "timed" not in record["stage"]
+            else record["stage"]
+        )
         one = stages.setdefault(name, {"runs": 0, "seconds": 0.0, "not_fit": []})
         one["runs"] += 1
         one["seconds"] += record["seconds"]
-        one["not_fit"].append(round(record["seconds"] - own["fit: training"] - own["fit: validation"], 2))
+        one["not_fit"].append(
+            round(record["seconds"] - own["fit: training"] - own["fit: validation"], 2)
+        )
     content = {
         "machine": described("dvc", "keras", "tensorflow"),
         "seconds": total,
@@ -73,12 +89,16 @@ def main() -> None:
     }
     fit = causes["fit: training"] + causes["fit: validation"]
     lines = [
-        f"The default `dvc repro`, once, n = 1: {total:.0f} s, of which {fit:.0f} s fit and {total - fit:.0f} s everything else. "
+        f"The default `dvc repro`, once, n = 1: {total:.0f} s, of which {fit:.0f} s fit and "
+        f"{total - fit:.0f} s everything else. "
         f"{in_words(content['machine'])}.",
         "",
         "| cause | seconds | share |",
         "|---|--:|--:|",
-        *(f"| {cause} | {spent:.1f} | {spent / total:.1%} |" for cause, spent in causes.most_common()),
+        *(
+            f"| {cause} | {spent:.1f} | {spent / total:.1%} |"
+            for cause, spent in causes.most_common()
+        ),
         "",
         "| stage | runs | seconds | beyond fit, a run |",
         "|---|--:|--:|--:|",

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""How near `python -m stages.parallel` comes to the ideal speed-up: stages that only sleep, on workers of this machine.
+"""How near `python -m commands.parallel` comes to the ideal speed-up: stages that only sleep, on
+workers of this machine.
 
-usage: python benchmarks/parallel_speedup.py [STAGES SECONDS WORKERS]        (default: 40 30 8, three and a half minutes)
+usage: python benchmarks/parallel_speedup.py [STAGES SECONDS WORKERS]        (default: 40 30 8,
+three and a half minutes)
 
-The ideal is the stages' sleep divided by the workers. The CPU time (user and system, of all processes) is that of the whole run
-divided by the stages: of a serial `dvc repro` of stages that sleep 0 seconds, and of the parallel run. Writes
-benchmarks/results/parallel_speedup.json and parallel_speedup.md.
+The ideal is the stages' sleep divided by the workers. The CPU time (user and system, of all
+processes) is that of the whole run divided by the stages: of a serial `dvc repro` of stages that
+sleep 0 seconds, and of the parallel run. Writes benchmarks/results/parallel_speedup.json and
+parallel_speedup.md.
 """
 
 import os
@@ -36,7 +39,9 @@ def run(*command: str, cwd: Path) -> tuple[float, float]:
     """Run a command; returns its seconds, and the seconds of CPU of it and all that it started."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = subprocess.run(command, cwd=cwd, env=os.environ | {"PATH": path}, text=True, capture_output=True)
+    result = subprocess.run(
+        command, cwd=cwd, env=os.environ | {"PATH": path}, text=True, capture_output=True
+    )
     seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
@@ -44,15 +49,30 @@ def run(*command: str, cwd: Path) -> tuple[float, float]:
 
 
 def project(folder: Path, stages: int, seconds: int) -> None:
-    shutil.copytree(PROJECT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PROJECT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(PROJECT / "params.yaml", folder)
-    (folder / "dvc.yaml").write_text(PIPELINE.format(numbers=", ".join(map(str, range(stages))), seconds=seconds))
+    (folder / "dvc.yaml").write_text(
+        PIPELINE.format(numbers=", ".join(map(str, range(stages))), seconds=seconds)
+    )
     (folder / "pillow").write_text("soft\n")
     (folder / ".gitignore").write_text("/nap-*\n__pycache__\n")
     run("git", "init", "--quiet", cwd=folder)
     run("dvc", "init", cwd=folder)
     run("git", "add", "--all", cwd=folder)
-    run("git", "-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "--quiet", "--message", "naps", cwd=folder)
+    run(
+        "git",
+        "-c",
+        "user.name=b",
+        "-c",
+        "user.email=b@example.org",
+        "commit",
+        "--quiet",
+        "--message",
+        "naps",
+        cwd=folder,
+    )
 
 
 def main() -> None:
@@ -62,30 +82,43 @@ def main() -> None:
         project(serial, stages, 0)
         project(parallel, stages, seconds)
         of_serial, cpu_serial = run("dvc", "repro", cwd=serial)
-        of_parallel, cpu_parallel = run(sys.executable, "-m", "stages.parallel", "--workers", str(workers), cwd=parallel)
+        of_parallel, cpu_parallel = run(
+            sys.executable, "-m", "commands.parallel", "--workers", str(workers), cwd=parallel
+        )
         left, _ = run("dvc", "repro", cwd=parallel)
     content = {
         "machine": described("dvc", "distributed"),
-        "stages": stages, "seconds_of_a_stage": seconds, "workers": workers, "ideal_seconds": stages * seconds / workers,
+        "stages": stages,
+        "seconds_of_a_stage": seconds,
+        "workers": workers,
+        "ideal_seconds": stages * seconds / workers,
         "serial_without_sleep": {"seconds": of_serial, "cpu_seconds_a_stage": cpu_serial / stages},
         "parallel": {"seconds": of_parallel, "cpu_seconds_a_stage": cpu_parallel / stages},
         "seconds_of_dvc_repro_afterwards": left,
-    }  # fmt: skip
+    }
     write("parallel_speedup", content, table(content))
 
 
 def table(content: dict) -> str:
-    serial, parallel, ideal = content["serial_without_sleep"], content["parallel"], content["ideal_seconds"]
+    serial, parallel, ideal = (
+        content["serial_without_sleep"],
+        content["parallel"],
+        content["ideal_seconds"],
+    )
     lines = [
-        f"{content['stages']} stages that sleep {content['seconds_of_a_stage']} s, on {content['workers']} workers, once, n = 1: "
+        f"{content['stages']} stages that sleep {content['seconds_of_a_stage']} s, on "
+        f"{content['workers']} workers, once, n = 1: "
         f"{ideal / parallel['seconds']:.2f} of the ideal speed-up. {in_words(content['machine'])}.",
         "",
         "| run | seconds | seconds of CPU a stage |",
         "|---|--:|--:|",
-        f"| `dvc repro`, without the sleep | {serial['seconds']:.1f} | {serial['cpu_seconds_a_stage']:.2f} |",
-        f"| `python -m stages.parallel` | {parallel['seconds']:.1f} | {parallel['cpu_seconds_a_stage']:.2f} |",
+        f"| `dvc repro`, without the sleep | {serial['seconds']:.1f} | "
+        f"{serial['cpu_seconds_a_stage']:.2f} |",
+        f"| `python -m commands.parallel` | {parallel['seconds']:.1f} | "
+        f"{parallel['cpu_seconds_a_stage']:.2f} |",
         f"| ideal | {ideal:.1f} | |",
-        f"| `dvc repro` afterwards, with nothing to run | {content['seconds_of_dvc_repro_afterwards']:.1f} | |",
+        "| `dvc repro` afterwards, with nothing to run | "
+        f"{content['seconds_of_dvc_repro_afterwards']:.1f} | |",
     ]
     return "\n".join(lines) + "\n"
 

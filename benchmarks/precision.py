@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""What `train.precision: mixed_bfloat16` does to the accuracy: one network, in both precisions, with the same seeds.
+"""What `train.precision: mixed_bfloat16` does to the accuracy: one network, in both precisions,
+with the same seeds.
 
-usage: python benchmarks/precision.py [SEED ...]        (default: 1 2 3; needs data/prepared, which `dvc repro preprocess` makes)
+usage: python benchmarks/precision.py [SEED ...]        (default: 1 2 3; needs data/prepared, which
+`dvc repro preprocess` makes)
 
-Trains fashion-2blocks as params.yaml has it, in turn in float32 and mixed_bfloat16, by `stages.train.run`. Writes
-benchmarks/results/precision.json and precision.md. Takes about a minute a seed on two cores.
+Trains fashion-2blocks as params.yaml has it, in turn in float32 and mixed_bfloat16, by
+`stages.training.run.run`. Writes benchmarks/results/precision.json and precision.md. Takes about a
+minute a seed on two cores.
 """
 
 import sys
@@ -16,8 +19,10 @@ import numpy as np
 from machine import PROJECT, described, in_words, write
 
 sys.path.insert(0, str(PROJECT))
-from stages import backend, params, train
-from stages.data import Prepared
+from stages import params
+from stages.storage.prepared import Prepared
+from stages.training import backend
+from stages.training import run as train
 
 MODEL = "fashion-2blocks"
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -30,12 +35,21 @@ def table(content: dict) -> str:
         "| seed | float32 | mixed_bfloat16 | difference |",
         "|--:|--:|--:|--:|",
     ]
-    pairs = {seed: [runs[precision] for precision in PRECISIONS] for seed, runs in content["seeds"].items()}
-    lines += [f"| {seed} | {one:.4f} | {other:.4f} | {other - one:+.4f} |" for seed, (one, other) in pairs.items()]
+    pairs = {
+        seed: [runs[precision] for precision in PRECISIONS]
+        for seed, runs in content["seeds"].items()
+    }
+    lines += [
+        f"| {seed} | {one:.4f} | {other:.4f} | {other - one:+.4f} |"
+        for seed, (one, other) in pairs.items()
+    ]
     differences = [other - one for one, other in pairs.values()]
     if len(differences) > 1:
         one, other = (mean(values) for values in zip(*pairs.values()))
-        lines.append(f"| mean | {one:.4f} | {other:.4f} | {mean(differences):+.4f}, sd {stdev(differences):.4f} |")
+        lines.append(
+            f"| mean | {one:.4f} | {other:.4f} | {mean(differences):+.4f}, sd "
+            f"{stdev(differences):.4f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -48,12 +62,16 @@ def main() -> None:
         content["seeds"][seed] = {}
         for precision in PRECISIONS:
             recipe = options.train.model_copy(update={"precision": precision})
-            experiment = train.Experiment(MODEL, int(seed), options.architectures[MODEL], options.augment, recipe)
+            experiment = train.Experiment(
+                MODEL, int(seed), options.architectures[MODEL], options.augment, recipe
+            )
             with tempfile.TemporaryDirectory() as temporary:
                 folder = Path(temporary)
                 train.run(experiment, prepared, folder, folder / "checkpoint.npz")
                 with np.load(folder / "predictions.npz") as file:
-                    content["seeds"][seed][precision] = float(np.mean(file["test"].argmax(axis=1) == prepared.labels("test")))
+                    content["seeds"][seed][precision] = float(
+                        np.mean(file["test"].argmax(axis=1) == prepared.labels("test"))
+                    )
     content["machine"] = described("keras", "tensorflow")
     write("precision", content, table(content))
 

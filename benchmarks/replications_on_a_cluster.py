@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What to expect of the documents' 38 experiments on a cluster, from the seconds that each took here.
+"""What to expect of the documents' 38 experiments on a cluster, from the seconds that each took
+here.
 
 usage: python benchmarks/replications_on_a_cluster.py [WORKERS ...]        (default: 1 4 16)
 
-The seconds of an experiment are those in replications/runs/NAME.json, all seeds together, plus OVERHEAD for evaluation and DVC. The
-workers are as the machine that measured; each takes the next experiment in the order of params.yaml whose `starts_from` is done, as
-stages.parallel does. Experiments without a record are named, and left out. Writes
+The seconds of an experiment are those in replications/runs/NAME.json, all seeds together, plus
+OVERHEAD for evaluation and DVC. The workers are as the machine that measured; each takes the next
+experiment in the order of params.yaml whose `starts_from` is done, as commands.parallel does.
+Experiments without a record are named, and left out. Writes
 benchmarks/results/replications_on_a_cluster.json and replications_on_a_cluster.md.
 """
 
@@ -18,18 +20,23 @@ from machine import PROJECT, write
 from ruamel.yaml import YAML
 
 FOLDER = PROJECT / "replications"
-OVERHEAD = 20.0  # seconds an experiment: the stage evaluate, and the start of two stages; data preparation is left out
+# seconds an experiment: the stage evaluate, and the start of two stages; data preparation is left
+# out
+OVERHEAD = 20.0
 
 
 def seconds(name: str) -> float | None:
     record = FOLDER / "runs" / f"{name}.json"
     if not record.exists():
         return None
-    return sum(seed["seconds"]["all"] for seed in json.loads(record.read_text()).values()) + OVERHEAD
+    return (
+        sum(seed["seconds"]["all"] for seed in json.loads(record.read_text()).values()) + OVERHEAD
+    )
 
 
 def makespan(tasks: dict[str, float], after: dict[str, str | None], workers: int) -> float:
-    """Seconds until all `tasks` are done by `workers` that take them in order, each once the one that it comes `after` is done."""
+    """Seconds until all `tasks` are done by `workers` that take them in order, each once the one
+    that it comes `after` is done."""
     waiting, running, done, now = list(tasks), [], set(), 0.0
     while waiting or running:
         for name in [name for name in waiting if after[name] is None or after[name] in done]:
@@ -50,7 +57,10 @@ def main() -> None:
     content = {
         "seconds": tasks,
         "without_a_record": [name for name in experiments if name not in tasks],
-        "makespan_seconds": {workers: makespan(tasks, after, workers) for workers in map(int, sys.argv[1:] or (1, 4, 16))},
+        "makespan_seconds": {
+            workers: makespan(tasks, after, workers)
+            for workers in map(int, sys.argv[1:] or (1, 4, 16))
+        },
     }
     write("replications_on_a_cluster", content, table(content))
 
@@ -59,12 +69,17 @@ def table(content: dict) -> str:
     tasks, missing = content["seconds"], content["without_a_record"]
     longest = max(tasks, key=tasks.get)
     lines = [
-        f"Computed from the seconds of {len(tasks)} of {len(tasks) + len(missing)} experiments in replications/runs, which name "
-        f"their machines. The longest, {longest}, takes {tasks[longest] / 60:.1f} minutes: no number of workers takes less.",
+        f"Computed from the seconds of {len(tasks)} of {len(tasks) + len(missing)} experiments in "
+        "replications/runs, which name "
+        f"their machines. The longest, {longest}, takes {tasks[longest] / 60:.1f} minutes: no "
+        "number of workers takes less.",
         "",
         "| workers | minutes |",
         "|--:|--:|",
-        *(f"| {workers} | {seconds / 60:.1f} |" for workers, seconds in content["makespan_seconds"].items()),
+        *(
+            f"| {workers} | {seconds / 60:.1f} |"
+            for workers, seconds in content["makespan_seconds"].items()
+        ),
     ]
     if missing:
         lines += ["", f"Without a record, and left out: {', '.join(missing)}."]

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""How time and memory of each stage grow with the number of images: small ones in a zip, through the whole pipeline.
+"""How time and memory of each stage grow with the number of images: small ones in a zip, through
+the whole pipeline.
 
 usage: python benchmarks/scale.py [COUNT ...]        (default: 1000 10000 100000)
 
-Each run is a copy of params.yaml in a temporary folder, the stages as they are, one after the other, without DVC; the network is
-the smallest of the documents', for one epoch. Memory is the peak of anonymous memory (RssAnon in /proc/PID/status, sampled);
-mapped files do not count: they can be dropped. A line is fitted to seconds and to memory of each stage, and drawn out to a million
-images. Writes benchmarks/results/scale.json and scale.md. Takes about three minutes on two cores.
+Each run is a copy of params.yaml in a temporary folder, the stages as they are, one after the
+other, without DVC; the network is the smallest of the documents', for one epoch. Memory is the peak
+of anonymous memory (RssAnon in /proc/PID/status, sampled); mapped files do not count: they can be
+dropped. A line is fitted to seconds and to memory of each stage, and drawn out to a million images.
+Writes benchmarks/results/scale.json and scale.md. Takes about three minutes on two cores.
 """
 
 import io
@@ -25,30 +27,47 @@ from ruamel.yaml import YAML
 
 SIDE, CLASSES = 32, 5
 MODEL = "cifar10-experiment1"
-STAGES = {"download": ["many"], "split": [], "preprocess": [], "describe": [], "train": [MODEL], "evaluate": [MODEL], "compare": [],
-          "report": [], "export": []}  # fmt: skip
+STAGES = {
+    "download": ["many"],
+    "split": [],
+    "preprocess": [],
+    "describe": [],
+    "train": [MODEL],
+    "evaluate": [MODEL],
+    "compare": [],
+    "report": [],
+    "export": [],
+}
 TO = 1_000_000
 
 
 def make_zip(path: Path, count: int) -> None:
-    """JPEGs of 32×32 pixels, each image another, in five classes; every sixth image is for testing."""
+    """JPEGs of 32×32 pixels, each image another, in five classes; every sixth
+    image is for testing."""
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(count):
             file = io.BytesIO()
             Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(file, "JPEG")
-            archive.writestr(f"{'train' if number % 6 else 'test'}/class{number % CLASSES}/{number:07d}.jpg", file.getvalue())
+            archive.writestr(
+                f"{'train' if number % 6 else 'test'}/class{number % CLASSES}/{number:07d}.jpg",
+                file.getvalue(),
+            )
 
 
 def measured(command: list[str], folder: Path) -> tuple[float, float]:
     """Run a command; returns its seconds and its peak of anonymous memory in MB."""
     begin, peak = time.perf_counter(), 0
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL
+    ) as process:
         status = Path(f"/proc/{process.pid}/status")
         while process.poll() is None:
             lines = status.read_text().splitlines()
-            peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
+            peak = max(
+                [peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))]
+            )
             time.sleep(0.01)
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed")
@@ -56,7 +75,8 @@ def measured(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def drawn_out(counts: list[int], values: list[float]) -> float:
-    """What a straight line through the values says of `TO` images; each point weighs by its relative error."""
+    """What a straight line through the values says of `TO` images; each point weighs by its
+    relative error."""
     slope, constant = np.polyfit(counts, values, 1, w=1 / np.maximum(values, 1e-3))
     return slope * TO + constant
 
@@ -65,7 +85,8 @@ def table(content: dict) -> str:
     counts = content["counts"]
     heads = [f"{count:,}" for count in counts] + [f"{TO:,}, by the line"]
     lines = [
-        f"Seconds (MB of anonymous memory at the peak) by the number of images, 32×32×3; n = 1. {in_words(content['machine'])}.",
+        "Seconds (MB of anonymous memory at the peak) by the number of images, 32×32×3; n = 1. "
+        f"{in_words(content['machine'])}.",
         "",
         f"| stage | {' | '.join(heads)} |",
         "|---|" + "--:|" * len(heads),
@@ -79,7 +100,11 @@ def table(content: dict) -> str:
 
 
 def main() -> None:
-    content = {"machine": described("keras", "tensorflow", "numpy"), "counts": [], "stages": {stage: [] for stage in STAGES}}
+    content = {
+        "machine": described("keras", "tensorflow", "numpy"),
+        "counts": [],
+        "stages": {stage: [] for stage in STAGES},
+    }
     for count in map(int, sys.argv[1:] or (1_000, 10_000, 100_000)):
         content["counts"].append(count)
         with tempfile.TemporaryDirectory() as temporary:
@@ -93,7 +118,9 @@ def main() -> None:
             with open(folder / "params.yaml", "w") as file:
                 yaml.dump(params, file)
             for stage, arguments in STAGES.items():
-                seconds, peak = measured([sys.executable, "-m", f"stages.{stage}", *arguments], folder)
+                seconds, peak = measured(
+                    [sys.executable, "-m", f"stages.{stage}", *arguments], folder
+                )
                 content["stages"][stage].append((round(seconds, 2), round(peak)))
                 print(f"{count:,} images, {stage}: {seconds:.1f} s, {peak:.0f} MB", flush=True)
     write("scale", content, table(content))

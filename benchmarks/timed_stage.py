@@ -1,4 +1,5 @@
-"""A stage as `python -m stages.NAME …` runs it, timed by cause for `overhead.py`, which puts this in the place of `python`.
+"""A stage as `python -m stages.NAME …` runs it, timed by cause for `overhead.py`, which puts this
+in the place of `python`.
 
 usage: timed_stage.py LOG -m stages.NAME [ARGUMENT ...]
 """
@@ -18,7 +19,8 @@ running: list[str] = []
 
 
 def timed(owner, name: str, cause: str) -> None:
-    """Count the seconds of a function of `owner` as those of `cause`, and not as those of the cause around it."""
+    """Count the seconds of a function of `owner` as those of `cause`, and not as those of the cause
+    around it."""
     original = getattr(owner, name)
 
     def call(*arguments, **options):
@@ -38,7 +40,7 @@ def timed(owner, name: str, cause: str) -> None:
 
 def watch() -> None:
     """Wrap what a training spends its time on, as soon as Keras is there."""
-    from stages import backend
+    from stages.training import backend
 
     timed(backend, "start", "import of TensorFlow and Keras")
     start = backend.start
@@ -62,7 +64,12 @@ def watch() -> None:
 
 
 def report() -> None:
-    record = {"stage": sys.argv[0], "arguments": sys.argv[1:], "seconds": time.time() - STARTED, "causes": seconds}
+    record = {
+        "stage": sys.argv[0],
+        "arguments": sys.argv[1:],
+        "seconds": time.time() - STARTED,
+        "causes": seconds,
+    }
     with open(log, "a") as file:
         file.write(json.dumps(record) + "\n")
 

@@ -1,9 +1,12 @@
-"""The PyTorch side of `throughput.py`: the same network, written as its users would, an epoch a turn; needs requirements.txt here.
+"""The PyTorch side of `throughput.py`: the same network, written as its users would, an epoch a
+turn; needs requirements.txt here.
 
-usage: torch_worker.py WAY JOB      WAY is eager, compile, compile-bfloat16 or ceiling; JOB as `throughput.py` writes it
+usage: torch_worker.py WAY JOB      WAY is eager, compile, compile-bfloat16 or ceiling; JOB as
+`throughput.py` writes it
 
-Images stay uint8 in memory and are normalised in the network; tensors are in channels_last, PyTorch's faster layout on CPUs for
-these networks. The loss takes logits, so that PyTorch need not compute the softmax. The scheduling policy is that of the stage.
+Images stay uint8 in memory and are normalised in the network; tensors are in channels_last,
+PyTorch's faster layout on CPUs for these networks. The loss takes logits, so that PyTorch need not
+compute the softmax. The scheduling policy is that of the stage.
 """
 
 import json
@@ -32,19 +35,29 @@ def network(arguments, image_shape, classes: int) -> nn.Module:
         slope = arguments.get("negative_slope")
         layers = [layer, nn.ReLU() if slope is None else nn.LeakyReLU(slope)]
         if arguments["batch_norm"] != "none":  # with Keras's epsilon and momentum
-            layers.insert({"before": 1, "after": 2}[arguments["batch_norm"]], norm(eps=1e-3, momentum=0.01))
+            layers.insert(
+                {"before": 1, "after": 2}[arguments["batch_norm"]], norm(eps=1e-3, momentum=0.01)
+            )
         return layers
 
     layers = [Pixels()]
     keys = ("filters", "convolutions", "kernel_size", "pool_size", "pool_strides", "dropout")
     for width, count, kernel, pool, strides, rate in zip(*(a_block(key) for key in keys)):
         for _ in range(count):
-            layers += activated(nn.LazyConv2d(width, kernel, padding=arguments["padding"]), nn.LazyBatchNorm2d)
+            layers += activated(
+                nn.LazyConv2d(width, kernel, padding=arguments["padding"]), nn.LazyBatchNorm2d
+            )
         if pool > 1:
-            layers.append(nn.MaxPool2d(pool, strides, ceil_mode=arguments["pool_padding"] == "same"))
+            layers.append(
+                nn.MaxPool2d(pool, strides, ceil_mode=arguments["pool_padding"] == "same")
+            )
         if rate:
             layers.append(nn.Dropout(rate))
-    layers += [nn.Flatten()] if arguments["head"] == "flatten" else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += (
+        [nn.Flatten()]
+        if arguments["head"] == "flatten"
+        else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    )
     for width in arguments["dense_units"]:
         layers += activated(nn.LazyLinear(width), nn.LazyBatchNorm1d)
         if arguments["dense_dropout"]:
@@ -62,11 +75,20 @@ def run(way: str, job) -> None:
     description = json.loads((folder / "data.json").read_text())
     data = {}
     for part in ("train", "validation"):
-        images = torch.from_numpy(np.load(folder / f"{part}.npy")).permute(0, 3, 1, 2)  # a channels_last tensor, as it is stored
+        images = torch.from_numpy(np.load(folder / f"{part}.npy")).permute(
+            0, 3, 1, 2
+        )  # a channels_last tensor, as it is stored
         data[part] = images, torch.from_numpy(np.load(folder / f"{part}_labels.npy"))
     torch.manual_seed(1)
-    model = network(job["architecture"], description["image_shape"], len(description["class_names"]))
-    turns.answer({"parameters": sum(weights.numel() for weights in model.parameters()), "torch": torch.__version__})
+    model = network(
+        job["architecture"], description["image_shape"], len(description["class_names"])
+    )
+    turns.answer(
+        {
+            "parameters": sum(weights.numel() for weights in model.parameters()),
+            "torch": torch.__version__,
+        }
+    )
     optimizer = {
         "adam": lambda: torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7),
         "sgd": lambda: torch.optim.SGD(model.parameters(), lr=recipe["learning_rate"] or 1e-2),
@@ -79,7 +101,11 @@ def run(way: str, job) -> None:
         images, labels = data[part]
         total, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for start in range(0, len(labels), batch_size):
-            chosen = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
+            chosen = (
+                slice(start, start + batch_size)
+                if order is None
+                else order[start : start + batch_size]
+            )
             x, y = images[chosen].contiguous(memory_format=torch.channels_last), labels[chosen]
             with precision:
                 outputs = compiled(x)
@@ -107,11 +133,19 @@ def run(way: str, job) -> None:
 
 def ceiling(job) -> None:
     turns.answer({"torch": torch.__version__})
-    matrices = {name: torch.randn(job["side"], job["side"]).to(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    matrices = {
+        name: torch.randn(job["side"], job["side"]).to(getattr(torch, name))
+        for name in ("float32", "bfloat16")
+    }
     while True:
         turns.wait()
-        product = {name: lambda matrix=matrix: (matrix @ matrix)[0, 0].item() for name, matrix in matrices.items()}
-        turns.answer({name: turns.product_rate(multiply, job["side"]) for name, multiply in product.items()})
+        product = {
+            name: lambda matrix=matrix: (matrix @ matrix)[0, 0].item()
+            for name, matrix in matrices.items()
+        }
+        turns.answer(
+            {name: turns.product_rate(multiply, job["side"]) for name, multiply in product.items()}
+        )
 
 
 def main(way: str, job_file: str) -> None:

@@ -1,7 +1,8 @@
-"""How a worker of `throughput.py` takes its turns: it runs an epoch when it reads a line, and answers with one line of JSON.
+"""How a worker of `throughput.py` takes its turns: it runs an epoch when it reads a line, and
+answers with one line of JSON.
 
-All workers of a network live at the same time and only one of them computes, so that the ratios between them hold whatever else
-the machine does. What the libraries print goes to standard error.
+All workers of a network live at the same time and only one of them computes, so that the ratios
+between them hold whatever else the machine does. What the libraries print goes to standard error.
 """
 
 import contextlib
@@ -26,12 +27,14 @@ def wait() -> None:
 
 
 def clocks() -> tuple[float, float]:
-    """Now, and the processor's time that this process has used: the latter tells what it does even on a busy machine."""
+    """Now, and the processor's time that this process has used: the latter tells what it does even
+    on a busy machine."""
     return time.perf_counter(), time.process_time()
 
 
 def spent(times: list[tuple[float, float]]) -> dict[str, float]:
-    """The seconds between four marks: `train`, `evaluate`, and the `rest` of an epoch; ``…_processor`` those of the processor."""
+    """The seconds between four marks: `train`, `evaluate`, and the `rest` of an epoch;
+    ``…_processor`` those of the processor."""
     result = {}
     for name, begin, end in zip(("train", "evaluate", "rest"), times, times[1:]):
         result |= {name: end[0] - begin[0], f"{name}_processor": end[1] - begin[1]}
@@ -39,13 +42,14 @@ def spent(times: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def as_batch_job() -> None:
-    """Linux's scheduling policy for batch jobs, as `stages.backend` asks for it."""
+    """Linux's scheduling policy for batch jobs, as `stages.training.backend` asks for it."""
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def product_rate(multiply, side: int, seconds: float = 0.5) -> float:
-    """FLOP/s of the best of several products of square matrices: `multiply` computes one, and waits for it."""
+    """FLOP/s of the best of several products of square matrices: `multiply` computes one, and waits
+    for it."""
     multiply()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -1,24 +1,31 @@
 """Stage check: refuse a data set or a model that is not there, in words, before anything else runs.
 
-Each stage checks the whole of ``params.yaml`` when it starts. But DVC reads a stage's dependencies before it starts the stage, and
-says no more than "no such file" where ``dataset`` or a ``source`` leads nowhere. This stage, which reads none of them, goes first.
-Writes ``data/checked``, which never changes.
+Each stage checks the whole of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
+before it starts the stage, and says no more than "no such file" where ``dataset`` or a ``source``
+leads nowhere. This stage, which reads none of them, goes first. Writes ``data/checked``, which
+never changes.
 """
 
 from pathlib import Path
 
-from stages import cli, params
+from stages import params
+from stages.runtime import cli
+from stages.runtime.errors import UserError
 
 
 def main() -> None:
     options = params.load()
     source = options.datasets[options.dataset].source
     if not Path(source).exists():
-        raise cli.UserError(
-            f"params.yaml: datasets.{options.dataset}.source: nothing lies at {source!r}: give the path of a file or folder.\n"
-            "       After a failed `dvc exp run -S` the value stands in params.yaml: correct it there, or give it anew by -S"
+        raise UserError(
+            f"params.yaml: datasets.{options.dataset}.source: nothing lies at {source!r}: give the "
+            "path of a file or folder.\n"
+            "       After a failed `dvc exp run -S` the value stands in params.yaml: correct it "
+            "there, or give it anew by -S"
         )
-    Path("data/checked").write_text("params.yaml names a data set that is there\n", encoding="utf-8")
+    Path("data/checked").write_text(
+        "params.yaml names a data set that is there\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Stage compare: all models side by side, and the one that is selected.
 
-Reads ``reports/models/``, and removes what is there of models that ``models`` no longer names. Writes into ``reports/``:
+Reads ``reports/models/``, and removes what is there of models that ``models`` no longer names.
+Writes into ``reports/``:
 
     metrics.json                     the headline metrics of each model, for ``dvc metrics diff``
     comparison.csv, .md, .png        one row a model: parameters, accuracies with standard errors
-    selection.json                   the selected model, the digest of its file, and the rule that selected it
+    selection.json                   the selected model, the digest of its file, and the rule that
+                                     selected it
     learning_curves.csv, .png        loss and accuracy of each epoch, of all models
     roc.csv                          the micro and macro ROC curves of all models, on the test part
 
@@ -16,14 +18,21 @@ from typing import Any
 
 import pandas as pd
 
-from stages import charts, cli, files, params
+from stages import params
+from stages.drawing import charts
+from stages.runtime import cli
+from stages.storage import files
 
 REPORTS = Path("reports")
 
 
 def comparison(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model, in the order of ``params.yaml``, from the models' metrics.json."""
-    columns = [(part, name) for part in ("validation", "test") for name in ("accuracy", "standard_error", "loss")]
+    columns = [
+        (part, name)
+        for part in ("validation", "test")
+        for name in ("accuracy", "standard_error", "loss")
+    ]
     return pd.DataFrame(
         {name: one[name] for name in ("model", "parameters", "epochs")}
         | {f"{part}_{name}": one[part][name] for part, name in columns}
@@ -32,14 +41,17 @@ def comparison(metrics: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
-    """The selected model. ``best_validation_accuracy`` takes the best; ``fewest_parameters`` the smallest of those whose validation
-    accuracy is at most `within` of the best's standard errors below the best (ties: the more accurate, then the first)."""
+    """The selected model. ``best_validation_accuracy`` takes the best; ``fewest_parameters`` the
+    smallest of those whose validation accuracy is at most `within` of the best's standard errors
+    below the best (ties: the more accurate, then the first)."""
     best = table.loc[table["validation_accuracy"].idxmax()]
     threshold = best["validation_accuracy"]
     if rule == "fewest_parameters":
         threshold -= within * best["validation_standard_error"]
     near = table[table["validation_accuracy"] >= threshold]
-    chosen = near.sort_values(["parameters", "validation_accuracy"], ascending=[True, False], kind="stable").iloc[0]
+    chosen = near.sort_values(
+        ["parameters", "validation_accuracy"], ascending=[True, False], kind="stable"
+    ).iloc[0]
     return {
         "selected": chosen["model"],
         "rule": rule,
@@ -52,7 +64,10 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
 
 def markdown(table: pd.DataFrame, selection: dict[str, Any]) -> str:
     """The comparison as a table for a README or a pull request; the selected model in bold."""
-    lines = ["| model | parameters | epochs | validation accuracy | test accuracy |", "|---|--:|--:|--:|--:|"]
+    lines = [
+        "| model | parameters | epochs | validation accuracy | test accuracy |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for row in table.itertuples():
         name = f"**{row.model}**" if row.model == selection["selected"] else row.model
         validation = f"{row.validation_accuracy:.4f} ± {row.validation_standard_error:.4f}"
@@ -61,12 +76,22 @@ def markdown(table: pd.DataFrame, selection: dict[str, Any]) -> str:
     if selection["rule"] == "fewest_parameters":
         within = selection["within_standard_errors"]
         why = (
-            f"the fewest parameters among the models whose validation accuracy is at least {selection['threshold']:.4f}: "
-            f"{within:g} standard error{'s' * (within != 1)} below the best, {selection['best_validation_accuracy']}"
+            "the fewest parameters among the models whose validation accuracy is at least "
+            f"{selection['threshold']:.4f}: "
+            f"{within:g} standard error{'s' * (within != 1)} below the best, "
+            f"{selection['best_validation_accuracy']}"
         )
     else:
         why = "the best validation accuracy"
-    return "\n".join([*lines, "", f"Selected: **{selection['selected']}**, {why}. ± is one standard error of the part's size.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Selected: **{selection['selected']}**, {why}. ± is one standard error of the part's "
+            "size.",
+            "",
+        ]
+    )
 
 
 def main() -> None:
@@ -74,12 +99,19 @@ def main() -> None:
     for folder in (REPORTS / "models").iterdir():
         if folder.name not in options.models:
             files.remove(folder)
-    metrics = [files.read_json(REPORTS / "models" / model / "metrics.json") for model in options.models]
+    metrics = [
+        files.read_json(REPORTS / "models" / model / "metrics.json") for model in options.models
+    ]
     table = comparison(metrics)
     selection = select(table, options.compare.select, options.compare.within_standard_errors)
-    selection["sha256"] = files.read_json(REPORTS / "models" / selection["selected"] / "training.json")["file"]["sha256"]
+    selection["sha256"] = files.read_json(
+        REPORTS / "models" / selection["selected"] / "training.json"
+    )["file"]["sha256"]
     curves, roc = (
-        pd.concat(pd.read_csv(REPORTS / "models" / model / f"{name}.csv") for model in options.models) for name in ("curves", "roc")
+        pd.concat(
+            pd.read_csv(REPORTS / "models" / model / f"{name}.csv") for model in options.models
+        )
+        for name in ("curves", "roc")
     )
 
     headline = {

@@ -1,12 +1,15 @@
 """Stage describe: the data card, and pictures of the prepared data.
 
-Reads ``data/raw/NAME/dataset.json``, ``data/split/split.json`` and ``data/prepared/``; writes into ``reports/data/``:
+Reads ``data/raw/NAME/dataset.json``, ``data/split/split.json`` and ``data/prepared/``; writes into
+``reports/data/``:
 
-    card.md, card.json   source, digest, licence, images of each part and class, duplicates, skipped files
+    card.md, card.json   source, digest, licence, images of each part and class, duplicates, skipped
+                         files
     samples.png          training images of each class
     class_means.png      the mean training image of each class
     class_balance.png    the images of each class in each part
-    augmentation.png     some training images, as the section ``augment`` changes them; only where it changes anything
+    augmentation.png     some training images, as the section ``augment`` changes them; only where
+                         it changes anything
 
 Takes 2 seconds; 6 more with augmentation, most of them for the import of TensorFlow.
 """
@@ -16,10 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from stages import backend, charts, cli, files, params, pictures
-from stages.data import Prepared
+from stages import params
+from stages.drawing import charts, pictures
 from stages.params.schema import Params
-from stages.training import augmentation
+from stages.runtime import cli
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
@@ -27,13 +33,15 @@ CHUNK = 1000  # images that are summed at a time: memory does not grow with the 
 
 
 def spread(labels: np.ndarray, number: int, count: int) -> np.ndarray:
-    """The places of at most `count` images of class `number`, evenly spread over `labels`, int (images,)."""
+    """The places of at most `count` images of class `number`, evenly spread over `labels`, int
+    (images,)."""
     places = np.flatnonzero(labels == number)
     return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
 
 
 def class_means(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The mean image of each class, rounded to uint8 (classes, height, width, channels); black for a class without images."""
+    """The mean image of each class, rounded to uint8 (classes, height, width, channels); black for
+    a class without images."""
     means = np.zeros((classes, *images.shape[1:]))
     for number in range(classes):
         places = np.flatnonzero(labels == number)
@@ -44,17 +52,22 @@ def class_means(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndar
 
 
 def changed(images: np.ndarray, options: Params) -> np.ndarray:
-    """Versions of each of `images` as training may see them, uint8 (images, AUGMENTED, height, width, channels)."""
+    """Versions of each of `images` as training may see them, uint8 (images, AUGMENTED, height,
+    width, channels)."""
     backend.start(options.train.threads)
     import keras
 
     as_given = keras.Input(images.shape[1:], dtype="uint8")
-    network = keras.Model(*augmentation.in_front_of(keras.Model(as_given, as_given), options.augment, options.seed))
+    network = keras.Model(
+        *augmentation.in_front_of(keras.Model(as_given, as_given), options.augment, options.seed)
+    )
     versions = network([np.repeat(images, AUGMENTED, axis=0)], training=True)
     return np.asarray(versions).reshape(len(images), AUGMENTED, *images.shape[1:])
 
 
-def card(dataset: dict[str, Any], split: dict[str, Any], prepared: dict[str, Any]) -> dict[str, Any]:
+def card(
+    dataset: dict[str, Any], split: dict[str, Any], prepared: dict[str, Any]
+) -> dict[str, Any]:
     """What card.json says; what is not known of the source is null."""
     known = ("source", "source_digest", "licence", "channels", "height", "width")
     return {
@@ -76,8 +89,10 @@ def markdown(card: dict[str, Any]) -> str:
         f"- source: `{card['source'] or 'not recorded'}`",
         f"- digest of the source: `{card['source_digest'] or 'not recorded'}`",
         f"- licence: {card['licence'] or 'not stated'}",
-        f"- images as they come: {span(card['height'])} × {span(card['width'])} pixels (height × width)",
-        f"- images as models get them: {height} × {width} pixels, {channels} channel{'s' * (channels > 1)}",
+        f"- images as they come: {span(card['height'])} × {span(card['width'])} pixels (height × "
+        "width)",
+        f"- images as models get them: {height} × {width} pixels, {channels} "
+        f"channel{'s' * (channels > 1)}",
         f"- classes: {card['classes']}",
         f"- validation part: {validation(card)}",
         "",
@@ -109,30 +124,54 @@ def validation(card: dict[str, Any]) -> str:
     same = [name for name in ("test", "training") if card[f"validation_is_{name}"]]
     if not same:
         return f"apart from the training and the test part (`split.method`: {card['method']})"
-    return f"**the same images as the {' and the '.join(same)} part**: its accuracy is no measure of what new images would give"
+    return (
+        f"**the same images as the {' and the '.join(same)} part**: its accuracy is no measure of "
+        "what new images would give"
+    )
 
 
 def table(parts: dict[str, Any]) -> list[str]:
     """The images of each class in each part, as lines of Markdown."""
     lines = [f"| class | {' | '.join(parts)} |", "|---|" + "--:|" * len(parts)]
     for name in parts["train"]["classes"]:
-        lines.append(f"| {name.replace('|', '/')} | " + " | ".join(f"{part['classes'][name]:,}" for part in parts.values()) + " |")
-    return [*lines, "| **all** | " + " | ".join(f"**{part['images']:,}**" for part in parts.values()) + " |"]
+        lines.append(
+            f"| {name.replace('|', '/')} | "
+            + " | ".join(f"{part['classes'][name]:,}" for part in parts.values())
+            + " |"
+        )
+    return [
+        *lines,
+        "| **all** | " + " | ".join(f"**{part['images']:,}**" for part in parts.values()) + " |",
+    ]
 
 
 def equal_images(found: dict[str, Any]) -> list[str]:
     """The images that occur more than once, as lines of Markdown."""
     lines = [f"- within the {part} part: {count:,}" for part, count in found["within"].items()]
-    lines += [f"- of the {pair.replace('_', ' part also in the ')} part: {count:,}" for pair, count in found["across"].items()]
-    return [*lines, f"- left out of the train part for that reason: {found['removed_from_train']:,}"]
+    lines += [
+        f"- of the {pair.replace('_', ' part also in the ')} part: {count:,}"
+        for pair, count in found["across"].items()
+    ]
+    return [
+        *lines,
+        f"- left out of the train part for that reason: {found['removed_from_train']:,}",
+    ]
 
 
 def main() -> None:
     options = params.load()
     split = files.read_json(Path("data/split/split.json"))
     prepared = Prepared()
-    names, images, labels = prepared.description["class_names"], prepared.images("train"), prepared.labels("train")
-    described = card(files.read_json(Path("data/raw") / options.dataset / "dataset.json"), split, prepared.description)
+    names, images, labels = (
+        prepared.description["class_names"],
+        prepared.images("train"),
+        prepared.labels("train"),
+    )
+    described = card(
+        files.read_json(Path("data/raw") / options.dataset / "dataset.json"),
+        split,
+        prepared.description,
+    )
     counts = {part: content["classes"] for part, content in split["parts"].items()}
     with files.replacing(Path("reports/data")) as folder:
         folder.mkdir()
@@ -140,13 +179,19 @@ def main() -> None:
         (folder / "card.md").write_text(markdown(described), encoding="utf-8")
         some = [images[spread(labels, number, SHOWN)] for number in range(len(names))]
         charts.save(pictures.samples(some, names), folder / "samples.png")
-        charts.save(pictures.means(class_means(images, labels, len(names)), names), folder / "class_means.png")
+        charts.save(
+            pictures.means(class_means(images, labels, len(names)), names),
+            folder / "class_means.png",
+        )
         charts.save(pictures.class_balance(counts), folder / "class_balance.png")
         if augmentation.changes(options.augment):
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
             versions = changed(images[places], options)
             classes = np.take(names, labels[places]).tolist()
-            charts.save(pictures.augmentation(images[places], versions, classes), folder / "augmentation.png")
+            charts.save(
+                pictures.augmentation(images[places], versions, classes),
+                folder / "augmentation.png",
+            )
     print(f"{described['dataset']}: {len(names)} classes; see reports/data/card.md")
 
 

@@ -1,30 +1,37 @@
 """Stage download: bring a data set into the project, checked and in the project's own layout.
 
-Reads what lies at ``datasets.NAME.source``; writes ``data/raw/NAME/``, which `stages.sources.raw` describes. The source is one of
+Reads what lies at ``datasets.NAME.source``; writes ``data/raw/NAME/``, which `stages.sources.raw`
+describes. The source is one of
 
-    data/official/NAME.yaml        the publisher's addresses and digests: fetched into data/downloads/NAME/ first
-    an official file               recognised by its name (for Fashion-MNIST a folder with its four), checked alike
-    an .npz file                   with the arrays of keras.datasets
-    a folder, .zip or .tar(.gz)    with a folder of images a class, below train/ and test/ or not
+    data/official/NAME.yaml        the publisher's addresses and digests: fetched into
+                                   data/downloads/NAME/ first
+    an official file               recognised by its name (for Fashion-MNIST a folder with its
+    four), checked alike an .npz file                   with the arrays of keras.datasets a folder,
+    .zip or .tar(.gz)    with a folder of images a class, below train/ and test/ or not
 
-Takes, after the transfer, a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs of 128 pixels; memory holds one
-image, or a thousand small ones, at a time, and the names: 1 KB an image of a zip (0.6 of them zipfile's own), less of others.
+Takes, after the transfer, a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
+of 128 pixels; memory holds one image, or a thousand small ones, at a time, and the names: 1 KB an
+image of a zip (0.6 of them zipfile's own), less of others.
 """
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from stages import cli, files, guard, params
-from stages.cli import UserError
+from stages import params
 from stages.params.schema import Download, Source
+from stages.runtime import cli, guard
+from stages.runtime.errors import UserError
 from stages.sources import archives, classes, official, writing
 from stages.sources.arrays import read_npz
 from stages.sources.cifar import read_cifar
 from stages.sources.fetch import fetch
 from stages.sources.idx import read_idx
+from stages.storage import files
 
-DOWNLOADS = Path("data/downloads")  # outside the stage's outs, which DVC deletes before the stage runs
+DOWNLOADS = Path(
+    "data/downloads"
+)  # outside the stage's outs, which DVC deletes before the stage runs
 
 
 def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
@@ -34,10 +41,17 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
     place, publisher, found = published(path, options) or (None, None, {})
     [only] = found.values() if len(found) == 1 else [path]
-    kind = publisher.format if publisher else "npz" if path.suffix == ".npz" else archives.kind_of(path)
+    kind = (
+        publisher.format
+        if publisher
+        else "npz"
+        if path.suffix == ".npz"
+        else archives.kind_of(path)
+    )
     if kind is None:
         raise UserError(
-            f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, an .npz file, a folder, "
+            f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, "
+            "an .npz file, a folder, "
             "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
         )
     description = {
@@ -58,40 +72,57 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
         arrays.class_names = source.class_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
     if source.class_names:
-        raise UserError(f"datasets.{dataset}.class_names: {path} names its classes by its folders; leave the key out")
+        raise UserError(
+            f"datasets.{dataset}.class_names: {path} names its classes by its folders; leave the "
+            "key out"
+        )
     images = classes.find(*archives.survey(only, options.limits), only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
-    return writing.write_encoded(folder, description, images, archives.contents(only, wanted), options, expected)
+    return writing.write_encoded(
+        folder, description, images, archives.contents(only, wanted), options, expected
+    )
 
 
-def published(path: Path, options: Download) -> tuple[Path, official.Publisher, dict[str, Path]] | None:
-    """The publisher's file that `path` is, or that knows the files at `path`; and where these lie, fetched and checked."""
+def published(
+    path: Path, options: Download
+) -> tuple[Path, official.Publisher, dict[str, Path]] | None:
+    """The publisher's file that `path` is, or that knows the files at `path`; and where these lie,
+    fetched and checked."""
     if path.suffix in (".yaml", ".yml"):
         publisher = official.load(path)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
-            return path, publisher, {file.name: fetch(file, folder, options) for file in publisher.files}
+            return (
+                path,
+                publisher,
+                {file.name: fetch(file, folder, options) for file in publisher.files},
+            )
     if (known := official.recognise(path)) is None:
         return None
     place, publisher, found = known
     for file in publisher.files:
         if fault := official.fault(found[file.name], file, options.limits):
             raise UserError(
-                f"{found[file.name]} has the name of a file of {place.stem} and is not the published one: {fault}. "
-                f"Fetch it anew from {file.url}, or give it another name to use it as data of your own"
+                f"{found[file.name]} has the name of a file of {place.stem} and is not the "
+                f"published one: {fault}. "
+                f"Fetch it anew from {file.url}, or give it another name to use it as data of your "
+                "own"
             )
     return place, publisher, found
 
 
 def source_digest(found: dict[str, Path]) -> str | None:
-    """SHA-256 of the source's file; of several, of the list that ``sha256sum`` prints; None for a folder, which DVC digests."""
+    """SHA-256 of the source's file; of several, of the list that ``sha256sum`` prints; None for a
+    folder, which DVC digests."""
     if any(path.is_dir() for path in found.values()):
         return None
     digests = {name: files.sha256(path) for name, path in sorted(found.items())}
     if len(digests) == 1:
         return next(iter(digests.values()))
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+    ).hexdigest()
 
 
 def main(dataset: str) -> None:

@@ -2,11 +2,14 @@
 
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
-    metrics.json      all metrics, with parameter count and epochs; of a network with auxiliary heads also their accuracies
-    curves.csv        loss and accuracy of each epoch, on both parts; the squared error where it was recorded
+    metrics.json      all metrics, with parameter count and epochs; of a network with auxiliary
+                      heads also their accuracies
+    curves.csv        loss and accuracy of each epoch, on both parts; the squared error where it was
+                      recorded
     training.json     as train wrote it: parameters, recipe, layers
   of the test part:
-    predictions.csv   true class, predicted class and its probability, a row an image: also the record that pairs two models
+    predictions.csv   true class, predicted class and its probability, a row an image: also the
+                      record that pairs two models
     classes.csv       precision, recall, F1, area under the ROC curve and count of each class
     confusion.csv     the cells of the confusion matrix
     roc.csv           ROC curves, one-vs-rest: micro, macro, and of the three hardest classes
@@ -16,119 +19,12 @@ Works without TensorFlow, in 2 seconds.
 """
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-from sklearn import metrics
-
-from stages import cli, diagnostics, files, params
-from stages.data import Prepared
-from stages.params.schema import Evaluate
-
-DIGITS = 6  # decimals in reports
-
-
-def measured(probabilities: np.ndarray, labels: np.ndarray, top_k: int, bins: int) -> dict[str, float]:
-    """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,).
-
-    accuracy and its binomial standard_error; top_K_accuracy where there are more than K classes; loss (mean cross-entropy, nats);
-    mean_squared_error of the probabilities against one-hot labels, averaged over images and classes; precision, recall and F1,
-    macro (mean over classes) and micro (over all decisions); cohen_kappa; expected_calibration_error; areas under the one-vs-rest
-    ROC curves, macro_auc and micro_auc.
-    """
-    count, classes = probabilities.shape
-    predicted, every_class = probabilities.argmax(axis=1), np.arange(classes)
-    accuracy = metrics.accuracy_score(labels, predicted)
-    result = {"accuracy": accuracy, "standard_error": np.sqrt(accuracy * (1 - accuracy) / count)}
-    if classes > top_k:
-        result[f"top_{top_k}_accuracy"] = metrics.top_k_accuracy_score(labels, probabilities, k=top_k, labels=every_class)
-    in_double = probabilities.astype(np.float64)  # float32 sums to 1 only nearly
-    result["loss"] = metrics.log_loss(labels, in_double / in_double.sum(axis=1, keepdims=True), labels=every_class)
-    result["mean_squared_error"] = np.mean((probabilities - np.eye(classes)[labels]) ** 2)
-    for average in ("macro", "micro"):
-        scores = metrics.precision_recall_fscore_support(labels, predicted, labels=every_class, average=average, zero_division=0)
-        result |= {f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores)}
-    result["cohen_kappa"] = metrics.cohen_kappa_score(labels, predicted, labels=every_class)
-    result["expected_calibration_error"] = calibration_error(probabilities.max(axis=1), predicted == labels, bins)
-    areas = diagnostics.areas(probabilities, labels)
-    if not np.isnan(areas).all():
-        result["macro_auc"] = np.nanmean(areas)
-    result["micro_auc"] = diagnostics.micro_area(probabilities, labels)
-    # what is not defined, such as kappa where there is only one class, is left out
-    return {name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)}
-
-
-def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
-    """Expected calibration error (Guo et al., arXiv 1706.04599): the distance between confidence and accuracy, averaged over the
-    images in `bins` of equal width in confidence. `confidence` float (images,) in (0, 1], `correct` bool (images,)."""
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    distance = np.bincount(bin_of, weights=confidence - correct, minlength=bins)  # mean distance times count, a bin
-    return np.abs(distance).sum() / len(confidence)
-
-
-def head_accuracies(probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """``validation_accuracy`` and ``test_accuracy`` of each auxiliary head: the entries ``PART_HEAD`` of predictions.npz."""
-    names = [name.removeprefix("test_") for name in probabilities if name.startswith("test_")]
-    return {
-        name: {
-            f"{part}_accuracy": round(float(np.mean(probabilities[f"{part}_{name}"].argmax(axis=1) == truth)), DIGITS)
-            for part, truth in labels.items()
-        }
-        for name in names
-    }
-
-
-def class_table(labels: np.ndarray, predicted: np.ndarray, names: list[str], areas: np.ndarray) -> pd.DataFrame:
-    """Precision, recall, F1, area under the ROC curve and number of images of each class, a row a class."""
-    scores = metrics.precision_recall_fscore_support(labels, predicted, labels=np.arange(len(names)), zero_division=0)
-    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "images"), scores)), index=pd.Index(names, name="class"))
-    table.insert(3, "auc", areas)
-    return table.round(DIGITS)
-
-
-def curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row for each epoch and part, from Keras's columns, where those of the validation part begin with ``val_``."""
-    columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
-    parts = {"training": history[columns], "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1)}
-    table = pd.concat(parts, names=["part", "epoch"]).reset_index()
-    return table.assign(model=model)[["model", "epoch", "part", *columns]]
-
-
-def measure_model(
-    model: str, source: Path, prepared: Prepared, options: Evaluate
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """What the predictions in the folder `source` are worth: the content of metrics.json, the tables (those of the `.csv` files
-    by their names), and the probabilities, float32 (images, classes), by the names of predictions.npz."""
-    names = prepared.description["class_names"]
-    training = files.read_json(source / "training.json")
-    with np.load(source / "predictions.npz", allow_pickle=False) as file:
-        probabilities = dict(file)
-    labels = {part: prepared.labels(part) for part in ("validation", "test")}
-    heads = head_accuracies(probabilities, labels)
-    result = {
-        "model": model,
-        "parameters": training["parameters"]["total"],
-        "epochs": training["epochs"],
-        "kept_epoch": training["kept_epoch"],
-        **{
-            part: {"images": len(truth), **measured(probabilities[part], truth, options.top_k, options.calibration_bins)}
-            for part, truth in labels.items()
-        },
-        **({"heads": heads} if heads else {}),
-    }
-    test, truth = probabilities["test"], labels["test"]
-    predicted, confidence = test.argmax(axis=1), test.max(axis=1)
-    actual = {"actual": np.take(names, truth), "predicted": np.take(names, predicted)}
-    tables = {
-        "classes": class_table(truth, predicted, names, diagnostics.areas(test, truth)),
-        "predictions": pd.DataFrame({**actual, "confidence": confidence.astype(np.float64)}).round(DIGITS),
-        "confusion": diagnostics.confusion(truth, predicted, names).round(DIGITS),
-        "roc": diagnostics.roc(test, truth, names).assign(model=model).round(DIGITS),
-        "calibration": diagnostics.calibration(confidence, predicted == truth, options.calibration_bins).round(DIGITS),
-        "curves": curves(pd.read_csv(source / "history.csv", index_col="epoch"), model),
-    }
-    return result, tables, probabilities
+from stages import params
+from stages.metrics.measures import measure_model
+from stages.runtime import cli
+from stages.storage import files
+from stages.storage.prepared import Prepared
 
 
 def main(model: str) -> None:

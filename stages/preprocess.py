@@ -1,117 +1,25 @@
 """Stage preprocess: the images of each part as arrays that training reads by memory map.
 
-Reads ``data/raw/NAME/`` and ``data/split/``; writes ``data/prepared/``, for each part ``PART.npy``, uint8 (images, height, width,
-channels), and ``PART_labels.npy``, int64 (images,); and ``data.json``: class names, image shape, the section ``preprocess`` and the
-channels of the images before it, the constants of the normalisation, whether parts are the same images, and a digest of each array.
-Pixels stay 0..255 on disk: the model itself normalises them. Takes a second for the sample, 6 for 4,000 photographs.
+Reads ``data/raw/NAME/`` and ``data/split/``; writes ``data/prepared/``, for each part ``PART.npy``,
+uint8 (images, height, width, channels), and ``PART_labels.npy``, int64 (images,); and
+``data.json``: class names, image shape, the section ``preprocess`` and the channels of the images
+before it, the constants of the normalisation, whether parts are the same images, and a digest of
+each array. Pixels stay 0..255 on disk: the model itself normalises them. Takes a second for the
+sample, 6 for 4,000 photographs.
 """
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
-from stages import cli, files, params
-from stages.cli import UserError
-from stages.params.schema import Preprocess
+from stages import params
+from stages.preparation import arrays
+from stages.runtime import cli
 from stages.sources.raw import Raw
-
-CHUNK = 1000  # images whose pixels are summed at a time: memory does not grow with the data
-
-
-def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
-    """A uint8 image (height, width, channels) with the channels and the size that `options` ask for: first the channels (grey is
-    ITU-R 601 luma), then ``aspect``, by Pillow. Without ``image_size`` the size stays as it is."""
-    side, channels = options.image_size, options.channels or image.shape[2]
-    if image.shape == (side or image.shape[0], side or image.shape[1], channels):
-        return image
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    picture = picture.convert({1: "L", 3: "RGB"}[channels])
-    if side:
-        method = Image.Resampling[options.interpolation.upper()]
-        if options.aspect == "stretch":
-            picture = picture.resize((side, side), method)
-        elif options.aspect == "crop":
-            picture = ImageOps.fit(picture, (side, side), method)
-        else:
-            picture = ImageOps.pad(picture, (side, side), method, color=(options.pad_value,) * channels)
-    return np.asarray(picture).reshape(picture.height, picture.width, channels)
-
-
-def write_part(path: Path, images: Iterable[np.ndarray], count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Write `count` uint8 images to `path` as one array, one by one; returns it as a memory map. Raises `UserError` if the shape
-    of one differs from `shape`."""
-    prepared = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *shape))
-    if hasattr(os, "posix_fallocate"):  # a full disk is an error now, and not the death of the process at some pixel
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    for place, image in enumerate(images):
-        if image.shape != shape:
-            sizes = "one has {0}×{1} pixels, another {3}×{4}".format(*shape, *image.shape)
-            raise UserError(f"the images differ in size: {sizes}.\n       Set preprocess.image_size in params.yaml, which is empty")
-        prepared[place] = image
-    prepared.flush()
-    return prepared
-
-
-def rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
-    """The normalisation as ``scale`` and ``offset`` a channel, for pixel * scale + offset; ``standard`` measures them
-    on `train`."""
-    channels = train.shape[3]
-    if normalisation == "standard":
-        total, squares = np.zeros(channels), np.zeros(channels)
-        for start in range(0, len(train), CHUNK):
-            pixels = train[start : start + CHUNK].reshape(-1, channels).astype(np.float64)
-            total, squares = total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
-        count = train[..., 0].size
-        mean = total / count
-        deviation = np.maximum(np.sqrt(squares / count - mean**2), 1e-6)  # a constant channel is not divided by 0
-        return {"scale": (1 / deviation).tolist(), "offset": (-mean / deviation).tolist()}
-    scale, offset = {
-        "unit": (1 / 255, 0.0),
-        "unit_twice": (1 / 255 / 255, 0.0),  # the flowers document, by mistake: in the generator, and again in the model
-        "symmetric": (1 / 127.5, -1.0),
-        "none": (1.0, 0.0),
-    }[normalisation]
-    return {"scale": [scale] * channels, "offset": [offset] * channels}
-
-
-def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> None:
-    """Prepare the parts that lie in `split_folder`, and write what the module's docstring lists into the folder `target`."""
-    split = files.read_json(split_folder / "split.json")
-    with files.replacing(target) as folder:
-        folder.mkdir()
-        digests, shape = {}, None
-        for part in ("train", "validation", "test"):
-            index = np.load(split_folder / f"{part}.npy")
-            if shape is None:
-                shape = resized(next(iter(raw.images(index[:1]))), options).shape
-            images = (resized(image, options) for image in raw.images(index))
-            prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
-            np.save(folder / f"{part}_labels.npy", raw.labels[index])
-            if part == "train":
-                constants = rescaling(options.normalisation, prepared)
-            digests |= {name: files.sha256(folder / f"{name}.npy") for name in (part, f"{part}_labels")}
-        description = {
-            "dataset": raw.dataset["name"],
-            "class_names": raw.class_names,
-            "image_shape": list(shape),
-            "decoded_channels": raw.dataset["channels"],
-            "preprocess": options.model_dump(),
-            "rescaling": constants,
-            "validation_is_test": split["validation_is_test"],
-            "validation_is_training": split["validation_is_training"],
-            "sha256": digests,
-        }
-        files.write_json(folder / "data.json", description)
-    print("images of {}×{} pixels, {} channel{}".format(*shape, "s" * (shape[2] > 1)))
 
 
 def main() -> None:
     options = params.load()
-    write(Raw(Path("data/raw") / options.dataset), options.preprocess, Path("data/split"), Path("data/prepared"))
+    raw = Raw(Path("data/raw") / options.dataset)
+    arrays.write(raw, options.preprocess, Path("data/split"), Path("data/prepared"))
 
 
 if __name__ == "__main__":

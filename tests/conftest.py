@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 PARTS = (
     "stages",
+    "commands",
     "data/dvc.yaml",
     "data/official",
     "replications/dvc.yaml",
@@ -32,18 +33,29 @@ PARTS = (
 
 
 class Project:
-    """A folder with a copy of the project: how the tests run commands in it and look at what they left."""
+    """A folder with a copy of the project: how the tests run commands in it and look at what they
+    left."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def environment(self) -> dict[str, str]:
-        scripts = str(Path(sys.executable).parent)  # `python` in dvc.yaml is the one that runs the tests
-        return os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+        scripts = str(
+            Path(sys.executable).parent
+        )  # `python` in dvc.yaml is the one that runs the tests
+        return os.environ | {
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+        }
 
     def start(self, *command: str) -> subprocess.Popen:
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     def run(self, *command: str, status: int = 0) -> str:
@@ -59,9 +71,22 @@ class Project:
     def stage(self, module: str, *arguments: str, status: int = 0) -> str:
         return self.run(sys.executable, "-m", f"stages.{module}", *arguments, status=status)
 
+    def command(self, module: str, *arguments: str, status: int = 0) -> str:
+        return self.run(sys.executable, "-m", f"commands.{module}", *arguments, status=status)
+
     def commit(self) -> None:
         self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "a state")
+        self.run(
+            "git",
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "commit",
+            "--quiet",
+            "--message",
+            "a state",
+        )
 
     def changes(self) -> list[str]:
         return self.run("git", "status", "--porcelain").splitlines()
@@ -92,7 +117,11 @@ def data_json(shape: list[int], classes: int) -> dict[str, Any]:
 
 def ran(output: str) -> list[str]:
     """The stages that DVC says it ran, in order."""
-    return [line.split("'")[1].split(":")[-1] for line in output.splitlines() if line.startswith("Running stage ")]
+    return [
+        line.split("'")[1].split(":")[-1]
+        for line in output.splitlines()
+        if line.startswith("Running stage ")
+    ]
 
 
 def shrink(params: Any) -> None:
@@ -100,11 +129,17 @@ def shrink(params: Any) -> None:
     params["models"] = ["mnist-dense", "fashion-2blocks"]
     params["train"] |= {"epochs": 2, "batch_size": 20}
     params["architectures"]["mnist-dense"]["units"] = [8]
-    params["architectures"]["fashion-2blocks"] |= {"filters": [2, 3], "dense_units": [4], "dropout": 0.3, "batch_norm": "after"}
+    params["architectures"]["fashion-2blocks"] |= {
+        "filters": [2, 3],
+        "dense_units": [4],
+        "dropout": 0.3,
+        "batch_norm": "after",
+    }
 
 
 def small_project(folder: Path) -> Project:
-    """The small project, committed, before its first run, in a new folder: 200 + 80 images of the embedded sample."""
+    """The small project, committed, before its first run, in a new folder: 200 + 80 images of the
+    embedded sample."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +148,14 @@ def small_project(folder: Path) -> Project:
         else:
             shutil.copy(source, target)
     with np.load(ROOT / "data/embedded/fashion_mnist.npz") as sample:
-        few = {name: sample[name][: 200 if "train" in name else 80] for name in ("x_train", "y_train", "x_test", "y_test")}
+        few = {
+            name: sample[name][: 200 if "train" in name else 80]
+            for name in ("x_train", "y_train", "x_test", "y_test")
+        }
         (folder / "data/embedded").mkdir()
-        np.savez(folder / "data/embedded/fashion_mnist.npz", **few, class_names=sample["class_names"])
+        np.savez(
+            folder / "data/embedded/fashion_mnist.npz", **few, class_names=sample["class_names"]
+        )
     project = Project(folder)
     project.edit_params(shrink)
     project.run("git", "init", "--quiet", "--initial-branch=main")

@@ -1,4 +1,5 @@
-"""The networks of the documents, layer by layer; the schema against the code; Keras's names; lists of layers; auxiliary heads."""
+"""The networks of the documents, layer by layer; the schema against the code; Keras's names; lists
+of layers; auxiliary heads."""
 
 import inspect
 import json
@@ -13,7 +14,8 @@ import pytest
 from conftest import data_json
 from ruamel.yaml import YAML
 
-from stages import backend, params
+from stages import params
+from stages.training import backend
 
 backend.start(threads=2)
 
@@ -21,9 +23,9 @@ import keras  # noqa: E402
 
 from stages import architectures, evaluate, train  # noqa: E402
 from stages.architectures import googlenet  # noqa: E402
-from stages.cli import UserError  # noqa: E402
 from stages.params import names  # noqa: E402
 from stages.params.schema import FAMILIES  # noqa: E402
+from stages.runtime.errors import UserError  # noqa: E402
 from stages.training import recipe  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -62,15 +64,22 @@ def test_a_network_is_that_of_the_document(name: str):
     document = DOCUMENTS[name]
     model = built(name, [int(side) for side in document["image"].split("x")], document["classes"])
     assert model.count_params() == document["parameters"]
-    assert sum(int(np.prod(weights.shape)) for weights in model.trainable_weights) == document["trainable"]
+    assert (
+        sum(int(np.prod(weights.shape)) for weights in model.trainable_weights)
+        == document["trainable"]
+    )
     heads: dict[str, list[str]] = {}
     for head, line in lines(model):
         heads.setdefault(head, []).append(line)
-    assert heads == {head: document[head] for head in ("layers", "auxiliary1", "auxiliary2") if head in document}
+    assert heads == {
+        head: document[head] for head in ("layers", "auxiliary1", "auxiliary2") if head in document
+    }
 
 
 def test_every_experiment_of_the_documents_has_an_architecture():
-    experiments = [experiment for document in DOCUMENTS.values() for experiment in document["experiments"]]
+    experiments = [
+        experiment for document in DOCUMENTS.values() for experiment in document["experiments"]
+    ]
     assert len(experiments) == len(set(experiments)) == 38
 
 
@@ -83,7 +92,9 @@ def test_every_experiment_of_the_documents_has_an_architecture():
         ("sequential-example", [28, 28, 1], 1_013),
     ],
 )
-def test_a_network_for_other_images_has_the_parameters_that_its_comment_gives(name: str, shape: list[int], parameters: int):
+def test_a_network_for_other_images_has_the_parameters_that_its_comment_gives(
+    name: str, shape: list[int], parameters: int
+):
     assert built(name, shape).count_params() == parameters
 
 
@@ -92,7 +103,9 @@ def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
     own = keras.applications.MobileNet(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.25)
     arguments = {"network": "MobileNet", "top": top, "arguments": {"alpha": 0.25}}
     model = architectures.build("mine", "application", arguments, data_json([32, 32, 3], 5))
-    assert model.count_params() == own.count_params()  # at 1×1 pixels the tops differ in no parameter
+    assert (
+        model.count_params() == own.count_params()
+    )  # at 1×1 pixels the tops differ in no parameter
 
 
 @pytest.mark.parametrize(
@@ -114,7 +127,9 @@ def test_images_too_small_are_named(name: str, side: int):
     assert "\x1b" not in str(error.value) and "Exception encountered" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["mnist-convnet", "fashion-2blocks-bn-before", "flowers-googlenet"])
+@pytest.mark.parametrize(
+    "name", ["mnist-convnet", "fashion-2blocks-bn-before", "flowers-googlenet"]
+)
 def test_probabilities_are_float32_in_mixed_precision(name: str):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -125,33 +140,63 @@ def test_probabilities_are_float32_in_mixed_precision(name: str):
 
 
 def test_each_family_has_a_module_and_the_schema_its_arguments():
-    modules = [import_module(f"stages.architectures.{file.stem}") for file in (ROOT / "stages/architectures").glob("[!_]*.py")]
-    functions = {module.__name__.split(".")[-1]: module.network for module in modules if hasattr(module, "network")}
+    modules = [
+        import_module(f"stages.architectures.{file.stem}")
+        for file in (ROOT / "stages/architectures").glob("[!_]*.py")
+    ]
+    functions = {
+        module.__name__.split(".")[-1]: module.network
+        for module in modules
+        if hasattr(module, "network")
+    }
     assert functions.keys() == FAMILIES.keys()
     for family, function in functions.items():
         arguments = set(inspect.signature(function).parameters) - {"x"}
-        assert set(FAMILIES[family].model_fields) - {"family", "loss_weights", "average_mirrored"} == arguments, family
+        assert (
+            set(FAMILIES[family].model_fields) - {"family", "loss_weights", "average_mirrored"}
+            == arguments
+        ), family
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(channels: int):
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, channels))
-    images = (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")  # neighbours alike
-    arguments = {"whitening_size": 2, "whitening_images": 40, "whitening_epsilon": 1e-9, "filters": [8], "convolutions": 1,
-                 "kernel_size": 3, "pool_size": 2, "activation": "gelu", "batch_norm_momentum": 0.6, "head_scale": 0.1}  # fmt: skip
+    images = (
+        (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")
+    )  # neighbours alike
+    arguments = {
+        "whitening_size": 2,
+        "whitening_images": 40,
+        "whitening_epsilon": 1e-9,
+        "filters": [8],
+        "convolutions": 1,
+        "kernel_size": 3,
+        "pool_size": 2,
+        "activation": "gelu",
+        "batch_norm_momentum": 0.6,
+        "head_scale": 0.1,
+    }
     model = architectures.build("mine", "whitened", arguments, data_json([16, 16, channels], 3))
     architectures.adapt(model, "whitened", arguments, images)
     layer = model.get_layer("whitening")
-    values = np.asarray(keras.Model(model.inputs, layer.output)([images])).reshape(-1, layer.filters)
+    values = np.asarray(keras.Model(model.inputs, layer.output)([images])).reshape(
+        -1, layer.filters
+    )
     half = 4 * channels
-    np.testing.assert_allclose(values[:, :half].T @ values[:, :half] / len(values), np.eye(half), atol=1e-3)
+    np.testing.assert_allclose(
+        values[:, :half].T @ values[:, :half] / len(values), np.eye(half), atol=1e-3
+    )
     np.testing.assert_array_equal(values[:, half:], -values[:, :half])
     assert not layer.trainable_weights
 
 
 def classes_of(module: Any, base: type) -> set[str]:
     """The names of the classes in Keras's `module` that follow `base`, without second names."""
-    found = {name: one for name, one in vars(module).items() if inspect.isclass(one) and issubclass(one, base) and one is not base}
+    found = {
+        name: one
+        for name, one in vars(module).items()
+        if inspect.isclass(one) and issubclass(one, base) and one is not base
+    }
     return {name for name, one in found.items() if one.__name__ == name}
 
 
@@ -161,46 +206,112 @@ def plain(found: set[str]) -> set[str]:
 
 def test_the_names_of_optimizers_schedules_and_losses_are_those_of_keras():
     wrappers = {"LossScaleOptimizer", "MultiOptimizer"}  # they take optimizers
-    assert set(names.OPTIMIZERS) == plain(classes_of(keras.optimizers, keras.optimizers.Optimizer) - wrappers)
+    assert set(names.OPTIMIZERS) == plain(
+        classes_of(keras.optimizers, keras.optimizers.Optimizer) - wrappers
+    )
     schedules = keras.optimizers.schedules
     assert set(names.SCHEDULES) == classes_of(schedules, schedules.LearningRateSchedule)
     others = {"CTC", "Circle"}  # of sequences and of embeddings
-    assert {name.replace("_", "") for name in names.LOSSES} == plain(classes_of(keras.losses, keras.Loss) - others)
+    assert {name.replace("_", "") for name in names.LOSSES} == plain(
+        classes_of(keras.losses, keras.Loss) - others
+    )
 
 
 def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
     functions = {name for name, one in vars(keras.activations).items() if inspect.isfunction(one)}
     second = {"hard_swish", "swish"}
     across = {"glu", "log_softmax", "softmax", "sparsemax"}  # they mix the values of an image
-    assert set(names.ACTIVATIONS) == functions - {"get", "serialize", "deserialize"} - second - across
+    assert (
+        set(names.ACTIVATIONS) == functions - {"get", "serialize", "deserialize"} - second - across
+    )
     networks = {name for name, one in vars(keras.applications).items() if inspect.isfunction(one)}
     assert set(names.APPLICATIONS) == networks
     known = classes_of(keras.layers, keras.layers.Layer)
     assert set(names.LAYERS) <= known
-    left_out = {name for name in known - set(names.LAYERS) if not name.endswith(("1D", "3D", "Cell"))}
-    assert left_out == {  # of several tensors, of sequences, text or sound, of labels too, or around other layers
-        *(
-            "Add",
-            "AdditiveAttention",
-            "Attention",
-            "Average",
-            "Bidirectional",
-            "CategoryEncoding",
-            "Concatenate",
-            "Conv1DTranspose",
-        ),
-        *("Conv3DTranspose", "ConvLSTM2D", "CutMix", "Discretization", "Dot", "Embedding", "FlaxLayer", "GRU", "HashedCrossing"),
-        *("Hashing", "InputLayer", "IntegerLookup", "JaxLayer", "LSTM", "Lambda", "Masking", "MaxNumBoundingBoxes", "Maximum"),
-        *("MelSpectrogram", "Minimum", "MixUp", "MultiHeadAttention", "Multiply", "Pipeline", "RNN", "RepeatVector"),
-        *("ReversibleEmbedding", "STFTSpectrogram", "SimpleRNN", "SpectralNormalization", "StackedRNNCells", "StringLookup"),
-        *("Subtract", "TFSMLayer", "TextVectorization", "TimeDistributed", "TorchModuleWrapper", "Wrapper"),
+    left_out = {
+        name for name in known - set(names.LAYERS) if not name.endswith(("1D", "3D", "Cell"))
     }
+    assert (
+        left_out
+        # of several tensors, of sequences, text or sound, of labels too, or around other layers
+        == {
+            *(
+                "Add",
+                "AdditiveAttention",
+                "Attention",
+                "Average",
+                "Bidirectional",
+                "CategoryEncoding",
+                "Concatenate",
+                "Conv1DTranspose",
+            ),
+            *(
+                "Conv3DTranspose",
+                "ConvLSTM2D",
+                "CutMix",
+                "Discretization",
+                "Dot",
+                "Embedding",
+                "FlaxLayer",
+                "GRU",
+                "HashedCrossing",
+            ),
+            *(
+                "Hashing",
+                "InputLayer",
+                "IntegerLookup",
+                "JaxLayer",
+                "LSTM",
+                "Lambda",
+                "Masking",
+                "MaxNumBoundingBoxes",
+                "Maximum",
+            ),
+            *(
+                "MelSpectrogram",
+                "Minimum",
+                "MixUp",
+                "MultiHeadAttention",
+                "Multiply",
+                "Pipeline",
+                "RNN",
+                "RepeatVector",
+            ),
+            *(
+                "ReversibleEmbedding",
+                "STFTSpectrogram",
+                "SimpleRNN",
+                "SpectralNormalization",
+                "StackedRNNCells",
+                "StringLookup",
+            ),
+            *(
+                "Subtract",
+                "TFSMLayer",
+                "TextVectorization",
+                "TimeDistributed",
+                "TorchModuleWrapper",
+                "Wrapper",
+            ),
+        }
+    )
 
 
 def test_every_name_leads_to_its_object():
-    fixed = {"schedule": None, "schedule_arguments": {}, "learning_rate": None, "optimizer_arguments": {}, "loss_arguments": {}}
+    fixed = {
+        "schedule": None,
+        "schedule_arguments": {},
+        "learning_rate": None,
+        "optimizer_arguments": {},
+        "loss_arguments": {},
+    }
     for name in names.OPTIMIZERS:
-        assert type(recipe.optimizer(OPTIONS.train.model_copy(update=fixed | {"optimizer": name}))).__name__.lower() == name
+        assert (
+            type(
+                recipe.optimizer(OPTIONS.train.model_copy(update=fixed | {"optimizer": name}))
+            ).__name__.lower()
+            == name
+        )
     for name in names.LOSSES:
         chosen = recipe.loss(OPTIONS.train.model_copy(update=fixed | {"loss": name}))
         assert type(chosen).__name__.lower() == name.replace("_", "")
@@ -221,7 +332,11 @@ def test_every_name_leads_to_its_object():
 def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str, named: list[str]):
     file = tmp_path / "params.yaml"
     file.write_text(
-        TEXT.replace("architectures:", f"architectures:\n  mine:\n    family: sequential\n    layers:\n    {layer}\n#", 1)
+        TEXT.replace(
+            "architectures:",
+            f"architectures:\n  mine:\n    family: sequential\n    layers:\n    {layer}\n#",
+            1,
+        )
     )
     with pytest.raises(UserError) as error:
         params.load(file)
@@ -232,9 +347,15 @@ def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str,
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
-        ([{"Conv2D": {"filters": 3, "kernel_size": 3, "filterz": 3}}], ["layers[0]", "Conv2D", "filterz"]),
+        (
+            [{"Conv2D": {"filters": 3, "kernel_size": 3, "filterz": 3}}],
+            ["layers[0]", "Conv2D", "filterz"],
+        ),
         ([{"Flatten": None}, {"Dense": {}}], ["layers[1]", "Dense", "units"]),
-        ([{"Flatten": None}, {"Conv2D": {"filters": 3, "kernel_size": 3}}], ["layers[1]", "Conv2D", "ndim"]),
+        (
+            [{"Flatten": None}, {"Conv2D": {"filters": 3, "kernel_size": 3}}],
+            ["layers[1]", "Conv2D", "ndim"],
+        ),
         ([{"Dropout": {"rate": 2}}], ["layers[0]", "Dropout", "rate"]),
         ([{"Conv2D": {"filters": "many", "kernel_size": 3}}], ["layers[0]", "Conv2D", "many"]),
         ([{"Conv2D": {"filters": 3, "kernel_size": 3}}], ["Flatten", "(26, 26, 3)"]),
@@ -248,7 +369,8 @@ def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: lis
 
 
 def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Three heads through the stages train and evaluate; a small network stands in for GoogLeNet, which takes 12 s."""
+    """Three heads through the stages train and evaluate; a small network stands in for GoogLeNet,
+    which takes 12 s."""
 
     def small(x, **arguments):
         x = keras.layers.Flatten()(x)
@@ -274,11 +396,17 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
 
     folder, reports = Path("models/flowers-googlenet"), Path("reports/models/flowers-googlenet")
     history = pd.read_csv(folder / "history.csv", index_col="epoch")
-    figures = {f"{head}{figure}" for head in ("", "auxiliary1_", "auxiliary2_") for figure in ("accuracy", "loss")} | {
-        "combined_loss"
-    }
+    figures = {
+        f"{head}{figure}"
+        for head in ("", "auxiliary1_", "auxiliary2_")
+        for figure in ("accuracy", "loss")
+    } | {"combined_loss"}
     assert set(history.columns) == figures | {f"val_{figure}" for figure in figures}
-    losses = history["val_loss"] + 0.3 * history["val_auxiliary1_loss"] + 0.5 * history["val_auxiliary2_loss"]
+    losses = (
+        history["val_loss"]
+        + 0.3 * history["val_auxiliary1_loss"]
+        + 0.5 * history["val_auxiliary2_loss"]
+    )
     np.testing.assert_allclose(losses, history["val_combined_loss"], atol=1e-5)
     with np.load(folder / "predictions.npz") as predictions:
         predicted = dict(predictions)
@@ -287,6 +415,12 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     assert all(one.shape == (8, 3) and one.dtype == np.float32 for one in predicted.values())
     kept = json.loads((folder / "training.json").read_text())["kept_epoch"]
     metrics = json.loads((reports / "metrics.json").read_text())
-    assert metrics["validation"]["accuracy"] == history["val_accuracy"][kept] == history["val_accuracy"].max()
+    assert (
+        metrics["validation"]["accuracy"]
+        == history["val_accuracy"][kept]
+        == history["val_accuracy"].max()
+    )
     for head in ("auxiliary1", "auxiliary2"):
-        assert metrics["heads"][head]["validation_accuracy"] == history[f"val_{head}_accuracy"][kept]
+        assert (
+            metrics["heads"][head]["validation_accuracy"] == history[f"val_{head}_accuracy"][kept]
+        )

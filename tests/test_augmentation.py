@@ -1,4 +1,5 @@
-"""Augmentation, class weights and mixed precision: what training sees, and that it sees the same again."""
+"""Augmentation, class weights and mixed precision: what training sees, and that it sees the same
+again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,16 +9,25 @@ import numpy as np
 import pytest
 from conftest import ROOT, data_json
 
-from stages import backend, files, params, train
-from stages.cli import UserError
-from stages.data import Prepared
+from stages import params
+from stages.runtime.errors import UserError
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import backend
+from stages.training import run as train
 
 CHOSEN = params.load(ROOT / "params.yaml")
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
 EVERYTHING = {
-    "horizontal_flip": True, "vertical_flip": True, "rotation": 15.0, "zoom": 0.1, "width_shift": 0.1, "height_shift": 0.1,
-    "shear": 5.0, "crop_padding": 2,
-}  # fmt: skip
+    "horizontal_flip": True,
+    "vertical_flip": True,
+    "rotation": 15.0,
+    "zoom": 0.1,
+    "width_shift": 0.1,
+    "height_shift": 0.1,
+    "shear": 5.0,
+    "crop_padding": 2,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +45,9 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
     from stages.training.augmentation import in_front_of
 
     inputs = keras.Input(IMAGES.shape[1:], dtype="uint8")
-    network = keras.Model(*in_front_of(keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed))
+    network = keras.Model(
+        *in_front_of(keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed)
+    )
     for _ in range(times):
         result = network([IMAGES], training=training)
     return np.asarray(result)
@@ -44,7 +56,9 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
 def test_it_is_off_by_default_and_outside_training():
     from stages.training.augmentation import changes
 
-    assert not changes(CHOSEN.augment) and changes(CHOSEN.augment.model_copy(update={"rotation": 1.0}))
+    assert not changes(CHOSEN.augment) and changes(
+        CHOSEN.augment.model_copy(update={"rotation": 1.0})
+    )
     assert np.array_equal(seen(), IMAGES)
     assert np.array_equal(seen(training=False, **EVERYTHING), IMAGES)
 
@@ -98,7 +112,9 @@ def small(**changes: Any) -> train.Experiment:
     network = CHOSEN.architectures["mnist-dense"].model_copy(update={"units": [6], "dropout": 0.3})
     network.model_fields_set.update({"units", "dropout"})
     recipe = CHOSEN.train.model_copy(update={"epochs": 3, "batch_size": 8, **changes})
-    return train.Experiment("small", CHOSEN.seed, network, CHOSEN.augment.model_copy(update=EVERYTHING), recipe)
+    return train.Experiment(
+        "small", CHOSEN.seed, network, CHOSEN.augment.model_copy(update=EVERYTHING), recipe
+    )
 
 
 @pytest.fixture
@@ -111,13 +127,22 @@ def prepared(tmp_path: Path) -> Prepared:
     return Prepared(tmp_path)
 
 
-@pytest.mark.parametrize(("precision", "in_training_mode"), [("float32", True), ("mixed_float16", False)])
+@pytest.mark.parametrize(
+    ("precision", "in_training_mode"), [("float32", True), ("mixed_float16", False)]
+)
 def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, in_training_mode: bool
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    in_training_mode: bool,
 ):
     from stages.training.checkpoint import Checkpoint
 
-    experiment = replace(small(precision=precision, class_weight="balanced"), evaluate_in_training_mode=in_training_mode)
+    experiment = replace(
+        small(precision=precision, class_weight="balanced"),
+        evaluate_in_training_mode=in_training_mode,
+    )
     monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
     whole, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "whole.npz")
     history = (tmp_path / "history.csv").read_bytes()
@@ -134,24 +159,37 @@ def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
     resumed, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "resumed.npz")
     assert (tmp_path / "history.csv").read_bytes() == history
     assert all(np.array_equal(*pair) for pair in zip(resumed.get_weights(), whole.get_weights()))
-    assert not any("random" in layer.name for layer in whole.layers)  # what is saved has no augmentation
+    assert not any(
+        "random" in layer.name for layer in whole.layers
+    )  # what is saved has no augmentation
     assert whole.output.dtype == "float32"
 
 
-def test_dropout_stays_on_in_evaluation_where_asked(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_dropout_stays_on_in_evaluation_where_asked(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(ROOT)
     import keras
 
     models, predictions = [], []
-    for name, experiment in (("off", small(epochs=1)), ("on", replace(small(epochs=1), evaluate_in_training_mode=True))):
+    for name, experiment in (
+        ("off", small(epochs=1)),
+        ("on", replace(small(epochs=1), evaluate_in_training_mode=True)),
+    ):
         train.run(experiment, prepared, tmp_path / name, tmp_path / f"{name}.npz")
         models.append(keras.saving.load_model(tmp_path / name / "model.keras", compile=False))
         predictions.append(np.load(tmp_path / name / "predictions.npz")["test"])
-    assert np.array_equal(*(model.predict(IMAGES, verbose=0) for model in models))  # the saved model drops nothing
-    assert np.array_equal(models[0].predict(IMAGES, verbose=0), predictions[0]) and not np.allclose(*predictions)
+    assert np.array_equal(
+        *(model.predict(IMAGES, verbose=0) for model in models)
+    )  # the saved model drops nothing
+    assert np.array_equal(models[0].predict(IMAGES, verbose=0), predictions[0]) and not np.allclose(
+        *predictions
+    )
 
 
-def test_a_prediction_averaged_over_the_mirror_image(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_prediction_averaged_over_the_mirror_image(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(ROOT)
     import keras
 
@@ -160,13 +198,20 @@ def test_a_prediction_averaged_over_the_mirror_image(prepared: Prepared, tmp_pat
         network = small().architecture.model_copy(update={"average_mirrored": mirrored})
         experiment = replace(small(epochs=1), architecture=network)
         train.run(experiment, prepared, tmp_path / str(mirrored), tmp_path / "checkpoint.npz")
-        models.append(keras.saving.load_model(tmp_path / str(mirrored) / "model.keras", compile=False))
+        models.append(
+            keras.saving.load_model(tmp_path / str(mirrored) / "model.keras", compile=False)
+        )
     one, averaged = models
     images, mirrored = IMAGES, IMAGES[:, :, ::-1]
     mean = (one.predict(images, verbose=0) + one.predict(mirrored, verbose=0)) / 2
     np.testing.assert_allclose(averaged.predict(images, verbose=0), mean, atol=1e-6)
-    np.testing.assert_array_equal(np.load(tmp_path / "True/predictions.npz")["test"], averaged.predict(images, verbose=0))
-    assert not np.allclose(one.predict(images, verbose=0), mean) and averaged.count_params() == one.count_params()
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "True/predictions.npz")["test"], averaged.predict(images, verbose=0)
+    )
+    assert (
+        not np.allclose(one.predict(images, verbose=0), mean)
+        and averaged.count_params() == one.count_params()
+    )
 
 
 def test_balanced_class_weights():
@@ -175,4 +220,7 @@ def test_balanced_class_weights():
     labels = np.repeat([0, 1], [30, 10])
     assert class_weight(CHOSEN.train, labels) is None
     balanced = CHOSEN.train.model_copy(update={"class_weight": "balanced"})
-    assert class_weight(balanced, labels) == {0: pytest.approx(40 / (2 * 30)), 1: pytest.approx(40 / (2 * 10))}
+    assert class_weight(balanced, labels) == {
+        0: pytest.approx(40 / (2 * 30)),
+        1: pytest.approx(40 / (2 * 10)),
+    }

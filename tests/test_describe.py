@@ -7,27 +7,49 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from stages import charts, describe, params, pictures
+from stages import describe, params
+from stages.drawing import charts, pictures
 from stages.params.schema import Source
 
 CARD = {
-    "dataset": "made-up", "source": "somewhere.zip", "source_digest": "abc", "licence": None, "channels": 3,
-    "height": {"min": 20, "max": 300}, "width": {"min": 32, "max": 32},
+    "dataset": "made-up",
+    "source": "somewhere.zip",
+    "source_digest": "abc",
+    "licence": None,
+    "channels": 3,
+    "height": {"min": 20, "max": 300},
+    "width": {"min": 32, "max": 32},
     "skipped": [{"file": "a/broken.jpg", "reason": "cut short"}],
-    "classes": 2, "prepared_shape": [32, 32, 3],
-    "method": "stratified", "validation_is_test": False, "validation_is_training": False,
-    "parts": {part: {"images": 1500, "classes": {"a": 1000, "b": 500}} for part in ("train", "validation", "test")},
+    "classes": 2,
+    "prepared_shape": [32, 32, 3],
+    "method": "stratified",
+    "validation_is_test": False,
+    "validation_is_training": False,
+    "parts": {
+        part: {"images": 1500, "classes": {"a": 1000, "b": 500}}
+        for part in ("train", "validation", "test")
+    },
     "duplicates": {
         "within": {"train": 3, "validation": 0, "test": 0},
-        "across": {"train_validation": 2, "train_test": 0, "validation_test": 0}, "pairs": [], "removed_from_train": 2,
+        "across": {"train_validation": 2, "train_test": 0, "validation_test": 0},
+        "pairs": [],
+        "removed_from_train": 2,
     },
-}  # fmt: skip
+}
 
 
 def test_the_card_says_what_a_reader_asks_for():
     text = describe.markdown(CARD)
-    for part in ("somewhere.zip", "abc", "not stated", "20–300 × 32 pixels", "| a | 1,000 | 1,000 | 1,000 |", "cut short",
-                 "of the train part also in the validation part: 2", "within the train part: 3"):  # fmt: skip
+    for part in (
+        "somewhere.zip",
+        "abc",
+        "not stated",
+        "20–300 × 32 pixels",
+        "| a | 1,000 | 1,000 | 1,000 |",
+        "cut short",
+        "of the train part also in the validation part: 2",
+        "within the train part: 3",
+    ):
         assert part in text
     assert "the same images" not in text
 
@@ -37,7 +59,10 @@ def test_the_card_says_what_a_reader_asks_for():
     [
         ({"validation_is_test": True}, "the same images as the test part"),
         ({"validation_is_training": True}, "the same images as the training part"),
-        ({"validation_is_test": True, "validation_is_training": True}, "the same images as the test and the training part"),
+        (
+            {"validation_is_test": True, "validation_is_training": True},
+            "the same images as the test and the training part",
+        ),
     ],
 )
 def test_the_card_warns_where_validation_is_another_part(flags: dict[str, bool], warning: str):
@@ -50,14 +75,19 @@ def test_class_means(monkeypatch: pytest.MonkeyPatch):
     labels = np.array([0, 2, 0, 2, 0, 2, 0, 0, 2, 0, 2])
     means = describe.class_means(images, labels, 3)
     assert np.array_equal(means[0], np.round(images[labels == 0].mean(axis=0)))
-    assert np.array_equal(means[2], np.round(images[labels == 2].mean(axis=0))) and not means[1].any()
+    assert (
+        np.array_equal(means[2], np.round(images[labels == 2].mean(axis=0))) and not means[1].any()
+    )
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 3)])
 def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: int, channels: int):
     names = [f"class number {number} $x$" for number in range(classes)]
     images = np.random.default_rng(0).integers(0, 256, (classes, 5, 16, 16, channels), np.uint8)
-    counts = {part: {name: number + 1 for number, name in enumerate(names)} for part in ("train", "validation", "test")}
+    counts = {
+        part: {name: number + 1 for number, name in enumerate(names)}
+        for part in ("train", "validation", "test")
+    }
     figures = {
         "samples": lambda: pictures.samples(list(images), names),
         "means": lambda: pictures.means(images[:, 0], names),
@@ -72,7 +102,9 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: in
         assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
 
 
-def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from stages import download, preprocess, split
 
     monkeypatch.chdir(tmp_path)
@@ -92,5 +124,13 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(tmp_
     for stage in (split, preprocess, describe):
         stage.main()
     written = {path.name for path in Path("reports/data").iterdir()}
-    assert written == {"card.md", "card.json", "samples.png", "class_means.png", "class_balance.png"}
-    assert "the same images as the test part" in Path("reports/data/card.md").read_text(encoding="utf-8")
+    assert written == {
+        "card.md",
+        "card.json",
+        "samples.png",
+        "class_means.png",
+        "class_balance.png",
+    }
+    assert "the same images as the test part" in Path("reports/data/card.md").read_text(
+        encoding="utf-8"
+    )

@@ -1,4 +1,5 @@
-"""What the machine refuses is said in a sentence; and a run that was killed anywhere ends, run again, with the same bits.
+"""What the machine refuses is said in a sentence; and a run that was killed anywhere ends, run
+again, with the same bits.
 
 The long version is ``benchmarks/kills.py``, with random kills of every stage.
 """
@@ -13,15 +14,19 @@ REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
     "no memory": ("np.ones(10**15)", "not enough memory"),
-    "not made": ("np.load('data/prepared/test.npy')", "data/prepared/test.npy is missing: what the pipeline makes"),
+    "not made": (
+        "np.load('data/prepared/test.npy')",
+        "data/prepared/test.npy is missing: what the pipeline makes",
+    ),
 }
 
 
 def outcome(tmp_path, statement: str) -> str:
     """What a command that executes `statement` in an empty folder writes; it must fail."""
     tmp_path.chmod(0o555)
-    code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nimport numpy as np\n"
-    code += f"from stages import cli, guard\ncli.run(lambda: {statement.replace('; ', ' or ')}, '')"
+    code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
+    code += "import numpy as np\nfrom stages.runtime import cli, guard\n"
+    code += f"cli.run(lambda: {statement.replace('; ', ' or ')}, '')"
     return Project(tmp_path).run(sys.executable, "-c", code, status=1)
 
 
@@ -33,7 +38,8 @@ def test_what_the_machine_refuses_is_said_in_words(tmp_path, statement: str, mes
 
 
 def test_a_reader_who_has_read_enough(tmp_path):
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages import cli\ncli.run(lambda: print('x\\n' * 100_000), '')"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages.runtime import cli\n"
+    code += "cli.run(lambda: print('x\\n' * 100_000), '')"
     pipe = '"$0" -c "$1" | head -1; exit ${PIPESTATUS[0]}'
     assert Project(tmp_path).run("bash", "-c", pipe, sys.executable, code, status=141) == "x\n"
 
@@ -56,7 +62,10 @@ def test_killed_anywhere_the_next_run_ends_with_the_same_bits(finished: Project)
 def test_a_damaged_file_in_the_cache_is_found_once_the_cache_is_writable(finished: Project):
     expected = state(finished)
     for path in finished.path(".dvc/cache/files").rglob("*"):
-        if path.is_file() and path.read_bytes() == finished.path("data/prepared/train.npy").read_bytes():
+        if (
+            path.is_file()
+            and path.read_bytes() == finished.path("data/prepared/train.npy").read_bytes()
+        ):
             path.chmod(0o644)  # as the README says for all of them
             path.write_bytes(path.read_bytes()[:-1] + b"?")
     finished.run("rm", "-r", "data/prepared")

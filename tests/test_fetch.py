@@ -1,4 +1,5 @@
-"""Transfers from a real HTTP server on this machine that misbehaves in the ways that servers and networks do."""
+"""Transfers from a real HTTP server on this machine that misbehaves in the ways that servers and
+networks do."""
 
 import hashlib
 import threading
@@ -7,17 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from stages import params
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 from stages.sources.fetch import CHUNK, fetch
 from stages.sources.official import File
 
 CONTENT = bytes(range(256)) * 1000
 CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
-OPTIONS = params.load().download.model_copy(update={"timeout": 0.2, "retries": 2, "backoff": 0.0, "mirror": None})
+OPTIONS = params.load().download.model_copy(
+    update={"timeout": 0.2, "retries": 2, "backoff": 0.0, "mirror": None}
+)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the first requests by the plan, a behaviour a request, and further ones well; notes path and Range of each."""
+    """Answers the first requests by the plan, a behaviour a request, and further ones well; notes
+    path and Range of each."""
 
     daemon_threads = True
 
@@ -45,11 +49,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/elsewhere")
             self.end_headers()
             return
-        start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if self.headers["Range"] and self.server.ranges else 0
+        start = (
+            int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            if self.headers["Range"] and self.server.ranges
+            else 0
+        )
         if start >= len(CONTENT):
             self.send_error(416)
             return
-        content = (b"other" * len(CONTENT))[: len(CONTENT)] if behaviour == "other content" else CONTENT
+        content = (
+            (b"other" * len(CONTENT))[: len(CONTENT)] if behaviour == "other content" else CONTENT
+        )
         self.send_response(206 if start else 200)
         if start:
             first = start + 1 if behaviour == "wrong range" else start
@@ -107,7 +117,9 @@ def test_comes_well_in_the_end(server, tmp_path, plan, asked):
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
 
 
-@pytest.mark.parametrize("facts", [{}, {"bytes": None}, {"sha256": None}, {"bytes": None, "sha256": None}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"bytes": None}, {"sha256": None}, {"bytes": None, "sha256": None}]
+)
 def test_needs_no_more_than_what_is_published(server, tmp_path, facts):
     server.plan = ["cut"]
     assert fetch(published(server, **facts), tmp_path, OPTIONS).read_bytes() == CONTENT
@@ -140,7 +152,10 @@ def test_fails_with_what_to_do_by_hand(server, tmp_path, plan, facts, named):
 
 
 def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):
-    server.plan, server.ranges = ["cut"] * 3, False  # without ranges no try gets further than the first
+    server.plan, server.ranges = (
+        ["cut"] * 3,
+        False,
+    )  # without ranges no try gets further than the first
     with pytest.raises(UserError, match=r"set\.bin"):
         fetch(published(server), tmp_path, OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin.partial"]
@@ -171,7 +186,9 @@ def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
 
 
 def test_mirror(server, tmp_path):
-    file = published(server).model_copy(update={"url": "http://publisher.invalid/deep/down/set.bin"})
+    file = published(server).model_copy(
+        update={"url": "http://publisher.invalid/deep/down/set.bin"}
+    )
     options = OPTIONS.model_copy(update={"mirror": server.address + "/mirror/"})
     assert fetch(file, tmp_path, options).read_bytes() == CONTENT
     assert server.seen == [("/mirror/set.bin", None)]

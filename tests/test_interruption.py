@@ -1,4 +1,5 @@
-"""A training that is interrupted, in whatever way, and started again ends with the bits of one that was not."""
+"""A training that is interrupted, in whatever way, and started again ends with the bits of one that
+was not."""
 
 import os
 import signal
@@ -15,10 +16,11 @@ import pytest
 import yaml
 from conftest import Project
 
-from stages import guard
-from stages.cli import UserError
+from stages.runtime import guard
+from stages.runtime.errors import UserError
 
-MODEL = "fashion-2blocks"  # in the small project it has dropout and batch norm: state beside the weights
+# in the small project it has dropout and batch norm: state beside the weights
+MODEL = "fashion-2blocks"
 TRAIN = [sys.executable, "-m", "stages.train", MODEL]
 REPRO = [sys.executable, "-m", "dvc", "repro", f"train@{MODEL}"]
 
@@ -64,7 +66,8 @@ def trainings(project: Project) -> list[psutil.Process]:
 
 
 def interrupt(project: Project, how: Callable[[subprocess.Popen], None]) -> None:
-    """Start the training under DVC, and call `how` with DVC's process when the first epoch is done."""
+    """Start the training under DVC, and call `how` with DVC's process when the
+    first epoch is done."""
     dvc = project.start(*REPRO)
     eventually(project.path(f"models/{MODEL}/checkpoint.npz").exists)
     how(dvc)
@@ -89,7 +92,9 @@ def press_ctrl_c(project: Project) -> Callable:
 
 
 @pytest.mark.parametrize("way", [kill_stage, kill_dvc, press_ctrl_c])
-def test_it_goes_on_and_ends_with_the_same_bits(finished: Project, uninterrupted: Project, way: Callable):
+def test_it_goes_on_and_ends_with_the_same_bits(
+    finished: Project, uninterrupted: Project, way: Callable
+):
     finished.edit_params(longer)
     interrupt(finished, way(finished))
     eventually(lambda: not trainings(finished))  # none outlives the DVC that started it
@@ -108,10 +113,16 @@ def test_a_checkpoint_of_other_parameters_is_not_taken_up(finished: Project):
     assert "going on" not in finished.dvc("repro", f"train@{MODEL}")
 
 
-def test_a_second_training_of_the_same_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_second_training_of_the_same_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(guard, "PATIENCE", 0.1)
     lock = tmp_path / "train.lock"
-    with filelock.FileLock(lock), pytest.raises(UserError, match=r"train\.lock"), guard.exclusive(lock, "the training"):
+    with (
+        filelock.FileLock(lock),
+        pytest.raises(UserError, match=r"train\.lock"),
+        guard.exclusive(lock, "the training"),
+    ):
         pytest.fail("two trainings at once")
 
 

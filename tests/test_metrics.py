@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stages.compare import select
-from stages.evaluate import calibration_error, class_table, measured
+from stages.metrics.measures import calibration_error, class_table, measured
 
 # four images of three classes; the third is mistaken for class 0
 LABELS = np.array([0, 1, 2, 2])
@@ -27,7 +27,9 @@ def test_metrics_by_hand():
     by_chance = (1 * 2 + 1 * 1 + 2 * 1) / 16
     assert values["cohen_kappa"] == pytest.approx((0.75 - by_chance) / (1 - by_chance), abs=1e-6)
     # each confidence in a bin of its own: |0.8-1|, |0.7-1|, |0.6-0|, |0.9-1|
-    assert values["expected_calibration_error"] == pytest.approx((0.2 + 0.3 + 0.6 + 0.1) / 4, abs=1e-6)
+    assert values["expected_calibration_error"] == pytest.approx(
+        (0.2 + 0.3 + 0.6 + 0.1) / 4, abs=1e-6
+    )
 
 
 def test_calibration_error_averages_inside_a_bin():
@@ -37,7 +39,9 @@ def test_calibration_error_averages_inside_a_bin():
 
 
 def test_top_k_is_left_out_where_it_means_nothing():
-    assert not any(name.startswith("top") for name in measured(PROBABILITIES, LABELS, top_k=3, bins=10))
+    assert not any(
+        name.startswith("top") for name in measured(PROBABILITIES, LABELS, top_k=3, bins=10)
+    )
 
 
 def test_a_class_without_images_does_not_break_the_table():

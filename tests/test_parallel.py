@@ -1,4 +1,5 @@
-"""Stages side by side: real DVC, a real Dask cluster of two processes, and stages that take no time, in a pipeline like ours."""
+"""Stages side by side: real DVC, a real Dask cluster of two processes, and stages that take no
+time, in a pipeline like ours."""
 
 import os
 import shutil
@@ -13,10 +14,10 @@ import psutil
 import pytest
 from conftest import ROOT, Project, copy, ran
 
-from stages.cli import UserError
-from stages.parallel import cluster, snapshot
+from commands.parallel import cluster, snapshot
+from stages.runtime.errors import UserError
 
-PARALLEL = [sys.executable, "-m", "stages.parallel", "--workers", "2"]
+PARALLEL = [sys.executable, "-m", "commands.parallel", "--workers", "2"]
 PIPELINE = """
 stages:
   download:  # its source lies outside the repository: it runs in the working tree
@@ -49,8 +50,12 @@ stages:
     deps: [summary]
     outs: [exported]
 """
-VARIABLES = "$OMP_NUM_THREADS,$MKL_NUM_THREADS,$PYTHONHASHSEED"  # Dask sets them in its own processes
-TRAIN = f"cat raw > models/$1/weights && echo $2 {VARIABLES} >> models/$1/weights && echo $1 > models/$1/run.json\n"
+# Dask sets them in its own processes
+VARIABLES = "$OMP_NUM_THREADS,$MKL_NUM_THREADS,$PYTHONHASHSEED"
+TRAIN = (
+    f"cat raw > models/$1/weights && echo $2 {VARIABLES} >> models/$1/weights && "
+    "echo $1 > models/$1/run.json\n"
+)
 FAILING = "test $1 = a || { echo no such luck; exit 3; }\n" + TRAIN
 WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" + TRAIN
 
@@ -58,9 +63,9 @@ WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" +
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("parallel") / "project"
-    for part in ("stages/params", "stages/parallel"):
+    for part in ("stages/params", "stages/runtime", "stages/storage", "commands/parallel"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("stages/__init__.py", "stages/cli.py", "stages/guard.py", "stages/files.py", "params.yaml", ".dvcignore"):
+    for part in ("stages/__init__.py", "commands/__init__.py", "params.yaml", ".dvcignore"):
         shutil.copy(ROOT / part, folder / part)
     for model in "ab":
         (folder / f"models/{model}").mkdir(parents=True)
@@ -72,7 +77,9 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (folder / ".gitignore").write_text("/raw\n__pycache__\n")
     project = Project(folder)
     project.edit_params(lambda params: params["parallel"].update(here=["download"]))
-    project.edit_params(lambda params: params["parallel"]["resources"].pop("replications/dvc.yaml:train"))
+    project.edit_params(
+        lambda params: params["parallel"]["resources"].pop("replications/dvc.yaml:train")
+    )
     project.run("git", "init", "--quiet")
     project.dvc("init", "--quiet")
     project.commit()
@@ -121,14 +128,24 @@ def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
     assert "6 of 6 stages done" in output
     assert ran(project.dvc("repro")) == []
     assert project.changes() == serial.changes()
-    for file in ("dvc.lock", "models/a/weights", "models/a/run.json", "reports/a.txt", "summary", "exported"):
+    for file in (
+        "dvc.lock",
+        "models/a/weights",
+        "models/a/run.json",
+        "reports/a.txt",
+        "summary",
+        "exported",
+    ):
         assert project.path(file).read_bytes() == serial.path(file).read_bytes()
 
 
 def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):
     project.path("train.sh").write_text(FAILING)
     output = project.run(*PARALLEL, status=1)
-    assert "error: train@b failed with exit status" in output and "not run because of that: evaluate@b, compare, export" in output
+    assert (
+        "error: train@b failed with exit status" in output
+        and "not run because of that: evaluate@b, compare, export" in output
+    )
     log = ".dvc/tmp/parallel/logs/train@b.log"
     assert log in output and "no such luck" in project.path(log).read_text()
     assert project.path("reports/a.txt").exists() and not project.path("reports/b.txt").exists()
@@ -138,7 +155,9 @@ def test_a_file_that_changes_meanwhile_stops_the_collecting_and_hides_no_failure
     project.path("train.sh").write_text(f"touch {project.folder}/new\n{FAILING}")
     output = project.run(*PARALLEL, status=1)
     assert "files changed meanwhile" in output and "train@b failed" in output
-    assert project.path("models/a/run.json").exists() and not project.path("models/a/weights").exists()
+    assert (
+        project.path("models/a/run.json").exists() and not project.path("models/a/weights").exists()
+    )
 
 
 def test_an_interrupted_run_leaves_nothing_on_a_cluster_that_lives_on(
@@ -160,10 +179,20 @@ def test_an_interrupted_run_leaves_nothing_on_a_cluster_that_lives_on(
         assert not processes_in(tmp_path / "scratch")
 
 
-def test_a_shallow_clone_is_refused(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_shallow_clone_is_refused(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     project.path("new.txt").write_text("new")
     project.commit()
-    project.run("git", "clone", "--quiet", "--depth", "1", f"file://{project.folder}", str(tmp_path / "shallow"))
+    project.run(
+        "git",
+        "clone",
+        "--quiet",
+        "--depth",
+        "1",
+        f"file://{project.folder}",
+        str(tmp_path / "shallow"),
+    )
     monkeypatch.chdir(tmp_path / "shallow")
     with pytest.raises(UserError, match="git fetch --unshallow"):
         snapshot.bundle("HEAD")
@@ -174,17 +203,29 @@ def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
 
     def starts() -> dict[str, list[int]]:
         marks = [path.suffixes for path in tmp_path.glob("waits.*")]
-        return {model: sorted(int(number[1:]) for one, number in marks if one == f".{model}") for model in "ab"}
+        return {
+            model: sorted(int(number[1:]) for one, number in marks if one == f".{model}")
+            for model in "ab"
+        }
 
     run = subprocess.Popen(
-        PARALLEL, cwd=project.folder, env=project.environment(), start_new_session=True, stdout=subprocess.PIPE, text=True
+        PARALLEL,
+        cwd=project.folder,
+        env=project.environment(),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     eventually(lambda: all(starts().values()))
     first = starts()
     stage = psutil.Process(first["a"][0])
-    worker = next(process for process in stage.parents() if "spawn_main" in " ".join(process.cmdline()))
+    worker = next(
+        process for process in stage.parents() if "spawn_main" in " ".join(process.cmdline())
+    )
     worker.kill()
-    eventually(lambda: len(starts()["a"]) == 2)  # again, by another worker, and the first one ended with its worker
+    eventually(
+        lambda: len(starts()["a"]) == 2
+    )  # again, by another worker, and the first one ended with its worker
     eventually(lambda: not stage.is_running())
     assert starts()["b"] == first["b"]
 
@@ -210,14 +251,18 @@ def test_a_resource_that_no_worker_has_is_refused(project: Project):
     assert "train@a" in output and "gpu 1000" in output and "Traceback" not in output
 
 
-@pytest.mark.parametrize("change", [{"here": ["dwnload"]}, {"resources": {"dwnload@a": {"memory": None, "gpu": 1}}}])
+@pytest.mark.parametrize(
+    "change", [{"here": ["dwnload"]}, {"resources": {"dwnload@a": {"memory": None, "gpu": 1}}}]
+)
 def test_a_stage_that_there_is_not_is_refused(project: Project, change: dict):
     project.edit_params(lambda params: params["parallel"].update(change))
     assert "Did you mean download?" in project.run(*PARALLEL, status=1)
     assert not project.path("raw").exists()
 
 
-def test_the_snapshot_holds_new_files_and_leaves_the_index(project: Project, monkeypatch: pytest.MonkeyPatch):
+def test_the_snapshot_holds_new_files_and_leaves_the_index(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(project.folder)
     head, commit = snapshot.commit(snapshot.tree())
     assert head == commit

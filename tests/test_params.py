@@ -1,4 +1,5 @@
-"""Mistakes in params.yaml: each is found without Keras, before anything runs, and named by file, line, key and value."""
+"""Mistakes in params.yaml: each is found without Keras, before anything runs, and named by file,
+line, key and value."""
 
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from conftest import ROOT, Project
 from ruamel.yaml import YAML
 
 from stages import params
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -22,22 +23,74 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("\n  epochs: 8 ", "\n  epochs: 8.5 ", ["train.epochs", "8.5"]),
         ("  learning_rate: #", "  learning_rate: -0.1 #", ["train.learning_rate", "-0.1"]),
         ("  learning_rate: #", "  learning_rate: fast #", ["train.learning_rate", "'fast'"]),
-        ("optimizer_arguments: {}", "optimizer_arguments: {learning_rate: 0.1}", ["train", "learning_rate"]),
-        ("optimizer_arguments: {}", "optimizer_arguments: {beta_1: high}", ["train.optimizer_arguments.beta_1", "'high'"]),
-        ("loss: sparse_categorical_crossentropy", "loss: crossentropy", ["train.loss", "'crossentropy'"]),
-        ("monitor: val_accuracy", "monitor: val_acuracy", ["train.early_stopping.monitor", "val_accuracy"]),
-        ("restore_best: always", "restore_best: true", ["train.early_stopping.restore_best", "True"]),
-        ("dataset: fashion_mnist_sample", "dataset: imagenet", ["dataset", "'imagenet'", "fashion_mnist_sample"]),
+        (
+            "optimizer_arguments: {}",
+            "optimizer_arguments: {learning_rate: 0.1}",
+            ["train", "learning_rate"],
+        ),
+        (
+            "optimizer_arguments: {}",
+            "optimizer_arguments: {beta_1: high}",
+            ["train.optimizer_arguments.beta_1", "'high'"],
+        ),
+        (
+            "loss: sparse_categorical_crossentropy",
+            "loss: crossentropy",
+            ["train.loss", "'crossentropy'"],
+        ),
+        (
+            "monitor: val_accuracy",
+            "monitor: val_acuracy",
+            ["train.early_stopping.monitor", "val_accuracy"],
+        ),
+        (
+            "restore_best: always",
+            "restore_best: true",
+            ["train.early_stopping.restore_best", "True"],
+        ),
+        (
+            "dataset: fashion_mnist_sample",
+            "dataset: imagenet",
+            ["dataset", "'imagenet'", "fashion_mnist_sample"],
+        ),
         ("- mnist-dense\n", "- mnist-danse\n", ["models[0]", "'mnist-danse'", "mnist-dense"]),
-        ("- mnist-dense\n", "- mnist-dense\n- mnist-dense\n", ["models", "'mnist-dense'", "2 times"]),
-        ("family: dense", "family: denze", ["architectures.mnist-dense.family", "'denze'", "dense"]),
+        (
+            "- mnist-dense\n",
+            "- mnist-dense\n- mnist-dense\n",
+            ["models", "'mnist-dense'", "2 times"],
+        ),
+        (
+            "family: dense",
+            "family: denze",
+            ["architectures.mnist-dense.family", "'denze'", "dense"],
+        ),
         ("    family: dense\n", "", ["architectures.mnist-dense.family", "missing"]),
-        ("kernel_size: 3 ", "kernel_size: three ", ["architectures.mnist-convnet.kernel_size", "'three'"]),
-        ("convolutions: 1 ", "convolutions: [1, 2] ", ["architectures.mnist-convnet", "convolutions", "filters"]),
-        ("kernel_size: 3 ", "kernel_size: 3\n    kernel: 3 ", ["architectures.mnist-convnet.kernel", "kernel_size"]),
-        ("    negative_slope: 0.3 # of leaky_relu\n", "", ["architectures.fashion-3blocks", "negative_slope", "leaky_relu"]),
+        (
+            "kernel_size: 3 ",
+            "kernel_size: three ",
+            ["architectures.mnist-convnet.kernel_size", "'three'"],
+        ),
+        (
+            "convolutions: 1 ",
+            "convolutions: [1, 2] ",
+            ["architectures.mnist-convnet", "convolutions", "filters"],
+        ),
+        (
+            "kernel_size: 3 ",
+            "kernel_size: 3\n    kernel: 3 ",
+            ["architectures.mnist-convnet.kernel", "kernel_size"],
+        ),
+        (
+            "    negative_slope: 0.3 # of leaky_relu\n",
+            "",
+            ["architectures.fashion-3blocks", "negative_slope", "leaky_relu"],
+        ),
         ("  mnist-dense:", "  MNIST dense:", ["architectures.MNIST dense"]),
-        ("- Dropout:\n        rate: 0.2\n", "- Dropout:\n        rate: 0.2\n        name: image\n", [".layers", "'image'"]),
+        (
+            "- Dropout:\n        rate: 0.2\n",
+            "- Dropout:\n        rate: 0.2\n        name: image\n",
+            [".layers", "'image'"],
+        ),
         ("validation: 0.2 ", "validation: 1.2 ", ["split.validation", "1.2"]),
         ("seed: 1337", "seed: -1", ["seed", "-1"]),
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),
@@ -60,7 +113,9 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: list[str]
 def test_the_message_gives_the_line(tmp_path: Path):
     file = tmp_path / "params.yaml"
     file.write_text(TEXT.replace("optimizer: adam ", "optimizer: adamm "), encoding="utf-8")
-    line = next(number for number, text in enumerate(TEXT.splitlines(), 1) if "optimizer: adam " in text)
+    line = next(
+        number for number, text in enumerate(TEXT.splitlines(), 1) if "optimizer: adam " in text
+    )
     with pytest.raises(UserError, match=rf"params\.yaml:{line}: "):
         params.load(file)
 
@@ -88,7 +143,11 @@ def lists(node, keys: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The keys that lead to each list in the parameters."""
     if isinstance(node, list):
         return [keys]
-    return [found for key, value in node.items() for found in lists(value, (*keys, key))] if isinstance(node, dict) else []
+    return (
+        [found for key, value in node.items() for found in lists(value, (*keys, key))]
+        if isinstance(node, dict)
+        else []
+    )
 
 
 def test_dvc_can_empty_and_fill_each_list(tmp_path: Path):
@@ -99,7 +158,9 @@ def test_dvc_can_empty_and_fill_each_list(tmp_path: Path):
     all_keys = lists(YAML(typ="safe").load(TEXT))
     for value in ([], [1, 2, 3, 4]):
         apply_overrides(file, [f"{'.'.join(keys)}={value}" for keys in all_keys])
-        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))  # a comment behind a list's key would break the file
+        content = YAML(typ="safe").load(
+            file.read_text(encoding="utf-8")
+        )  # a comment behind a list's key would break the file
         for keys in all_keys:
             node = content
             for key in keys:
@@ -136,13 +197,23 @@ def test_each_stage_refuses_a_bad_file_in_one_message(finished: Project, command
         ({"schedule": "CosineDecay"}, "train.schedule_arguments"),  # needs some
     ],
 )
-def test_what_only_keras_can_judge_is_said_before_training(finished: Project, change: dict, named: str):
+def test_what_only_keras_can_judge_is_said_before_training(
+    finished: Project, change: dict, named: str
+):
     finished.edit_params(lambda content: content["train"].update(change))
     output = finished.stage("train", "mnist-dense", status=1)
     assert named in output and "Traceback" not in output and "Epoch" not in output
 
 
 def test_an_image_too_small_for_the_network_is_named(finished: Project):
-    finished.edit_params(lambda content: content["architectures"]["fashion-2blocks"].update(kernel_size=31, padding="valid"))
+    finished.edit_params(
+        lambda content: content["architectures"]["fashion-2blocks"].update(
+            kernel_size=31, padding="valid"
+        )
+    )
     output = finished.stage("train", "fashion-2blocks", status=1)
-    assert "architectures.fashion-2blocks" in output and "28×28" in output and "Traceback" not in output
+    assert (
+        "architectures.fashion-2blocks" in output
+        and "28×28" in output
+        and "Traceback" not in output
+    )

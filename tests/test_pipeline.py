@@ -15,9 +15,15 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
     for file in ("dvc.lock", "data/dvc.lock"):
         locked |= set(yaml.safe_load(finished.path(file).read_text())["stages"])
     # foreach makes a download stage of every data set; only the chosen one runs
-    lines = [line for line in finished.dvc("stage", "list", "--all").splitlines() if not line.startswith("replications/")]
+    lines = [
+        line
+        for line in finished.dvc("stage", "list", "--all").splitlines()
+        if not line.startswith("replications/")
+    ]
     listed = {line.split()[0].split(":")[-1] for line in lines}
-    listed -= {stage for stage in listed if stage.startswith("download@")} - {"download@fashion_mnist_sample"}
+    listed -= {stage for stage in listed if stage.startswith("download@")} - {
+        "download@fashion_mnist_sample"
+    }
     assert {"check", "split", "preprocess", "export", *BEHIND, *TRAINING} <= listed
     assert listed <= locked
     assert ran(finished.dvc("repro")) == []
@@ -25,7 +31,14 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
 
 def test_the_same_inputs_give_the_same_bits(finished: Project):
     output = finished.dvc("repro", "--force")
-    assert set(ran(output)) >= {"download@fashion_mnist_sample", "split", "preprocess", "export", *BEHIND, *TRAINING}
+    assert set(ran(output)) >= {
+        "download@fashion_mnist_sample",
+        "split",
+        "preprocess",
+        "export",
+        *BEHIND,
+        *TRAINING,
+    }
     assert finished.changes() == []  # dvc.lock holds the digests of the models, git the reports
 
 
@@ -37,19 +50,30 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
     # -S rewrites params.yaml: the file must survive that but for the value itself
     patch = finished.run("git", "diff", "--unified=0", "params.yaml").splitlines()
     lines = [line for line in patch if line[0] in "+-" and line[:3] not in ("+++", "---")]
-    assert [line.split("#")[0].rstrip() for line in lines] == ["-  optimizer: adam", "+  optimizer: sgd"]
+    assert [line.split("#")[0].rstrip() for line in lines] == [
+        "-  optimizer: adam",
+        "+  optimizer: sgd",
+    ]
 
 
 def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
     output = finished.dvc("exp", "run", "-S", "architectures.fashion-2blocks.batch_norm=before")
-    assert set(ran(output)) - {"export"} == {"train@fashion-2blocks", "evaluate@fashion-2blocks", *BEHIND}
+    assert set(ran(output)) - {"export"} == {
+        "train@fashion-2blocks",
+        "evaluate@fashion-2blocks",
+        *BEHIND,
+    }
     changed = json.loads(finished.dvc("params", "diff", "--json"))["params.yaml"]
     assert list(changed) == ["architectures.fashion-2blocks.batch_norm"]
 
 
 def test_a_model_more_trains_one_and_a_model_less_none(finished: Project):
     more = finished.dvc("exp", "run", "-S", "models=[mnist-dense,fashion-2blocks,mnist-convnet]")
-    assert set(ran(more)) - {"check", "export"} == {"train@mnist-convnet", "evaluate@mnist-convnet", *BEHIND}
+    assert set(ran(more)) - {"check", "export"} == {
+        "train@mnist-convnet",
+        "evaluate@mnist-convnet",
+        *BEHIND,
+    }
     less = finished.dvc("exp", "run", "-S", "models=[mnist-convnet]")
     assert set(ran(less)) - {"check", "export"} == BEHIND
     assert list(json.loads(finished.path("reports/metrics.json").read_text())) == ["mnist-convnet"]

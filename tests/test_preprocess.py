@@ -9,8 +9,9 @@ from conftest import ROOT
 from PIL import Image
 
 from stages import params
-from stages.cli import UserError
-from stages.preprocess import rescaling, resized, write_part
+from stages.images.resize import resized
+from stages.preparation.arrays import rescaling, write_part
+from stages.runtime.errors import UserError
 
 CHOSEN = params.load(ROOT / "params.yaml").preprocess
 WIDE = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], np.uint8)[..., np.newaxis]  # 2 high, 4 wide
@@ -35,25 +36,36 @@ def test_padding_puts_borders_of_the_stated_grey_above_and_below():
     square = resized(WIDE, chosen(image_size=4, aspect="pad", pad_value=7))[..., 0]
     assert square.tolist() == [[7] * 4, [10, 20, 30, 40], [50, 60, 70, 80], [7] * 4]
     colour = resized(np.repeat(WIDE, 3, axis=2), chosen(image_size=4, aspect="pad", pad_value=200))
-    assert colour.shape == (4, 4, 3) and np.all(colour[0] == 200) and colour[1, 0].tolist() == [10, 10, 10]
+    assert (
+        colour.shape == (4, 4, 3)
+        and np.all(colour[0] == 200)
+        and colour[1, 0].tolist() == [10, 10, 10]
+    )
 
 
 def test_channels():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert resized(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]  # 0.299, 0.587, 0.114 of 255
+    assert resized(colours, chosen(channels=1)).tolist() == [
+        [[76], [150], [29]]
+    ]  # 0.299, 0.587, 0.114 of 255
     assert resized(WIDE, chosen(channels=3)).tolist() == np.repeat(WIDE, 3, axis=2).tolist()
     assert resized(WIDE, chosen()) is WIDE
 
 
 def test_a_picture_of_the_right_size_keeps_its_bytes():
     square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
-    assert all(resized(square, chosen(image_size=5, aspect=aspect)) is square for aspect in ("stretch", "crop", "pad"))
+    assert all(
+        resized(square, chosen(image_size=5, aspect=aspect)) is square
+        for aspect in ("stretch", "crop", "pad")
+    )
 
 
 def test_the_interpolation_is_pillows():
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     for name in ("nearest", "bilinear", "bicubic", "lanczos"):
-        expected = np.asarray(Image.fromarray(picture).resize((4, 4), Image.Resampling[name.upper()]))
+        expected = np.asarray(
+            Image.fromarray(picture).resize((4, 4), Image.Resampling[name.upper()])
+        )
         assert np.array_equal(resized(picture, chosen(image_size=4, interpolation=name)), expected)
 
 

@@ -1,4 +1,5 @@
-"""The second pipeline, small: real DVC runs an experiment, one that starts from it, and the table."""
+"""The second pipeline, small: real DVC runs an experiment, one that starts from
+it, and the table."""
 
 import json
 
@@ -31,11 +32,16 @@ def edit(project: Project) -> None:
 def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
     edit(fresh)
     target = f"replications/dvc.yaml:evaluate@{MORE}"
-    assert {f"train@{FIRST}", f"train@{MORE}", f"evaluate@{MORE}"} <= set(ran(fresh.dvc("repro", target)))
+    assert {f"train@{FIRST}", f"train@{MORE}", f"evaluate@{MORE}"} <= set(
+        ran(fresh.dvc("repro", target))
+    )
     assert ran(fresh.dvc("repro", target)) == []
 
     fresh.dvc("repro", f"replications/dvc.yaml:evaluate@{FIRST}")
-    first, more = (json.loads(fresh.path(f"replications/results/{name}/result.json").read_text()) for name in (FIRST, MORE))
+    first, more = (
+        json.loads(fresh.path(f"replications/results/{name}/result.json").read_text())
+        for name in (FIRST, MORE)
+    )
     for seed in ("1", "2"):
         assert more["seeds"][seed]["test"] == first["seeds"][seed]["test"]
         assert first["seeds"][seed]["test"]["images"] == 60
@@ -45,17 +51,27 @@ def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
 
     fresh.stage("replications.table")
     table = fresh.path("replications/table.md").read_text()
-    assert table.count("reduced budget") == 2 and table.count("not run yet") == 36 + 5  # and our own recipes
+    assert (
+        table.count("reduced budget") == 2 and table.count("not run yet") == 36 + 5
+    )  # and our own recipes
 
 
 def published(accuracy: float | None) -> options.Published:
-    return options.Published(parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None)
+    return options.Published(
+        parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None
+    )
 
 
 @pytest.mark.parametrize(
     ("accuracy", "mean", "spread", "reduced", "expected"),
     [
-        (0.90, 0.905, 0.0, False, "within noise"),  # two standard errors of the difference are 0.0085
+        (
+            0.90,
+            0.905,
+            0.0,
+            False,
+            "within noise",
+        ),  # two standard errors of the difference are 0.0085
         (0.90, 0.91, 0.0, False, "above"),
         (0.90, 0.89, 0.0, False, "below"),
         (0.90, 0.89, 0.008, False, "within noise"),  # the seeds alone may do that
@@ -64,4 +80,7 @@ def published(accuracy: float | None) -> options.Published:
     ],
 )
 def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
-    assert verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced) == expected
+    assert (
+        verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced)
+        == expected
+    )

@@ -1,5 +1,5 @@
-"""The 38 experiments and our own recipes in replications/params.yaml and published.yaml: complete, and consistent with the
-architectures."""
+"""The 38 experiments and our own recipes in replications/params.yaml and published.yaml: complete,
+and consistent with the architectures."""
 
 import math
 from pathlib import Path
@@ -12,17 +12,27 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
 REPLICATIONS = YAML(typ="safe").load(TEXT)
 COMMON, VARIANTS = REPLICATIONS["common"], REPLICATIONS["variants"]
-PUBLISHED = YAML(typ="safe").load((ROOT / "replications/published.yaml").read_text(encoding="utf-8"))
+PUBLISHED = YAML(typ="safe").load(
+    (ROOT / "replications/published.yaml").read_text(encoding="utf-8")
+)
 ENTRIES = {name: entry | PUBLISHED[name] for name, entry in REPLICATIONS["experiments"].items()}
 EXPERIMENTS = {name: facts for name, facts in ENTRIES.items() if facts["document"] != "recipes"}
 RECIPES = {name: facts for name, facts in ENTRIES.items() if facts["document"] == "recipes"}
-ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["architectures"]
+ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))[
+    "architectures"
+]
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OF = {name: network for network, facts in DOCUMENTS.items() for name in facts["experiments"]}
 RECIPE = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
 each_experiment = pytest.mark.parametrize(("name", "facts"), EXPERIMENTS.items(), ids=EXPERIMENTS)
 each_recipe = pytest.mark.parametrize(("name", "facts"), RECIPES.items(), ids=RECIPES)
-TRAINED_ON = {"mnist": 54_000, "fashion_mnist": 54_000, "cifar10": 45_000, "cifar100": 18_000, "flowers": 3_107}  # images
+TRAINED_ON = {
+    "mnist": 54_000,
+    "fashion_mnist": 54_000,
+    "cifar10": 45_000,
+    "cifar100": 18_000,
+    "flowers": 3_107,
+}  # images
 
 
 def is_count(value: Any) -> bool:
@@ -54,7 +64,9 @@ def test_the_architecture_is_the_documents(name: str, facts: dict):
 @each_experiment
 def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict):
     assert set(facts["train"]) >= RECIPE
-    assert set(facts["train"]) <= set(COMMON["train"]) and set(facts["augment"]) <= set(COMMON["augment"])
+    assert set(facts["train"]) <= set(COMMON["train"]) and set(facts["augment"]) <= set(
+        COMMON["augment"]
+    )
     assert facts["train"]["learning_rate"] is not None
     for key in set(facts["train"]) - RECIPE:
         assert facts["train"][key] != COMMON["train"][key], key
@@ -67,10 +79,16 @@ def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict)
 
 @each_experiment
 def test_the_seeds_and_the_budget(name: str, facts: dict):
-    assert facts["seeds"] and len(set(facts["seeds"])) == len(facts["seeds"]) and all(map(is_count, facts["seeds"]))
+    assert (
+        facts["seeds"]
+        and len(set(facts["seeds"])) == len(facts["seeds"])
+        and all(map(is_count, facts["seeds"]))
+    )
     assert all(value is None or is_count(value) for value in facts["budget"].values())
     assert facts["budget"]["epochs"] is None or facts["budget"]["epochs"] < facts["train"]["epochs"]
-    if VARIANTS[facts["variant"]]["split"]["method"] == "training":  # equal limits draw the same images
+    if (
+        VARIANTS[facts["variant"]]["split"]["method"] == "training"
+    ):  # equal limits draw the same images
         assert facts["budget"]["train"] == facts["budget"]["evaluation"]
     assert facts["minutes"] > 0
 
@@ -83,7 +101,9 @@ def test_what_is_published(name: str, facts: dict):
     assert published["accuracy"] is None or is_share(published["accuracy"])
     assert published["text_accuracy"] is None or is_share(published["text_accuracy"])
     assert published["text_accuracy"] != published["accuracy"] or published["accuracy"] is None
-    restored = "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"  # which trained all its epochs
+    restored = (
+        "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"
+    )  # which trained all its epochs
     assert (published["epoch"] == "best") == restored
     for sentence in (*facts["deviations"], *facts["notes"]):
         assert isinstance(sentence, str) and sentence.endswith(".")
@@ -104,15 +124,22 @@ def test_where_it_starts(name: str, facts: dict):
 
 @each_recipe
 def test_a_recipe_of_ours(name: str, facts: dict):
-    """One a data set; chosen on held-out images; its schedule as long as its training; compared with the best of its document."""
+    """One a data set; chosen on held-out images; its schedule as long as its training; compared
+    with the best of its document."""
     variant, train = VARIANTS[facts["variant"]], facts["train"]
     assert variant["split"]["method"] == "stratified" and variant["split"]["test"] != "validation"
     schedule = train["schedule_arguments"]
     batches = math.ceil(TRAINED_ON[variant["dataset"]] / train["batch_size"]) * train["epochs"]
     assert schedule["warmup_steps"] + schedule["decay_steps"] == batches
-    figures = [one["published"]["accuracy"] or 0 for one in EXPERIMENTS.values() if one["document"] == variant["dataset"]]
+    figures = [
+        one["published"]["accuracy"] or 0
+        for one in EXPERIMENTS.values()
+        if one["document"] == variant["dataset"]
+    ]
     assert facts["published"]["accuracy"] >= max(figures)
-    assert len(RECIPES) == len({VARIANTS[one["variant"]]["dataset"] for one in RECIPES.values()}) == 5
+    assert (
+        len(RECIPES) == len({VARIANTS[one["variant"]]["dataset"] for one in RECIPES.values()}) == 5
+    )
 
 
 def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):

@@ -1,4 +1,5 @@
-"""The page, the card and DVC's plots: right, self-contained, and drawn by a browser without a network."""
+"""The page, the card and DVC's plots: right, self-contained, and drawn by a browser without a
+network."""
 
 import html.parser
 import json
@@ -12,8 +13,11 @@ import vl_convert
 from browser import CHROMIUM, Browser
 from conftest import ROOT, Project
 
-from stages import diagnostics, report
-from stages.page import bundle, charts
+from commands import plots_page
+from stages.drawing import vega as charts
+from stages.metrics import diagnostics
+from stages.page import bundle
+from stages.page import content as report
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
@@ -31,13 +35,18 @@ def test_confusion_by_hand():
 
 
 def test_roc_by_hand():
-    # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true) against 0.1, 0.1
+    # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true)
+    # against 0.1, 0.1
     assert diagnostics.areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
     # micro: the true scores 0.8, 0.7, 0.3, 0.9; of the 8 false ones, 0.6 alone is above 0.3
     assert diagnostics.micro_area(PROBABILITIES, LABELS) == pytest.approx(1 - 1 / (4 * 8))
     curves = diagnostics.roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
     micro = curves.loc["micro"].set_index("false_positive_rate")["true_positive_rate"]
-    assert micro[0] == 0.75 and micro[micro.index < 1 / 8].max() == 0.75 and micro[micro.index > 1 / 8].min() == 1
+    assert (
+        micro[0] == 0.75
+        and micro[micro.index < 1 / 8].max() == 0.75
+        and micro[micro.index > 1 / 8].min() == 1
+    )
     assert set(curves.index) == {"micro", "macro", "class a", "class b", "class c"}
 
 
@@ -49,30 +58,55 @@ def test_a_class_without_images_has_no_curve():
 
 def test_mistakes_and_pairs_by_hand():
     predictions = pd.DataFrame(
-        {"actual": list("aabbc"), "predicted": list("abaac"), "confidence": [0.9, 0.6, 0.7, 0.8, 0.5]}, index=range(5)
+        {
+            "actual": list("aabbc"),
+            "predicted": list("abaac"),
+            "confidence": [0.9, 0.6, 0.7, 0.8, 0.5],
+        },
+        index=range(5),
     )
     assert report.wrong(predictions).index.tolist() == [3, 2, 1]
     pair = report.confused_pairs(predictions).iloc[0]
-    assert (pair["actual"], pair["predicted"], pair["images"], pair["share"], pair["places"]) == ("b", "a", 2, 1.0, [3, 2])
+    assert (pair["actual"], pair["predicted"], pair["images"], pair["share"], pair["places"]) == (
+        "b",
+        "a",
+        2,
+        1.0,
+        [3, 2],
+    )
 
 
 def test_a_hundred_classes_are_all_named():
     names = [f"class-{number}" for number in range(100)]
     labels = np.repeat(np.arange(100), 3)
-    predicted = np.where(labels == 0, 5, np.roll(labels, 1))  # no image of the first class is predicted right
+    predicted = np.where(
+        labels == 0, 5, np.roll(labels, 1)
+    )  # no image of the first class is predicted right
     cells = diagnostics.confusion(labels, predicted, names)
     template = json.loads((ROOT / ".dvc/plots/confusion_matrix.json").read_text(encoding="utf-8"))
-    filled = {"METRIC_X_LABEL": "x", "METRIC_Y_LABEL": "y", "METRIC_TITLE": "t", "METRIC_X": "predicted", "METRIC_Y": "actual"}
-    text = json.dumps(template).replace('"<DVC_METRIC_DATA>"', cells.assign(rev="workspace").to_json(orient="records"))
+    filled = {
+        "METRIC_X_LABEL": "x",
+        "METRIC_Y_LABEL": "y",
+        "METRIC_TITLE": "t",
+        "METRIC_X": "predicted",
+        "METRIC_Y": "actual",
+    }
+    text = json.dumps(template).replace(
+        '"<DVC_METRIC_DATA>"', cells.assign(rev="workspace").to_json(orient="records")
+    )
     for anchor, value in filled.items():
         text = text.replace(f"<DVC_{anchor}>", value)
     for specification in (charts.confusion(cells), json.loads(text)):
         drawn = re.findall(r"<text[^>]*>([^<]+)</text>", vl_convert.vegalite_to_svg(specification))
-        assert [text for text in drawn if text in names] == 2 * names  # on both axes, in the order of the classes
+        assert [
+            text for text in drawn if text in names
+        ] == 2 * names  # on both axes, in the order of the classes
 
 
 def test_the_plots_page_holds_the_installed_libraries():
-    assert (ROOT / bundle.PAGE).read_text(encoding="utf-8") == bundle.plots_page(), "`make plots-page` writes it anew"
+    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.plots_page(), (
+        "`make plots-page` writes it anew"
+    )
 
 
 class Addresses(html.parser.HTMLParser):
@@ -83,31 +117,49 @@ class Addresses(html.parser.HTMLParser):
         self.found = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.found += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "action")
+        ]
 
 
 def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project):
     page = finished.path("reports/index.html").read_text(encoding="utf-8")
     addresses = Addresses()
     addresses.feed(page)
-    assert addresses.found and all(address.startswith(("#", "data:")) for address in addresses.found)
-    metrics = {model: json.loads(finished.path(f"reports/models/{model}/metrics.json").read_text()) for model in MODELS}
+    assert addresses.found and all(
+        address.startswith(("#", "data:")) for address in addresses.found
+    )
+    metrics = {
+        model: json.loads(finished.path(f"reports/models/{model}/metrics.json").read_text())
+        for model in MODELS
+    }
     for one in metrics.values():
         assert f"{one['parameters']:,}" in page and f"{one['test']['accuracy']:.4f}" in page
     selected = metrics[json.loads(finished.path("reports/selection.json").read_text())["selected"]]
     card = finished.path("reports/model_card.md").read_text(encoding="utf-8")
-    assert f"# Model card: {selected['model']}" in card and f"{selected['test']['macro_f1']:.4f}" in card
+    assert (
+        f"# Model card: {selected['model']}" in card
+        and f"{selected['test']['macro_f1']:.4f}" in card
+    )
 
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1400, 390])
-def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, tmp_path: Path, width: int):
+def test_a_browser_draws_every_chart_of_the_page(
+    finished_template: Project, tmp_path: Path, width: int
+):
     with Browser(tmp_path / "profile") as browser:
         page = finished_template.path("reports/index.html").as_uri() + "#all"
-        browser.open(page, width, "document.querySelectorAll('.chart:not([data-drawn])').length === 0")
-        assert browser.value("document.querySelectorAll('.chart canvas').length") == 3 + 5 * len(MODELS)
+        browser.open(
+            page, width, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+        )
+        assert browser.value("document.querySelectorAll('.chart canvas').length") == 3 + 5 * len(
+            MODELS
+        )
         assert browser.value("[...document.images].every((image) => image.naturalWidth > 0)")
-        assert browser.value("document.documentElement.scrollWidth") <= width  # what is wider scrolls by itself
+        assert (
+            browser.value("document.documentElement.scrollWidth") <= width
+        )  # what is wider scrolls by itself
         assert browser.trouble == []
 
 
@@ -120,7 +172,12 @@ def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project, tmp_path:
     ids = re.findall(r'<div id = "([^"]+)"', page.read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 3 + len(MODELS)  # no plot twice
     with Browser(tmp_path / "profile") as browser:
-        browser.open(page.as_uri(), 1400, f"document.querySelectorAll('[data-drawn]').length === {len(ids)}")
+        browser.open(
+            page.as_uri(), 1400, f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
+        )
         assert browser.value("document.querySelectorAll('.vega-embed canvas').length") == len(ids)
-        assert browser.value("[...document.images].map((image) => image.naturalWidth > 0).join()") == "true,true"  # then and now
+        assert (
+            browser.value("[...document.images].map((image) => image.naturalWidth > 0).join()")
+            == "true,true"
+        )  # then and now
         assert browser.trouble == []

@@ -1,4 +1,5 @@
-"""The review and the gate, on real histories of the small project; the statistics of the verdicts, by simulation."""
+"""The review and the gate, on real histories of the small project; the statistics of the verdicts,
+by simulation."""
 
 import json
 from pathlib import Path
@@ -10,19 +11,19 @@ from browser import CHROMIUM, Browser
 from conftest import Project, copy, ran
 from ruamel.yaml import YAML
 
-from stages import gate, seed_spread
-from stages.cli import UserError
-from stages.reviewing import comparing, lock, noise
-from stages.reviewing.history import NotFound, base_of, working_tree
-from stages.reviewing.models import confusion_change
-from stages.reviewing.revisions import Revision
+from commands import seed_spread
+from commands.reviewing import comparing, gate, lock, noise
+from commands.reviewing.history import NotFound, base_of, working_tree
+from commands.reviewing.models import confusion_change
+from commands.reviewing.revisions import Revision
+from stages.runtime.errors import UserError
 
 MODEL = "mnist-dense"
 
 
 def review(project: Project, *arguments: str, status: int = 0) -> str:
     """What review.md says."""
-    output = project.stage("review", *arguments, status=status)
+    output = project.command("review", *arguments, status=status)
     assert "Traceback" not in output
     return project.path("review.md").read_text(encoding="utf-8")
 
@@ -34,15 +35,20 @@ def commit(project: Project, branch: str) -> None:
 
 @pytest.fixture(scope="module")
 def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """`main` trains two networks for two epochs, the branch `longer` one of them for forty; `shorter` begins there and goes back.
-    `longer` holds the spread over two seeds; the measurement has left an experiment with the other seed."""
+    """`main` trains two networks for two epochs, the branch `longer` one of them for forty;
+    `shorter` begins there and goes back. `longer` holds the spread over two seeds; the measurement
+    has left an experiment with the other seed."""
     project = copy(finished_template, tmp_path_factory.mktemp("history"))
     project.edit_params(lambda content: content.update(models=[MODEL]))
-    project.edit_params(lambda content: content["train"].update(epochs=40, early_stopping={
-        "monitor": "val_accuracy", "patience": None, "restore_best": "always"}))  # fmt: skip
+    project.edit_params(
+        lambda content: content["train"].update(
+            epochs=40,
+            early_stopping={"monitor": "val_accuracy", "patience": None, "restore_best": "always"},
+        )
+    )
     project.dvc("repro")
     commit(project, "longer")
-    project.stage("seed_spread", "--seeds", "2")
+    project.command("seed_spread", "--seeds", "2")
     assert project.changes() == ["?? reports/seed_spread.json"]
     commit(project, "longer")
     project.run("git", "checkout", "--quiet", "-B", "shorter")
@@ -54,7 +60,8 @@ def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def better(history: Project) -> str:
-    """The review of the working tree, at `longer`, against `main`; review.html lies in the project."""
+    """The review of the working tree, at `longer`, against `main`; review.html
+    lies in the project."""
     return review(history, "--base", "main")
 
 
@@ -62,9 +69,17 @@ def test_the_spread_over_seeds(history: Project):
     content = json.loads(history.path("reports/seed_spread.json").read_text())
     measured = content["models"][MODEL]["test_accuracy"]
     own = json.loads(history.path("reports/metrics.json").read_text())[MODEL]["test_accuracy"]
-    assert content["n"] == 2 and content["seeds"] == [1337, 1338] and own == measured["values"][0] != measured["values"][1]
-    assert measured["sd"] == pytest.approx(abs(np.subtract(*measured["values"])) / np.sqrt(2), abs=1e-6)
-    assert ran(history.stage("seed_spread", "--seeds", "2")) == []  # what stands there is not measured again
+    assert (
+        content["n"] == 2
+        and content["seeds"] == [1337, 1338]
+        and own == measured["values"][0] != measured["values"][1]
+    )
+    assert measured["sd"] == pytest.approx(
+        abs(np.subtract(*measured["values"])) / np.sqrt(2), abs=1e-6
+    )
+    assert (
+        ran(history.command("seed_spread", "--seeds", "2")) == []
+    )  # what stands there is not measured again
     assert history.changes() == []
 
 
@@ -72,7 +87,9 @@ def test_the_spread_over_seeds(history: Project):
 def test_a_browser_draws_the_page_without_a_network(history: Project, better: str, tmp_path: Path):
     with Browser(tmp_path / "profile") as browser:
         page = history.path("review.html").as_uri() + "#all"
-        browser.open(page, 390, "document.querySelectorAll('.chart:not([data-drawn])').length === 0")
+        browser.open(
+            page, 390, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+        )
         assert browser.value("document.querySelectorAll('.chart canvas').length") == 4
         assert browser.value("document.documentElement.scrollWidth") <= 390
         assert browser.trouble == []
@@ -86,46 +103,80 @@ def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
 
 
 def test_an_experiment_can_be_reviewed(history: Project):
-    """That of the other seed: the spread is measured from these two runs, so that their difference lies within it."""
-    experiment = history.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").strip()
-    history.run("git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD")  # as `dvc exp apply` leaves it
+    """That of the other seed: the spread is measured from these two runs, so that their difference
+    lies within it."""
+    experiment = history.run(
+        "git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps"
+    ).strip()
+    history.run(
+        "git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD"
+    )  # as `dvc exp apply` leaves it
     text = review(history, "--base", "longer~1", "--head", experiment)
-    assert f"- {MODEL}: **no difference larger than chance**" in text and "| seed | `1337` | `1338` |" in text
+    assert (
+        f"- {MODEL}: **no difference larger than chance**" in text
+        and "| seed | `1337` | `1338` |" in text
+    )
 
 
 def test_the_gate(history: Project):
     history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
     try:
-        output = history.stage("gate", "--base", "main")
+        output = history.command("gate", "--base", "main")
         assert output.count("passed") == 3 and "make seed-spread" not in output
-        history.run("git", "checkout", "--quiet", "shorter", "--", "reports", "params.yaml", "dvc.lock", "data/dvc.lock")
+        history.run(
+            "git",
+            "checkout",
+            "--quiet",
+            "shorter",
+            "--",
+            "reports",
+            "params.yaml",
+            "dvc.lock",
+            "data/dvc.lock",
+        )
         history.dvc("checkout", "--allow-missing")
-        spread = history.path("reports/seed_spread.json")  # a change's own yardstick, which nobody judges by
+        spread = history.path(
+            "reports/seed_spread.json"
+        )  # a change's own yardstick, which nobody judges by
         spread.write_text(spread.read_text().replace('"sd": 0', '"sd": 7'))
         history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
-        output = history.stage("gate", "--base", "longer", status=1)
-        assert "FAILED: selected model" in output and output.count("FAILED") == 1 and "judged by that of longer" in output
+        output = history.command("gate", "--base", "longer", status=1)
+        assert (
+            "FAILED: selected model" in output
+            and output.count("FAILED") == 1
+            and "judged by that of longer" in output
+        )
         spread.write_text("{")
-        assert "reports/seed_spread.json is damaged" in history.stage("gate", "--base", "longer", status=1)
-        history.run("git", "checkout", "--quiet", "longer", "--", "params.yaml")  # the results of forty epochs are no longer there
-        output = history.stage("gate", "--base", "longer", status=1)
-        assert "FAILED: dvc.lock" in output and "not checked: selected model" in output and "not checked: calibration" in output
+        assert "reports/seed_spread.json is damaged" in history.command(
+            "gate", "--base", "longer", status=1
+        )
+        history.run(
+            "git", "checkout", "--quiet", "longer", "--", "params.yaml"
+        )  # the results of forty epochs are no longer there
+        output = history.command("gate", "--base", "longer", status=1)
+        assert (
+            "FAILED: dvc.lock" in output
+            and "not checked: selected model" in output
+            and "not checked: calibration" in output
+        )
     finally:
         history.run("git", "checkout", "--quiet", "longer", "--", ".")
         history.dvc("checkout", "--allow-missing")
 
 
 def test_results_missing_from_git_are_named_and_close_the_gate(finished: Project, tmp_path: Path):
-    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))  # without models, without cache
+    finished.run(
+        "git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone")
+    )  # without models, without cache
     clone = Project(tmp_path / "clone")
-    clone.stage("reviewing.lock")
+    clone.command("check_lock")
     selected = json.loads(clone.path("reports/selection.json").read_text())["selected"]
     missing = [f"reports/models/{selected}/predictions.csv", "reports/comparison.md"]
     for path in missing:
         clone.path(path).unlink()
-    output = clone.stage("reviewing.lock", status=1)
+    output = clone.command("check_lock", status=1)
     assert all(path in output for path in missing)
-    output = clone.stage("gate", status=1)
+    output = clone.command("gate", status=1)
     assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
 
 
@@ -134,12 +185,19 @@ def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path
     clone = Project(tmp_path / "clone")
     path = clone.path("dvc.lock")
     content = YAML(typ="safe").load(path.read_text())
-    content["stages"]["split"]["outs"][0]["md5"] = f"{'f' * 32}.dir"  # as if it had run with another result, and nothing behind it
+    content["stages"]["split"]["outs"][0]["md5"] = (
+        f"{'f' * 32}.dir"  # as if it had run with another result, and nothing behind it
+    )
     path.write_text(json.dumps(content))  # which is YAML too
-    assert "`dvc repro`" in (output := clone.stage("reviewing.lock", status=1)) and "missing: preprocess." in output
+    assert (
+        "`dvc repro`" in (output := clone.command("check_lock", status=1))
+        and "missing: preprocess." in output
+    )
 
 
-def test_a_stage_is_out_of_date_when_dvc_says_so(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_a_stage_is_out_of_date_when_dvc_says_so(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(finished.folder)
     command = finished.path("dvc.yaml").read_text().replace("-m stages.split", "-m  stages.split")
     changes = [
@@ -154,15 +212,26 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(finished: Project, monkeypatch:
     for change in changes:
         change()
         with lock.opened(None) as repo:
-            dvcs = [stage.addressing for stage in repo.stage.collect("dvc.yaml") if stage.changed(allow_missing=True)]
-        seen.append(sorted(one.stage for one in lock.outdated() if not one.stage.startswith("data/")))
+            dvcs = [
+                stage.addressing
+                for stage in repo.stage.collect("dvc.yaml")
+                if stage.changed(allow_missing=True)
+            ]
+        seen.append(
+            sorted(one.stage for one in lock.outdated() if not one.stage.startswith("data/"))
+        )
         assert seen[-1] == sorted(dvcs)
-    assert len(set(map(tuple, seen))) == len(changes) - 1  # the edited output belongs to a stage that was out of date already
+    assert (
+        len(set(map(tuple, seen))) == len(changes) - 1
+    )  # the edited output belongs to a stage that was out of date already
 
 
 def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
-    base, head = Revision("main", finished.run("git", "rev-parse", "main").strip()), Revision("the working tree", None)
+    base, head = (
+        Revision("main", finished.run("git", "rev-parse", "main").strip()),
+        Revision("the working tree", None),
+    )
     path = finished.path(f"reports/models/{head.selected}/predictions.csv")
     table = pd.read_csv(path)
     wrong = table.index[table["actual"] != table["predicted"]][0]
@@ -170,7 +239,11 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
     table.loc[wrong, "predicted"] = min(other)  # wrong in another way
     table.to_csv(path, index=False)
     finished.dvc("commit", "--force", f"evaluate@{head.selected}")  # as if the stage had made it
-    content = {"n": 5, "measured_on": {"data": head.data}, "models": {head.selected: {"test_accuracy": {"sd": 0.0}}}}
+    content = {
+        "n": 5,
+        "measured_on": {"data": head.data},
+        "models": {head.selected: {"test_accuracy": {"sd": 0.0}}},
+    }
     assert gate.selected_check(base, head, 2.0, content).passed is True
 
 
@@ -204,13 +277,17 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
     assert check().passed is False and "mnist-dense (below)" in check().words
 
 
-def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(finished.folder)
     for source in ("data/embedded/fashion_mnist.npz", str(finished.path("mine.npz"))):
         seed_spread.check_source(source)
     finished.path("mine.npz").touch()
-    finished.edit_params(lambda content: content["datasets"]["fashion_mnist_sample"].update(source="mine.npz"))
-    assert "'mine.npz'" in finished.stage("seed_spread", status=1)
+    finished.edit_params(
+        lambda content: content["datasets"]["fashion_mnist_sample"].update(source="mine.npz")
+    )
+    assert "'mine.npz'" in finished.command("seed_spread", status=1)
     finished.path("mine.npz.dvc").touch()
     finished.run("git", "add", "mine.npz.dvc")
     seed_spread.check_source("mine.npz")
@@ -221,11 +298,17 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(fin
 def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     path = finished.path(f"reports/models/{MODEL}/predictions.csv")
-    classes = json.loads(finished.path(f"reports/models/{MODEL}/training.json").read_text())["class_names"]
-    pd.read_csv(path).replace({name: f"{number}" for number, name in enumerate(classes)}).to_csv(path, index=False)
+    classes = json.loads(finished.path(f"reports/models/{MODEL}/training.json").read_text())[
+        "class_names"
+    ]
+    pd.read_csv(path).replace({name: f"{number}" for number, name in enumerate(classes)}).to_csv(
+        path, index=False
+    )
     tree = Revision("the working tree", None)
     cells = confusion_change(tree, tree, MODEL)
-    assert set(cells["actual"]) == set("0123456789") and set(cells["predicted"]) <= set("0123456789")
+    assert set(cells["actual"]) == set("0123456789") and set(cells["predicted"]) <= set(
+        "0123456789"
+    )
 
 
 def test_a_damaged_lock_in_a_revision(finished: Project):
@@ -242,7 +325,9 @@ def test_a_damaged_lock_in_a_revision(finished: Project):
 
 
 def test_damaged_results_are_named_and_close_the_gate(finished: Project):
-    other = next(path.name for path in finished.path("reports/models").iterdir() if path.name != MODEL)
+    other = next(
+        path.name for path in finished.path("reports/models").iterdir() if path.name != MODEL
+    )
     damage = {
         "reports/seed_spread.json": '{"n": 5}',
         f"reports/models/{MODEL}/predictions.csv": "<<<<<<< HEAD\nactual,predicted\n",
@@ -254,7 +339,7 @@ def test_damaged_results_are_named_and_close_the_gate(finished: Project):
         finished.path(path).write_text(text)
     text = review(finished)
     assert all(f"{path} in the working tree" in text for path in damage)
-    output = finished.stage("gate", status=1)
+    output = finished.command("gate", status=1)
     assert "FAILED: dvc.lock" in output and "is damaged" in output and "Traceback" not in output
     finished.path("reports/metrics.json").write_text("[")
     commit(finished, "damaged")
@@ -284,7 +369,11 @@ def no_predictions(project: Project) -> None:
 
 def no_model(project: Project) -> None:
     path = project.path("reports/metrics.json")
-    path.write_text(json.dumps({name: one for name, one in json.loads(path.read_text()).items() if name != MODEL}))
+    path.write_text(
+        json.dumps(
+            {name: one for name, one in json.loads(path.read_text()).items() if name != MODEL}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,10 +386,15 @@ def no_model(project: Project) -> None:
         (no_model, "not comparable: the working tree has no results of mnist-dense"),
     ],
 )
-def test_what_cannot_be_compared(finished: Project, monkeypatch: pytest.MonkeyPatch, change, said: str):
+def test_what_cannot_be_compared(
+    finished: Project, monkeypatch: pytest.MonkeyPatch, change, said: str
+):
     monkeypatch.chdir(finished.folder)
     change(finished)
-    base, head = Revision("main", finished.run("git", "rev-parse", "main").strip()), Revision("the working tree", None)
+    base, head = (
+        Revision("main", finished.run("git", "rev-parse", "main").strip()),
+        Revision("the working tree", None),
+    )
     assert str(comparing.difference(base, head, MODEL, MODEL, None)) == said
 
 
@@ -309,8 +403,14 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     finished.edit_params(lambda content: content["gate"].update(selected_fall=9.0))
     finished.path("stages/new.py").touch()
     text = review(finished)
-    for said in ("dvc.lock is out of date", f"train@{MODEL}", "not committed: ", "stages/new.py", "judged by: `gate.selected_fall`",
-                 "**not judged: the results in the working tree"):  # fmt: skip
+    for said in (
+        "dvc.lock is out of date",
+        f"train@{MODEL}",
+        "not committed: ",
+        "stages/new.py",
+        "judged by: `gate.selected_fall`",
+        "**not judged: the results in the working tree",
+    ):
         assert said in text
     finished.path("reports/metrics.json").unlink()
     assert "There are no results" in review(finished)
@@ -318,13 +418,21 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     assert "train.epochs" in review(finished, status=1)
 
 
-def test_clones_without_history_without_cache_without_base(finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_clones_without_history_without_cache_without_base(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     finished.run("git", "checkout", "--quiet", "-b", "change")
     finished.path("README.md").write_text("a change\n")
     finished.commit()
-    finished.run("git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), str(tmp_path / "clone"))
+    finished.run(
+        "git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), str(tmp_path / "clone")
+    )
     text = review(Project(tmp_path / "clone"))
-    assert "git fetch --unshallow" in text and "DVC's cache does not hold" in text and "dvc.lock is out of date" not in text
+    assert (
+        "git fetch --unshallow" in text
+        and "DVC's cache does not hold" in text
+        and "dvc.lock is out of date" not in text
+    )
 
     monkeypatch.chdir(finished.folder)
 
@@ -340,7 +448,7 @@ def test_clones_without_history_without_cache_without_base(finished: Project, tm
     assert "first commit" in why("first")
     with pytest.raises(NotFound, match="no commit in common"):
         why("main")
-    assert "FAILED: base" in finished.stage("gate", "--base", "elsewhere", status=1)
+    assert "FAILED: base" in finished.command("gate", "--base", "elsewhere", status=1)
 
 
 def predictions(right: np.ndarray) -> pd.DataFrame:
@@ -371,19 +479,32 @@ def test_a_model_without_a_spread_takes_its_nearest_siblings():
     assert noise.spread_of("large", training, {"n": 5, "models": models}).of == "large"
 
 
-def simulated(changed: float, trained: int, generator: np.random.Generator, unequal: float = 1) -> list[str]:
-    """The verdicts of a review of `trained` models that truly differ by `changed` times the noise. Five seeds measured the spread
-    of six models, of which the first has `unequal` times the spread of the others. They classify 4,000 images; 8 % of them only one
-    of both networks classifies right."""
+def simulated(
+    changed: float, trained: int, generator: np.random.Generator, unequal: float = 1
+) -> list[str]:
+    """The verdicts of a review of `trained` models that truly differ by `changed` times the noise.
+    Five seeds measured the spread of six models, of which the first has `unequal` times the spread
+    of the others. They classify 4,000 images; 8 % of them only one of both networks classifies
+    right."""
     sds, of_test_set = [0.005 * unequal] + [0.005] * 5, 0.08 / 4000
-    measured = {str(number): {"test_accuracy": {"sd": generator.normal(0, sd, 5).std(ddof=1)}} for number, sd in enumerate(sds)}
+    measured = {
+        str(number): {"test_accuracy": {"sd": generator.normal(0, sd, 5).std(ddof=1)}}
+        for number, sd in enumerate(sds)
+    }
     differences = []
     for model, sd in list(zip(measured, sds))[:trained]:
         spread = noise.spread_of(model, {}, {"n": 5, "models": measured})
         variance = 2 * spread.sd**2 + of_test_set
         true = generator.normal(changed * np.sqrt(2 * sd**2 + of_test_set), np.sqrt(2) * sd)
         differences.append(
-            noise.Difference(true, 0, 0, 4000, np.sqrt(variance), variance**2 / ((2 * spread.sd**2) ** 2 / spread.freedom))
+            noise.Difference(
+                true,
+                0,
+                0,
+                4000,
+                np.sqrt(variance),
+                variance**2 / ((2 * spread.sd**2) ** 2 / spread.freedom),
+            )
         )
     return [words for words, _ in noise.verdicts(differences, 0.1)]
 
@@ -403,5 +524,7 @@ def test_false_alarms_are_rare_and_a_change_of_three_times_the_noise_is_found(tr
 
 
 @pytest.mark.parametrize(("trained", "most"), [(1, 0.2), (6, 0.1)])
-def test_false_alarms_of_a_model_with_twice_the_spread_of_the_others_have_a_bound(trained: int, most: float):
+def test_false_alarms_of_a_model_with_twice_the_spread_of_the_others_have_a_bound(
+    trained: int, most: float
+):
     assert false_alarms(trained, np.random.default_rng(0), unequal=2) <= most

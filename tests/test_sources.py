@@ -17,10 +17,10 @@ import yaml
 from PIL import Image
 
 from stages import download, params
-from stages.cli import UserError
+from stages.images.decode import BadImage, decode
 from stages.params.schema import Source
+from stages.runtime.errors import UserError
 from stages.sources import official
-from stages.sources.decode import BadImage, decode
 from stages.sources.raw import Raw, digest
 
 PROJECT = Path(__file__).parents[1]
@@ -36,7 +36,9 @@ def project(tmp_path, monkeypatch):
 
 
 def bring(source: str, class_names=None, limits=(), **changes) -> Raw:
-    options = OPTIONS.model_copy(update=changes | {"limits": OPTIONS.limits.model_copy(update=dict(limits))})
+    options = OPTIONS.model_copy(
+        update=changes | {"limits": OPTIONS.limits.model_copy(update=dict(limits))}
+    )
     download.bring("mine", Source(source=source, class_names=class_names), options)
     return Raw(Path("data/raw/mine"))
 
@@ -54,7 +56,8 @@ def digest_of(path: str | Path) -> str:
 
 
 def publish(name: str, changes: dict) -> None:
-    """Change what the publisher says to suit files made here; a change of ``files`` is one a file."""
+    """Change what the publisher says to suit files made here; a change of
+    ``files`` is one a file."""
     path = Path(f"data/official/{name}.yaml")
     said = yaml.safe_load(path.read_text())
     for file, change in zip(said["files"], changes.pop("files")):
@@ -64,10 +67,20 @@ def publish(name: str, changes: dict) -> None:
     path.write_text(yaml.safe_dump(said | changes))
 
 
-# --- folders, zip and tar ------------------------------------------------------------------------------------------------------
+# --- folders, zip and tar
+# ---------------------------------------------------------------------------------------------
 
-TREE = {f"{part}/{label}/{number}.png": encoded() for part in ("train", "test") for label in ("cat", "dog") for number in range(3)}
-FLAT = {name.removeprefix("train/"): content for name, content in TREE.items() if name.startswith("train/")}
+TREE = {
+    f"{part}/{label}/{number}.png": encoded()
+    for part in ("train", "test")
+    for label in ("cat", "dog")
+    for number in range(3)
+}
+FLAT = {
+    name.removeprefix("train/"): content
+    for name, content in TREE.items()
+    if name.startswith("train/")
+}
 
 
 def as_folder(tree: dict[str, bytes | None], name="set") -> str:
@@ -105,24 +118,39 @@ def as_tar(tree: dict[str, bytes | None], name="set.tar.gz", **members) -> str:
 
 def facts(raw: Raw) -> tuple:
     return (
-        raw.names, raw.labels.tolist(), raw.digests.tobytes(), raw.class_names, raw.train,
+        raw.names,
+        raw.labels.tolist(),
+        raw.digests.tobytes(),
+        raw.class_names,
+        raw.train,
         Path("data/raw/mine/images.bin").read_bytes(),
-    )  # fmt: skip
+    )
 
 
 def test_folder_zip_and_tar_give_the_same_data_set():
     backwards = dict(reversed(TREE.items()))
     wrapped = {f"./wrap/{name}": content for name, content in backwards.items()}
-    litter = TREE | dict.fromkeys((".DS_Store", "train/cat/._0.png", "train/Thumbs.db", "__MACOSX/train/cat/0.png", "README"), b"x")
+    litter = TREE | dict.fromkeys(
+        (".DS_Store", "train/cat/._0.png", "train/Thumbs.db", "__MACOSX/train/cat/0.png", "README"),
+        b"x",
+    )
     expected = facts(bring(as_folder(TREE)))
     for source in (
-        as_zip(backwards), as_tar(backwards), as_tar(wrapped, "wrapped.tar"), as_tar(wrapped, "wrapped.tar.xz"),
-        as_zip(wrapped, "wrapped.zip"), as_zip(litter, "litter.zip"), as_folder(litter, "litter"),
-    ):  # fmt: skip
+        as_zip(backwards),
+        as_tar(backwards),
+        as_tar(wrapped, "wrapped.tar"),
+        as_tar(wrapped, "wrapped.tar.xz"),
+        as_zip(wrapped, "wrapped.zip"),
+        as_zip(litter, "litter.zip"),
+        as_folder(litter, "litter"),
+    ):
         assert facts(bring(source)) == expected
     names, labels, _, class_names, train, _ = expected
     assert names == [
-        f"{part}/{label}/{number}.png" for part in ("train", "test") for label in ("cat", "dog") for number in range(3)
+        f"{part}/{label}/{number}.png"
+        for part in ("train", "test")
+        for label in ("cat", "dog")
+        for number in range(3)
     ]
     assert (labels, class_names, train) == ([0, 0, 0, 1, 1, 1] * 2, ["cat", "dog"], 6)
 
@@ -132,14 +160,25 @@ def test_encoded_images_are_read_back():
     for place, (name, image) in enumerate(zip(raw.names, raw.images(range(12)))):
         assert np.array_equal(image, np.asarray(Image.open(io.BytesIO(TREE[name]))))
         assert raw.digests[place].tobytes() == digest(image)
-    assert np.array_equal(next(iter(raw.images([7]))), np.asarray(Image.open(io.BytesIO(TREE[raw.names[7]]))))
-    assert raw.dataset["width"] == {"min": 5, "max": 5} and raw.dataset["height"] == {"min": 4, "max": 4}
+    assert np.array_equal(
+        next(iter(raw.images([7]))), np.asarray(Image.open(io.BytesIO(TREE[raw.names[7]])))
+    )
+    assert raw.dataset["width"] == {"min": 5, "max": 5} and raw.dataset["height"] == {
+        "min": 4,
+        "max": 4,
+    }
     assert (raw.dataset["kind"], raw.dataset["source_digest"]) == ("zip", digest_of("set.zip"))
 
 
 def test_without_parts_all_is_for_training_and_classes_may_be_named_train_and_test():
-    raw = bring(as_folder({f"{label}/1.png": encoded() for label in ("train", "test", "naïve Straße 图")}))
-    assert (raw.train, raw.dataset["test"], raw.class_names) == (3, 0, ["naïve Straße 图", "test", "train"])
+    raw = bring(
+        as_folder({f"{label}/1.png": encoded() for label in ("train", "test", "naïve Straße 图")})
+    )
+    assert (raw.train, raw.dataset["test"], raw.class_names) == (
+        3,
+        0,
+        ["naïve Straße 图", "test", "train"],
+    )
     assert raw.names == ["naïve Straße 图/1.png", "test/1.png", "train/1.png"]
 
 
@@ -150,12 +189,24 @@ def test_a_second_run_writes_the_same_bytes():
 
     first = run()
     assert run() == first
-    assert set(first) == {"images.bin", "offsets.npy", "names.txt", "labels.npy", "digests.npy", "dataset.json"}
+    assert set(first) == {
+        "images.bin",
+        "offsets.npy",
+        "names.txt",
+        "labels.npy",
+        "digests.npy",
+        "dataset.json",
+    }
 
 
 @pytest.mark.parametrize("pack", [as_folder, as_zip, as_tar])
 def test_bad_images_are_skipped_and_listed(pack):
-    bad = {"train/cat/!first.png": b"text", "train/dog/1b.jpg": b"", "test/dog/zz.png": encoded()[:60], "stray.jpg": b"x"}
+    bad = {
+        "train/cat/!first.png": b"text",
+        "train/dog/1b.jpg": b"",
+        "test/dog/zz.png": encoded()[:60],
+        "stray.jpg": b"x",
+    }
     raw = bring(pack(TREE | bad), on_bad_image="skip")
     assert [entry["file"] for entry in raw.dataset["skipped"]] == sorted(bad)
     good = bring(as_zip(TREE, "good.zip"))
@@ -173,7 +224,8 @@ def test_links_to_images_in_a_folder_are_followed():
     assert facts(bring("set")) == facts(bring("true"))
 
 
-# --- decoding ------------------------------------------------------------------------------------------------------------------
+# --- decoding
+# ---------------------------------------------------------------------------------------------
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:
@@ -192,21 +244,51 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
     "PNG": (saved(RGB, "PNG"), np.asarray(RGB)),
     "BMP": (saved(RGB, "BMP"), np.asarray(RGB)),
     "WebP": (saved(RGB, "WEBP", lossless=True), np.asarray(RGB)),
-    "JPEG": (saved(Image.new("RGB", (9, 7), (10, 200, 90)), "JPEG"), np.tile(np.uint8([10, 200, 90]), (7, 9, 1))),
-    "JPEG in CMYK": (saved(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"), np.zeros((8, 8, 3), np.uint8)),
+    "JPEG": (
+        saved(Image.new("RGB", (9, 7), (10, 200, 90)), "JPEG"),
+        np.tile(np.uint8([10, 200, 90]), (7, 9, 1)),
+    ),
+    "JPEG in CMYK": (
+        saved(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"),
+        np.zeros((8, 8, 3), np.uint8),
+    ),
     "grey JPEG": (saved(Image.new("L", (8, 8), 77), "JPEG"), np.full((8, 8, 3), 77, np.uint8)),
-    "GIF, first frame": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), np.asarray(FRAMES[0])),
-    "WebP, first": (saved(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:], lossless=True), np.asarray(FRAMES[0])),
-    "16-bit grey": (saved(Image.fromarray(GREY16), "PNG"), np.uint8([[0, 255], [128, 1]])[..., None].repeat(3, 2)),
-    "black and white": (saved(Image.fromarray(np.array([[True, False]])), "PNG"), np.uint8([[[255] * 3, [0] * 3]])),
-    "palette": (saved(Image.new("RGB", (2, 1), (9, 8, 7)).quantize(2), "PNG"), np.tile(np.uint8([9, 8, 7]), (1, 2, 1))),
-    "palette, transparent": (saved(Image.new("P", (2, 1), 0), "PNG", transparency=0), np.full((1, 2, 3), 255, np.uint8)),
+    "GIF, first frame": (
+        saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]),
+        np.asarray(FRAMES[0]),
+    ),
+    "WebP, first": (
+        saved(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:], lossless=True),
+        np.asarray(FRAMES[0]),
+    ),
+    "16-bit grey": (
+        saved(Image.fromarray(GREY16), "PNG"),
+        np.uint8([[0, 255], [128, 1]])[..., None].repeat(3, 2),
+    ),
+    "black and white": (
+        saved(Image.fromarray(np.array([[True, False]])), "PNG"),
+        np.uint8([[[255] * 3, [0] * 3]]),
+    ),
+    "palette": (
+        saved(Image.new("RGB", (2, 1), (9, 8, 7)).quantize(2), "PNG"),
+        np.tile(np.uint8([9, 8, 7]), (1, 2, 1)),
+    ),
+    "palette, transparent": (
+        saved(Image.new("P", (2, 1), 0), "PNG", transparency=0),
+        np.full((1, 2, 3), 255, np.uint8),
+    ),
     "alpha onto white": (saved(HALF, "PNG"), np.tile(np.uint8([255, 127, 127]), (2, 2, 1))),
-    "grey with alpha": (saved(Image.new("LA", (2, 2), (0, 0)), "PNG"), np.full((2, 2, 3), 255, np.uint8)),
-    "one colour transparent": (saved(FRAMES[1], "PNG", transparency=(0, 0, 255)), np.full((3, 3, 3), 255, np.uint8)),
+    "grey with alpha": (
+        saved(Image.new("LA", (2, 2), (0, 0)), "PNG"),
+        np.full((2, 2, 3), 255, np.uint8),
+    ),
+    "one colour transparent": (
+        saved(FRAMES[1], "PNG", transparency=(0, 0, 255)),
+        np.full((3, 3, 3), 255, np.uint8),
+    ),
     "turned by EXIF": (saved(RGB, "PNG", exif=EXIF), np.rot90(np.asarray(RGB), -1)),
     "damaged EXIF": (saved(RGB, "PNG", exif=b"Exif\0\0nonsense"), np.asarray(RGB)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("content, pixels", GOOD.values(), ids=GOOD)
@@ -259,7 +341,8 @@ def test_cut_images_fail_as_images_wherever_they_are_cut():
                 pass
 
 
-# --- arrays and the publishers' files --------------------------------------------------------------------------------------------
+# --- arrays and the publishers' files
+# ---------------------------------------------------------------------------------------------
 
 
 def images(count: int, side=28, channels=0) -> np.ndarray:
@@ -267,25 +350,40 @@ def images(count: int, side=28, channels=0) -> np.ndarray:
 
 
 def as_npz(name="set.npz", compressed=False, **changes) -> str:
-    arrays = {"x_train": images(6), "y_train": np.arange(6) % 3, "x_test": images(3), "y_test": np.arange(3)} | changes
+    arrays = {
+        "x_train": images(6),
+        "y_train": np.arange(6) % 3,
+        "x_test": images(3),
+        "y_test": np.arange(3),
+    } | changes
     save = np.savez_compressed if compressed else np.savez
     save(name, **{key: array for key, array in arrays.items() if array is not None})
     return name
 
 
-@pytest.mark.parametrize("changes", [{}, {"compressed": True}, {"y_train": (np.arange(6) % 3).reshape(6, 1).astype(np.uint8)}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"compressed": True}, {"y_train": (np.arange(6) % 3).reshape(6, 1).astype(np.uint8)}],
+)
 def test_npz(changes):
     raw = bring(as_npz(**changes))
     with np.load("set.npz") as file:
         pixels = np.concatenate([file["x_train"], file["x_test"]])[..., None]
     assert np.array_equal(np.stack(list(raw.images(range(9)))), pixels)
-    assert (raw.labels.tolist(), raw.train, raw.class_names, raw.names) == ([0, 1, 2] * 3, 6, ["0", "1", "2"], None)
+    assert (raw.labels.tolist(), raw.train, raw.class_names, raw.names) == (
+        [0, 1, 2] * 3,
+        6,
+        ["0", "1", "2"],
+        None,
+    )
     assert raw.digests[4].tobytes() == digest(pixels[4])
 
 
 def test_npz_in_fortrans_order_and_with_names():
     pixels = np.asfortranarray(images(6, channels=3))
-    raw = bring(as_npz(x_train=pixels, x_test=images(3, channels=3), class_names=np.array(["a", "b", "c"])))
+    raw = bring(
+        as_npz(x_train=pixels, x_test=images(3, channels=3), class_names=np.array(["a", "b", "c"]))
+    )
     assert np.array_equal(np.stack(list(raw.images(range(6)))), pixels)
     assert raw.class_names == ["a", "b", "c"]
     assert bring("set.npz", class_names=["x", "y", "z"]).class_names == ["x", "y", "z"]
@@ -298,22 +396,32 @@ def test_official_npz_is_known_by_its_name_and_by_its_content_when_packed_anew()
     content = official.arrays_sha256(Path("mnist.npz"), options.limits)
     publish("mnist", {"files": [{"sha256": "0" * 64, "unpacked_sha256": content}]})
     assert bring("mnist.npz").dataset["licence"] == "CC BY-SA 3.0"
-    publish("mnist", {"files": [{"sha256": "0" * 64, "unpacked_sha256": content | {"y_test": "0" * 64}}]})
+    publish(
+        "mnist",
+        {"files": [{"sha256": "0" * 64, "unpacked_sha256": content | {"y_test": "0" * 64}}]},
+    )
     with pytest.raises(UserError, match=r"mnist\.npz"):
         bring("mnist.npz")
 
 
 def as_idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        bytes([0, 0, 8, array.ndim])
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 def as_fashion(folder="fashion", **changes) -> str:
-    """Fashion-MNIST's four files, and what the publisher says of them; `changes` by the beginnings of their names."""
+    """Fashion-MNIST's four files, and what the publisher says of them; `changes` by the beginnings
+    of their names."""
     Path(folder).mkdir()
     content = {
-        "train_images": as_idx(images(20)), "train_labels": as_idx(np.arange(20) % 10),
-        "t10k_images": as_idx(images(10)), "t10k_labels": as_idx(np.arange(10)),
-    } | changes  # fmt: skip
+        "train_images": as_idx(images(20)),
+        "train_labels": as_idx(np.arange(20) % 10),
+        "t10k_images": as_idx(images(10)),
+        "t10k_labels": as_idx(np.arange(10)),
+    } | changes
     said = []
     for (name, data), end in zip(content.items(), ("idx3", "idx1") * 2):
         path = Path(folder, f"{name.replace('_', '-')}-{end}-ubyte.gz")
@@ -326,7 +434,11 @@ def as_fashion(folder="fashion", **changes) -> str:
 def test_official_idx_files():
     raw = bring(as_fashion())
     assert (raw.train, raw.dataset["test"], raw.labels.tolist()) == (20, 10, [*range(10)] * 3)
-    assert (raw.class_names[9], raw.dataset["licence"], raw.dataset["channels"]) == ("Ankle boot", "MIT", 1)
+    assert (raw.class_names[9], raw.dataset["licence"], raw.dataset["channels"]) == (
+        "Ankle boot",
+        "MIT",
+        1,
+    )
     with gzip.open("fashion/t10k-images-idx3-ubyte.gz") as file:
         pixels = np.frombuffer(file.read()[16:], np.uint8).reshape(10, 28, 28, 1)
     assert np.array_equal(np.stack(list(raw.images(range(20, 30)))), pixels)
@@ -340,7 +452,12 @@ def test_official_idx_files_packed_anew():
         path = Path(folder, file.name)
         content = gzip.decompress(path.read_bytes())
         path.write_bytes(gzip.compress(content, 1, mtime=1))
-        said.append({"sha256": file.sha256, "unpacked_sha256": {path.stem: hashlib.sha256(content).hexdigest()}})
+        said.append(
+            {
+                "sha256": file.sha256,
+                "unpacked_sha256": {path.stem: hashlib.sha256(content).hexdigest()},
+            }
+        )
     publish("fashion_mnist", {"files": said})
     assert bring(folder).train == 20
 
@@ -352,10 +469,16 @@ def records(count: int, label_bytes: int) -> bytes:
 
 
 def as_cifar(name="cifar10", **changes) -> str:
-    """CIFAR's binary archive with three classes, its members out of order, and what the publisher says of it."""
+    """CIFAR's binary archive with three classes, its members out of order, and what the publisher
+    says of it."""
     label_bytes = 1 if name == "cifar10" else 2
-    tree = {"readme.html": b"", "test_batch.bin": records(3, 1), "data_batch_2.bin": records(6, 1),
-            "batches.meta.txt": b"a\nb\nc\n\n", "data_batch_1.bin": records(9, 1)}  # fmt: skip
+    tree = {
+        "readme.html": b"",
+        "test_batch.bin": records(3, 1),
+        "data_batch_2.bin": records(6, 1),
+        "batches.meta.txt": b"a\nb\nc\n\n",
+        "data_batch_1.bin": records(9, 1),
+    }
     if label_bytes == 2:
         tree = {
             "train.bin": records(6, 2),
@@ -365,14 +488,20 @@ def as_cifar(name="cifar10", **changes) -> str:
         }
     tree |= changes
     path = as_tar(
-        {f"made/{file}": content for file, content in tree.items() if content is not None}, f"cifar-{name[5:]}-binary.tar.gz"
+        {f"made/{file}": content for file, content in tree.items() if content is not None},
+        f"cifar-{name[5:]}-binary.tar.gz",
     )
     publish(name, {"files": [{"sha256": digest_of(path)}]})
     return path
 
 
-@pytest.mark.parametrize("name, order", [("cifar10", ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin")),
-                                         ("cifar100", ("train.bin", "test.bin"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, order",
+    [
+        ("cifar10", ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin")),
+        ("cifar100", ("train.bin", "test.bin")),
+    ],
+)
 def test_official_cifar(name, order):
     path = as_cifar(name)
     raw = bring(path)
@@ -381,7 +510,11 @@ def test_official_cifar(name, order):
     label_bytes = 1 if name == "cifar10" else 2
     made = np.frombuffer(content, np.uint8).reshape(-1, label_bytes + 3072)
     assert raw.labels.tolist() == made[:, label_bytes - 1].tolist()
-    assert (raw.class_names, raw.dataset["test"], raw.dataset["official"]) == (["a", "b", "c"], 3, f"data/official/{name}.yaml")
+    assert (raw.class_names, raw.dataset["test"], raw.dataset["official"]) == (
+        ["a", "b", "c"],
+        3,
+        f"data/official/{name}.yaml",
+    )
     red, green, blue = made[4, label_bytes:].reshape(3, 32, 32)
     assert np.array_equal(next(iter(raw.images([4]))), np.stack([red, green, blue], axis=-1))
 
@@ -395,21 +528,29 @@ def test_official_flowers_hold_their_tree_twice():
     assert facts(bring(as_folder(twice, "unpacked") + "/flowers")) == facts(raw)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted((PROJECT / "data/official").glob("*.yaml"))])
+@pytest.mark.parametrize(
+    "name", [path.stem for path in sorted((PROJECT / "data/official").glob("*.yaml"))]
+)
 def test_what_publishers_say_is_complete(name):
     said = official.load(Path(f"data/official/{name}.yaml"))
     assert all(file.digest or said.images for file in said.files)
-    assert f"data/official/{name}.yaml" == params.load(PROJECT / "params.yaml").datasets[name].source
+    assert (
+        f"data/official/{name}.yaml" == params.load(PROJECT / "params.yaml").datasets[name].source
+    )
 
 
 def test_the_publishers_data_set_is_brought_from_downloads():
     Path("data/downloads/cifar10").mkdir(parents=True)
     shutil.move(as_cifar(), "data/downloads/cifar10")
     raw = bring("data/official/cifar10.yaml")
-    assert (raw.train, json.loads(Path("data/raw/mine/dataset.json").read_text())["kind"]) == (15, "cifar")
+    assert (raw.train, json.loads(Path("data/raw/mine/dataset.json").read_text())["kind"]) == (
+        15,
+        "cifar",
+    )
 
 
-# --- bad sources, each refused with a word ---------------------------------------------------------------------------------------
+# --- bad sources, each refused with a word
+# ---------------------------------------------------------------------------------------------
 
 
 def cut(path: str, end: int) -> str:
@@ -452,7 +593,8 @@ def huge_header() -> str:
 
 
 def header_says_more(old=b"(6, 28, 28), }  ", new=b"(900, 28, 28), }") -> str:
-    """An .npz file whose x_train announces more images than it holds, or something else, and whose checksums are right."""
+    """An .npz file whose x_train announces more images than it holds, or something else, and whose
+    checksums are right."""
     as_npz(y_train=np.arange(900) % 3)
     with np.load("set.npz") as file:
         arrays = dict(file)
@@ -483,7 +625,10 @@ BAD = {  # how the source is made, what the message must name, and options
     "zip: drive letter": (lambda: as_zip(FLAT | {"C:/x/x.png": b"x"}), "C:/x/x.png"),
     "zip: ..": (lambda: as_zip(FLAT | {"cat/../../x.png": b"x"}), "cat/../../x.png"),
     "zip: .. by backslashes": (lambda: as_zip(FLAT | {"cat\\..\\..\\x.png": b"x"}), "x.png"),
-    "zip: symlink": (lambda: as_zip({"cat/link.png": b"/etc/passwd"}, mode=0o120777), "cat/link.png"),
+    "zip: symlink": (
+        lambda: as_zip({"cat/link.png": b"/etc/passwd"}, mode=0o120777),
+        "cat/link.png",
+    ),
     "zip: device": (lambda: as_zip({"cat/device.png": b""}, mode=0o060666), "cat/device.png"),
     "zip: encrypted": (lambda: flag_encrypted(as_zip(FLAT)), "cat/0.png"),
     "zip: cut": (lambda: cut(as_zip(FLAT), 300), "set.zip"),
@@ -493,9 +638,20 @@ BAD = {  # how the source is made, what the message must name, and options
     "zip: text": (lambda: put("set.zip", b"hello" * 100), "set.zip"),
     "zip: newline in a name": (lambda: as_zip(FLAT | {"cat/a\nb.png": b"x"}), "cat/a"),
     "zip: too many": (lambda: as_zip(FLAT), "download.limits.files", expect(files=5)),
-    "zip: too large a file": (lambda: as_zip(FLAT | {"cat/bomb.png": ZEROS}), "cat/bomb.png", expect(file_bytes=999_999)),
-    "zip: bomb": (lambda: as_zip({f"cat/{n}.png": ZEROS for n in range(9)}), "cat/8.png", expect(total_bytes=8_000_000)),
-    "zip: archive inside": (lambda: as_zip(FLAT | {"cat/more.zip": b"PK\x05\x06" + bytes(18)}), "cat/more.zip"),
+    "zip: too large a file": (
+        lambda: as_zip(FLAT | {"cat/bomb.png": ZEROS}),
+        "cat/bomb.png",
+        expect(file_bytes=999_999),
+    ),
+    "zip: bomb": (
+        lambda: as_zip({f"cat/{n}.png": ZEROS for n in range(9)}),
+        "cat/8.png",
+        expect(total_bytes=8_000_000),
+    ),
+    "zip: archive inside": (
+        lambda: as_zip(FLAT | {"cat/more.zip": b"PK\x05\x06" + bytes(18)}),
+        "cat/more.zip",
+    ),
     "zip: name twice": (lambda: as_zip(FLAT | {"./cat/0.png": b"x"}), "cat/0.png"),
     "tar: absolute path": (lambda: as_tar(FLAT | {"/etc/x.png": b"x"}), "/etc/x.png"),
     "tar: ..": (lambda: as_tar(FLAT | {"../x.png": b"x"}), "../x.png"),
@@ -506,12 +662,19 @@ BAD = {  # how the source is made, what the message must name, and options
     "tar: not UTF-8": (lambda: as_tar(FLAT | {"cat/\udcff.png": b"x"}), "png"),
     "tar: cut": (lambda: cut(as_tar(FLAT, "set.tar"), 2000), "set.tar"),
     "tar: cut between members": (lambda: cut(as_tar(FLAT, "set.tar"), 1024), "set.tar"),
-    "tar: damaged header": (lambda: patched(as_tar(FLAT, "set.tar"), b"dog/0.png", b"dog/9.png"), "set.tar"),
+    "tar: damaged header": (
+        lambda: patched(as_tar(FLAT, "set.tar"), b"dog/0.png", b"dog/9.png"),
+        "set.tar",
+    ),
     "tar.gz: cut": (lambda: cut(as_tar(FLAT), 400), "set.tar.gz"),
     "tar.gz: checksum": (lambda: cut(as_tar(FLAT), -4), "set.tar.gz"),
     "tar: text": (lambda: put("set.tar", b"hello" * 1000), "set.tar"),
     "tar: empty file": (lambda: put("set.tar", b""), "set.tar"),
-    "tar.gz: bomb": (lambda: as_tar({"cat/bomb.png": ZEROS}), "cat/bomb.png", expect(file_bytes=999_999)),
+    "tar.gz: bomb": (
+        lambda: as_tar({"cat/bomb.png": ZEROS}),
+        "cat/bomb.png",
+        expect(file_bytes=999_999),
+    ),
     "tar: huge extended header": (huge_header, "set.tar"),
     # folders
     "folder: one class": (lambda: as_folder({"cat/0.png": encoded()}), "cat"),
@@ -520,25 +683,57 @@ BAD = {  # how the source is made, what the message must name, and options
     "folder: only files": (lambda: as_folder({"0.png": encoded()}), "0.png"),
     "folder: no images": (lambda: as_folder({"cat/a.txt": b"a", "dog/b.txt": b"b"}), "cat/a.txt"),
     "folder: class folder empty": (lambda: as_folder(FLAT | {"emu": None}), "emu"),
-    "folder: class folder with litter only": (lambda: as_folder(FLAT | {"emu/.DS_Store": b"x"}), "emu"),
+    "folder: class folder with litter only": (
+        lambda: as_folder(FLAT | {"emu/.DS_Store": b"x"}),
+        "emu",
+    ),
     "zip: class folder empty": (lambda: as_zip(FLAT | {"emu": None}), "emu"),
-    "folder: nested twice": (lambda: as_folder({f"a/b/{name}": data for name, data in FLAT.items()}), "a/b/cat/0.png"),
-    "folder: deeper in a class": (lambda: as_folder(FLAT | {"cat/more/0.png": encoded()}), "cat/more/0.png"),
-    "folder: doubled with a change": (lambda: as_folder(FLAT | {"a/cat/0.png": encoded(size=(9, 9))}), "a/cat/0.png"),
+    "folder: nested twice": (
+        lambda: as_folder({f"a/b/{name}": data for name, data in FLAT.items()}),
+        "a/b/cat/0.png",
+    ),
+    "folder: deeper in a class": (
+        lambda: as_folder(FLAT | {"cat/more/0.png": encoded()}),
+        "cat/more/0.png",
+    ),
+    "folder: doubled with a change": (
+        lambda: as_folder(FLAT | {"a/cat/0.png": encoded(size=(9, 9))}),
+        "a/cat/0.png",
+    ),
     "folder: val beside train": (lambda: as_folder(TREE | {"val/cat/0.png": encoded()}), "val/"),
-    "folder: test only": (lambda: as_folder({f"test/{name}": data for name, data in FLAT.items()}), "test/"),
-    "folder: test without classes": (lambda: as_folder({f"train/{n}": FLAT[n] for n in FLAT} | {"test/0.png": b""}), "test/"),
+    "folder: test only": (
+        lambda: as_folder({f"test/{name}": data for name, data in FLAT.items()}),
+        "test/",
+    ),
+    "folder: test without classes": (
+        lambda: as_folder({f"train/{n}": FLAT[n] for n in FLAT} | {"test/0.png": b""}),
+        "test/",
+    ),
     "folder: class in test only": (lambda: as_folder(TREE | {"test/emu/0.png": encoded()}), "emu"),
     "folder: stray image": (lambda: as_folder(FLAT | {"stray.JPG": encoded("JPEG")}), "stray.JPG"),
     "folder: newline in a name": (lambda: as_folder(FLAT | {"cat/a\nb.png": encoded()}), "cat/a"),
     "folder: not UTF-8": (lambda: as_folder(FLAT | {"cat/\udcff.png": encoded()}), "png"),
     "folder: pipe": (lambda: with_pipe(as_folder(FLAT)), "pipe.png"),
-    "folder: link to nothing": (lambda: with_link(as_folder(FLAT), "cat/link.png", "nothing"), "cat/link.png"),
+    "folder: link to nothing": (
+        lambda: with_link(as_folder(FLAT), "cat/link.png", "nothing"),
+        "cat/link.png",
+    ),
     "folder: link to a folder": (lambda: with_link(as_folder(FLAT), "emu", "cat"), "emu"),
-    "folder: class_names given": (lambda: as_folder(FLAT), "class_names", {"class_names": ["a", "b"]}),
-    "folder: all of a class skipped": (lambda: as_folder(FLAT | {"emu/0.png": b"x"}), "emu", {"on_bad_image": "skip"}),
+    "folder: class_names given": (
+        lambda: as_folder(FLAT),
+        "class_names",
+        {"class_names": ["a", "b"]},
+    ),
+    "folder: all of a class skipped": (
+        lambda: as_folder(FLAT | {"emu/0.png": b"x"}),
+        "emu",
+        {"on_bad_image": "skip"},
+    ),
     # images
-    **{f"image: {what}": (lambda bad=bad: as_folder(FLAT | {"cat/b.jpg": bad}), "cat/b.jpg") for what, bad in BAD_IMAGES.items()},
+    **{
+        f"image: {what}": (lambda bad=bad: as_folder(FLAT | {"cat/b.jpg": bad}), "cat/b.jpg")
+        for what, bad in BAD_IMAGES.items()
+    },
     # npz
     "npz: missing array": (lambda: as_npz(y_test=None), "y_test"),
     "npz: floats": (lambda: as_npz(x_train=np.zeros((6, 28, 28))), "x_train"),
@@ -552,45 +747,90 @@ BAD = {  # how the source is made, what the message must name, and options
     "npz: labels as text": (lambda: as_npz(y_train=np.array(list("abcabc"))), "y_train"),
     "npz: one-hot labels": (lambda: as_npz(y_train=np.eye(6, dtype=int)), "y_train"),
     "npz: huge label": (lambda: as_npz(y_test=np.array([0, 1, 2**40])), "y_test"),
-    "npz: pickled labels": (lambda: as_npz(y_train=np.array([0, 1, 2, "a", None, {}], object)), "set.npz"),
+    "npz: pickled labels": (
+        lambda: as_npz(y_train=np.array([0, 1, 2, "a", None, {}], object)),
+        "set.npz",
+    ),
     "npz: pickled images": (lambda: as_npz(x_train=np.full((6, 28, 28), None)), "x_train"),
-    "npz: one class": (lambda: as_npz(y_train=np.zeros(6, int), y_test=np.zeros(3, int)), "one class"),
+    "npz: one class": (
+        lambda: as_npz(y_train=np.zeros(6, int), y_test=np.zeros(3, int)),
+        "one class",
+    ),
     "npz: class without training images": (lambda: as_npz(y_train=np.arange(6) % 2), "'2'"),
     "npz: too few names": (lambda: as_npz(class_names=np.array(["a", "b"])), "2 class names"),
-    "npz: too few names in params": (lambda: as_npz(), "2 class names", {"class_names": ["a", "b"]}),
+    "npz: too few names in params": (
+        lambda: as_npz(),
+        "2 class names",
+        {"class_names": ["a", "b"]},
+    ),
     "npz: name twice": (lambda: as_npz(class_names=np.array(["a", "b", "a"])), "same name"),
     "npz: cut": (lambda: cut(as_npz(), 500), "set.npz"),
     "npz: text": (lambda: put("set.npz", b"hello"), "set.npz"),
     "npz: a pickle": (lambda: put("set.npz", b"\x80\x04N."), "set.npz"),
-    "npz: checksum": (lambda: patched(as_npz(x_test=np.full((3, 28, 28), 7, np.uint8)), b"\7" * 50, b"\6" * 50), "set.npz"),
+    "npz: checksum": (
+        lambda: patched(as_npz(x_test=np.full((3, 28, 28), 7, np.uint8)), b"\7" * 50, b"\6" * 50),
+        "set.npz",
+    ),
     "npz: fewer images than announced": (header_says_more, "x_train"),
-    "npz: damaged header": (lambda: header_says_more(b"(6, 28, 28), }  ", b"(6, (8, 28), }  "), "set.npz"),
+    "npz: damaged header": (
+        lambda: header_says_more(b"(6, 28, 28), }  ", b"(6, (8, 28), }  "),
+        "set.npz",
+    ),
     "npz: too large": (lambda: as_npz(), "download.limits.total_bytes", expect(total_bytes=5000)),
     # the publishers' files
-    "official: wrong digest": (lambda: patched(as_cifar(), b"\x1f\x8b", b"\x1f\x8c"), "cifar-10-binary.tar.gz"),
+    "official: wrong digest": (
+        lambda: patched(as_cifar(), b"\x1f\x8b", b"\x1f\x8c"),
+        "cifar-10-binary.tar.gz",
+    ),
     "official: no YAML": (lambda: put("x.yaml", b"a: [\n"), "x.yaml"),
     "official: unknown key": (lambda: put("x.yaml", b"format: npz\ncolour: red\n"), "colour"),
     "official: wrong counts": (
-        lambda: (publish("flowers", {"files": [{}], "images": {"cat": 3, "dog": 4}}), as_zip(FLAT, "flowers-recognition.zip"))[1],
+        lambda: (
+            publish("flowers", {"files": [{}], "images": {"cat": 3, "dog": 4}}),
+            as_zip(FLAT, "flowers-recognition.zip"),
+        )[1],
         "flowers-recognition.zip",
     ),
-    "cifar: wrong length": (lambda: as_cifar(**{"data_batch_2.bin": records(2, 1)[:-1]}), "data_batch_2.bin"),
+    "cifar: wrong length": (
+        lambda: as_cifar(**{"data_batch_2.bin": records(2, 1)[:-1]}),
+        "data_batch_2.bin",
+    ),
     "cifar: empty records": (lambda: as_cifar(**{"test_batch.bin": b""}), "test_batch.bin"),
-    "cifar: label without a name": (lambda: as_cifar(**{"batches.meta.txt": b"a\nb\n"}), "data_batch_1.bin"),
+    "cifar: label without a name": (
+        lambda: as_cifar(**{"batches.meta.txt": b"a\nb\n"}),
+        "data_batch_1.bin",
+    ),
     "cifar: no names": (lambda: as_cifar(**{"batches.meta.txt": None}), "cifar-10-binary.tar.gz"),
-    "cifar: no test records": (lambda: as_cifar("cifar100", **{"test.bin": None}), "cifar-100-binary.tar.gz"),
+    "cifar: no test records": (
+        lambda: as_cifar("cifar100", **{"test.bin": None}),
+        "cifar-100-binary.tar.gz",
+    ),
     "idx: cut": (lambda: as_fashion(train_images=as_idx(images(20))[:-1]), "train-images"),
     "idx: too long": (lambda: as_fashion(t10k_images=as_idx(images(10)) + b"x"), "t10k-images"),
-    "idx: another type": (lambda: as_fashion(train_labels=b"\0\0\x0d\1" + bytes(24)), "train-labels"),
+    "idx: another type": (
+        lambda: as_fashion(train_labels=b"\0\0\x0d\1" + bytes(24)),
+        "train-labels",
+    ),
     "idx: no header": (lambda: as_fashion(train_labels=b"\0\0"), "train-labels"),
     "idx: fewer labels": (lambda: as_fashion(t10k_labels=as_idx(np.arange(9))), "t10k-labels"),
-    "idx: label too large": (lambda: as_fashion(t10k_labels=as_idx(np.arange(10) + 1)), "t10k-labels"),
-    "idx: damaged gzip": (lambda: as_fashion(t10k_labels=gzip.compress(as_idx(np.arange(10)))[:-9]), "t10k-labels"),
-    "idx: sizes differ": (lambda: as_fashion(t10k_images=as_idx(images(10, side=27))), "t10k-images"),
-}  # fmt: skip
+    "idx: label too large": (
+        lambda: as_fashion(t10k_labels=as_idx(np.arange(10) + 1)),
+        "t10k-labels",
+    ),
+    "idx: damaged gzip": (
+        lambda: as_fashion(t10k_labels=gzip.compress(as_idx(np.arange(10)))[:-9]),
+        "t10k-labels",
+    ),
+    "idx: sizes differ": (
+        lambda: as_fashion(t10k_images=as_idx(images(10, side=27))),
+        "t10k-images",
+    ),
+}
 
 
-@pytest.mark.parametrize("make, named, options", [(*case, {})[:3] for case in BAD.values()], ids=BAD)
+@pytest.mark.parametrize(
+    "make, named, options", [(*case, {})[:3] for case in BAD.values()], ids=BAD
+)
 def test_bad_source_is_refused(make, named, options):
     source = make()
     with pytest.raises(UserError) as error:

@@ -1,4 +1,5 @@
-"""How the images are parted: by numbers worked out by hand, by Keras's own functions, and by made-up duplicates."""
+"""How the images are parted: by numbers worked out by hand, by Keras's own functions, and by
+made-up duplicates."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,23 +9,40 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from stages import params, split
-from stages.cli import UserError
-from stages.split import cut, directory, duplicates, groups, last, limited, parted, shared, without_copies
+from stages import params
+from stages.preparation import splitting as split
+from stages.preparation.splitting import (
+    cut,
+    directory,
+    duplicates,
+    groups,
+    last,
+    limited,
+    parted,
+    shared,
+    without_copies,
+)
+from stages.runtime.errors import UserError
 
 CHOSEN = params.load(ROOT / "params.yaml").split
 FLOWERS = (764, 1052, 784, 733, 984)  # images of daisy, dandelion, rose, sunflower, tulip
 
 
-def raw(*counts: int, test: int = 0, order: int | None = None, names: list[str] | None = None) -> Any:
-    """A data set with so many images of each class, of which the last `test` are for testing; shuffled by `order`."""
+def raw(
+    *counts: int, test: int = 0, order: int | None = None, names: list[str] | None = None
+) -> Any:
+    """A data set with so many images of each class, of which the last `test` are for testing;
+    shuffled by `order`."""
     labels = np.repeat(np.arange(len(counts)), counts)
     if order is not None:
         labels = np.random.default_rng(order).permutation(labels)
     return SimpleNamespace(
-        labels=labels, train=len(labels) - test, class_names=[f"class{n}" for n in range(len(counts))], names=names,
+        labels=labels,
+        train=len(labels) - test,
+        class_names=[f"class{n}" for n in range(len(counts))],
+        names=names,
         dataset={"name": "made-up"},
-    )  # fmt: skip
+    )
 
 
 def chosen(**changes: Any) -> Any:
@@ -70,11 +88,22 @@ def test_directory_cuts_the_flowers_as_the_document_saw_it():
 def test_directory_agrees_with_keras_on_real_files(tmp_path: Path):
     from keras.src.utils.dataset_utils import get_training_or_validation_split, index_directory
 
-    names = ["a/1.png", "a/10.png", "a/2.png", "a/Z.png", "a/x/1.png", "b/2.png", "b/10.png", "b/y.png"]
+    names = [
+        "a/1.png",
+        "a/10.png",
+        "a/2.png",
+        "a/Z.png",
+        "a/x/1.png",
+        "b/2.png",
+        "b/10.png",
+        "b/y.png",
+    ]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    files, labels, _ = index_directory(str(tmp_path), "inferred", (".png",), shuffle=True, seed=5, verbose=False)
+    files, labels, _ = index_directory(
+        str(tmp_path), "inferred", (".png",), shuffle=True, seed=5, verbose=False
+    )
     data = raw(5, 3, names=names)
     parts = dict(zip(("training", "validation"), directory(np.arange(8), data, 0.3, seed=5)))
     for subset, index in parts.items():
@@ -82,7 +111,9 @@ def test_directory_agrees_with_keras_on_real_files(tmp_path: Path):
         assert [str(tmp_path / names[place]) for place in index] == expected
 
 
-@pytest.mark.parametrize(("count", "fraction"), [(60_000, 0.3), (10, 0.25), (7, 0.1), (1000, 0.7), (9, 1 / 3)])
+@pytest.mark.parametrize(
+    ("count", "fraction"), [(60_000, 0.3), (10, 0.25), (7, 0.1), (1000, 0.7), (9, 1 / 3)]
+)
 def test_last_cuts_where_keras_cuts(count: int, fraction: float):
     from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
@@ -94,9 +125,13 @@ def test_last_cuts_where_keras_cuts(count: int, fraction: float):
 
 def test_validation_may_be_another_part():
     data = raw(40, 40, test=20, order=1)
-    as_test, as_training = (parted(data, chosen(method=method), seed=0) for method in ("test", "training"))
+    as_test, as_training = (
+        parted(data, chosen(method=method), seed=0) for method in ("test", "training")
+    )
     assert np.array_equal(as_test["validation"], as_test["test"]) and len(as_test["train"]) == 60
-    assert np.array_equal(as_training["validation"], as_training["train"]) and not shared(as_training["train"], as_training["test"])
+    assert np.array_equal(as_training["validation"], as_training["train"]) and not shared(
+        as_training["train"], as_training["test"]
+    )
     with pytest.raises(UserError, match="made-up brings no test images"):
         parted(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 
@@ -107,10 +142,17 @@ def test_validation_may_be_another_part():
         ((20, 1), "stratified", 0.2, "class1 has 1 of the 21"),
         ((20, 2), "stratified", 0.1, "class1 has 2 of the 22"),
         ((5, 5), "stratified", 0.1, "class0 has 5 of the 10"),  # one image for two classes
-        ((30, 10), "last", 0.25, "class0 has 30 of the 40"),  # sorted by class: the end holds one class alone
+        (
+            (30, 10),
+            "last",
+            0.25,
+            "class0 has 30 of the 40",
+        ),  # sorted by class: the end holds one class alone
     ],
 )
-def test_a_class_too_small_is_named(counts: tuple[int, ...], method: str, fraction: float, named: str):
+def test_a_class_too_small_is_named(
+    counts: tuple[int, ...], method: str, fraction: float, named: str
+):
     data = raw(*counts)
     with pytest.raises(UserError, match=named) as error:
         cut(np.arange(len(data.labels)), data, method, "validation", fraction, seed=0)
@@ -144,13 +186,21 @@ def test_an_image_in_two_parts_is_no_duplicate_of_itself():
     every = np.arange(4)
     parts = {"train": every, "validation": every, "test": every}
     group = np.array([0, 1, 2, 3])
-    assert duplicates(parts, group, group)["across"] == {"train_validation": 0, "train_test": 0, "validation_test": 0}
+    assert duplicates(parts, group, group)["across"] == {
+        "train_validation": 0,
+        "train_test": 0,
+        "validation_test": 0,
+    }
     assert without_copies(parts, group).tolist() == every.tolist()
 
 
 def test_the_list_of_pairs_is_limited_and_the_count_is_not():
     many = split.LISTED + 5
-    parts = {"train": np.arange(many), "validation": np.arange(many, 2 * many), "test": np.array([2 * many])}
+    parts = {
+        "train": np.arange(many),
+        "validation": np.arange(many, 2 * many),
+        "test": np.array([2 * many]),
+    }
     group = np.array([*range(many), *range(many), many])
     found = duplicates(parts, group, np.zeros(2 * many + 1, int))
     assert len(found["pairs"]) == split.LISTED and found["across"]["train_validation"] == many

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Make ``fashion_mnist.npz``, the sample of Fashion-MNIST that the project carries, from the complete data set.
+"""Make ``fashion_mnist.npz``, the sample of Fashion-MNIST that the project carries, from the
+complete data set.
 
 usage: data/embedded/make_fashion_mnist.py [FOLDER]
 
-FOLDER holds the publisher's four ``*-ubyte.gz`` files; the default is where Debian's package ``dataset-fashion-mnist`` puts them.
-The same number of images of each class is drawn with a fixed seed, 10,000 of the 60,000 for training and 4,000 of the 10,000 for
-testing, and they keep their order. Layout of the result, which is Keras's with two arrays more:
+FOLDER holds the publisher's four ``*-ubyte.gz`` files; the default is where Debian's package
+``dataset-fashion-mnist`` puts them. The same number of images of each class is drawn with a fixed
+seed, 10,000 of the 60,000 for training and 4,000 of the 10,000 for testing, and they keep their
+order. Layout of the result, which is Keras's with two arrays more:
 
-    x_train (10000, 28, 28) uint8    y_train (10000,) uint8    train_index (10000,) int64, place in the complete data set
+    x_train (10000, 28, 28) uint8    y_train (10000,) uint8    train_index (10000,) int64, place in
+    the complete data set
     x_test   (4000, 28, 28) uint8    y_test   (4000,) uint8    test_index   (4000,) int64
     class_names (10,) text
 """
@@ -20,7 +23,18 @@ from pathlib import Path
 import numpy as np
 
 SEED = 20191
-CLASS_NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+CLASS_NAMES = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 # SHA-256 of the unpacked files: how they are packed differs from one distributor to the next
 FILES = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -31,7 +45,8 @@ FILES = {
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:
-    """One gzipped IDX file as an array of uint8. Exits with a message when its content is not the publisher's."""
+    """One gzipped IDX file as an array of uint8. Exits with a message when its content is not the
+    publisher's."""
     content = gzip.decompress((folder / f"{name}.gz").read_bytes())
     if hashlib.sha256(content).hexdigest() != FILES[name]:
         sys.exit(f"{folder / name}.gz does not hold the published data")
@@ -42,7 +57,10 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
 
 def draw(labels: np.ndarray, a_class: int, random: np.random.Generator) -> np.ndarray:
     """Sorted indices of `a_class` images of each class."""
-    chosen = [random.choice(np.flatnonzero(labels == label), a_class, replace=False) for label in range(len(CLASS_NAMES))]
+    chosen = [
+        random.choice(np.flatnonzero(labels == label), a_class, replace=False)
+        for label in range(len(CLASS_NAMES))
+    ]
     return np.sort(np.concatenate(chosen))
 
 
@@ -51,12 +69,18 @@ def main() -> None:
     random = np.random.default_rng(SEED)
     arrays = {}
     for part, prefix, a_class in (("train", "train", 1000), ("test", "t10k", 400)):
-        images, labels = read_idx(folder, f"{prefix}-images-idx3-ubyte"), read_idx(folder, f"{prefix}-labels-idx1-ubyte")
+        images, labels = (
+            read_idx(folder, f"{prefix}-images-idx3-ubyte"),
+            read_idx(folder, f"{prefix}-labels-idx1-ubyte"),
+        )
         index = draw(labels, a_class, random)
         arrays |= {f"x_{part}": images[index], f"y_{part}": labels[index], f"{part}_index": index}
     destination = Path(__file__).with_name("fashion_mnist.npz")
     np.savez_compressed(destination, **arrays, class_names=np.array(CLASS_NAMES))
-    print(f"{destination}: {destination.stat().st_size:,} bytes, SHA-256 {hashlib.sha256(destination.read_bytes()).hexdigest()}")
+    print(
+        f"{destination}: {destination.stat().st_size:,} bytes, SHA-256 "
+        f"{hashlib.sha256(destination.read_bytes()).hexdigest()}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The architectures: one module a family, whose function `network` applies the family's layers; every number is an argument.
+"""The architectures: one module a family, whose function `network` applies the family's layers;
+every number is an argument.
 
-``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a module here, and its arguments
-in `stages.params.schema`. A family whose weights depend on the training images before training has a function `adapt` too.
+``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a
+module here, and its arguments in `stages.params.schema`. A family whose weights depend on the
+training images before training has a function `adapt` too.
 """
 
 import re
@@ -12,49 +14,67 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 
-OUTPUTS = ("probability", "auxiliary1", "auxiliary2")  # of a network: the main one, and auxiliary heads where a family has them
+OUTPUTS = (
+    "probability",
+    "auxiliary1",
+    "auxiliary2",
+)  # of a network: the main one, and auxiliary heads where a family has them
 
 
-def build(name: str, family: str, arguments: Mapping[str, Any], data: Mapping[str, Any]) -> keras.Model:
-    """The network `name`: images uint8 (batch, height, width, channels) → class probabilities float32 (batch, classes).
+def build(
+    name: str, family: str, arguments: Mapping[str, Any], data: Mapping[str, Any]
+) -> keras.Model:
+    """The network `name`: images uint8 (batch, height, width, channels) → class probabilities
+    float32 (batch, classes).
 
-    Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of preprocess), so that the model takes
-    images as they are. A family that returns a list of features gives a model with a list of outputs, the main one first. Raises
-    `UserError` with Keras's reason where the layers cannot be built, as for images too small.
+    Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of
+    preprocess), so that the model takes images as they are. A family that returns a list of
+    features gives a model with a list of outputs, the main one first. Raises `UserError` with
+    Keras's reason where the layers cannot be built, as for images too small.
     """
     shape = data["image_shape"]
     inputs = keras.Input(shape, dtype="uint8", name="image")
     try:
-        x = keras.layers.Rescaling(*(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset")))(inputs)
+        x = keras.layers.Rescaling(
+            *(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset"))
+        )(inputs)
         features = import_module(f"stages.architectures.{family}").network(x, **arguments)
         outputs = [
             classifier(x, output, len(data["class_names"]))
             for output, x in zip(OUTPUTS, features if isinstance(features, list) else [features])
         ]
     except UserError as error:
-        raise UserError(f"architectures.{name}.{error}\n       Images have {shape[0]}×{shape[1]} pixels") from None
+        raise UserError(
+            f"architectures.{name}.{error}\n       Images have {shape[0]}×{shape[1]} pixels"
+        ) from None
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"architectures.{name}: Keras cannot build it for images of {shape[0]}×{shape[1]} pixels: {reason(error)}\n"
+            f"architectures.{name}: Keras cannot build it for images of {shape[0]}×{shape[1]} "
+            f"pixels: {reason(error)}\n"
             "       Change its layers, or preprocess.image_size if the images are too small"
         ) from None
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
 
 
-def adapt(model: keras.Model, family: str, arguments: Mapping[str, Any], images: np.ndarray) -> None:
-    """Set what the family computes from the training images, uint8 (images, height, width, channels), before training starts."""
+def adapt(
+    model: keras.Model, family: str, arguments: Mapping[str, Any], images: np.ndarray
+) -> None:
+    """Set what the family computes from the training images, uint8 (images, height, width,
+    channels), before training starts."""
     module = import_module(f"stages.architectures.{family}")
     if hasattr(module, "adapt"):
         module.adapt(model, images, **arguments)
 
 
 def classifier(x, name: str, classes: int):
-    """Probabilities of `classes`, float32 under any dtype policy, from features (batch, features)."""
+    """Probabilities of `classes`, float32 under any dtype policy, from features
+    (batch, features)."""
     if len(x.shape) != 2 or x.shape[1] == 0:
         raise ValueError(
-            f"its layers end with the shape {x.shape[1:]}; one axis is needed: end with Flatten or GlobalAveragePooling2D"
+            f"its layers end with the shape {x.shape[1:]}; one axis is needed: end with Flatten or "
+            "GlobalAveragePooling2D"
         )
     return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=name)(x)
 
@@ -65,6 +85,10 @@ def one_if_equal(values: list[float]) -> float | list[float]:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong, in one line: without the frame and the colours that Keras puts around an error in a layer's call."""
+    """What is wrong, in one line: without the frame and the colours that Keras puts around an error
+    in a layer's call."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()
-    return next((line for line in lines if line and not line.startswith("Exception encountered")), type(error).__name__)
+    return next(
+        (line for line in lines if line and not line.startswith("Exception encountered")),
+        type(error).__name__,
+    )

@@ -1,5 +1,6 @@
-"""Family alexnet: five convolutions and two dense layers (Krizhevsky, Sutskever and Hinton, NIPS 2012), as the flowers document
-adapts it: batch norm where the paper normalises over neighbouring channels, no convolution in groups."""
+"""Family alexnet: five convolutions and two dense layers (Krizhevsky, Sutskever and Hinton, NIPS
+2012), as the flowers document adapts it: batch norm where the paper normalises over neighbouring
+channels, no convolution in groups."""
 
 import keras
 
@@ -19,7 +20,9 @@ def network(
     dense_dropout: float,
 ):
     for number, (width, kernel, step) in enumerate(zip(filters, kernel_size, strides), start=1):
-        convolution = keras.layers.Conv2D(width, kernel, step, padding="valid" if number == 1 else "same")
+        convolution = keras.layers.Conv2D(
+            width, kernel, step, padding="valid" if number == 1 else "same"
+        )
         x = activated(x, convolution, "relu", None, batch_norm)
         if number in (1, 2, 5):
             x = keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)

@@ -1,5 +1,6 @@
-"""Family cnn: blocks of convolutions, each ended by max pooling, then dense layers. In the manner of VGG (Simonyan and Zisserman,
-arXiv 1409.1556), as the documents on MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100 and flowers vary it."""
+"""Family cnn: blocks of convolutions, each ended by max pooling, then dense layers. In the manner
+of VGG (Simonyan and Zisserman, arXiv 1409.1556), as the documents on MNIST, Fashion-MNIST,
+CIFAR-10, CIFAR-100 and flowers vary it."""
 
 from typing import TypeVar
 
@@ -28,9 +29,17 @@ def network(
     negative_slope: float | None = None,
 ):
     options = (convolutions, kernel_size, pool_size, pool_strides, dropout)
-    for width, count, kernel, pool, strides, rate in zip(filters, *(a_block(value, len(filters)) for value in options)):
+    for width, count, kernel, pool, strides, rate in zip(
+        filters, *(a_block(value, len(filters)) for value in options)
+    ):
         for _ in range(count):
-            x = activated(x, keras.layers.Conv2D(width, kernel, padding=padding), activation, negative_slope, batch_norm)
+            x = activated(
+                x,
+                keras.layers.Conv2D(width, kernel, padding=padding),
+                activation,
+                negative_slope,
+                batch_norm,
+            )
         if pool > 1:
             x = keras.layers.MaxPooling2D(pool, strides, padding=pool_padding)(x)
         if rate:

@@ -1,8 +1,9 @@
-"""Family googlenet: nine inception modules and two auxiliary heads (Szegedy et al., arXiv 1409.4842, table 1), as the flowers
-document writes it: without local response normalisation.
+"""Family googlenet: nine inception modules and two auxiliary heads (Szegedy et al., arXiv
+1409.4842, table 1), as the flowers document writes it: without local response normalisation.
 
-The document's early stopping watched ``val_accuracy``, a log that Keras gives no network of three outputs, so that it never acted:
-here an empty ``train.early_stopping.patience`` with ``restore_best: never`` says the same.
+The document's early stopping watched ``val_accuracy``, a log that Keras gives no network of three
+outputs, so that it never acted: here an empty ``train.early_stopping.patience`` with
+``restore_best: never`` says the same.
 """
 
 import keras
@@ -33,20 +34,24 @@ def network(
     auxiliary_units: int,
     auxiliary_dropout: float,
 ):
-    """The features of three heads, (batch, features) each: the main one, and two auxiliary ones that branch off behind modules 4a
-    and 4d, so that the gradient reaches the early layers."""
+    """The features of three heads, (batch, features) each: the main one, and two auxiliary ones
+    that branch off behind modules 4a and 4d, so that the gradient reaches the early layers."""
 
     def pooled(x):
         return keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)
 
     def auxiliary(x, name):
-        x = keras.layers.AveragePooling2D(auxiliary_pool_size, auxiliary_pool_strides, name=f"{name}_pool")(x)
+        x = keras.layers.AveragePooling2D(
+            auxiliary_pool_size, auxiliary_pool_strides, name=f"{name}_pool"
+        )(x)
         x = convolution(x, auxiliary_filters, 1, name=f"{name}_conv")
         x = keras.layers.Flatten(name=f"{name}_flatten")(x)
         x = keras.layers.Dense(auxiliary_units, activation="relu", name=f"{name}_dense")(x)
         return keras.layers.Dropout(auxiliary_dropout, name=f"{name}_dropout")(x)
 
-    x = convolution(x, stem_filters[0], stem_kernel_size[0], strides=stem_strides, padding=stem_padding)
+    x = convolution(
+        x, stem_filters[0], stem_kernel_size[0], strides=stem_strides, padding=stem_padding
+    )
     x = pooled(x)
     for width, kernel in zip(stem_filters[1:], stem_kernel_size[1:]):
         x = convolution(x, width, kernel)
@@ -69,18 +74,31 @@ def network(
 
 
 def inception(x, filters: list[int], name: str):
-    """One module: four paths side by side, their channels joined. `filters` in the order of the paper's table: 1×1, 3×3 reduce,
-    3×3, 5×5 reduce, 5×5, pool projection."""
+    """One module: four paths side by side, their channels joined. `filters` in the order of the
+    paper's table: 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool projection."""
     one, reduce3, three, reduce5, five, projection = filters
     pool = keras.layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")
     paths = [
         convolution(x, one, 1, name=f"{name}_1x1"),
-        convolution(convolution(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"),
-        convolution(convolution(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"),
+        convolution(
+            convolution(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"
+        ),
+        convolution(
+            convolution(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"
+        ),
         convolution(pool(x), projection, 1, name=f"{name}_projection"),
     ]
     return keras.layers.Concatenate(name=name)(paths)
 
 
-def convolution(x, filters: int, kernel_size: int, strides: int = 1, padding: str = "same", name: str | None = None):
-    return keras.layers.Conv2D(filters, kernel_size, strides, padding=padding, activation="relu", name=name)(x)
+def convolution(
+    x,
+    filters: int,
+    kernel_size: int,
+    strides: int = 1,
+    padding: str = "same",
+    name: str | None = None,
+):
+    return keras.layers.Conv2D(
+        filters, kernel_size, strides, padding=padding, activation="relu", name=name
+    )(x)

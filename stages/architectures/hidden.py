@@ -1,10 +1,14 @@
-"""What families share: a hidden layer with its activation, and batch norm before or after that, or none; a tail of dense layers."""
+"""What families share: a hidden layer with its activation, and batch norm before or after that, or
+none; a tail of dense layers."""
 
 import keras
 
 
-def activated(x, layer: keras.Layer, activation: str, negative_slope: float | None, batch_norm: str):
-    """`layer` (linear) applied to `x`, then activation and batch norm in the order that `batch_norm` says: before, after, none."""
+def activated(
+    x, layer: keras.Layer, activation: str, negative_slope: float | None, batch_norm: str
+):
+    """`layer` (linear) applied to `x`, then activation and batch norm in the order that
+    `batch_norm` says: before, after, none."""
     x = layer(x)
     if batch_norm == "before":
         x = keras.layers.BatchNormalization()(x)
@@ -18,7 +22,8 @@ def activated(x, layer: keras.Layer, activation: str, negative_slope: float | No
 
 
 def dense_tail(x, units: list[int], dropout: float):
-    """Flatten, then a dense layer with ReLU for each of `units`, each with dropout: how AlexNet and VGG16 end."""
+    """Flatten, then a dense layer with ReLU for each of `units`, each with dropout: how AlexNet and
+    VGG16 end."""
     x = keras.layers.Flatten()(x)
     for width in units:
         x = keras.layers.Dense(width, activation="relu")(x)

@@ -1,19 +1,24 @@
-"""Family sequential: a list of Keras layers with their arguments, one after the other: a network of one's own without code."""
+"""Family sequential: a list of Keras layers with their arguments, one after the other: a network of
+one's own without code."""
 
 from typing import Any
 
 import keras
 
 from stages.architectures import reason
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 
 
 def network(x, layers: list[dict[str, dict[str, Any] | None]]):
-    """Each of `layers` is one key, the name of a class in ``keras.layers``, with its arguments; those left out are Keras's own."""
+    """Each of `layers` is one key, the name of a class in ``keras.layers``, with its arguments;
+    those left out are Keras's own."""
     for number, layer in enumerate(layers):
         ((name, arguments),) = layer.items()
         try:
             x = getattr(keras.layers, name)(**(arguments or {}))(x)
         except Exception as error:  # a layer may raise anything for a wrong argument
-            raise UserError(f"layers[{number}]: {name} cannot follow with {arguments or 'no arguments'}: {reason(error)}") from None
+            raise UserError(
+                f"layers[{number}]: {name} cannot follow with {arguments or 'no arguments'}: "
+                f"{reason(error)}"
+            ) from None
     return x

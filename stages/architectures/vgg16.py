@@ -1,5 +1,6 @@
-"""Family vgg16: five blocks of 3×3 convolutions, each ended by max pooling, and two dense layers; configuration D of Simonyan and
-Zisserman, arXiv 1409.1556, table 1. `convolutions` of 2, 2, 4, 4, 4 make VGG19 of it."""
+"""Family vgg16: five blocks of 3×3 convolutions, each ended by max pooling, and two dense layers;
+configuration D of Simonyan and Zisserman, arXiv 1409.1556, table 1. `convolutions` of 2, 2, 4, 4, 4
+make VGG19 of it."""
 
 import keras
 
@@ -18,6 +19,8 @@ def network(
 ):
     for width, count in zip(filters, convolutions):
         for _ in range(count):
-            x = activated(x, keras.layers.Conv2D(width, kernel_size, padding="same"), "relu", None, batch_norm)
+            x = activated(
+                x, keras.layers.Conv2D(width, kernel_size, padding="same"), "relu", None, batch_norm
+            )
         x = keras.layers.MaxPooling2D(pool_size)(x)
     return dense_tail(x, dense_units, dense_dropout)

@@ -1,9 +1,11 @@
-"""Family whitened: a fixed first convolution that whitens, then blocks of convolution, max pooling, batch norm and activation.
+"""Family whitened: a fixed first convolution that whitens, then blocks of convolution, max pooling,
+batch norm and activation.
 
-In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution's filters are the directions along which patches
-of the training images vary, each divided by how much they vary along it, and each once more with the opposite sign; `adapt`
-computes them from the training part, and they are not trained. Global max pooling ends the network, and its features are scaled
-down, so that the probabilities stay soft while the learning rate is high.
+In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution's filters are the
+directions along which patches of the training images vary, each divided by how much they vary along
+it, and each once more with the opposite sign; `adapt` computes them from the training part, and
+they are not trained. Global max pooling ends the network, and its features are scaled down, so that
+the probabilities stay soft while the learning rate is high.
 """
 
 import keras
@@ -29,10 +31,14 @@ def network(
     head_scale: float,
 ):
     directions = whitening_size**2 * x.shape[-1]
-    whiten = keras.layers.Conv2D(2 * directions, whitening_size, use_bias=False, trainable=False, name="whitening")
+    whiten = keras.layers.Conv2D(
+        2 * directions, whitening_size, use_bias=False, trainable=False, name="whitening"
+    )
     x = keras.layers.Activation(activation)(whiten(x))
     options = (convolutions, kernel_size, pool_size)
-    for width, count, kernel, pool in zip(filters, *(a_block(value, len(filters)) for value in options)):
+    for width, count, kernel, pool in zip(
+        filters, *(a_block(value, len(filters)) for value in options)
+    ):
         for number in range(count):
             x = keras.layers.Conv2D(width, kernel, padding="same", use_bias=False)(x)
             if number == 0:
@@ -42,9 +48,12 @@ def network(
     return keras.layers.Rescaling(head_scale)(keras.layers.GlobalMaxPooling2D()(x))
 
 
-def adapt(model: keras.Model, images: np.ndarray, whitening_images: int, whitening_epsilon: float, **_) -> None:
-    """Set the whitening filters of `model` from `images`, uint8 (images, height, width, channels): from `whitening_images` of them,
-    evenly spread. `whitening_epsilon` is added to the variances, so that directions without any are not blown up."""
+def adapt(
+    model: keras.Model, images: np.ndarray, whitening_images: int, whitening_epsilon: float, **_
+) -> None:
+    """Set the whitening filters of `model` from `images`, uint8 (images, height, width, channels):
+    from `whitening_images` of them, evenly spread. `whitening_epsilon` is added to the variances,
+    so that directions without any are not blown up."""
     layer = model.get_layer("whitening")
     normalise = next(one for one in model.layers if isinstance(one, keras.layers.Rescaling))
     scale, offset = (np.asarray(value, np.float64) for value in (normalise.scale, normalise.offset))
@@ -53,10 +62,16 @@ def adapt(model: keras.Model, images: np.ndarray, whitening_images: int, whiteni
     products, count = 0, 0
     for start in range(0, len(places), CHUNK):
         chunk = images[places[start : start + CHUNK]] * scale + offset
-        patches = sliding_window_view(chunk, (height, width), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+        patches = sliding_window_view(chunk, (height, width), axis=(1, 2)).transpose(
+            0, 1, 2, 4, 5, 3
+        )
         patches = patches.reshape(-1, height * width * channels)
         products, count = products + patches.T @ patches, count + len(patches)
     variances, directions = np.linalg.eigh(products / count)
-    directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(variances))])  # else either may come first
-    whitening = (directions / np.sqrt(variances + whitening_epsilon)).reshape(height, width, channels, filters // 2)
+    directions *= np.sign(
+        directions[np.abs(directions).argmax(axis=0), np.arange(len(variances))]
+    )  # else either may come first
+    whitening = (directions / np.sqrt(variances + whitening_epsilon)).reshape(
+        height, width, channels, filters // 2
+    )
     layer.set_weights([np.concatenate([whitening, -whitening], axis=-1)])

@@ -1,1 +1,2 @@
-"""What the stage report makes its page of: charts in Vega-Lite, drawings of networks, pictures, and the templates."""
+"""What the stage report makes its page of: charts in Vega-Lite, drawings of networks, pictures, and
+the templates."""

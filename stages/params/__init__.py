@@ -1,7 +1,9 @@
-"""How ``params.yaml`` is read: `load` checks all of it, without Keras, and explains each problem in a line.
+"""How ``params.yaml`` is read: `load` checks all of it, without Keras, and explains each problem in
+a line.
 
-Every stage loads the whole file when it starts, so that a mistake shows before the first model trains. The check can refuse a run
-and never changes one (no default, no conversion), so no stage has this package among its dependencies.
+Every stage loads the whole file when it starts, so that a mistake shows before the first model
+trains. The check can refuse a run and never changes one (no default, no conversion), so no stage
+has this package among its dependencies.
 """
 
 from collections import Counter
@@ -13,25 +15,33 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML, YAMLError
 
-from stages.cli import UserError
 from stages.params.schema import FAMILIES, Architecture, Params, suggest
+from stages.runtime.errors import UserError
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check the parameters. Raises `UserError` with a line for each problem: file, line, key, value, what is allowed."""
+    """Read and check the parameters. Raises `UserError` with a line for each problem: file, line,
+    key, value, what is allowed."""
     return checked(path, Params, cross_check)
 
 
-def checked(path: Path, schema: type[Checked], cross_check: Callable[[Checked], Iterable[Problem]] = lambda _: ()) -> Checked:
-    """What the YAML file at `path` holds, checked by `schema` and then by `cross_check`. Raises `UserError` as `load` does."""
+def checked(
+    path: Path,
+    schema: type[Checked],
+    cross_check: Callable[[Checked], Iterable[Problem]] = lambda _: (),
+) -> Checked:
+    """What the YAML file at `path` holds, checked by `schema` and then by `cross_check`. Raises
+    `UserError` as `load` does."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         values = YAML(typ="safe").load(text)  # as DVC reads it: both see the same values
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: start the command in the folder of the project") from None
+        raise UserError(
+            f"{path} is missing: start the command in the folder of the project"
+        ) from None
     except (UnicodeDecodeError, YAMLError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     try:
@@ -41,7 +51,9 @@ def checked(path: Path, schema: type[Checked], cross_check: Callable[[Checked], 
         problems = [explain(details, values, schema) for details in error.errors()]
     if problems:
         marked = YAML().load(text)  # with line numbers
-        lines = [f"{path}{line_number(marked, keys)}: {dotted(keys)}: {what}" for keys, what in problems]
+        lines = [
+            f"{path}{line_number(marked, keys)}: {dotted(keys)}: {what}" for keys, what in problems
+        ]
         raise UserError("\n       ".join(lines))
     return content
 
@@ -49,10 +61,17 @@ def checked(path: Path, schema: type[Checked], cross_check: Callable[[Checked], 
 def cross_check(params: Params) -> Iterator[Problem]:
     """What no section can see by itself: names in one section that must stand in another."""
     if params.dataset not in params.datasets:
-        yield ("dataset",), f"{params.dataset!r} is not a key of datasets. {suggest(params.dataset, params.datasets)}"
+        yield (
+            ("dataset",),
+            f"{params.dataset!r} is not a key of datasets. "
+            f"{suggest(params.dataset, params.datasets)}",
+        )
     for number, model in enumerate(params.models):
         if model not in params.architectures:
-            yield ("models", number), f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}"
+            yield (
+                ("models", number),
+                f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}",
+            )
     for model, count in Counter(params.models).items():
         if count > 1:
             yield ("models",), f"{model!r} is named {count} times: name it once"
@@ -60,7 +79,9 @@ def cross_check(params: Params) -> Iterator[Problem]:
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:
     """One of pydantic's errors in words."""
-    keys = tuple(key for key in details["loc"] if not str(key).startswith("["))  # without the branch of a union
+    keys = tuple(
+        key for key in details["loc"] if not str(key).startswith("[")
+    )  # without the branch of a union
     if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
         keys = keys[:2] + keys[3:]  # likewise
     given, kind = details["input"], details["type"]
@@ -68,7 +89,10 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
         keys += ("family",) if kind == "union_tag_not_found" else ()
         return keys, "this key is missing: there are no hidden defaults"
     if kind == "union_tag_invalid":
-        return (*keys, "family"), f"{given['family']!r} is not a family. {suggest(given['family'], FAMILIES)}"
+        return (
+            *keys,
+            "family",
+        ), f"{given['family']!r} is not a family. {suggest(given['family'], FAMILIES)}"
     if kind == "extra_forbidden":
         return keys, f"unknown key. {suggest(keys[-1], allowed_keys(keys[:-1], values, schema))}"
     message = details["msg"].removeprefix("Value error, ")
@@ -80,7 +104,11 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
     section: Any = schema
     for key in keys:
         values = values[key]
-        section = section.model_fields[key].annotation if isinstance(section, type) else get_args(section)[1]
+        section = (
+            section.model_fields[key].annotation
+            if isinstance(section, type)
+            else get_args(section)[1]
+        )
         if section is Architecture:
             section = FAMILIES[values["family"]]
     return list(section.model_fields)
@@ -88,7 +116,9 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
 
 def dotted(keys: tuple) -> str:
     """A place as it is written by hand: ``architectures.mine.layers[0]``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(
+        "."
+    )
 
 
 def line_number(node: Any, keys: tuple) -> str:

@@ -1,10 +1,20 @@
-"""The schema of ``params.yaml``, section by section; the comments in the file itself explain the keys."""
+"""The schema of ``params.yaml``, section by section; the comments in the file itself explain the
+keys."""
 
 import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from stages.params.names import ACTIVATIONS, APPLICATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
@@ -31,7 +41,9 @@ def one_of(*allowed: str) -> Any:
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # becomes the name of a folder and of a DVC stage
+Name = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+]  # becomes the name of a folder and of a DVC stage
 
 
 def one_or_list(kind: Any) -> Any:
@@ -46,14 +58,17 @@ def exactly(length: int, kind: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``: each key must be there, no other key may be, and types are not converted."""
+    """A part of ``params.yaml``: each key must be there, no other key may be, and types are not
+    converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Source(Section):
     source: Annotated[str, Field(pattern=r"^[^~]")]  # nobody expands a ~ here
-    class_names: Annotated[list[str], Field(min_length=2)] | None = None  # of an .npz file without names; else absent
+    class_names: Annotated[list[str], Field(min_length=2)] | None = (
+        None  # of an .npz file without names; else absent
+    )
     licence: str | None = None  # for the data card; a publisher's file says its own
 
 
@@ -78,7 +93,9 @@ class Download(Section):
 
 def fraction_or_validation(value: Any) -> Any:
     if value != "validation" and not (isinstance(value, float) and 0 < value < 1):
-        raise PydanticCustomError("test_part", "It must be a fraction between 0 and 1, or validation")
+        raise PydanticCustomError(
+            "test_part", "It must be a fraction between 0 and 1, or validation"
+        )
     return value
 
 
@@ -138,7 +155,10 @@ class Train(Section):
     @model_validator(mode="after")
     def one_learning_rate(self) -> "Train":
         if self.schedule and self.learning_rate is not None:
-            raise ValueError("learning_rate must be empty when a schedule is given: the schedule's arguments set it")
+            raise ValueError(
+                "learning_rate must be empty when a schedule is given: the schedule's arguments "
+                "set it"
+            )
         if self.schedule_arguments and not self.schedule:
             raise ValueError("schedule_arguments are given, and no schedule")
         if "learning_rate" in self.optimizer_arguments:
@@ -149,7 +169,8 @@ class Train(Section):
 class Network(Section):
     """What all families share."""
 
-    average_mirrored: bool = False  # whether the saved network averages its prediction over an image and its mirror image
+    # whether the saved network averages its prediction over an image and its mirror image
+    average_mirrored: bool = False
 
 
 class Hidden(Network):
@@ -162,7 +183,9 @@ class Hidden(Network):
     @model_validator(mode="after")
     def slope_of_leaky_relu(self) -> "Hidden":
         if (self.activation == "leaky_relu") != (self.negative_slope is not None):
-            raise ValueError("negative_slope belongs to the activation leaky_relu: give both, or neither")
+            raise ValueError(
+                "negative_slope belongs to the activation leaky_relu: give both, or neither"
+            )
         return self
 
 
@@ -173,7 +196,10 @@ def one_value_a_block(*keys: str) -> Any:
         for key in keys:
             value = getattr(section, key)
             if isinstance(value, list) and len(value) != len(section.filters):
-                raise ValueError(f"{key} has {len(value)} values, filters has {len(section.filters)}: one a block")
+                raise ValueError(
+                    f"{key} has {len(value)} values, filters has {len(section.filters)}: one a "
+                    "block"
+                )
         return section
 
     return model_validator(mode="after")(check)
@@ -199,7 +225,9 @@ class Cnn(Hidden):
     dense_units: list[Count]
     dense_dropout: Rate
 
-    one_value_a_block = one_value_a_block("convolutions", "kernel_size", "pool_size", "pool_strides", "dropout")
+    one_value_a_block = one_value_a_block(
+        "convolutions", "kernel_size", "pool_size", "pool_strides", "dropout"
+    )
 
 
 class Whitened(Network):
@@ -279,29 +307,42 @@ class Application(Network):
 def one_layer(layer: Any) -> Any:
     """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name."""
     if not isinstance(layer, dict) or len(layer) != 1:
-        raise ValueError("a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, kernel_size: 3}")
+        raise ValueError(
+            "a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, "
+            "kernel_size: 3}"
+        )
     ((name, arguments),) = layer.items()
     if name not in LAYERS:
         raise ValueError(f"{name!r} is not a layer. {suggest(name, LAYERS)}")
     if not (arguments is None or isinstance(arguments, dict)):
-        raise ValueError(f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, kernel_size: 3}}")
+        raise ValueError(
+            f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
+            "kernel_size: 3}}"
+        )
     return layer
 
 
 def names_differ(layers: list[Any]) -> list[Any]:
-    """Check that no two of `layers` have one name, and none that of a layer which every network has."""
+    """Check that no two of `layers` have one name, and none that of a layer which every network
+    has."""
     taken = ["image", "rescaling", "probability"]
     for number, layer in enumerate(layers):
         ((_, arguments),) = layer.items()
         if (name := (arguments or {}).get("name")) in taken:
-            raise ValueError(f"the name {name!r} of layers[{number}] is taken: give it another one, or none")
+            raise ValueError(
+                f"the name {name!r} of layers[{number}] is taken: give it another one, or none"
+            )
         taken += [name] if name else []
     return layers
 
 
 class Sequential(Network):
     family: Literal["sequential"]
-    layers: Annotated[list[Annotated[Any, BeforeValidator(one_layer)]], Field(min_length=1), AfterValidator(names_differ)]
+    layers: Annotated[
+        list[Annotated[Any, BeforeValidator(one_layer)]],
+        Field(min_length=1),
+        AfterValidator(names_differ),
+    ]
 
 
 FAMILIES = {
@@ -315,7 +356,8 @@ FAMILIES = {
     "sequential": Sequential,
 }
 Architecture = Annotated[
-    Dense | Cnn | Whitened | Alexnet | Vgg16 | Googlenet | Application | Sequential, Field(discriminator="family")
+    Dense | Cnn | Whitened | Alexnet | Vgg16 | Googlenet | Application | Sequential,
+    Field(discriminator="family"),
 ]
 
 

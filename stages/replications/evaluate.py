@@ -1,12 +1,14 @@
-"""Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the documents' figures.
+"""Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the
+documents' figures.
 
-Reads ``replications/models/NAME/``, and the labels and test images in ``replications/data/VARIANT/prepared/``; writes into
-``replications/results/NAME/``:
+Reads ``replications/models/NAME/``, and the labels and test images in
+``replications/data/VARIANT/prepared/``; writes into ``replications/results/NAME/``:
 
-    result.json      the metrics of each seed, and what re-creates them: parameters and their digest, seeds, budget, digest
-                     and number of the images
+    result.json      the metrics of each seed, and what re-creates them: parameters and their
+                     digest, seeds, budget, digest and number of the images
     classes.csv      precision, recall, F1 and count of each class, first seed
-    curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot labels; first seed
+    curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
+                     labels; first seed
     curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
 
 Works without TensorFlow.
@@ -19,21 +21,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages import charts, cli, evaluate, files
-from stages.data import PARTS
+from stages.drawing import charts
+from stages.metrics.measures import DIGITS, measure_model
 from stages.params.schema import Params
 from stages.replications import figures, options
+from stages.runtime import cli
+from stages.storage import files
+from stages.storage.prepared import PARTS
 
 
 def obtained(published: options.Published, metrics: dict[str, Any], history: pd.DataFrame) -> float:
-    """The accuracy that stands beside the published one: of the same part, in the same epoch (final, or best on validation)."""
+    """The accuracy that stands beside the published one: of the same part, in the same epoch
+    (final, or best on validation)."""
     if published.of == "test":
         return metrics["test"]["accuracy"]
     column = history["val_accuracy"]
-    return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), evaluate.DIGITS)
+    return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), DIGITS)
 
 
-def recreated_by(root: Params, replications: options.Replications, entry: options.Entry) -> dict[str, Any]:
+def recreated_by(
+    root: Params, replications: options.Replications, entry: options.Entry
+) -> dict[str, Any]:
     """All parameters that decide the result."""
     variant = replications.variants[entry.variant]
     return {
@@ -56,14 +64,16 @@ def main(experiment: str) -> None:
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
         source = options.FOLDER / "models" / experiment / f"seed-{seed}"
-        metrics, tables, probabilities = evaluate.measure_model(experiment, source, prepared, root.evaluate)
+        metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
         history = pd.read_csv(source / "history.csv", index_col="epoch")
         seeds[seed] = {"obtained": obtained(published, metrics, history), **metrics}
         if number == 0:
             files.write_csv(tables["classes"], target / "classes.csv", index=True)
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
-            drawn = figures.of_experiment(experiment, tables["curves"], probabilities["test"], prepared, training)
+            drawn = figures.of_experiment(
+                experiment, tables["curves"], probabilities["test"], prepared, training
+            )
             for name, figure in drawn.items():
                 charts.save(figure, target / f"{name}.png")
     parameters = recreated_by(root, replications, entry)
@@ -78,7 +88,10 @@ def main(experiment: str) -> None:
     }
     files.write_json(target / "result.json", result)
     values = [one["obtained"] for one in seeds.values()]
-    print(f"{experiment}: {published.of} accuracy {np.mean(values):.4f}, published {published.accuracy}")
+    print(
+        f"{experiment}: {published.of} accuracy {np.mean(values):.4f}, published "
+        f"{published.accuracy}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""``replications/params.yaml`` and ``published.yaml``: their schemas, and how they are read. The architectures are the root's."""
+"""``replications/params.yaml`` and ``published.yaml``: their schemas, and how they are read. The
+architectures are the root's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel, ValidationError
 
 from stages import params
-from stages.cli import UserError
-from stages.data import Prepared
-from stages.params.schema import Augment, Count, Name, Params, Preprocess, Section, Split, Train, suggest
+from stages.params.schema import (
+    Augment,
+    Count,
+    Name,
+    Params,
+    Preprocess,
+    Section,
+    Split,
+    Train,
+    suggest,
+)
+from stages.runtime.errors import UserError
+from stages.storage.prepared import Prepared
 
 FILE = Path("replications/params.yaml")
 FOLDER = Path("replications")
@@ -41,8 +52,9 @@ class Budget(Section):
 
 
 class Published(Section):
-    """What a document says it reached: `accuracy` of the part `of`, in the `epoch`, on so many `images`; empty where it says
-    nothing. `text_accuracy` is what its running text says, where that differs."""
+    """What a document says it reached: `accuracy` of the part `of`, in the `epoch`, on so many
+    `images`; empty where it says nothing. `text_accuracy` is what its running text says, where that
+    differs."""
 
     parameters: Count
     accuracy: Annotated[float, Field(ge=0, le=1)] | None
@@ -53,7 +65,8 @@ class Published(Section):
 
 
 class Entry(Section):
-    """One experiment of a document. `augment` and `train` hold the keys that differ from `common`; `minutes` is what to expect."""
+    """One experiment of a document. `augment` and `train` hold the keys that differ from `common`;
+    `minutes` is what to expect."""
 
     variant: str
     architecture: str
@@ -76,15 +89,22 @@ class Replications(Section):
 
 
 def load() -> tuple[Params, Replications]:
-    """The root parameters and the replications', both checked. Raises `UserError` with a line for each problem."""
+    """The root parameters and the replications', both checked. Raises `UserError` with a line for
+    each problem."""
     root = params.load()
 
     def cross_check(replications: Replications) -> Iterator[params.Problem]:
         for name, entry in replications.experiments.items():
-            for key, known in (("variant", replications.variants), ("architecture", root.architectures)):
+            for key, known in (
+                ("variant", replications.variants),
+                ("architecture", root.architectures),
+            ):
                 value = getattr(entry, key)
                 if value not in known:
-                    yield ("experiments", name, key), f"{value!r} is not known. {suggest(value, known)}"
+                    yield (
+                        ("experiments", name, key),
+                        f"{value!r} is not known. {suggest(value, known)}",
+                    )
             for key, complete in (("train", train_of), ("augment", augment_of)):
                 try:
                     complete(replications.common, entry)
@@ -96,7 +116,8 @@ def load() -> tuple[Params, Replications]:
 
 
 def chosen(name: str, section: dict[str, Any], key: str) -> Any:
-    """The entry `name` of a section of ``replications/params.yaml``. Raises `UserError` where there is none."""
+    """The entry `name` of a section of ``replications/params.yaml``. Raises `UserError` where there
+    is none."""
     if name not in section:
         raise UserError(f"{name!r} is not a key of {key} in {FILE}. {suggest(name, section)}")
     return section[name]
@@ -123,14 +144,21 @@ def documents() -> dict[str, Facts]:
 
 def prepared(entry: Entry) -> Prepared:
     """The data of an experiment, as many images as its budget allows."""
-    most = {"train": entry.budget.train, "validation": entry.budget.evaluation, "test": entry.budget.evaluation}
+    most = {
+        "train": entry.budget.train,
+        "validation": entry.budget.evaluation,
+        "test": entry.budget.evaluation,
+    }
     return Prepared(FOLDER / "data" / entry.variant / "prepared", most)
 
 
 def train_of(common: Common, entry: Entry) -> Train:
-    """The complete recipe of an experiment: what it says itself, else `common`; with the epochs that the budget allows."""
+    """The complete recipe of an experiment: what it says itself, else `common`; with the epochs
+    that the budget allows."""
     values = common.train.model_dump() | entry.train
-    values["early_stopping"] = common.train.early_stopping.model_dump() | entry.train.get("early_stopping", {})
+    values["early_stopping"] = common.train.early_stopping.model_dump() | entry.train.get(
+        "early_stopping", {}
+    )
     values["epochs"] = min(values["epochs"], entry.budget.epochs or values["epochs"])
     return Train.model_validate(values)
 

@@ -1,14 +1,17 @@
 """Stage data of the replications: one variant of a data set, as a document prepared it.
 
-Reads ``data/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and ``prepared/``, which the stages split and
-preprocess describe. The variant's name is a key of ``variants`` in ``replications/params.yaml``.
+Reads ``data/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and
+``prepared/``, which the stages split and preprocess describe. The variant's name is a key of
+``variants`` in ``replications/params.yaml``.
 """
 
 from pathlib import Path
 
-from stages import cli, files, preprocess, split
+from stages.preparation import arrays, splitting
 from stages.replications import options
+from stages.runtime import cli
 from stages.sources.raw import Raw
+from stages.storage import files
 
 
 def main(variant: str) -> None:
@@ -17,8 +20,8 @@ def main(variant: str) -> None:
     seed = replications.common.seed if chosen.seed is None else chosen.seed
     raw = Raw(Path("data/raw") / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:
-        split.write(raw, chosen.split, seed, folder / "split")
-        preprocess.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
+        splitting.write(raw, chosen.split, seed, folder / "split")
+        arrays.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Stage table of the replications: published against obtained, a row an experiment.
 
-Reads ``replications/results/*/result.json``, ``replications/params.yaml`` and ``published.yaml``; writes into ``replications/``
-``table.csv``, ``table.md``, ``published_and_obtained.png``, ``losses.png``, and ``curves/DOCUMENT.png`` for each document. An
-experiment that has not run yet has a row that says so.
+Reads ``replications/results/*/result.json``, ``replications/params.yaml`` and ``published.yaml``;
+writes into ``replications/`` ``table.csv``, ``table.md``, ``published_and_obtained.png``,
+``losses.png``, and ``curves/DOCUMENT.png`` for each document. An experiment that has not run yet
+has a row that says so.
 
-The verdict compares the difference with its noise: the root of the sum of the squared standard errors of both figures and of
-the spread over seeds, which counts once for the document's run and through the number of seeds for ours. ``within noise`` is a
-difference of at most two of that.
+The verdict compares the difference with its noise: the root of the sum of the squared standard
+errors of both figures and of the spread over seeds, which counts once for the document's run and
+through the number of seeds for ours. ``within noise`` is a difference of at most two of that.
 """
 
 import math
@@ -14,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages import charts, cli, files
+from stages.drawing import charts
 from stages.replications import figures, options
+from stages.runtime import cli
+from stages.storage import files
 
 RESULTS = options.FOLDER / "results"
 OWN = "recipes"  # the "document" of our own recipes: a section of their own, and not in the picture
@@ -26,12 +29,20 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
-def spreads(results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]) -> dict[str, float | None]:
-    """The standard deviation over seeds of each experiment: its own with three seeds or more, else the greatest of its document's
-    experiments that have three; None where none has."""
-    own = {name: pd.Series([one["obtained"] for one in result["seeds"].values()]).std() for name, result in results.items()
-           if len(result["seeds"]) >= 3}  # fmt: skip
-    siblings = {name: [own[other] for other in own if documents[other].document == documents[name].document] for name in documents}
+def spreads(
+    results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]
+) -> dict[str, float | None]:
+    """The standard deviation over seeds of each experiment: its own with three seeds or more, else
+    the greatest of its document's experiments that have three; None where none has."""
+    own = {
+        name: pd.Series([one["obtained"] for one in result["seeds"].values()]).std()
+        for name, result in results.items()
+        if len(result["seeds"]) >= 3
+    }
+    siblings = {
+        name: [own[other] for other in own if documents[other].document == documents[name].document]
+        for name in documents
+    }
     return {name: own.get(name, max(siblings[name], default=None)) for name in documents}
 
 
@@ -61,7 +72,9 @@ def row(
     images = seeds[0][published.of]["images"]
     reduced = any(value is not None for value in entry.budget.model_dump().values())
     if heads := seeds[0].get("heads"):
-        ours = ", ".join(f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items())
+        ours = ", ".join(
+            f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items()
+        )
         common["notes"] += f" Ours, last epoch: {ours}."
     common |= {
         "parameters": seeds[0]["parameters"],
@@ -78,7 +91,14 @@ def row(
     return common | {"verdict": verdict(published, mean, images, len(seeds), spread, reduced)}
 
 
-def verdict(published: options.Published, mean: float, images: int, seeds: int, spread: float | None, reduced: bool) -> str:
+def verdict(
+    published: options.Published,
+    mean: float,
+    images: int,
+    seeds: int,
+    spread: float | None,
+    reduced: bool,
+) -> str:
     """In words, whether the published accuracy was obtained again."""
     if published.accuracy is None:
         return "nothing published"
@@ -110,15 +130,32 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def section(rows: list[dict[str, Any]]) -> list[str]:
     """The lines of one document's table."""
     lines = [
-        "| experiment | parameters | published | obtained | of | images | epochs | seeds | budget | minutes | verdict | notes |",
+        "| experiment | parameters | published | obtained | of | images | epochs | seeds | budget "
+        "| minutes | verdict | notes |",
         "|---|--:|--:|--:|---|--:|--:|--:|---|--:|---|---|",
     ]
     for one in rows:
         published = "none" if one["published"] is None else f"{one['published']:.4f}"
         if "obtained" not in one:
-            cells = [one["experiment"], "", published, "", one["of"], "", "", "", "", one["expected_minutes"], one["verdict"]]
+            cells = [
+                one["experiment"],
+                "",
+                published,
+                "",
+                one["of"],
+                "",
+                "",
+                "",
+                "",
+                one["expected_minutes"],
+                one["verdict"],
+            ]
         else:
-            same = "✓" if one["parameters"] == one["parameters_published"] else f"(published: {one['parameters_published']:,})"
+            same = (
+                "✓"
+                if one["parameters"] == one["parameters_published"]
+                else f"(published: {one['parameters_published']:,})"
+            )
             spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
             cells = [
                 one["experiment"],
@@ -141,11 +178,20 @@ def main() -> None:
     _, replications = options.load()
     entries, documents = replications.experiments, options.documents()
     results = {
-        name: files.read_json(RESULTS / name / "result.json") for name in entries if (RESULTS / name / "result.json").exists()
+        name: files.read_json(RESULTS / name / "result.json")
+        for name in entries
+        if (RESULTS / name / "result.json").exists()
     }
     spread = spreads(results, documents)
     rows = [
-        row(name, documents[name], entry, replications.variants[entry.variant].dataset, results.get(name), spread[name])
+        row(
+            name,
+            documents[name],
+            entry,
+            replications.variants[entry.variant].dataset,
+            results.get(name),
+            spread[name],
+        )
         for name, entry in entries.items()
     ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
@@ -161,7 +207,11 @@ def main() -> None:
         for document in dict.fromkeys(documents[name].document for name in results):
             ran = [name for name in results if documents[name].document == document]
             curves = pd.concat(pd.read_csv(RESULTS / name / "curves.csv") for name in ran)
-            title = "Our own recipes" if document == OWN else f"{document}: the document's experiments, run again"
+            title = (
+                "Our own recipes"
+                if document == OWN
+                else f"{document}: the document's experiments, run again"
+            )
             charts.save(figures.document_curves(title, curves), folder / f"{document}.png")
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 

@@ -1,1 +1,2 @@
-"""Where data sets come from: a module for each kind of source, and `raw`, the one layout that all are brought into."""
+"""Where data sets come from: a module for each kind of source, and `raw`, the one layout that all
+are brought into."""

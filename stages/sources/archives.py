@@ -1,7 +1,9 @@
-"""Folders, zip and tar files as one thing: files with names. Nothing is unpacked to disk, and archives inside are not opened.
+"""Folders, zip and tar files as one thing: files with names. Nothing is unpacked to disk, and
+archives inside are not opened.
 
-A name is relative, with ``/`` between its parts. `survey` refuses, by name, what no collection of images needs and an attack would
-use: absolute paths, ``..``, links, devices, encrypted files, two files of one name, and more than the limits allow.
+A name is relative, with ``/`` between its parts. `survey` refuses, by name, what no collection of
+images needs and an attack would use: absolute paths, ``..``, links, devices, encrypted files, two
+files of one name, and more than the limits allow.
 """
 
 import bz2
@@ -20,18 +22,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 # What the readers of the standard library and numpy raise on damaged files
 DAMAGE = (
-    OSError, EOFError, ValueError, LookupError, RuntimeError, MemoryError, OverflowError, struct.error, zlib.error, lzma.LZMAError,
-    tarfile.TarError, zipfile.BadZipFile, SyntaxError, tokenize.TokenError,  # the last two of numpy, from an array's header
-)  # fmt: skip
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    SyntaxError,
+    tokenize.TokenError,  # the last two of numpy, from an array's header
+)
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-AT_ONCE = 16 << 20  # bytes; tarfile reads a member's extended header whole, however long it says it is
+AT_ONCE = (
+    16 << 20
+)  # bytes; tarfile reads a member's extended header whole, however long it says it is
 CHUNK = 1 << 16  # bytes read at a time
 
 
@@ -41,7 +57,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise UserError(f"{path} is damaged, or not what its name says: {str(error) or type(error).__name__}") from None
+        raise UserError(
+            f"{path} is damaged, or not what its name says: {str(error) or type(error).__name__}"
+        ) from None
 
 
 def kind_of(path: Path) -> str | None:
@@ -50,11 +68,14 @@ def kind_of(path: Path) -> str | None:
         return "folder"
     if path.suffix.lower() == ".zip":
         return "zip"
-    return "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) else None
+    return (
+        "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) else None
+    )
 
 
 def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
-    """The files behind `path` with their sizes in bytes, in the order in which they lie there, and its folders, by name.
+    """The files behind `path` with their sizes in bytes, in the order in which they lie there, and
+    its folders, by name.
 
     Raises `UserError` naming the member that is refused.
     """
@@ -68,16 +89,25 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                 raise UserError(f"{where} {fault}: it is refused, and nothing is read")
             count += 1
             if count > limits.files:
-                raise UserError(f"{path} holds more than {limits.files:,} files and folders, the limit download.limits.files")
+                raise UserError(
+                    f"{path} holds more than {limits.files:,} files and folders, the limit "
+                    "download.limits.files"
+                )
             parts = [part for part in name.split("/") if part not in ("", ".")]
             if size is None:
                 folders.add("/".join(parts))
                 continue
             if size > limits.file_bytes:
-                raise UserError(f"{where} has {size:,} bytes, more than download.limits.file_bytes: {limits.file_bytes:,}")
+                raise UserError(
+                    f"{where} has {size:,} bytes, more than download.limits.file_bytes: "
+                    f"{limits.file_bytes:,}"
+                )
             total += size
             if total > limits.total_bytes:
-                raise UserError(f"{where}: from here on, download.limits.total_bytes is exceeded: {limits.total_bytes:,}")
+                raise UserError(
+                    f"{where}: from here on, download.limits.total_bytes is exceeded: "
+                    f"{limits.total_bytes:,}"
+                )
             plain = "/".join(parts)
             if plain in found:
                 raise UserError(f"{where} is there twice")
@@ -92,19 +122,24 @@ def unsafe(name: str) -> str | None:
         return "is an absolute path"
     if ".." in re.split(r"[/\\]", name):
         return "leads out of the archive by .."
-    if not name.isprintable() and any(ord(letter) < 32 or ord(letter) == 127 or "\ud800" <= letter <= "\udfff" for letter in name):
+    if not name.isprintable() and any(
+        ord(letter) < 32 or ord(letter) == 127 or "\ud800" <= letter <= "\udfff" for letter in name
+    ):
         return "has control characters in its name, or is not UTF-8"
     return None
 
 
 def contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-    """The wanted files, given with their sizes, each with its content: a tar's in the order in which they lie there, so that it is
-    read once through, others in the order given."""
+    """The wanted files, given with their sizes, each with its content: a tar's in the order in
+    which they lie there, so that it is read once through, others in the order given."""
     kind = kind_of(path)
     with reading(path):
         for name, content in READ[kind](path, wanted):
             if len(content) != wanted[name]:
-                raise UserError(f"{path}: {name!r} has {len(content):,} bytes where {wanted[name]:,} were announced")
+                raise UserError(
+                    f"{path}: {name!r} has {len(content):,} bytes where {wanted[name]:,} were "
+                    "announced"
+                )
             yield name, content
 
 
@@ -117,16 +152,24 @@ def list_folder(path: Path) -> Iterator[tuple[str, int | None]]:
         for name in folders:
             relative = os.path.relpath(os.path.join(here, name), path)
             if os.path.islink(os.path.join(here, name)):
-                raise UserError(f"{path}: {relative!r} is a link to a folder: it is not followed; put the folder itself there")
+                raise UserError(
+                    f"{path}: {relative!r} is a link to a folder: it is not followed; put the "
+                    "folder itself there"
+                )
             yield relative, None
         for name in sorted(names):
             relative = os.path.relpath(os.path.join(here, name), path)
             try:
-                status = os.stat(os.path.join(here, name))  # links to files are followed: on one's own disk they do no harm
+                status = os.stat(
+                    os.path.join(here, name)
+                )  # links to files are followed: on one's own disk they do no harm
             except FileNotFoundError:
                 raise UserError(f"{path}: {relative!r} is a link to nothing") from None
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path}: {relative!r} is not a file but a device, a pipe or a socket: remove it")
+                raise UserError(
+                    f"{path}: {relative!r} is not a file but a device, a pipe or a socket: remove "
+                    "it"
+                )
             yield relative, status.st_size
 
 
@@ -140,25 +183,40 @@ def list_zip(path: Path) -> Iterator[tuple[str, int | None]]:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise UserError(f"{path}: {info.filename!r} is a {'link' if stat.S_ISLNK(kind) else 'device'}: it is refused")
+                raise UserError(
+                    f"{path}: {info.filename!r} is a {'link' if stat.S_ISLNK(kind) else 'device'}: "
+                    "it is refused"
+                )
             if info.flag_bits & 1:
-                raise UserError(f"{path}: {info.filename!r} is encrypted: unpack the archive with its password first")
+                raise UserError(
+                    f"{path}: {info.filename!r} is encrypted: unpack the archive with its password "
+                    "first"
+                )
             yield info.filename, None if info.is_dir() else info.file_size
 
 
 def read_zip(path: Path, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
-        members = {plain_name(info.filename): info for info in archive.infolist() if not info.is_dir()}
+        members = {
+            plain_name(info.filename): info for info in archive.infolist() if not info.is_dir()
+        }
         for name in wanted:
-            yield name, archive.read(members[name])  # at most the announced size is unpacked, and its CRC checked
+            yield (
+                name,
+                archive.read(members[name]),
+            )  # at most the announced size is unpacked, and its CRC checked
 
 
 def list_tar(path: Path) -> Iterator[tuple[str, int | None]]:
     for _, member in tar_members(path):
         if member.issym() or member.islnk():
-            raise UserError(f"{path}: {member.name!r} is a link to {member.linkname!r}: it is refused")
+            raise UserError(
+                f"{path}: {member.name!r} is a link to {member.linkname!r}: it is refused"
+            )
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise UserError(f"{path}: {member.name!r} is a device or another special file: it is refused")
+            raise UserError(
+                f"{path}: {member.name!r} is a device or another special file: it is refused"
+            )
         yield member.name, None if member.isdir() else member.size
 
 
@@ -174,9 +232,13 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
         while (member := archive.next()) is not None:
             archive.members = []
             yield archive, member
-        # tarfile takes a damaged header behind the first, and a missing one, for the end; the true end is a block of zeros
+        # tarfile takes a damaged header behind the first, and a missing one, for the end; the true
+        # end is a block of zeros
         if len(archive.fileobj.last) < tarfile.BLOCKSIZE or any(archive.fileobj.last):
-            raise UserError(f"{path} is damaged or cut off: what stands at byte {archive.offset:,} is no member of a tar file")
+            raise UserError(
+                f"{path} is damaged or cut off: what stands at byte {archive.offset:,} is no "
+                "member of a tar file"
+            )
         for _ in in_chunks(archive.fileobj):  # to the end, where a packed file's checksum stands
             pass
 
@@ -191,13 +253,16 @@ def in_chunks(file: Any) -> Iterator[bytes]:
 def opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
     with open(path, "rb") as file:
         start = file.read(6)
-    unpack: Any = next((unpack for magic, unpack in PACKED.items() if start.startswith(magic)), open)
+    unpack: Any = next(
+        (unpack for magic, unpack in PACKED.items() if start.startswith(magic)), open
+    )
     with unpack(path, "rb") as file, tarfile.open(fileobj=Careful(file), mode="r:") as archive:
         yield archive
 
 
 class Careful:
-    """A file of which `tarfile` cannot read a huge extended header at once, which would fill the memory."""
+    """A file of which `tarfile` cannot read a huge extended header at once, which would fill the
+    memory."""
 
     def __init__(self, file: Any):
         self.seek, self.tell, self._read = file.seek, file.tell, file.read

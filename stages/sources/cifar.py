@@ -1,6 +1,8 @@
-"""CIFAR's binary edition (https://www.cs.toronto.edu/~kriz/cifar.html): records of label bytes and 3072 pixels, channel by channel.
+"""CIFAR's binary edition (https://www.cs.toronto.edu/~kriz/cifar.html): records of label bytes and
+3072 pixels, channel by channel.
 
-CIFAR-10 has one label byte; CIFAR-100 has two, the coarse and the fine class, of which the fine one counts.
+CIFAR-10 has one label byte; CIFAR-100 has two, the coarse and the fine class, of which the fine one
+counts.
 """
 
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 from stages.sources import archives
 from stages.sources.writing import CHUNK, Arrays
 
@@ -17,31 +19,49 @@ if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 SIDE, CHANNELS = 32, 3
-NAMES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}  # the file with the class names, and how many label bytes go with it
+NAMES = {
+    "batches.meta.txt": 1,
+    "fine_label_names.txt": 2,
+}  # the file with the class names, and how many label bytes go with it
 
 
 def read_cifar(path: Path, limits: "Limits") -> Arrays:
-    """Check the archive, and read it while the chunks are asked for: nothing is unpacked to disk, no more than a chunk is held."""
+    """Check the archive, and read it while the chunks are asked for: nothing is unpacked to disk,
+    no more than a chunk is held."""
     sizes, _ = archives.survey(path, limits)
     by_name = {name.rpartition("/")[2]: name for name in sizes}
     kind = next((file for file in NAMES if file in by_name), None)
-    parts = [sorted(by_name[name] for name in by_name if name.endswith(".bin") and name.startswith(start))
-             for start in (("data_batch", "train"), ("test",))]  # fmt: skip
+    parts = [
+        sorted(
+            by_name[name] for name in by_name if name.endswith(".bin") and name.startswith(start)
+        )
+        for start in (("data_batch", "train"), ("test",))
+    ]
     if kind is None or not all(parts):
-        raise UserError(f"{path} is not the binary edition of CIFAR: it lacks {' or '.join(NAMES)}, or train or test records")
+        raise UserError(
+            f"{path} is not the binary edition of CIFAR: it lacks {' or '.join(NAMES)}, or train "
+            "or test records"
+        )
     with archives.reading(path):
         (_, text), *_ = archives.contents(path, {by_name[kind]: sizes[by_name[kind]]})
         class_names = [line.strip() for line in text.decode().splitlines() if line.strip()]
     record = NAMES[kind] + CHANNELS * SIDE * SIDE
     for name in (*parts[0], *parts[1]):
         if sizes[name] % record or not sizes[name]:
-            raise UserError(f"{path}: {name} has {sizes[name]:,} bytes, which is not a whole number of records of {record} bytes")
+            raise UserError(
+                f"{path}: {name} has {sizes[name]:,} bytes, which is not a whole number of records "
+                f"of {record} bytes"
+            )
     train, test = (sum(sizes[name] for name in names) // record for names in parts)
     shape = (train + test, SIDE, SIDE, CHANNELS)
-    return Arrays(shape, train, class_names, chunks(path, [*parts[0], *parts[1]], NAMES[kind], class_names))
+    return Arrays(
+        shape, train, class_names, chunks(path, [*parts[0], *parts[1]], NAMES[kind], class_names)
+    )
 
 
-def chunks(path: Path, names: list[str], label_bytes: int, class_names: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(
+    path: Path, names: list[str], label_bytes: int, class_names: list[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images as uint8 (some, 32, 32, 3) and their labels, int64."""
     record = label_bytes + CHANNELS * SIDE * SIDE
     with archives.reading(path), archives.opened_tar(path) as archive:
@@ -52,5 +72,13 @@ def chunks(path: Path, names: list[str], label_bytes: int, class_names: list[str
                 records = np.frombuffer(content, np.uint8).reshape(-1, record)
                 labels = records[:, label_bytes - 1].astype(np.int64)
                 if labels.max() >= len(class_names):
-                    raise UserError(f"{path}: {name} holds the label {labels.max()}: there are {len(class_names)} class names")
-                yield records[:, label_bytes:].reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1), labels
+                    raise UserError(
+                        f"{path}: {name} holds the label {labels.max()}: there are "
+                        f"{len(class_names)} class names"
+                    )
+                yield (
+                    records[:, label_bytes:]
+                    .reshape(-1, CHANNELS, SIDE, SIDE)
+                    .transpose(0, 2, 3, 1),
+                    labels,
+                )

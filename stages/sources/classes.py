@@ -1,19 +1,21 @@
-"""Which files behind a folder, zip or tar are images, of which class, in which part: read off their names.
+"""Which files behind a folder, zip or tar are images, of which class, in which part: read off their
+names.
 
     CLASS/image                       all for training; the stage split cuts a test part
     train/CLASS/image, test/CLASS/image
 
-either of them below one wrapping folder or not. Passed over: names that begin with a dot, ``__MACOSX``, ``Thumbs.db``,
-``desktop.ini``; a folder that repeats what lies beside it, file by file with equal sizes (Kaggle's flowers hold themselves once
-more); files outside the class folders that are not named like images (README, licence). Everything in a class folder is
-meant to be an image.
+either of them below one wrapping folder or not. Passed over: names that begin with a dot,
+``__MACOSX``, ``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file by
+file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class folders
+that are not named like images (README, licence). Everything in a class folder is meant to be an
+image.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.cli import UserError
-from stages.sources.decode import SUFFIXES
+from stages.images.decode import SUFFIXES
+from stages.runtime.errors import UserError
 
 PASSED_OVER = ("__macosx", "thumbs.db", "desktop.ini")
 PARTS = ("train", "test")
@@ -21,10 +23,11 @@ PARTS = ("train", "test")
 
 @dataclass
 class Classes:
-    """The images in the order of Keras's directory loader: the training part, then the test part; inside each, classes, then
-    names, sorted by code point."""
+    """The images in the order of Keras's directory loader: the training part, then the test part;
+    inside each, classes, then names, sorted by code point."""
 
-    prefix: str  # before each name to have it as in the archive: empty, or the wrapping folder and a slash
+    # before each name to have it as in the archive: empty, or the wrapping folder and a slash
+    prefix: str
     names: list[str]
     sizes: list[int]  # bytes
     labels: list[int]
@@ -34,7 +37,8 @@ class Classes:
 
 
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
-    """Find the images among `files`. Raises `UserError` where the folders are not as above, with what was found instead."""
+    """Find the images among `files`. Raises `UserError` where the folders are not as above, with
+    what was found instead."""
     files = {name: size for name, size in files.items() if not passed_over(name)}
     folders = {name for name in folders if not passed_over(name)}
     prefix, stray = "", []
@@ -42,7 +46,11 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     if len(tops) == 1 and below(folders) and not parts_of(folders):  # a wrapping folder
         prefix = tops[0] + "/"
         stray = [name for name in files if not name.startswith(prefix)]
-        files = {name.removeprefix(prefix): size for name, size in files.items() if name.startswith(prefix)}
+        files = {
+            name.removeprefix(prefix): size
+            for name, size in files.items()
+            if name.startswith(prefix)
+        }
         folders = {name.removeprefix(prefix) for name in folders if name.startswith(prefix)}
     for top in below(folders):
         if repeats(top + "/", files):
@@ -51,10 +59,14 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     parts = parts_of(folders)
     for top in top_level(folders) if parts else []:
         if top.lower() in PARTS and top not in parts:
-            raise UserError(f"{path}: {prefix}{top}/ holds no class folders: put each image into the folder of its class")
+            raise UserError(
+                f"{path}: {prefix}{top}/ holds no class folders: put each image into the folder of "
+                "its class"
+            )
         if top not in parts:
             raise UserError(
-                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/ and test/ may stand there, with the "
+                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/ and "
+                "test/ may stand there, with the "
                 "class folders in them; the validation part is cut from train/ by the stage split"
             )
     if parts and "train" not in parts.values():
@@ -63,7 +75,8 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     depth = 1 if parts else 0
     if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
         raise UserError(
-            f"{path}: {prefix}{deep} lies deeper than expected: images are looked for in CLASS/, or in train/CLASS/ "
+            f"{path}: {prefix}{deep} lies deeper than expected: images are looked for in CLASS/, "
+            "or in train/CLASS/ "
             "and test/CLASS/, below one wrapping folder at most"
         )
     images = sorted(
@@ -75,9 +88,14 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     class_folders = sorted(name for name in folders if name.count("/") == depth)
     filled = {name.rpartition("/")[0] for *_, name in images}
     if not images:
-        raise UserError(f"{path} holds no class folders with images; it holds {brief(sorted(files) + sorted(folders))}")
+        raise UserError(
+            f"{path} holds no class folders with images; it holds "
+            f"{brief(sorted(files) + sorted(folders))}"
+        )
     if empty := [name for name in class_folders if name not in filled]:
-        raise UserError(f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it")
+        raise UserError(
+            f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it"
+        )
     class_names = sorted({label for test, label, *_ in images if not test})
     if unknown := sorted({label for test, label, *_ in images if test} - set(class_names)):
         raise UserError(f"{path}: the class {unknown[0]!r} is in test/ and not in train/")
@@ -109,17 +127,21 @@ def below(folders: set[str]) -> list[str]:
 
 
 def parts_of(folders: set[str]) -> dict[str, str]:
-    """The top folders that are a part, such as Train, and which one, train or test. One without folders in it is a class of that
-    name, such as CIFAR-100's trains."""
+    """The top folders that are a part, such as Train, and which one, train or test. One without
+    folders in it is a class of that name, such as CIFAR-100's trains."""
     return {top: top.lower() for top in below(folders) if top.lower() in PARTS}
 
 
 def repeats(prefix: str, files: dict[str, int]) -> bool:
     """Whether all that lies below `prefix` lies once more without it."""
     inside = [name for name in files if name.startswith(prefix)]
-    return bool(inside) and all(files.get(name.removeprefix(prefix)) == files[name] for name in inside)
+    return bool(inside) and all(
+        files.get(name.removeprefix(prefix)) == files[name] for name in inside
+    )
 
 
 def brief(names: list[str]) -> str:
     """The first of some names."""
-    return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "") if names else "nothing"
+    return (
+        ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "") if names else "nothing"
+    )

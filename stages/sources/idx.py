@@ -1,4 +1,5 @@
-"""Gzipped IDX files, the format of MNIST (http://yann.lecun.com/exdb/mnist) and Fashion-MNIST: big-endian sizes, then bytes."""
+"""Gzipped IDX files, the format of MNIST (http://yann.lecun.com/exdb/mnist) and Fashion-MNIST:
+big-endian sizes, then bytes."""
 
 import gzip
 from collections.abc import Iterator
@@ -7,27 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from stages.cli import UserError
+from stages.runtime.errors import UserError
 from stages.sources.archives import reading
 from stages.sources.arrays import from_bytes
 from stages.sources.writing import CHUNK, Arrays
 
 
 def read_idx(files: dict[str, Path], class_names: list[str]) -> Arrays:
-    """Four files by their names: ``train-images…``, ``train-labels…``, ``t10k-images…``, ``t10k-labels…``."""
-    parts = [[next(path for name, path in files.items() if name.startswith(f"{part}-{what}")) for what in ("images", "labels")]
-             for part in ("train", "t10k")]  # fmt: skip
+    """Four files by their names: ``train-images…``, ``train-labels…``, ``t10k-images…``,
+    ``t10k-labels…``."""
+    parts = [
+        [
+            next(path for name, path in files.items() if name.startswith(f"{part}-{what}"))
+            for what in ("images", "labels")
+        ]
+        for part in ("train", "t10k")
+    ]
     shapes, labels = [], []
     for images_file, labels_file in parts:
         with reading(images_file), gzip.open(images_file) as file:
             shapes.append(header(file, 3, images_file))
         with reading(labels_file), gzip.open(labels_file) as file:
-            labels.append(from_bytes(file, header(file, 1, labels_file), labels_file).astype(np.int64))
+            labels.append(
+                from_bytes(file, header(file, 1, labels_file), labels_file).astype(np.int64)
+            )
             end(file, labels_file)
         if len(labels[-1]) != shapes[-1][0]:
-            raise UserError(f"{labels_file} holds {len(labels[-1])} labels for the {shapes[-1][0]} images of {images_file}")
+            raise UserError(
+                f"{labels_file} holds {len(labels[-1])} labels for the {shapes[-1][0]} images of "
+                f"{images_file}"
+            )
         if labels[-1].max() >= len(class_names):
-            raise UserError(f"{labels_file} holds the label {labels[-1].max()}: there are {len(class_names)} classes")
+            raise UserError(
+                f"{labels_file} holds the label {labels[-1].max()}: there are {len(class_names)} "
+                "classes"
+            )
     if shapes[0][1:] != shapes[1][1:]:
         raise UserError(f"{parts[0][0]} and {parts[1][0]} hold images of different sizes")
     shape = (shapes[0][0] + shapes[1][0], *shapes[0][1:], 1)
@@ -37,14 +52,19 @@ def read_idx(files: dict[str, Path], class_names: list[str]) -> Arrays:
 def header(file: Any, dimensions: int, path: Path) -> tuple[int, ...]:
     """The sizes that an IDX file of bytes begins with."""
     if file.read(4) != bytes([0, 0, 8, dimensions]):
-        raise UserError(f"{path} is not an IDX file of bytes with {dimensions} dimension{'s' * (dimensions > 1)}")
+        raise UserError(
+            f"{path} is not an IDX file of bytes with {dimensions} "
+            f"dimension{'s' * (dimensions > 1)}"
+        )
     shape = tuple(np.frombuffer(from_bytes(file, (4 * dimensions,), path), ">u4").tolist())
     if min(shape) < 1:
         raise UserError(f"{path} announces the shape {shape}: it is damaged, or empty")
     return shape
 
 
-def chunks(images_files: list[Path], labels: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(
+    images_files: list[Path], labels: list[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images as uint8 (some, height, width, 1) and their labels."""
     for path, some in zip(images_files, labels):
         with reading(path), gzip.open(path) as file:

@@ -1,4 +1,5 @@
-"""What a publisher says of a data set: ``data/official/NAME.yaml``, with the addresses and digests of its files."""
+"""What a publisher says of a data set: ``data/official/NAME.yaml``, with the addresses and digests
+of its files."""
 
 import gzip
 import hashlib
@@ -9,11 +10,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from stages import files
-from stages.cli import UserError
 from stages.params.schema import Limits, one_of
+from stages.runtime.errors import UserError
 from stages.sources.archives import CHUNK, reading
 from stages.sources.arrays import read_npz
+from stages.storage import files
 
 FOLDER = Path("data/official")
 
@@ -33,7 +34,10 @@ class File(Strict):
     @property
     def digest(self) -> str | None:
         """The published digest, for people."""
-        return next((f"{kind} {value}" for kind in ("sha256", "md5") if (value := getattr(self, kind))), None)
+        return next(
+            (f"{kind} {value}" for kind in ("sha256", "md5") if (value := getattr(self, kind))),
+            None,
+        )
 
 
 class Publisher(Strict):
@@ -48,16 +52,22 @@ class Publisher(Strict):
 def load(path: Path) -> Publisher:
     """Read a publisher's file. Raises `UserError` with a line for each mistake in it."""
     try:
-        return Publisher.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+        return Publisher.model_validate(
+            YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        )
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, details['loc']))}: {details['msg']}" for details in error.errors()]
+        lines = [
+            f"{path}: {'.'.join(map(str, details['loc']))}: {details['msg']}"
+            for details in error.errors()
+        ]
         raise UserError("\n       ".join(lines)) from None
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
 def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
-    """The publisher's file in data/official whose files lie at `path`, judged by their names, and where each of them lies."""
+    """The publisher's file in data/official whose files lie at `path`, judged by their names, and
+    where each of them lies."""
     for place in sorted(FOLDER.glob("*.yaml")):
         publisher = load(place)
         names = [file.name for file in publisher.files]
@@ -69,15 +79,19 @@ def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
 
 
 def fault(path: Path, file: File, limits: Limits) -> str | None:
-    """What distinguishes the file at `path` from the published one; None when its size and digests are as published.
+    """What distinguishes the file at `path` from the published one; None when its size and digests
+    are as published.
 
-    A copy that was packed anew has another digest and the same content: Debian's package dataset-fashion-mnist gzips the files
-    itself, numpy versions write other .npz files. Such a copy is as good, and is judged by what is packed in it.
+    A copy that was packed anew has another digest and the same content: Debian's package
+    dataset-fashion-mnist gzips the files itself, numpy versions write other .npz files. Such a copy
+    is as good, and is judged by what is packed in it.
     """
     if faults := packed_faults(path, file):
         if file.unpacked_sha256 and unpacked_sha256(path, file, limits) == file.unpacked_sha256:
             return None
-        return ", ".join(faults) + (", and what is packed in it differs too" if file.unpacked_sha256 else "")
+        return ", ".join(faults) + (
+            ", and what is packed in it differs too" if file.unpacked_sha256 else ""
+        )
     return None
 
 
@@ -93,7 +107,8 @@ def packed_faults(path: Path, file: File) -> list[str]:
 
 
 def file_digest(path: Path, kind: str) -> str:
-    """MD5 or SHA-256 of a file's bytes. MD5 guards against damage only; some publishers give nothing else."""
+    """MD5 or SHA-256 of a file's bytes. MD5 guards against damage only; some publishers give
+    nothing else."""
     if kind == "sha256":
         return files.sha256(path)
     with open(path, "rb") as opened:
@@ -101,7 +116,8 @@ def file_digest(path: Path, kind: str) -> str:
 
 
 def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | None:
-    """The digest of the file in a .gz file, or of each array in an .npz file, written as IDX; None when it cannot be unpacked."""
+    """The digest of the file in a .gz file, or of each array in an .npz file, written as IDX; None
+    when it cannot be unpacked."""
     try:
         if path.suffix == ".npz":
             return arrays_sha256(path, limits)
@@ -115,13 +131,16 @@ def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | 
 
 
 def arrays_sha256(path: Path, limits: Limits) -> dict[str, str]:
-    """The digest of each array of an .npz file of one-channel images, as the bytes of an IDX file."""
+    """The digest of each array of an .npz file of one-channel images, as the
+    bytes of an IDX file."""
     arrays = read_npz(path, limits)
     count, height, width, _ = arrays.shape
     parts = {"train": arrays.train, "test": count - arrays.train}
     digests = {}
     for part, images in parts.items():
-        digests[f"x_{part}"] = hashlib.sha256(struct.pack(">4B3I", 0, 0, 8, 3, images, height, width))
+        digests[f"x_{part}"] = hashlib.sha256(
+            struct.pack(">4B3I", 0, 0, 8, 3, images, height, width)
+        )
         digests[f"y_{part}"] = hashlib.sha256(struct.pack(">4B1I", 0, 0, 8, 1, images))
     seen = 0
     for pixels, labels in arrays.chunks:  # a chunk never holds images of both parts

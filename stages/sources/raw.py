@@ -1,17 +1,20 @@
 """The layout of ``data/raw/NAME/``, which the stage download writes and split and preprocess read.
 
-labels.npy    int64 (images,), 0 for the first class; the training images first, then the test images
-digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have equal digests
-dataset.json  name, source, kind, official, source_digest, licence, class_names, how many images are for training and for testing,
-              channels, the least and greatest width and height in pixels, and what was skipped, with the reason
+labels.npy    int64 (images,), 0 for the first class; the training images first, then the test
+images digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have
+equal digests dataset.json  name, source, kind, official, source_digest, licence, class_names, how
+many images are for training and for testing,
+              channels, the least and greatest width and height in pixels, and what was skipped,
+              with the reason
 
-and the images, of a source that holds arrays (all of one size) or of one that holds encoded files, which keep their bytes:
+and the images, of a source that holds arrays (all of one size) or of one that holds encoded files,
+which keep their bytes:
 
 images.npy    uint8 (images, height, width, channels)
     or
-images.bin    the files' contents, one after the other
-offsets.npy   int64 (images + 1,), where each begins in images.bin, and where the last ends
-names.txt     their names inside the source, UTF-8, a line each
+images.bin    the files' contents, one after the other offsets.npy   int64 (images + 1,), where each
+begins in images.bin, and where the last ends names.txt     their names inside the source, UTF-8, a
+line each
 """
 
 from collections.abc import Iterable
@@ -21,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from stages import files
-from stages.sources.decode import decode
+from stages.images.decode import decode
+from stages.storage import files
 
 DIGEST_BYTES = 16
 
@@ -33,7 +36,9 @@ class Raw:
     def __init__(self, folder: Path):
         self.dataset: dict[str, Any] = files.read_json(folder / "dataset.json")
         self.class_names: list[str] = self.dataset["class_names"]
-        self.train: int = self.dataset["train"]  # images for training; those behind them are for testing
+        self.train: int = self.dataset[
+            "train"
+        ]  # images for training; those behind them are for testing
         self.labels: np.ndarray = np.load(folder / "labels.npy")
         self.digests: np.ndarray = np.load(folder / "digests.npy")
         self.names: list[str] | None = None  # of encoded files, inside the source
@@ -45,14 +50,17 @@ class Raw:
             self._content = np.memmap(folder / "images.bin", np.uint8, "r")
 
     def images(self, index: Iterable[int]) -> Iterable[np.ndarray]:
-        """The images at `index`, each uint8 (height, width, channels); encoded ones may differ in size, and are decoded now."""
+        """The images at `index`, each uint8 (height, width, channels); encoded ones may differ in
+        size, and are decoded now."""
         if self.names is None:
             return (self._images[place] for place in index)
         return (self._decoded(place) for place in index)
 
     def _decoded(self, place: int) -> np.ndarray:
         content = self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
-        return decode(content, self.dataset["channels"])  # the stage download has seen that it can be decoded
+        return decode(
+            content, self.dataset["channels"]
+        )  # the stage download has seen that it can be decoded
 
 
 def digest(image: np.ndarray) -> bytes:

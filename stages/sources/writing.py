@@ -1,4 +1,5 @@
-"""How a data set gets into ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes: streamed, whole or not at all."""
+"""How a data set gets into ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
+streamed, whole or not at all."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import files
-from stages.cli import UserError
+from stages.images.decode import BadImage, decode
+from stages.runtime.errors import UserError
 from stages.sources.classes import Classes
-from stages.sources.decode import BadImage, decode
 from stages.sources.raw import DIGEST_BYTES, digest
+from stages.storage import files
 
 if TYPE_CHECKING:
     from stages.params.schema import Download
@@ -27,11 +28,14 @@ class Arrays:
     shape: tuple[int, int, int, int]  # images, height, width, channels
     train: int  # how many of the images, from the first, are for training
     class_names: list[str] | None  # None: the numbers of the classes
-    chunks: Iterable[tuple[np.ndarray, np.ndarray]]  # uint8 (some, height, width, channels), int64 (some,)
+    chunks: Iterable[
+        tuple[np.ndarray, np.ndarray]
+    ]  # uint8 (some, height, width, channels), int64 (some,)
 
 
 def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Write a data set that comes as arrays; returns what dataset.json says of it. `description` is the beginning of it."""
+    """Write a data set that comes as arrays; returns what dataset.json says of it. `description` is
+    the beginning of it."""
     labels, digests = [], []
     with files.replacing(folder) as partial:
         partial.mkdir()
@@ -45,7 +49,15 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
         labels = np.concatenate(labels)
         _, height, width, channels = arrays.shape
         class_names = arrays.class_names or list(map(str, range(labels.max() + 1)))
-        description |= about(class_names, arrays.train, labels, channels, [(height, width)], [], description["source"])
+        description |= about(
+            class_names,
+            arrays.train,
+            labels,
+            channels,
+            [(height, width)],
+            [],
+            description["source"],
+        )
         finish(partial, description, labels, b"".join(digests))
     return description
 
@@ -58,11 +70,13 @@ def write_encoded(
     options: "Download",
     expected: dict[str, int] | None,
 ) -> dict[str, Any]:
-    """Write a data set that comes as encoded files, given in any order; returns what dataset.json says of it.
+    """Write a data set that comes as encoded files, given in any order; returns what dataset.json
+    says of it.
 
-    Each file is written where it belongs as it comes, so that memory holds one at a time. `options` is the section ``download``;
-    `expected` says how many images of each class there must be, None that any number is right. Raises `UserError` for images
-    that cannot be decoded, unless they are to be skipped.
+    Each file is written where it belongs as it comes, so that memory holds one at a time. `options`
+    is the section ``download``; `expected` says how many images of each class there must be, None
+    that any number is right. Raises `UserError` for images that cannot be decoded, unless they are
+    to be skipped.
     """
     count = len(classes.names)
     place_of = {name: place for place, name in enumerate(classes.names)}
@@ -81,22 +95,41 @@ def write_encoded(
                 except BadImage as error:
                     bad[name] = str(error)
                     continue
-                digests[place], sizes[place] = np.frombuffer(digest(image), np.uint8), image.shape[:2]
+                digests[place], sizes[place] = (
+                    np.frombuffer(digest(image), np.uint8),
+                    image.shape[:2],
+                )
                 file.seek(offsets[place])
                 file.write(content)
             if bad and options.on_bad_image == "error":
                 raise UserError(complaint(bad, description["source"]))
-            kept = np.array([place for place, name in enumerate(classes.names) if name not in bad], np.int64)
+            kept = np.array(
+                [place for place, name in enumerate(classes.names) if name not in bad], np.int64
+            )
             offsets = close_gaps(file, offsets, kept)
         train = int((kept < classes.train).sum())
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
         labels = np.array(classes.labels, np.int64)[kept]
         description |= about(
-            classes.class_names, train, labels, options.channels, sizes[kept].tolist(), skipped, description["source"]
+            classes.class_names,
+            train,
+            labels,
+            options.channels,
+            sizes[kept].tolist(),
+            skipped,
+            description["source"],
         )
-        counts = dict(zip(classes.class_names, np.bincount(labels, minlength=len(classes.class_names)).tolist()))
+        counts = dict(
+            zip(
+                classes.class_names,
+                np.bincount(labels, minlength=len(classes.class_names)).tolist(),
+            )
+        )
         if expected is not None and counts != expected:
-            raise UserError(f"{description['source']}: images a class are {counts}; the publisher's are {expected}")
+            raise UserError(
+                f"{description['source']}: images a class are {counts}; the publisher's are "
+                f"{expected}"
+            )
         np.save(partial / "offsets.npy", offsets)
         names = "".join(classes.names[place] + "\n" for place in kept)
         (partial / "names.txt").write_text(names, encoding="utf-8", newline="\n")
@@ -122,8 +155,12 @@ def complaint(bad: dict[str, str], source: str) -> str:
     lines = [f"{name}: {reason}" for name, reason in sorted(bad.items())]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"… and {len(lines) - SHOWN:,} more"]
-    lines.append("remove them from the source, or set download.on_bad_image to skip, which leaves them out")
-    return f"{source}: {len(bad):,} bad image{'s' * (len(bad) > 1)}\n       " + "\n       ".join(lines)
+    lines.append(
+        "remove them from the source, or set download.on_bad_image to skip, which leaves them out"
+    )
+    return f"{source}: {len(bad):,} bad image{'s' * (len(bad) > 1)}\n       " + "\n       ".join(
+        lines
+    )
 
 
 def about(
@@ -135,16 +172,21 @@ def about(
     skipped: list[dict[str, str]],
     source: str,
 ) -> dict[str, Any]:
-    """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt from them."""
+    """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt
+    from them."""
     if len(class_names) < 2:
         raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
     if len(set(class_names)) < len(class_names):
         raise UserError(f"{source}: two classes have the same name")
     if labels.max(initial=0) >= len(class_names):
-        raise UserError(f"{source}: {labels.max() + 1} classes in the labels, {len(class_names)} class names")
+        raise UserError(
+            f"{source}: {labels.max() + 1} classes in the labels, {len(class_names)} class names"
+        )
     counts = np.bincount(labels[:train], minlength=len(class_names))
     if not counts.all():
-        raise UserError(f"{source}: the class {class_names[counts.argmin()]!r} has no training image")
+        raise UserError(
+            f"{source}: the class {class_names[counts.argmin()]!r} has no training image"
+        )
     heights, widths = zip(*sizes)
     return {
         "class_names": class_names,

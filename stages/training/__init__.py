@@ -1,1 +1,2 @@
-"""What the stage train is made of: batches, the recipe's Keras objects, the checkpoint, and how a model is saved."""
+"""What the stage train is made of: batches, the recipe's Keras objects, the checkpoint, and how a
+model is saved."""

@@ -1,31 +1,35 @@
-"""Random changes to the training images, by Keras's layers: the section ``augment`` of ``params.yaml``.
+"""Random changes to the training images, by Keras's layers: the section ``augment`` of
+``params.yaml``.
 
-They stand before the network while it trains and are no part of the saved model. Each draws from a generator of its own, whose
-state is among the variables that the checkpoint keeps.
+They stand before the network while it trains and are no part of the saved model. Each draws from a
+generator of its own, whose state is among the variables that the checkpoint keeps.
 """
 
 import math
 from typing import TYPE_CHECKING
 
-from stages.cli import UserError
 from stages.params.schema import Augment
+from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import keras  # the functions import it themselves: to know that nothing is on needs no Keras
 
 
 def layers(augment: Augment, image_shape: tuple[int, int, int], seed: int) -> list["keras.Layer"]:
-    """The layers that are on, for images of `image_shape` (height, width, channels); each image is changed by itself.
+    """The layers that are on, for images of `image_shape` (height, width, channels); each image is
+    changed by itself.
 
-    They compute in float32 whatever the precision of the training, since whole pixel values need it. The documents used Keras's
-    ``ImageDataGenerator``, which makes one change of rotation, shift, shear and zoom; here they follow each other.
+    They compute in float32 whatever the precision of the training, since whole pixel values need
+    it. The documents used Keras's ``ImageDataGenerator``, which makes one change of rotation,
+    shift, shear and zoom; here they follow each other.
     """
     import keras
 
     height, width, _ = image_shape
     if augment.crop_padding >= min(height, width):
         raise UserError(
-            f"params.yaml: augment.crop_padding is {augment.crop_padding}, and the images have {height}×{width} pixels: it must be "
+            f"params.yaml: augment.crop_padding is {augment.crop_padding}, and the images have "
+            f"{height}×{width} pixels: it must be "
             "smaller than their sides"
         )
     border = {"fill_mode": augment.fill_mode}
@@ -43,11 +47,16 @@ def layers(augment: Augment, image_shape: tuple[int, int, int], seed: int) -> li
         on.append((make.RandomTranslation, {**shifts, **border}))
     if augment.shear:
         on.append((make.RandomShear, {"x_factor": math.tan(math.radians(augment.shear)), **border}))
-    if augment.crop_padding:  # as a shift by whole pixels, all equally likely: RandomCrop would crop a whole batch at one place
+    # as a shift by whole pixels, all equally likely: RandomCrop would crop a whole batch at one
+    # place
+    if augment.crop_padding:
         pixels = augment.crop_padding + 0.499
         shifts = {"height_factor": pixels / height, "width_factor": pixels / width}
         on.append((make.RandomTranslation, {**shifts, "interpolation": "nearest", **border}))
-    return [layer(**arguments, seed=seed + number, dtype="float32") for number, (layer, arguments) in enumerate(on, start=1)]
+    return [
+        layer(**arguments, seed=seed + number, dtype="float32")
+        for number, (layer, arguments) in enumerate(on, start=1)
+    ]
 
 
 def changes(augment: Augment) -> bool:
@@ -63,8 +72,9 @@ def flips(augment: Augment) -> str:
 
 
 def in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list, list]:
-    """The inputs and outputs of a network that changes the images while it trains, then is `model`, whose weights it shares. What
-    `model` is given stays uint8; outside training it is given the images as they are."""
+    """The inputs and outputs of a network that changes the images while it trains, then is `model`,
+    whose weights it shares. What `model` is given stays uint8; outside training it is given the
+    images as they are."""
     if not changes(augment):
         return model.inputs, model.outputs
     import keras
@@ -74,4 +84,6 @@ def in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list
     inputs = x = keras.Input(model.input_shape[1:], dtype="uint8")
     for layer in layers(augment, model.input_shape[1:], seed):
         x = layer(x)
-    return [inputs], heads.named(model.output_names, model(keras.ops.cast(keras.ops.round(x), "uint8")))
+    return [inputs], heads.named(
+        model.output_names, model(keras.ops.cast(keras.ops.round(x), "uint8"))
+    )

@@ -1,4 +1,5 @@
-"""Batches read from memory-mapped arrays, in an order that the seed and the number of the epoch decide."""
+"""Batches read from memory-mapped arrays, in an order that the seed and the number of the epoch
+decide."""
 
 import mmap
 
@@ -7,13 +8,22 @@ import numpy as np
 
 
 class Batches(keras.utils.PyDataset):
-    """(images, labels) a step: uint8 (batch, height, width, channels); int64 (batch,), or float32 (batch, classes) with `classes`.
+    """(images, labels) a step: uint8 (batch, height, width, channels); int64 (batch,), or float32
+    (batch, classes) with `classes`.
 
-    With a `seed`, the images come in an order drawn anew for each epoch: ``numpy.random.default_rng([seed, epoch])``, so that an
-    epoch is the same whether or not those before it ran in the same process. Without one they come as they are stored.
+    With a `seed`, the images come in an order drawn anew for each epoch:
+    ``numpy.random.default_rng([seed, epoch])``, so that an epoch is the same whether or not those
+    before it ran in the same process. Without one they come as they are stored.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, classes: int | None, seed: int | None = None):
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        classes: int | None,
+        seed: int | None = None,
+    ):
         super().__init__()
         self.images, self.batch_size, self.seed = images, batch_size, seed
         self.labels = labels if classes is None else np.eye(classes, dtype=np.float32)[labels]
@@ -22,7 +32,11 @@ class Batches(keras.utils.PyDataset):
     def begin(self, epoch: int) -> None:
         """Draw the order of `epoch`, counted from 0."""
         count = len(self.labels)
-        self.order = None if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+        self.order = (
+            None
+            if self.seed is None
+            else np.random.default_rng([self.seed, epoch]).permutation(count)
+        )
         if self.order is not None:
             read_ahead(self.images, self.order[: self.batch_size])
 
@@ -38,10 +52,11 @@ class Batches(keras.utils.PyDataset):
 
 
 def read_ahead(images: np.ndarray, places: np.ndarray) -> None:
-    """Have the system read the images at `places` in the background, all at the same time, where `images` is a memory map.
+    """Have the system read the images at `places` in the background, all at the same time, where
+    `images` is a memory map.
 
-    Without it, training waits for each image that is not in memory, and Linux reads around it what the disk's read-ahead allows:
-    with data larger than memory that takes nearly all of the time.
+    Without it, training waits for each image that is not in memory, and Linux reads around it what
+    the disk's read-ahead allows: with data larger than memory that takes nearly all of the time.
     """
     mapped = getattr(images, "_mmap", None)  # of numpy.memmap; None of an array in memory
     if not hasattr(mapped, "madvise"):

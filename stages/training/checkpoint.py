@@ -1,7 +1,9 @@
-"""Stopping and going on: after each epoch everything that the rest of a training depends on is kept in one file.
+"""Stopping and going on: after each epoch everything that the rest of a training depends on is kept
+in one file.
 
-A training that goes on from it ends with the same bits as one that was never interrupted. Keras's `BackupAndRestore` and ``.keras``
-files do not achieve that: they leave out the state of the random generators of dropout, and of early stopping.
+A training that goes on from it ends with the same bits as one that was never interrupted. Keras's
+`BackupAndRestore` and ``.keras`` files do not achieve that: they leave out the state of the random
+generators of dropout, and of early stopping.
 """
 
 import json
@@ -13,13 +15,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages import files
+from stages.storage import files
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras's, with the choice of when the best epoch's weights come back: always, only when_stopped early, or never.
+    """Keras's, with the choice of when the best epoch's weights come back: always, only
+    when_stopped early, or never.
 
-    Keras 3 restores them at the epoch limit too (always); TensorFlow 2.6, which the documents used, only when it stopped.
+    Keras 3 restores them at the epoch limit too (always); TensorFlow 2.6, which the documents used,
+    only when it stopped.
     """
 
     def __init__(self, monitor: str, patience: int | None, restore_best: str):
@@ -38,13 +42,22 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keep `file` up to date while `model` trains, and take up the training where it stands when it fits.
+    """Keep `file` up to date while `model` trains, and take up the training where it stands when it
+    fits.
 
-    It fits when its `fingerprint` is equal: a text that changes with anything that the training's result depends on. Place this
-    callback behind `early_stopping`, whose state it keeps. `history` lists a dict of logs for each epoch done.
+    It fits when its `fingerprint` is equal: a text that changes with anything that the training's
+    result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
+    lists a dict of logs for each epoch done.
     """
 
-    def __init__(self, file: Path, fingerprint: str, model: keras.Model, optimizer: keras.Optimizer, early_stopping: EarlyStopping):
+    def __init__(
+        self,
+        file: Path,
+        fingerprint: str,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        early_stopping: EarlyStopping,
+    ):
         super().__init__()
         self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
         self.variables = [*model.variables, *optimizer.variables]
@@ -63,8 +76,14 @@ class Checkpoint(keras.callbacks.Callback):
                     variable.assign(file[f"variable{number}"])
                 self.kept = state["early_stopping"]
                 if state["best_weights"] is not None:
-                    self.kept["best_weights"] = [file[f"best{number}"] for number in range(state["best_weights"])]
-        except (FileNotFoundError, zipfile.BadZipFile, EOFError):  # a file that the machine's end cut short does not count
+                    self.kept["best_weights"] = [
+                        file[f"best{number}"] for number in range(state["best_weights"])
+                    ]
+        except (
+            FileNotFoundError,
+            zipfile.BadZipFile,
+            EOFError,
+        ):  # a file that the machine's end cut short does not count
             return 0
         self.history, self.finished = state["history"], state["finished"]
         return len(self.history)
@@ -89,7 +108,10 @@ class Checkpoint(keras.callbacks.Callback):
             },
             "best_weights": None if best is None else len(best),
         }
-        arrays = {f"variable{number}": np.asarray(variable) for number, variable in enumerate(self.variables)}
+        arrays = {
+            f"variable{number}": np.asarray(variable)
+            for number, variable in enumerate(self.variables)
+        }
         arrays |= {f"best{number}": weights for number, weights in enumerate(best or [])}
         with files.replacing(self.file) as partial, open(partial, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)

@@ -1,8 +1,9 @@
 """Networks around networks: with auxiliary heads, in training mode, averaged over the mirror image.
 
-Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al., arXiv 1409.4842). All outputs
-are fitted with the same labels; training minimises the sum of their losses, weighted. What a network is judged by, in early
-stopping as in the reports, is the main output, the first.
+Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al.,
+arXiv 1409.4842). All outputs are fitted with the same labels; training minimises the sum of their
+losses, weighted. What a network is judged by, in early stopping as in the reports, is the main
+output, the first.
 """
 
 import keras
@@ -12,9 +13,11 @@ import numpy as np
 class Trainer(keras.Model):
     """A model that is fitted with one array of labels, however many outputs it has.
 
-    Its logs keep their names with auxiliary heads: ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` are the main output's.
-    Added are ``auxiliary1_accuracy``, ``auxiliary1_loss`` and so on, and ``combined_loss``, what training minimises. With auxiliary
-    heads Keras averages the loss of each over batches, whatever their size: a smaller last batch counts as much as the others.
+    Its logs keep their names with auxiliary heads: ``accuracy``, ``loss``, ``val_accuracy`` and
+    ``val_loss`` are the main output's. Added are ``auxiliary1_accuracy``, ``auxiliary1_loss`` and
+    so on, and ``combined_loss``, what training minimises. With auxiliary heads Keras averages the
+    loss of each over batches, whatever their size: a smaller last batch counts as much as the
+    others.
     """
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -28,12 +31,14 @@ class Trainer(keras.Model):
         if len(self.outputs) == 1:
             return logs
         combined = {"combined_loss": logs.pop("loss")}
-        return {name.removeprefix(f"{self.output_names[0]}_"): value for name, value in logs.items()} | combined
+        return {
+            name.removeprefix(f"{self.output_names[0]}_"): value for name, value in logs.items()
+        } | combined
 
 
 class Training(keras.layers.Layer):
-    """A network that always runs as in training. A layer of its own, since Keras lets `predict` overrule a ``training=True`` that
-    stands in a functional model."""
+    """A network that always runs as in training. A layer of its own, since Keras lets `predict`
+    overrule a ``training=True`` that stands in a functional model."""
 
     def __init__(self, network: keras.Model):
         super().__init__(dtype="float32")
@@ -44,26 +49,36 @@ class Training(keras.layers.Layer):
 
 
 def in_training_mode(model: keras.Model) -> keras.Model:
-    """`model`, whose weights it shares, as a model that predicts as if it were training: dropout stays on, batch norm uses the
-    batch's own mean and variance. What Keras 2 did with its learning phase set to 1."""
+    """`model`, whose weights it shares, as a model that predicts as if it were training: dropout
+    stays on, batch norm uses the batch's own mean and variance. What Keras 2 did with its learning
+    phase set to 1."""
     return keras.Model(model.inputs, named(model.output_names, Training(model)(model.input)))
 
 
 def averaged_with_mirrored(model: keras.Model) -> keras.Model:
-    """`model`, whose weights it shares, as a model that predicts the mean of what `model` says of an image and of its mirror image
-    (left and right exchanged)."""
+    """`model`, whose weights it shares, as a model that predicts the mean of what `model` says of
+    an image and of its mirror image (left and right exchanged)."""
     image = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name=model.input.name)
     both = [keras.tree.flatten(model(one)) for one in (image, keras.ops.flip(image, axis=2))]
-    means = named(model.output_names, [keras.layers.Average(dtype="float32")(pair) for pair in zip(*both)])
+    means = named(
+        model.output_names, [keras.layers.Average(dtype="float32")(pair) for pair in zip(*both)]
+    )
     return keras.Model(image, means if len(means) > 1 else means[0], name=model.name)
 
 
 def named(names: list[str], outputs) -> list:
-    """The outputs of a network inside another one, under the names that they have in it: Keras names metrics by them."""
-    return [keras.layers.Identity(name=name, dtype="float32")(x) for name, x in zip(names, keras.tree.flatten(outputs))]
+    """The outputs of a network inside another one, under the names that they have in it: Keras
+    names metrics by them."""
+    return [
+        keras.layers.Identity(name=name, dtype="float32")(x)
+        for name, x in zip(names, keras.tree.flatten(outputs))
+    ]
 
 
 def by_part(part: str, predicted: np.ndarray | list[np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of one prediction under the names of predictions.npz: ``PART`` the main one, ``PART_auxiliary1`` and so on."""
+    """The outputs of one prediction under the names of predictions.npz: ``PART`` the main one,
+    ``PART_auxiliary1`` and so on."""
     main, *auxiliary = predicted if isinstance(predicted, list) else [predicted]
-    return {part: main} | {f"{part}_auxiliary{number}": one for number, one in enumerate(auxiliary, start=1)}
+    return {part: main} | {
+        f"{part}_auxiliary{number}": one for number, one in enumerate(auxiliary, start=1)
+    }

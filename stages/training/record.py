@@ -1,4 +1,5 @@
-"""The run record: what cannot be re-created. It is kept apart from results, which carry no time, host or version."""
+"""The run record: what cannot be re-created. It is kept apart from results, which carry no time,
+host or version."""
 
 import os
 import platform
@@ -15,20 +16,33 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
     """When and where this process trained, with which versions, and how long it took."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": {"fit": round(fit_seconds, 2), "an_epoch": round(fit_seconds / epochs, 2), "all": round(seconds, 2)},
+        "seconds": {
+            "fit": round(fit_seconds, 2),
+            "an_epoch": round(fit_seconds / epochs, 2),
+            "all": round(seconds, 2),
+        },
         "revision": revision(),
         "versions": {
             "python": platform.python_version(),
             "keras": keras.version(),
             **{name: sys.modules[name].__version__ for name in (keras.config.backend(), "numpy")},
         },
-        "hardware": {"platform": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "hardware": {
+            "platform": platform.platform(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+        },
     }
 
 
 def revision() -> str | None:
-    """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside git."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True)
+    """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
+    git."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        capture_output=True,
+        text=True,
+    )
     return git.stdout.strip() or None
 
 
@@ -38,4 +52,7 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages import files
+from stages.storage import files
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that the zip format knows, for every entry
 
@@ -16,9 +16,10 @@ DATE = (1980, 1, 1, 0, 0, 0)  # the first that the zip format knows, for every e
 def save(model: keras.Model, path: Path) -> None:
     """Save an uncompiled `model` as Keras does, without what differs from one save to the next.
 
-    Keras writes the date into ``metadata.json``, addresses in memory into ``config.json`` (as ``shared_object_id``), and the time
-    into the zip archive. Here the date is a constant, the ids count from 1 in the order in which they appear, and the archive's
-    times are constant; ``keras.saving.load_model`` opens it like any other.
+    Keras writes the date into ``metadata.json``, addresses in memory into ``config.json`` (as
+    ``shared_object_id``), and the time into the zip archive. Here the date is a constant, the ids
+    count from 1 in the order in which they appear, and the archive's times are constant;
+    ``keras.saving.load_model`` opens it like any other.
     """
     with files.replacing(path) as partial:
         as_keras = partial.with_suffix(".keras")
@@ -27,7 +28,9 @@ def save(model: keras.Model, path: Path) -> None:
             for name in sorted(source.namelist()):
                 content = source.read(name)
                 if name == "metadata.json":
-                    content = json.dumps({**json.loads(content), "date_saved": "1980-01-01@00:00:00"}).encode()
+                    content = json.dumps(
+                        {**json.loads(content), "date_saved": "1980-01-01@00:00:00"}
+                    ).encode()
                 elif name == "config.json":
                     content = json.dumps(renumbered(json.loads(content), {})).encode()
                 target.writestr(zipfile.ZipInfo(name, DATE), content)
@@ -35,7 +38,8 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def save_state(optimizer: keras.Optimizer, path: Path) -> None:
-    """Write what an optimizer has gathered: its step count and moments. The learning rate is not among that: it is a parameter."""
+    """Write what an optimizer has gathered: its step count and moments. The learning rate is not
+    among that: it is a parameter."""
     with files.replacing(path) as partial, open(partial, "wb") as file:
         np.savez(file, *(np.asarray(variable) for variable in state(optimizer)))
 
@@ -57,7 +61,9 @@ def renumbered(config: Any, numbers: dict[int, int]) -> Any:
         return [renumbered(value, numbers) for value in config]
     if isinstance(config, dict):
         return {
-            key: numbers.setdefault(value, len(numbers) + 1) if key == "shared_object_id" else renumbered(value, numbers)
+            key: numbers.setdefault(value, len(numbers) + 1)
+            if key == "shared_object_id"
+            else renumbered(value, numbers)
             for key, value in config.items()
         }
     return config

@@ -1,0 +1,103 @@
+"""Where a model looked: Grad-CAM (Selvaraju et al., arXiv 1610.02391), for ``python -m
+commands.predict --explain``.
+
+The feature maps of the last layer that still has an image's shape are weighted by how much each
+raises the score of the class, and added up. A network without such layers (dense) has no maps:
+there, pixels are weighted by their own gradient times their value. Needs TensorFlow as Keras's
+backend.
+"""
+
+from pathlib import Path
+
+import keras
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+SIDE = 224  # pixels of a picture's longer side, at least
+STRENGTH = 0.55  # of the colours laid over the image, 0 to 1
+GAP = 8  # pixels between the image and the map
+
+
+def has_maps(layer: keras.Layer) -> bool:
+    """Whether a layer's output has an image's shape; what pooling and dropout behind the last
+    convolution give is left out."""
+    shape = layer.output.shape
+    return (
+        len(shape) == 4
+        and min(shape[1:3]) > 1
+        and not any(part in type(layer).__name__ for part in ("Pooling", "Dropout"))
+    )
+
+
+class Explainer:
+    """Draws, for the model in the file `model`, pictures into the folder `target`."""
+
+    def __init__(self, model: Path, target: Path):
+        if keras.config.backend() != "tensorflow":
+            raise UserError(
+                f"--explain needs TensorFlow as Keras's backend, not {keras.config.backend()}: "
+                "unset KERAS_BACKEND"
+            )
+        network = keras.saving.load_model(model, compile=False)
+        network = next(
+            (layer for layer in network.layers if isinstance(layer, keras.Model)), network
+        )  # of an averaged one
+        network.get_layer(
+            "probability"
+        ).activation = keras.activations.linear  # scores: probabilities near 1 have no gradients
+        network = keras.Model(network.inputs, network.outputs[0])  # without auxiliary heads
+        last = [layer for layer in network.layers if has_maps(layer)][-1]
+        self.pixels = isinstance(
+            last, keras.layers.InputLayer | keras.layers.Rescaling
+        )  # no map but the image itself
+        self.maps, self.scores = (
+            keras.Model(network.inputs, last.output),
+            keras.Model(last.output, network.output),
+        )
+        self.target = target
+
+    def heat(self, image: np.ndarray, number: int) -> np.ndarray:
+        """How much each place of `image`, uint8 (height, width, channels), speaks for class
+        `number`: 0 to 1, (rows, columns)."""
+        import tensorflow
+
+        features = self.maps([image[np.newaxis]])
+        with tensorflow.GradientTape() as tape:
+            tape.watch(features)
+            score = self.scores(features)[0, number]
+        gradients = np.asarray(tape.gradient(score, features))[0]
+        features = np.asarray(features)[0]
+        if self.pixels:
+            heat = np.abs(gradients * features).sum(axis=-1)
+        else:
+            heat = np.maximum((gradients.mean(axis=(0, 1)) * features).sum(axis=-1), 0)
+        return heat / heat.max() if heat.max() > 0 else heat
+
+    def draw(self, path: Path, image: np.ndarray, number: int) -> None:
+        """Write a picture for the file `path`: the image as the model gets it, and beside it the
+        same under its map."""
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+        factor = max(1, -(-SIDE // max(picture.size)))
+        size = (picture.width * factor, picture.height * factor)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
+        heat = Image.fromarray((255 * self.heat(image, number)).astype(np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        colours = Image.fromarray(
+            matplotlib.colormaps["inferno"](np.asarray(heat), bytes=True)[..., :3]
+        )
+        both = Image.new("RGB", (2 * size[0] + GAP, size[1]), "white")
+        both.paste(picture, (0, 0))
+        both.paste(Image.blend(picture, colours, STRENGTH), (size[0] + GAP, 0))
+        with files.replacing(self.place(path)) as partial:
+            both.save(partial, "PNG")
+
+    def place(self, path: Path) -> Path:
+        """Where the picture for `path` goes: its own path below the target, so that equal names in
+        two folders stay apart."""
+        parts = [part for part in path.parts if part not in (path.anchor, "..")]
+        return self.target.joinpath(*parts[:-1], f"{parts[-1]}.png")

@@ -1,0 +1,182 @@
+"""Run the pipeline's stages side by side, and collect the results by a plain `dvc repro`.
+
+Each stage instance that is not up to date runs as soon as those that it depends on are done, on a
+worker of a Dask cluster: by default processes on this machine, with --scheduler any cluster. A
+worker runs it under DVC in a clone of its own, with the working tree as it is, also where it is not
+committed. Results travel through DVC's cache, or with --remote through its default remote.
+commands/parallel/README.md says more.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from commands.parallel import graph, snapshot
+from stages import params
+from stages.params.schema import Parallel, suggest
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+if TYPE_CHECKING:
+    from commands.parallel.dispatch import Dispatch
+
+SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
+
+
+def collect(targets: list[str], remote: bool) -> None:
+    """Plain `dvc repro` in the working tree, which finds all results in the run-cache."""
+    print("Collecting by `dvc repro`:", flush=True)
+    if subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", *(["--pull"] if remote else []), *targets]
+    ).returncode:
+        raise UserError("`dvc repro` failed: see above")
+
+
+def run(
+    targets: list[str], workers: int, scheduler: str | None, remote: bool, options: params.Params
+) -> None:
+    plan = graph.read(targets)
+    check_names(plan, options.parallel)
+    failed = []
+    if first := plan.of_stages(options.parallel.here):
+        graph.run_here(first, remote)
+        plan = graph.read(targets)
+        failed = [
+            f"{address} failed, in the working tree: see above"
+            for address in plan.of_stages(options.parallel.here)
+        ]
+    to_run = plan.can_travel(options.parallel.here)
+    done, records = [], {}
+    if to_run:
+        content = snapshot.tree()
+        dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
+        done, records = dispatch.done, dispatch.records
+        failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
+        if dispatch.unreached:
+            failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
+        if snapshot.tree() != content:
+            failed.append(
+                "files changed meanwhile: results lie in the cache, and `dvc repro` takes up those "
+                "that still fit"
+            )
+            done = []  # to collect
+    if done or not failed:
+        collect(done if failed else targets, remote)
+    for path, text in records.items():
+        with files.replacing(Path(path)) as partial:
+            partial.write_text(text, encoding="utf-8")
+    if failed:
+        raise UserError("\n       ".join(failed))
+
+
+def check_names(plan: graph.Plan, options: Parallel) -> None:
+    """Raises `UserError` where `parallel` in ``params.yaml`` names a stage that there is not."""
+    for key in ("resources", "beyond", "here"):
+        for name in getattr(options, key):
+            if name.split("@")[0] not in plan.names:
+                raise UserError(
+                    f"params.yaml: parallel.{key}: {name!r} is not a stage. "
+                    f"{suggest(name, plan.names)}"
+                )
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("it takes one worker or more")
+    return int(text)
+
+
+def spread(
+    plan: graph.Plan,
+    to_run: list[str],
+    content: str,
+    workers: int,
+    scheduler: str | None,
+    remote: bool,
+    options: params.Params,
+) -> "Dispatch":
+    """Run the instances `to_run` on a cluster, with the tree `content`."""
+    from commands.parallel import cluster
+    from commands.parallel.dispatch import Dispatch
+    from commands.parallel.progress import Display
+
+    begin, dispatch = time.monotonic(), Dispatch(plan, to_run, options.parallel, remote)
+    try:
+        with (
+            cluster.connect(scheduler, workers, SCRATCH.absolute()) as client,
+            Display(len(to_run), SCRATCH / "logs") as show,
+        ):
+            if lack := dispatch.check(client):
+                if not scheduler:
+                    raise UserError(
+                        f"params.yaml: parallel.resources: {lack}. Fewer --workers have more each"
+                    )
+                show.say(f"{lack}: waiting for such a worker")
+            dispatch.run(client, content, show)
+    except KeyboardInterrupt:
+        print(
+            "\nWhat is done lies in the cache: the next run, or `dvc repro`, takes it up.",
+            file=sys.stderr,
+        )
+        raise
+    print(
+        f"{len(dispatch.done)} of {len(to_run)} stages done in {time.monotonic() - begin:.0f} s",
+        flush=True,
+    )
+    return dispatch
+
+
+def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
+    options = params.load()
+    if remote and not graph.has_remote():
+        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    os.environ["PATH"] = (
+        # of the stages that run here
+        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    try:
+        with filelock.FileLock(SCRATCH / "lock", timeout=0):
+            run(
+                targets,
+                workers or max(1, (os.cpu_count() or 1) // options.train.threads),
+                scheduler,
+                remote,
+                options,
+            )
+    except filelock.Timeout:
+        raise UserError("commands.parallel runs already in this working tree") from None
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        help="stages, or a dvc.yaml, as `dvc repro` takes them; none: the root pipeline",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        help="processes on this machine; default: its cores divided by train.threads",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786",
+    )
+    parser.add_argument(
+        "--remote",
+        action="store_true",
+        help="exchange results through DVC's default remote: no folder is shared",
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, options=arguments)

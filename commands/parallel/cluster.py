@@ -1,0 +1,120 @@
+"""The Dask cluster that the stages run on: processes on this machine, or one that runs already."""
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dask
+import psutil
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from commands.parallel import worker
+from stages.runtime.errors import UserError
+
+GPUS = "CUDA_VISIBLE_DEVICES"
+SETTINGS = {
+    # what Dask measures of its own, all the time: 1.4 % of a core for each worker
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    # environment variables, such as OMP_NUM_THREADS=1, that Dask would set in this process and its
+    # workers
+    "distributed.nanny.pre-spawn-environ": {},
+}
+
+
+@contextmanager
+def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Client]:
+    """A client of the cluster at the address `scheduler`, or of `workers` processes started here,
+    which keep their files in the folder `scratch`. Raises `UserError` when no scheduler answers."""
+    cloudpickle.register_pickle_by_value(worker)
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=10, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+        with client:
+            yield client
+        return
+    with (
+        dask.config.set(SETTINGS),
+        SpecCluster(
+            workers=specification(workers, scratch),
+            scheduler={
+                "cls": Scheduler,
+                "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
+            },
+            silence_logs=logging.CRITICAL,
+            shutdown_on_close=True,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
+    """What Dask starts here: processes of one thread, which share the machine's memory evenly; each
+    GPU belongs to one of them."""
+    memory = psutil.virtual_memory().total / 1e9 / workers
+    options = {
+        "nthreads": 1,
+        "local_directory": str(scratch),
+        "memory_limit": 0,  # Dask would watch its own processes, not the stages
+        "silence_logs": logging.CRITICAL,
+        "host": "127.0.0.1",
+    }
+    devices = dict(enumerate(gpus()[:workers]))
+    return {
+        number: {
+            "cls": Nanny,
+            "options": options
+            | {
+                "resources": {"memory": memory, "gpu": int(number in devices)},
+                "env": {GPUS: devices.get(number, "-1")},
+            },
+        }
+        for number in range(workers)
+    }
+
+
+def gpus() -> list[str]:
+    """The GPUs of this machine, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if GPUS in os.environ:
+        return [name for name in os.environ[GPUS].split(",") if name not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return []
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def offers(client: Client) -> list[dict[str, float]]:
+    """What each worker of the cluster has: its threads and its resources."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return [{**worker["resources"], "threads": worker["nthreads"]} for worker in workers]
+
+
+def fits(
+    needs: dict[str, float], taken: list[dict[str, float]], offers: list[dict[str, float]]
+) -> bool:
+    """Whether a stage that `needs` so much can start beside those that have `taken` theirs: one
+    worker has enough of all, and the workers together have enough left."""
+    needs = {"threads": 1} | needs
+    if not any(
+        all(offer.get(name, 0) >= amount for name, amount in needs.items()) for offer in offers
+    ):
+        return False
+    gone = {name: sum(({"threads": 1} | one).get(name, 0) for one in taken) for name in needs}
+    return all(
+        sum(offer.get(name, 0) for offer in offers) - gone[name] >= amount
+        for name, amount in needs.items()
+    )

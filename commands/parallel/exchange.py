@@ -1,0 +1,68 @@
+"""How a stage's result goes from one DVC repository to another: through a cache that both use, or
+through DVC's remote.
+
+DVC's run-cache finds a result by the stage's command, dependencies and parameters. `dvc repro`
+enters a stage there only when DVC caches all its outputs; `share` enters the others too, so that
+what is declared ``cache: false`` (reports, large models) can travel. `dvc gc` frees what such
+outputs take in the cache.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+TRIES = 5
+
+
+def reproduce(repo: "Repo", address: str, remote: bool) -> None:
+    """`dvc repro --single-item`. DVC fails when it looks at an entry of the run-cache just while
+    another process writes it, since the writer's temporary file is gone at the second look: then it
+    is called again. Raises `DvcException`."""
+    from dvc.exceptions import DvcException
+
+    for left in reversed(range(TRIES)):
+        try:
+            repo.reproduce(address, single_item=True, pull=remote)
+            return
+        except DvcException as error:
+            missing = (
+                error.__cause__.filename if isinstance(error.__cause__, FileNotFoundError) else None
+            )
+            if not (left and missing and str(missing).startswith(repo.stage_cache.cache_dir)):
+                raise
+
+
+def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
+    """Put the outputs of an up-to-date `stage` into the cache and the stage into the run-cache;
+    with `remote`, also into DVC's default remote: first the outputs, so that whoever finds the
+    entry finds them too."""
+    with repo.lock:
+        repo.stage_cache.save(stage)
+        if remote:
+            if repo.cloud.push(objects(stage)).failed:
+                raise RuntimeError(f"outputs of {stage.addressing} did not get into the remote")
+            there = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+            repo.stage_cache.transfer(repo.cache.legacy, there, force=False)
+
+
+def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
+    """Make the outputs of `stage` in the working tree what dvc.lock says, from the cache; with
+    `remote`, what is not there comes from DVC's default remote."""
+    with repo.lock:
+        wanted = objects(stage)
+        if remote and repo.cloud.pull(wanted).failed:
+            raise RuntimeError(f"outputs of {stage.addressing} did not come from the remote")
+        for out in stage.outs:
+            out.checkout(force=True)
+
+
+def objects(stage: "Stage") -> set:
+    """The hashes of the outputs of `stage`, and of the files in them."""
+    for out in stage.outs:
+        out.use_cache = (
+            True  # of this object in memory: DVC passes over outputs that it does not cache
+        )
+    return set().union(*stage.get_used_objs().values())

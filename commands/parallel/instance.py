@@ -1,0 +1,75 @@
+"""Run one stage instance in a worker's clone; the worker starts this, and nobody else.
+
+usage: python -m commands.parallel.instance REQUEST
+
+REQUEST is a JSON file:
+
+    address     the stage, as `dvc repro` takes it
+    upstream    the addresses of the stages whose outputs it reads
+    locks       what to enter into lock files: {file: {stage: entry}}, from instances that ran
+                meanwhile
+    records     glob patterns of files that DVC does not know, to be brought back when the stage
+                wrote them
+    remote      whether results travel through DVC's default remote
+
+Beside it comes ``result.json``: the stage's own `entry` in its lock file, and the text of the
+`records`. The process, and all that it started, ends when its parent does.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from commands.parallel import exchange
+
+
+def end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)  # the worker made this process the leader of a group of its own
+
+
+def enter(locks: dict[str, dict[str, Any]]) -> None:
+    """Enter stages into lock files, as DVC would."""
+    from dvc.utils.serialize import modify_yaml
+
+    for file, stages in locks.items():
+        with modify_yaml(file) as content:
+            content.setdefault("schema", "2.0")
+            content.setdefault("stages", {}).update(stages)
+
+
+def main(request_file: Path) -> None:
+    from dvc.repo import Repo
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    request = json.loads(request_file.read_text(encoding="utf-8"))
+    enter(request["locks"])
+    begin = time.time()
+    with Repo() as repo:
+        for address in request["upstream"]:
+            (stage,) = repo.stage.collect(address)
+            exchange.fetch(repo, stage, request["remote"])
+        exchange.reproduce(repo, request["address"], request["remote"])
+        (stage,) = repo.stage.collect(request["address"])
+        exchange.share(repo, stage, request["remote"])
+        entry = json.loads(json.dumps(to_single_stage_lockfile(stage)))
+    written = {
+        path
+        for pattern in request["records"]
+        for path in Path().glob(pattern)
+        if path.stat().st_mtime >= begin
+    }
+    records = {path.as_posix(): path.read_text(encoding="utf-8") for path in written}
+    result = request_file.with_name("result.json")
+    result.write_text(json.dumps({"entry": entry, "records": records}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    main(Path(sys.argv[1]))

@@ -1,0 +1,262 @@
+"""Review a change: which parameters and accuracies it changed, and whether by more than chance.
+
+Compares a revision (the working tree, or ``--head``) with the commit where it left ``--base``.
+Reads both through DVC, from what lies in git: neither data nor models are needed. Writes
+
+    review.md     for a comment on a pull request
+    review.html   the same with charts: learning curves of both, what changed in the confusion
+                  matrices; opens without internet
+
+``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about 12
+seconds.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from dvc.exceptions import DvcException
+from markupsafe import Markup
+
+from commands.reviewing import comparing, gate, history, models, noise, revisions
+from commands.reviewing.comparing import Verdict
+from commands.reviewing.lock import Outdated
+from commands.reviewing.revisions import Revision
+from stages import params
+from stages.page import bundle
+from stages.page.templates import TEMPLATES as PAGE
+from stages.page.templates import templates
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+TEMPLATES = Path(__file__).parent / "reviewing"
+OUTPUTS = (Path("review.md"), Path("review.html"))
+LISTED = 5  # names in a sentence
+EMPTY = {
+    "base": None,
+    "parameters": [],
+    "models": [],
+    "summary": [],
+    "gate": [],
+    "last": [],
+    "charts": {},
+    "seeds": 0,
+    "rate": 0,
+}
+
+
+def some(names: Iterable[object]) -> str:
+    """A list in words, the first ones alone where it is long."""
+    names = list(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
+
+
+def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[str]:
+    """What a reader must know before the numbers, a sentence each."""
+    found = []
+    for one in (base, head) if base and base.models else (head,):
+        if one.outdated:
+            found.append(
+                f"dvc.lock is out of date in {one.name}, or results are missing: `dvc repro` would "
+                f"run {some(one.outdated)}, "
+                "and what depends on that."
+            )
+    if dirty:
+        found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
+    if not head.models:
+        found.append(f"There are no results in {head.name}: `dvc repro` makes them.")
+    if base and not base.models:
+        found.append(f"There are no results in {base.name} to compare with.")
+    if base and base.dataset != head.dataset:
+        found.append(f"The data set is another one: {base.dataset} before, {head.dataset} now.")
+    return found
+
+
+def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
+    """The models by what is said of them."""
+    words = dict.fromkeys(map(str, verdicts.values()))
+    return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
+
+
+def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> dict[str, Any]:
+    """What both templates show; `ran` are the stages that just ran because ``dvc.lock`` was out of
+    date."""
+    current = params.load()
+    head, dirty = history.working_tree()
+    if head_name:
+        commit = history.commit(head_name)
+        if not commit:
+            raise UserError(f"there is no revision {head_name!r} here")
+        head, dirty = Revision(history.named(head_name, commit), commit), []
+    base, why, lost = None, "", None
+    try:
+        base, why = history.base_of(base_name, head, bool(dirty))
+    except history.NotFound as error:
+        why, lost = str(error), error
+    wanted, bounds = head.options(current)
+    content = comparing.spread_file(base, head)
+    verdicts = (
+        comparing.all_models(base, head, content, wanted.false_alarm_rate)
+        if base and base.models
+        else {}
+    )
+    notes = [*([why] if why else []), *messages(base, head, dirty)]
+    if verdicts:
+        judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
+        notes += comparing.notes(content, base, head, judged)
+    result = {
+        "base": base,
+        "head": head,
+        "parameters": revisions.changed_parameters(base, head) if base else [],
+        "models": [
+            models.described(base, head, name, verdicts.get(name))
+            for name in verdicts or head.models
+        ],
+        "summary": summary(verdicts),
+        "seeds": content and content["n"],
+        "rate": wanted.false_alarm_rate,
+        "gate": gate.checks(base, head, bounds, content, lost, ran),
+        "charts": models.drawn(base, head, verdicts) if verdicts else {},
+        "last": without_cache(head),
+    }
+    return result | {
+        "messages": [*comparing.damages(base, head), *notes]
+    }  # behind all that reads files
+
+
+def without_cache(head: Revision) -> list[str]:
+    """A sentence where DVC's cache does not hold what `head` made."""
+    missing = [] if head.commit else revisions.not_in_cache()
+    return (
+        [
+            f"DVC's cache does not hold {some(missing)}: the review does without; `dvc pull` "
+            "brings them."
+        ]
+        if missing
+        else []
+    )
+
+
+def changed(model: dict[str, Any], measure: str) -> str:
+    """A metric before and now, once where it is the same, a dash where there is none."""
+    sides = [one for one in (model["old"], model["new"]) if one is not None]
+    values = [f"{one[measure]:.4f}" if measure in one else "–" for one in sides]
+    return " → ".join(dict.fromkeys(values))
+
+
+def code(value: Any) -> str:
+    """A value as code in a Markdown table."""
+    text = " ".join(str("" if value is None else value).split())
+    if "`" in text:
+        fence = "`" * (1 + max(map(len, re.findall("`+", text))))
+        text = f"{fence} {text} {fence}"
+    return (text if "`" in text else f"`{text}`").replace("|", "\\|") if text else ""
+
+
+def explanation(seeds: int | None, rate: float) -> str:
+    """How the verdicts come about."""
+    if not seeds:
+        return ""
+    return (
+        "Only the test accuracy is judged. The noise is one standard deviation of the difference "
+        "that chance alone makes: another "
+        f"seed (the spread over {seeds} seeds), and the test images that only one of both networks "
+        "classifies right. Verdicts are "
+        "corrected for the number of models: of changes that change nothing, at most "
+        f"{100 * rate:g} % are called better or worse "
+        "in any model (more where a model's spread over seeds is larger than the others')."
+    )
+
+
+def write(content: dict[str, Any]) -> None:
+    environment = templates()
+    environment.globals |= {"changed": changed, "explanation": explanation}
+    environment.loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment.filters |= {"code": code}
+    page = {
+        "vega": Markup(bundle.javascript()),
+        "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
+    }
+    for path in OUTPUTS:
+        with files.replacing(path) as partial:
+            partial.write_text(
+                environment.get_template(f"{path.name}.jinja").render(content | page),
+                encoding="utf-8",
+            )
+
+
+def reproduce() -> tuple[list[Outdated], str]:
+    """Run what is out of date. Returns the stages for which that was so, and what a reader must
+    know, in a sentence, where that failed."""
+    stages = history.working_tree()[0].outdated
+    if stages and subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
+        return (
+            stages,
+            "dvc.lock was out of date, or results were missing, and `dvc repro` failed: "
+            f"{some(stages)}.",
+        )
+    return stages, ""
+
+
+def main(base: str, head: str | None, repro: bool) -> None:
+    try:
+        ran, failure = reproduce() if repro and not head else ([], "")
+        content = compare(base, head, ran)
+    except Exception as error:
+        refused = isinstance(error, (UserError, DvcException))
+        why = (
+            str(error)
+            if refused
+            else f"The review broke off by a fault of its own: {type(error).__name__}"
+        )
+        write(
+            EMPTY
+            | {"head": Revision(history.plain(head or "the working tree"), None), "messages": [why]}
+        )
+        if refused:
+            raise UserError(why) from None
+        raise
+    if failure:
+        content["messages"].insert(0, failure)
+    elif ran:
+        sentence = "had to run. What follows are the new results, which are still to be committed."
+        content["messages"].insert(
+            0,
+            f"The committed dvc.lock was out of date, or results were missing: {some(ran)} "
+            f"{sentence}",
+        )
+    write(content)
+    print(
+        f"{content['head'].name} against {content['base'].name if content['base'] else 'nothing'}"
+    )
+    for word, names in content["summary"]:
+        print(f"  {', '.join(names)}: {word}")
+    for message in (*content["messages"], *content["last"]):
+        print(f"  {message}")
+    print(" and ".join(map(str, OUTPUTS)))
+    if failure:
+        raise UserError(failure)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base",
+        default="main",
+        help="the branch or revision to compare with (default: %(default)s)",
+    )
+    parser.add_argument("--head", help="the revision that is reviewed (default: the working tree)")
+    parser.add_argument(
+        "--repro", action="store_true", help="first run `dvc repro` where dvc.lock is out of date"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

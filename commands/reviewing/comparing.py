@@ -1,0 +1,155 @@
+"""A model of one revision against a model of another: whether they can be compared, and the
+difference with its noise."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from commands.reviewing import noise, spread
+from commands.reviewing.revisions import Revision, same_test_data
+
+NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a model: the verdict, the reason where there is no difference to judge, else
+    the difference."""
+
+    words: str
+    reason: str = ""
+    difference: noise.Difference | None = None
+    p: float | None = None  # corrected for the number of models
+    spread: noise.Spread | None = None
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.reason}" if self.reason else self.words
+
+
+def spread_in(revision: Revision) -> dict[str, Any] | None:
+    """What ``reports/seed_spread.json`` holds in a revision."""
+    return revision.json(str(spread.SPREAD))
+
+
+def belongs(content: dict[str, Any], revision: Revision) -> bool:
+    """Whether the spread was measured with the data, the code and the parameters of a revision."""
+    try:
+        return (
+            spread.measured_on(revision.lock, revision.dataset, list(content["models"]))
+            == content["measured_on"]
+        )
+    except (KeyError, TypeError):  # a model that it was measured on is not in this revision
+        return False
+
+
+def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
+    """The spread that a review judges by: that of the old revision if it belongs to it, since a
+    change shall not bring its own yardstick; else that of the new one if it belongs to that; else
+    any, of the working tree at last."""
+    contents = [(one, spread_in(one)) for one in (base, head) if one]
+    fitting = [content for one, content in contents if content and belongs(content, one)]
+    others = [content for _, content in contents] + [spread_in(Revision("the working tree", None))]
+    return next(filter(None, fitting + others), None)
+
+
+def notes(
+    content: dict[str, Any] | None, base: Revision, head: Revision, needed: bool = True
+) -> list[str]:
+    """Sentences on the yardstick: where the spread over seeds is missing, or was measured with code
+    or parameters that neither revision has, if it is `needed`; where it is another one now; and
+    where the parameters of the review or of the gate are."""
+    found = []
+    if needed and content is None:
+        found.append(
+            "The spread over seeds is not measured, and no difference can be judged: `make "
+            "seed-spread` measures it."
+        )
+    elif needed and not any(belongs(content, revision) for revision in (base, head)):
+        found.append(
+            "The spread over seeds is of other code, models or parameters: `make seed-spread` "
+            "measures it again."
+        )
+    of_base, of_head = (spread_in(one) for one in (base, head))
+    if of_base and of_head and of_base != of_head:
+        which = base if content == of_base else head
+        found.append(
+            f"{spread.SPREAD} is another one now; differences are judged by that of {which.name}."
+        )
+    changed = [
+        f"`{section}.{key}`"
+        for section in ("review", "gate")
+        for key, value in (head.parameters.get(section) or {}).items()
+        if value != (base.parameters.get(section) or {}).get(key, value)
+    ]
+    if changed:
+        found.append(f"This revision changes what it is judged by: {', '.join(changed)}.")
+    return found
+
+
+def damages(*revisions: Revision | None) -> list[str]:
+    """A sentence for each file that was read until now and could not be understood."""
+    return [
+        f"{path} in {one.name} is damaged: {what}."
+        for one in revisions
+        if one
+        for path, what in one.damaged.items()
+    ]
+
+
+def difference(
+    base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None
+) -> Verdict:
+    """The model `old` of `base` against the model `new` of `head`, with the content of
+    seed_spread.json. Where there is a difference to judge, the verdict has it, and no words yet."""
+    predictions = [
+        revision.report(model, "predictions.csv") for revision, model in ((base, old), (head, new))
+    ]
+    trainings = [
+        revision.report(model, "training.json") for revision, model in ((base, old), (head, new))
+    ]
+    for revision, model, table, training in zip((base, head), (old, new), predictions, trainings):
+        if model not in revision.models:
+            return Verdict(NOT_COMPARABLE, f"{revision.name} has no results of {model}")
+        if table is None or training is None:
+            return Verdict(NOT_COMPARABLE, f"{revision.name} has no predictions of {model}")
+    if trainings[0]["class_names"] != trainings[1]["class_names"]:
+        return Verdict(NOT_COMPARABLE, "other classes")
+    for revision in (base, head):
+        if not any(revision.tested_on):
+            return Verdict(
+                NOT_COMPARABLE,
+                f"what {revision.name} was tested on is not known, dvc.lock does not say it",
+            )
+    if not same_test_data(base, head):
+        return Verdict(NOT_COMPARABLE, "different test data")
+    if not predictions[0]["actual"].equals(predictions[1]["actual"]):
+        return Verdict(NOT_COMPARABLE, "predictions of other images")
+    if head.stale(new):
+        return Verdict(
+            noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters"
+        )
+    if predictions[0].equals(predictions[1]):
+        return Verdict(noise.SAME)
+    if content is None:
+        return Verdict(noise.NOT_JUDGED, "the spread over seeds has not been measured")
+    if head.data != content["measured_on"]["data"]:
+        return Verdict(noise.NOT_JUDGED, "the spread over seeds was measured on another data set")
+    spreads = tuple(
+        noise.spread_of(model, training, content) for model, training in zip((old, new), trainings)
+    )
+    return Verdict("", difference=noise.difference(*predictions, spreads), spread=spreads[1])
+
+
+def all_models(
+    base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
+) -> dict[str, Verdict]:
+    """The verdict of each model that one of the revisions has results of."""
+    names = [*head.models, *(model for model in base.models if model not in head.models)]
+    found = {name: difference(base, head, name, name, content) for name in names}
+    judged = [name for name, one in found.items() if one.difference]
+    for name, (words, p) in zip(
+        judged, noise.verdicts([found[name].difference for name in judged], rate)
+    ):
+        found[name] = Verdict(
+            words, difference=found[name].difference, p=p, spread=found[name].spread
+        )
+    return found

@@ -1,0 +1,144 @@
+"""What the gate checks of a change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from commands.reviewing import comparing, history, lock
+from commands.reviewing.lock import Outdated
+from commands.reviewing.revisions import Revision
+from stages.params.schema import Gate
+from stages.runtime.errors import UserError
+
+HOLDS = (
+    "within noise",
+    "above",
+)  # the verdicts of the replications' table that are as good as published
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, and what came of it in words; `passed` is None where there was nothing to
+    check."""
+
+    name: str
+    passed: bool | None
+    words: str
+
+    def __str__(self) -> str:
+        state = {True: "passed", False: "FAILED", None: "not checked"}[self.passed]
+        return f"{state}: {self.name}: {self.words}"
+
+
+def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
+    """That ``dvc.lock`` is up to date; also before the stages that just `ran`
+    because it was not."""
+    found = []
+    if head.outdated:
+        found.append(f"`dvc repro` would run {', '.join(map(str, head.outdated))}")
+    elif ran:
+        found.append(
+            f"it was out of date, {', '.join(map(str, ran))} had to run: the new results are to be "
+            "committed"
+        )
+    found += [f"{path} is damaged: {what}" for path, what in head.damaged.items()]
+    return Check("dvc.lock", not found, "; ".join(found) or "up to date")
+
+
+def selected_check(
+    base: Revision | None, head: Revision, most: float | None, content: dict[str, Any] | None
+) -> Check:
+    """That the test accuracy of the selected model falls by at most `most` times the noise."""
+    name = "selected model"
+    if most is None:
+        return Check(name, None, "gate.selected_fall is empty")
+    if base is None or not base.selected:
+        return Check(name, None, "there is nothing to compare with")
+    if not head.selected:
+        return Check(name, False, "no model is selected: reports/selection.json is missing")
+    files = [head.report(head.selected, file) for file in ("training.json", "predictions.csv")]
+    if head.selected not in head.models or any(file is None for file in files):
+        return Check(name, False, f"results of {head.selected} are missing")
+    found = comparing.difference(base, head, base.selected, head.selected, content)
+    if found.difference is None:
+        unchanged = found.words == comparing.noise.SAME
+        return Check(name, True if unchanged else None, f"{head.selected}: {found}")
+    one = found.difference
+    times = (
+        f"{abs(one.difference) / one.noise:.1f} times the noise of {one.noise:.4f}"
+        if one.noise
+        else "without any noise"
+    )
+    words = (
+        f"test accuracy of {head.selected} is {abs(one.difference):.4f} "
+        f"{'lower' if one.difference < 0 else 'higher'} than that of "
+        f"{base.selected} before, {times}; a fall by {most:g} times is allowed"
+    )
+    return Check(name, one.difference >= -most * one.noise, words)
+
+
+def calibration_check(head: Revision, bound: float | None) -> Check:
+    name = "calibration"
+    if bound is None:
+        return Check(name, None, "gate.calibration_error is empty")
+    metrics = head.report(head.selected, "metrics.json") if head.selected else None
+    if metrics and head.stale(head.selected):
+        return Check(
+            name, None, f"the results of {head.selected} are of other code, data or parameters"
+        )
+    if not metrics:
+        return Check(name, False, "there are no results of a selected model")
+    error = metrics["test"]["expected_calibration_error"]
+    return Check(
+        name,
+        error <= bound,
+        f"expected calibration error of {head.selected} is {error:.4f}, {bound} is allowed",
+    )
+
+
+def replications_check(base: Revision | None, head: Revision, wanted: bool) -> Check:
+    """That no experiment of the documents whose published figure was obtained again is now below
+    it. A table of older code shows nothing of this code: where all hold in it, that counts as not
+    checked, since to run the experiments again takes hours."""
+    name = "replications"
+    tables = [one.table("replications/table.csv") if one else None for one in (base, head)]
+    if not wanted:
+        return Check(name, None, "gate.replications is false")
+    if tables[0] is None:
+        return Check(name, None, "there is nothing to compare with")
+    held = [one for one in tables[0].to_dict("records") if one["verdict"] in HOLDS]
+    now = {} if tables[1] is None else dict(zip(tables[1]["experiment"], tables[1]["verdict"]))
+    lost = [
+        f"{one['experiment']} ({now.get(one['experiment'], 'gone')})"
+        for one in held
+        if now.get(one["experiment"]) not in HOLDS
+    ]
+    if lost:
+        return Check(name, False, f"no longer as published: {', '.join(lost)}")
+    try:
+        stages = lock.outdated_replications(head.commit)
+    except UserError as error:
+        return Check(name, False, str(error))
+    if stages:
+        return Check(
+            name, None, f"the table is of older code: {len(stages)} of its stages are out of date"
+        )
+    return Check(name, True, f"{len(held)} hold as before")
+
+
+def checks(
+    base: Revision | None,
+    head: Revision,
+    options: Gate,
+    content: dict[str, Any] | None,
+    why: history.NotFound | None = None,
+    ran: Sequence[Outdated] = (),
+) -> list[Check]:
+    """All checks. `content` is that of seed_spread.json, `why` what is wrong where there is no
+    `base` and must be one, `ran` the stages that just ran because ``dvc.lock`` was out of date."""
+    results = [
+        selected_check(base, head, options.selected_fall, content),
+        calibration_check(head, options.calibration_error),
+        replications_check(base, head, options.replications),
+    ]
+    return [*([Check("base", False, str(why))] if why else []), lock_check(head, ran), *results]

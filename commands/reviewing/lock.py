@@ -1,0 +1,178 @@
+"""Whether results belong to the code and the parameters beside them, and what they were made from:
+by ``dvc.lock``, through DVC."""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
+from dvc.utils.serialize import load_path
+from ruamel.yaml import YAML, YAMLError
+
+from stages.runtime.errors import UserError
+
+ABSENT = object()
+Lock = dict[str, Any]  # the stages of dvc.lock by their names
+
+
+@contextlib.contextmanager
+def opened(revision: str | None) -> Iterator[Repo]:
+    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
+    folder meanwhile. Raises `UserError` where DVC cannot read the pipeline, or another command of
+    DVC's runs there."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if revision:
+            clone = (
+                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))) / "clone"
+            )
+            subprocess.run(
+                ["git", "clone", "--quiet", "--shared", "--no-checkout", os.getcwd(), str(clone)],
+                check=True,
+            )
+            subprocess.run(
+                ["git", "checkout", "--quiet", "--detach", revision], cwd=clone, check=True
+            )
+            stack.enter_context(contextlib.chdir(clone))
+        try:
+            repo = stack.enter_context(Repo())
+            stack.enter_context(repo.lock)
+            yield repo
+        except DvcException as error:
+            where, why = (
+                f" of {revision[:7]}" if revision else "",
+                str(error).replace(os.getcwd() + os.sep, ""),
+            )
+            raise UserError(f"DVC cannot read the pipeline{where}: {why}") from None
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """A stage that ``dvc repro`` would run: its results are `stale`, of other code, data or
+    parameters; or some are `missing`."""
+
+    stage: str
+    stale: bool
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.stage} (missing: {', '.join(self.missing)})" if self.missing else self.stage
+
+
+def outdated(revision: str | None = None) -> list[Outdated]:
+    """The stages of the root pipeline that ``dvc repro`` would run, in the working tree, or at
+    `revision`; empty where ``dvc.lock`` is up to date. Each is looked at by itself: those that
+    depend on it are not named. Raises `UserError` where DVC cannot read the pipeline.
+
+    Data and models need not be there (as for ``dvc repro --allow-missing``): their digests in
+    ``dvc.lock`` do. Results that lie in git (``cache: false``) must be there."""
+    with opened(revision) as repo:
+        needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
+        return found(repo, [stage for stage in repo.index.stages if stage in needed])
+
+
+def outdated_replications(revision: str | None = None) -> list[Outdated]:
+    """The stages whose results are in the replications' table, but not those of the code and
+    parameters; as `outdated`, but their data and models lie nowhere else, and may be missing."""
+    with opened(revision) as repo:
+        path = Path("replications/dvc.lock")
+        have_run = {
+            "table",
+            *(parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ()),
+        }
+        stages = [
+            stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run
+        ]
+        return [one for one in found(repo, stages) if one.stale]
+
+
+def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
+    """Those of `stages` that are out of date; what `dvc add` keeps is no stage to run, but gives
+    the others their data."""
+    made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
+    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
+    result = []
+    for stage in filter(lambda stage: stage.cmd, stages):
+        missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
+        stale = changed(stage, made, read)
+        if stale or missing:
+            result.append(Outdated(stage.addressing, stale, missing))
+    return result
+
+
+def changed(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> bool:
+    """What ``stage.changed(allow_missing=True)`` says of a stage. That parses the files of
+    parameters anew for each stage, which would be a third of a review's time; `read` gives the
+    content of such a file. `made` are the digests of what the stages make."""
+    if stage.changed_stage() or stage.changed_outs(allow_missing=True):
+        return True
+    if stage.frozen or stage.always_changed or stage.is_callback:
+        return not stage.frozen
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency) and dep.params:
+            then = dep.hash_info.value or {}
+            if any(
+                (now := value_at(read(dep.fs_path), key)) is ABSENT or now != then.get(key, ABSENT)
+                for key in dep.params
+            ):
+                return True
+            continue
+        status = dep.status().get(str(dep))
+        if status == "deleted":  # not here, but what it was may stand in the lock file
+            if made.get(dep.fs_path, dep.hash_info) != dep.hash_info:
+                return True
+        elif status:
+            return True
+    return False
+
+
+def value_at(content: Any, key: str) -> Any:
+    """What stands at a key of parameters, such as ``train.optimizer``; `ABSENT`
+    where nothing does."""
+    for part in key.split("."):
+        content = content.get(part, ABSENT) if isinstance(content, dict) else ABSENT
+    return content
+
+
+def parse(text: str, name: str = "dvc.lock") -> Lock:
+    """The stages of a lock file, by its text. Raises `UserError` when that is damaged; `name` says
+    which file it is."""
+    try:
+        return dict(YAML(typ="safe").load(text)["stages"])
+    except (YAMLError, TypeError, KeyError, ValueError):
+        raise UserError(
+            f"{name} is damaged: bring an earlier version back by git, or make it anew by `dvc "
+            "repro`"
+        ) from None
+
+
+def parameters(lock: Lock, stage: str) -> dict[str, Any]:
+    """The parameters that made the results of `stage`, without the seed."""
+    return {
+        key: value for key, value in lock[stage]["params"]["params.yaml"].items() if key != "seed"
+    }
+
+
+def digests(lock: Lock, stage: str, kind: str = "deps") -> dict[str, str]:
+    """The digests of what `stage` depends on, or of its outputs (`kind` outs), by their paths."""
+    return {entry["path"]: entry["md5"] for entry in lock.get(stage, {}).get(kind, [])}
+
+
+def digest(value: Any) -> str:
+    """A short digest of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

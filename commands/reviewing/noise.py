@@ -1,0 +1,123 @@
+"""Whether two test accuracies differ by more than chance.
+
+Two things make the accuracies of two trainings differ when nothing else does. Another seed gives
+another network: the spread over seeds, sd, measured by ``commands.seed_spread``. And other test
+images would have given other accuracies: for two networks that classify the same n images, of which
+b are right only in the first and c only in the second, the difference (c - b) / n has the variance
+(b + c - (c - b)² / n) / n² (the paired test-set variance, that of McNemar's test). So
+
+    noise² = sd_old² + sd_new² + (b + c - (c - b)² / n) / n²
+
+with the sd of the model itself, or of its nearest sibling. k seeds tell a variance only roughly,
+with k - 1 degrees of freedom. So it is moderated by the other models: averaged with the mean
+variance of all that were measured, and then counts as having 2 (k - 1) (the moderated variance of
+Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, with equal weights). The ratio difference / noise is
+judged by Student's t distribution with the degrees of freedom of Welch and Satterthwaite, the test
+set's term counting as known. The spread over seeds is measured on the test set and holds some of
+its error already: the noise is rather too large than too small.
+
+Equal weights suit models whose spreads are alike. The noise of a model with a larger spread than
+the others is taken too small: of changes that change nothing in a single model with twice their
+spread, 15 % instead of 10 % are called better or worse, with three times 19 % (simulated with six
+models and five seeds). Weights estimated from the variances themselves, as the paper does, make
+that worse (20 and 22 %): six models are too few.
+
+McNemar's test alone asks only whether two *prediction files* differ; two seeds often do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+BETTER, WORSE, CHANCE = "better", "worse", "no difference larger than chance"
+SAME, NOT_JUDGED = "the same predictions", "not judged"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation of a test accuracy over seeds."""
+
+    sd: float
+    freedom: int  # degrees of freedom of sd²
+    of: str  # the model that it was measured on
+
+
+def spread_of(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
+    """The moderated spread of a model, from the content of seed_spread.json: its own, else that of
+    the model of its family, else of all, whose number of parameters is nearest in proportion.
+    `training` is the model's training.json."""
+    measured = content["models"]
+    if name not in measured:
+        family, size = training["architecture"]["family"], training["parameters"]["total"]
+        siblings = [one for one in measured if measured[one]["family"] == family] or list(measured)
+        name = min(siblings, key=lambda one: abs(np.log(measured[one]["parameters"] / size)))
+    variances = {one: measured[one]["test_accuracy"]["sd"] ** 2 for one in measured}
+    variance = (variances[name] + np.mean(list(variances.values()))) / 2
+    return Spread(float(np.sqrt(variance)), (content["n"] - 1) * min(2, len(variances)), name)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two test accuracies, the new one less the old one, with its noise."""
+
+    difference: float
+    only_old: int  # images that only the old network classifies right
+    only_new: int
+    images: int
+    noise: float  # one standard deviation of the difference, were there none
+    freedom: float  # degrees of freedom of the noise
+
+    @property
+    def p(self) -> float:
+        """How often chance alone would give a difference as large, in either direction."""
+        return (
+            float(2 * stats.t.sf(abs(self.difference) / self.noise, self.freedom))
+            if self.noise
+            else float(self.difference == 0)
+        )
+
+    @property
+    def mcnemar(self) -> float:
+        """The exact p of McNemar's test: of the two prediction files, not of
+        the two ways to train."""
+        both = self.only_old + self.only_new
+        return float(stats.binomtest(self.only_old, both).pvalue) if both else 1.0
+
+
+def difference(old: pd.DataFrame, new: pd.DataFrame, spreads: tuple[Spread, Spread]) -> Difference:
+    """The difference of two predictions.csv of the same test images."""
+    right = [(table["actual"] == table["predicted"]).to_numpy() for table in (old, new)]
+    images = len(old)
+    only_old, only_new = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    found = (only_new - only_old) / images
+    of_test_set = (only_old + only_new - images * found**2) / images**2
+    of_seeds = [spread.sd**2 for spread in spreads]
+    variance = sum(of_seeds) + of_test_set
+    if spreads[0] == spreads[1]:  # one estimate, used twice
+        known = (sum(of_seeds) ** 2) / spreads[0].freedom
+    else:
+        known = sum(one**2 / spread.freedom for one, spread in zip(of_seeds, spreads))
+    return Difference(
+        found,
+        only_old,
+        only_new,
+        images,
+        float(np.sqrt(variance)),
+        variance**2 / known if known else np.inf,
+    )
+
+
+def verdicts(differences: list[Difference], rate: float) -> list[tuple[str, float]]:
+    """*better*, *worse* or *no difference larger than chance* for each, with its p after the
+    correction of Benjamini and Hochberg for looking at several models: where nothing has changed
+    and spreads are alike, a share `rate` of reviews at most says otherwise of any model."""
+    if not differences:
+        return []
+    corrected = stats.false_discovery_control([one.p for one in differences])
+    return [
+        (CHANCE if p > rate else BETTER if one.difference > 0 else WORSE, float(p))
+        for one, p in zip(differences, corrected)
+    ]

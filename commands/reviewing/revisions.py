@@ -1,0 +1,217 @@
+"""Two states of the project that are to be compared, read through DVC: commits, experiments, or the
+working tree."""
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dvc.api
+import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from pydantic import ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from commands.reviewing import lock
+from commands.reviewing.lock import Outdated
+from stages.params.schema import Gate, Params, Review
+from stages.runtime.errors import UserError
+
+PARAMETERS = ["params.yaml", "replications/params.yaml"]
+KEYS = {  # that JSON files must have
+    "metrics.json": {"test", "validation"},
+    "training.json": {"class_names", "architecture", "parameters"},
+    "selection.json": {"selected"},
+    "seed_spread.json": {"measured_on", "n", "models"},
+    "reports/metrics.json": set(),  # of all models
+}
+COLUMNS = {  # that tables must have
+    "predictions.csv": {"actual", "predicted"},
+    "curves.csv": {"epoch", "part", "accuracy", "loss"},
+    "table.csv": {"experiment", "verdict"},
+}
+PIPELINE = "the pipeline"  # among what is damaged
+
+
+def plain(text: str) -> str:
+    """A text from outside in one line, without the characters that Markdown or HTML takes for
+    markup, or GitHub for a mention."""
+    return " ".join(re.sub(r"[`<>|@*\[\]]", " ", text).split())
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, or the working tree where `commit` is None. What a revision does not hold is None,
+    or empty; so is what is damaged, and `damaged` then names it."""
+
+    name: str  # in words
+    commit: str | None
+
+    @cached_property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the files that were read until now and cannot be understood, by their
+        paths."""
+        return {}
+
+    @cached_property
+    def _files(self) -> dvc.api.DVCFileSystem:
+        return dvc.api.DVCFileSystem(rev=self.commit)
+
+    def text(self, path: str) -> str | None:
+        try:
+            return self._files.read_text(path, encoding="utf-8")
+        except (OSError, DvcException):
+            return None
+        except UnicodeDecodeError as error:
+            self.damaged[path] = plain(str(error))
+            return None
+
+    def json(self, path: str) -> dict[str, Any] | None:
+        text = self.text(path)
+        try:
+            content = None if text is None else json.loads(text)
+        except ValueError as error:
+            self.damaged[path] = plain(str(error))
+            return None
+        wanted = KEYS.get(path, KEYS[path.rsplit("/")[-1]])
+        if content is not None and not (isinstance(content, dict) and wanted <= content.keys()):
+            self.damaged[path] = f"it lacks {', '.join(sorted(wanted)) or 'its keys'}"
+            return None
+        return content
+
+    def table(self, path: str) -> pd.DataFrame | None:
+        text = self.text(path)
+        names = {"actual": str, "predicted": str}  # of classes: digits are names too
+        try:
+            table = (
+                None
+                if text is None
+                else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
+            )
+        except ValueError as error:
+            self.damaged[path] = plain(str(error))
+            return None
+        if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
+            self.damaged[path] = f"it lacks the column {min(lacking)}"
+            return None
+        return table
+
+    def report(self, model: str, name: str) -> Any:
+        """One of the files that evaluate wrote of a model."""
+        read = self.json if name.endswith(".json") else self.table
+        return read(f"reports/models/{model}/{name}")
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models that have results."""
+        return list(self.json("reports/metrics.json") or {})
+
+    @cached_property
+    def selected(self) -> str | None:
+        return (self.json("reports/selection.json") or {}).get("selected")
+
+    @cached_property
+    def lock(self) -> lock.Lock:
+        try:
+            return lock.parse(self.text("dvc.lock") or "stages: {}")
+        except UserError:
+            self.damaged["dvc.lock"] = "it is no lock file of DVC's"
+            return {}
+
+    @cached_property
+    def dataset(self) -> str | None:
+        return self.parameters.get("dataset")
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        try:
+            return dict(YAML(typ="safe").load(self.text("params.yaml") or "{}") or {})
+        except (YAMLError, TypeError, ValueError) as error:
+            self.damaged["params.yaml"] = plain(str(error))
+            return {}
+
+    def options(self, current: Params) -> tuple[Review, Gate]:
+        """How the revision wants to be judged: its ``review`` and ``gate``, those of the `current`
+        parameters where it has none."""
+        if self.commit is None:
+            return current.review, current.gate
+        try:
+            parts = ((Review, "review"), (Gate, "gate"))
+            return tuple(
+                kind.model_validate(self.parameters.get(key) or vars(current)[key])
+                for kind, key in parts
+            )
+        except ValidationError as error:
+            raise UserError(
+                f"params.yaml of {self.name}: review or gate is not as this version wants it: "
+                f"{error}"
+            ) from None
+
+    @cached_property
+    def data(self) -> str | None:
+        """The digest of the data set."""
+        return lock.digests(self.lock, "split").get(f"data/raw/{self.dataset}")
+
+    @cached_property
+    def outdated(self) -> list[Outdated]:
+        """The stages whose results are not those of the revision's code and parameters, or are
+        missing."""
+        try:
+            return lock.outdated(self.commit)
+        except UserError as error:
+            self.damaged[PIPELINE] = plain(str(error))
+            return []
+
+    def stale(self, model: str) -> bool:
+        """Whether the results of a model are those of other code, data or parameters than the
+        revision's."""
+        makers = {
+            "data/dvc.yaml:download",
+            "split",
+            "preprocess",
+            f"train@{model}",
+            f"evaluate@{model}",
+        }
+        names = {one.stage for one in self.outdated if one.stale}
+        names |= {name.split("@")[0] for name in names if name.startswith("data/")}
+        return PIPELINE in self.damaged or not makers.isdisjoint(names)
+
+    @cached_property
+    def tested_on(self) -> tuple[str | None, ...]:
+        """Digests of the test images: of the array; of the data set and of its split."""
+        array = lock.digests(self.lock, "export").get("data/prepared/test.npy")
+        return array, self.data, lock.digests(self.lock, "split", "outs").get("data/split")
+
+
+def same_test_data(one: Revision, other: Revision) -> bool:
+    """Whether both were tested on the same images: the same array, or the same data set split in
+    the same way and prepared in another."""
+    (array, *split), (other_array, *other_split) = one.tested_on, other.tested_on
+    return array == other_array is not None or (split == other_split and None not in split)
+
+
+def changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
+    """The parameters that differ, as ``dvc params diff`` finds them: name, old, new; None where
+    there is none."""
+    with Repo() as repo:
+        found = repo.params.diff(
+            a_rev=base.commit, b_rev=head.commit or "workspace", targets=PARAMETERS
+        ).get("diff", {})
+    return [
+        {"name": name, "old": values.get("old"), "new": values.get("new")}
+        for file in sorted(found)
+        for name, values in found[file].items()
+    ]
+
+
+def not_in_cache() -> list[str]:
+    """The outputs of the pipeline that DVC's cache does not hold."""
+    with Repo() as repo:
+        return sorted(
+            str(out)
+            for out in repo.index.outs
+            if out.use_cache and out.hash_info and out.changed_cache()
+        )

@@ -1,0 +1,44 @@
+"""Write the selected model as a TensorFlow SavedModel, for TensorFlow Serving and the like: ``make
+savedmodel``.
+
+Reads ``exports/model.keras`` and the test images; writes ``savedmodel/``, in place of what was
+there. The SavedModel must predict the images as the Keras model does, in float32. TensorFlow writes
+other bytes each time, so DVC does not track the folder.
+"""
+
+from pathlib import Path
+
+from stages import params
+from stages.conversion import checking
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+from stages.storage.prepared import Prepared
+
+TARGET = Path("savedmodel")
+
+
+def main() -> None:
+    threads = params.load().train.threads
+    source = Path("exports/model.keras")
+    if not source.exists():
+        raise UserError(f"{source} is missing: `dvc repro` makes it")
+    images = Prepared().images("test")
+    checking.start(threads)
+    import tensorflow
+
+    model = checking.in_float32(checking.load(source))
+    expected = checking.batches(model.predict_on_batch, images)
+    with files.replacing(TARGET) as partial:
+        model.export(partial, verbose=False)
+        loaded = tensorflow.saved_model.load(partial)
+        difference = checking.check(
+            "the SavedModel", lambda some: loaded.serve([some]), images, expected
+        )
+    print(
+        f"{TARGET}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)

@@ -1,0 +1,124 @@
+"""Measure how much the models' accuracies differ between seeds alone: the noise that a change is
+judged against.
+
+The pipeline runs once for each seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own,
+beside the working tree. The committed results, which must belong to the committed code, count as
+the first seed. Writes ``reports/seed_spread.json``, to be committed:
+
+    measured_on  data set, digests of its images, of the code and of the parameters
+    seeds        the seeds
+    models       of each: its family and size; the accuracies by seed, their mean and standard
+                 deviation
+
+A seed that stands there already is not measured again, unless data, code or parameters are others
+now. A run that was interrupted goes on from DVC's run cache. The runs stay as experiments (``dvc
+exp show``) until ``dvc exp remove`` removes them. A seed takes as long as ``dvc repro`` does.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import dvc.api
+from dvc.repo import Repo
+
+from commands.reviewing import lock, spread
+from commands.reviewing.history import git
+from commands.reviewing.spread import SPREAD, Accuracies
+from stages import params
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+LEAST = 5  # seeds
+
+
+def run(seed: int, head: str) -> Accuracies:
+    """The accuracies with another seed; an experiment that did it at this
+    commit is taken as it is."""
+    name = f"seed-{seed}-of-{head[:7]}"
+    with Repo() as repo:
+        done = {
+            experiment[0]
+            for experiments in repo.experiments.ls().values()
+            for experiment in experiments
+        }
+    if name not in done:
+        command = [
+            sys.executable,
+            "-m",
+            "dvc",
+            "exp",
+            "run",
+            "--temp",
+            "--name",
+            name,
+            "--set-param",
+            f"seed={seed}",
+        ]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError(
+                f"the run with seed {seed} failed; what was measured before stands in {SPREAD}"
+            )
+    return dvc.api.metrics_show("reports/metrics.json", rev=name)
+
+
+def main(seeds: int) -> None:
+    options = params.load()
+    check_source(options.datasets[options.dataset].source)
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    outdated = lock.outdated()
+    if changed or outdated:
+        why = (
+            f"changed files:\n{changed}"
+            if changed
+            else f"the results of {outdated[0].stage} are not those of the code and parameters"
+        )
+        raise UserError(
+            "the spread is measured beside committed results: run `dvc repro` and commit. Now: "
+            f"{why}"
+        )
+    content = lock.parse(Path("dvc.lock").read_text(encoding="utf-8"))
+    place = spread.measured_on(content, options.dataset, options.models)
+    measured = spread.known(place)
+    measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")
+    wanted = [options.seed + number for number in range(seeds)]
+    for seed in wanted:
+        if seed not in measured:
+            print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
+            measured[seed] = run(seed, git("rev-parse", "HEAD"))
+            spread.write(place, measured, options.models)
+    spread.write(place, measured, options.models)
+    print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
+    for model, one in files.read_json(SPREAD)["models"].items():
+        print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
+
+
+def check_source(source: str) -> None:
+    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
+    what lies in git or under DVC."""
+    if not Path(source).is_absolute() and not git("ls-files", "--", source, f"{source}.dvc"):
+        raise UserError(
+            f"the seeds run in a folder of their own, which lacks {source!r}: it is not in git. "
+            "Give the data set's source in params.yaml as an absolute path"
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        type=at_least_two,
+        default=LEAST,
+        help="how many, with the committed one (default: %(default)s)",
+    )
+
+
+def at_least_two(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError("it takes two seeds or more to see them differ")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

@@ -1,0 +1,126 @@
+"""Run the committed results again, and say whether they came out the same.
+
+The last commit is cloned into a temporary folder, without DVC's cache; ``dvc repro`` runs there
+from the beginning. The verdict:
+
+    equal bits       every file that the pipeline wrote is the committed one: by its digest in
+    dvc.lock, or as it lies in git within tolerance the accuracies differ by at most
+    ``verify.accuracy_tolerance``, as they may on another platform not re-created   anything else;
+    the exit status is 1
+
+Takes as long as ``dvc repro`` does from the beginning.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from commands.reviewing import lock
+from stages import params
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+METRICS = Path("reports/metrics.json")
+LOCKS = ("dvc.lock", "data/dvc.lock")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The digest of every output, by its path, from the lock files in `folder`."""
+    contents = (lock.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
+    return {
+        path: md5
+        for content in contents
+        for stage in content
+        for path, md5 in lock.digests(content, stage, "outs").items()
+    }
+
+
+def differences(
+    committed: dict[str, dict[str, float]], obtained: dict[str, dict[str, float]]
+) -> dict[str, float]:
+    """The absolute difference of each accuracy, by its name; infinite where one of the two is
+    missing."""
+    names = {
+        (model, name)
+        for metrics in (committed, obtained)
+        for model in metrics
+        for name in metrics[model]
+    }
+    missing = float("inf")
+    return {
+        f"{model}.{name}": abs(
+            committed.get(model, {}).get(name, missing)
+            - obtained.get(model, {}).get(name, -missing)
+        )
+        for model, name in sorted(names)
+        if name.endswith("accuracy")
+    }
+
+
+def run(*command: str, cwd: Path | None = None, quiet: bool = True) -> str:
+    result = subprocess.run(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE if quiet else None, check=False
+    )
+    if result.returncode:
+        raise UserError(f"`{' '.join(command)}` failed with exit status {result.returncode}")
+    return result.stdout or ""
+
+
+def main() -> None:
+    tolerance = params.load().verify.accuracy_tolerance
+    revision = run("git", "rev-parse", "HEAD").strip()
+    if run("git", "status", "--porcelain"):
+        print(
+            "The working tree has changes that are not committed: the last commit is verified, "
+            "without them."
+        )
+    with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
+        clone = Path(temporary) / "clone"
+        run("git", "clone", "--quiet", "--no-hardlinks", ".", str(clone))
+        committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
+        run(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone, quiet=False)
+        obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
+        in_git = [line[3:] for line in run("git", "status", "--porcelain", cwd=clone).splitlines()]
+        # a lock file keeps stages that the pipeline no longer has; those did not run, and their
+        # outputs do not exist
+        committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}
+    print(f"\n{revision}:")
+    print(
+        verdict(
+            committed, obtained, in_git, differences(committed_metrics, obtained_metrics), tolerance
+        )
+    )
+
+
+def verdict(
+    committed: dict[str, str],
+    obtained: dict[str, str],
+    in_git: list[str],
+    accuracy: dict[str, float],
+    tolerance: float,
+) -> str:
+    """The verdict in words, from the digests of both runs, and the files `in_git` that the new run
+    changed. Raises `UserError` when the results were not re-created."""
+    changed = sorted(
+        {path for path, digest in committed.items() if obtained.get(path) != digest} | set(in_git)
+    )
+    if not changed:
+        return f"equal bits: all {len(committed)} outputs are the same, and so are the files in git"
+    listed = "\n".join(f"  {path}" for path in changed)
+    worst = max(accuracy, key=accuracy.get)
+    if accuracy[worst] > tolerance:
+        raise UserError(
+            f"not re-created: {worst} differs by {accuracy[worst]:.4f}, more than {tolerance}. "
+            f"Outputs that differ:\n{listed}"
+        )
+    return (
+        f"within tolerance: accuracies differ by at most {accuracy[worst]:.4f} ({worst}), "
+        f"{tolerance} is allowed; "
+        f"{len(changed)} files have other bits:\n{listed}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)

@@ -1,0 +1,72 @@
+"""Load a trained model, and check that another form of it predicts alike."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.runtime.errors import UserError
+from stages.training import backend
+
+if TYPE_CHECKING:
+    import keras
+
+TOLERANCE = 1e-5  # between the probabilities of two forms of a model
+BATCH = 250  # images that are predicted at a time
+Predict = Callable[
+    [np.ndarray], np.ndarray
+]  # images uint8 (images, height, width, channels) → probabilities (images, classes)
+
+
+def start(threads: int) -> None:
+    """Import Keras on TensorFlow, whichever backend trained: a .keras file is the same for all."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    backend.start(threads)
+
+
+def load(path: Path) -> "keras.Model":
+    """The model in `path` with its main output alone."""
+    import keras
+
+    saved = keras.saving.load_model(path, compile=False)
+    return keras.Model(saved.inputs, saved.outputs[0], name=saved.name)
+
+
+def in_float32(model: "keras.Model") -> "keras.Model":
+    """The model itself, or, where it was trained in a mixed precision, one with its weights that
+    computes in float32."""
+    import keras
+
+    config = json.dumps(model.get_config())
+    if "mixed_" not in config:
+        return model
+    full = keras.Model.from_config(
+        json.loads(config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32"))
+    )
+    full.set_weights(model.get_weights())
+    return full
+
+
+def batches(predict: Predict, images: np.ndarray) -> np.ndarray:
+    """The probabilities of all `images`, predicted `BATCH` at a time."""
+    return np.concatenate(
+        [
+            np.asarray(predict(images[first : first + BATCH]))
+            for first in range(0, len(images), BATCH)
+        ]
+    )
+
+
+def check(what: str, predict: Predict, images: np.ndarray, expected: np.ndarray) -> float:
+    """The greatest difference of a probability from `expected`, float (images, classes). Raises
+    `UserError` above `TOLERANCE`."""
+    difference = float(np.abs(batches(predict, images) - expected).max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{what} predicts otherwise than the Keras model: probabilities differ by "
+            f"{difference:.1e}"
+        )
+    return difference

@@ -1,0 +1,88 @@
+"""A network as ONNX, with equal bytes for equal networks."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.conversion.checking import Predict
+
+if TYPE_CHECKING:
+    import keras
+    import onnx
+
+
+def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
+    """Write `model` as ONNX, with an input `image` and an output `probability` for any number of
+    images."""
+    import keras
+    import onnx
+
+    teach_erfc()
+    signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of numpy, about the converter
+        model.export(path, format="onnx", verbose=False, input_signature=signature)
+    converted = onnx.load(path)
+    graph = converted.graph
+    settle(graph)
+    for tensor in (graph.input[0], graph.output[0]):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "images"
+    used = ("class_names", "decoded_channels", "preprocess")
+    onnx.helper.set_model_props(
+        converted, {key: json.dumps(training[key], ensure_ascii=False) for key in used}
+    )
+    onnx.checker.check_model(converted)
+    path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+def teach_erfc() -> None:
+    """Let the converter write TensorFlow's Erfc, which the activation gelu is made of and ONNX
+    lacks, as 1 - Erf."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            graph.remove_node(node.name)
+            erf = graph.make_node("Erf", node.input)
+            one = graph.make_const(f"{node.name}/one", np.float32(1))
+            graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output)
+
+
+def settle(graph: "onnx.GraphProto") -> None:
+    """Name everything by its place, and order the constants by their first use: the converter's
+    names depend on addresses in memory and on the seed of Python's hashes. What comes in and goes
+    out is called image and probability."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
+    names = {"": ""}  # of an optional input that is left out
+    names |= {name: f"constant{number}" for number, name in enumerate(used, start=1)}
+    names |= {
+        name: f"{node.op_type}{number}"
+        for number, node in enumerate(graph.node, start=1)
+        for name in node.output
+    }
+    names |= {graph.input[0].name: "image", graph.output[0].name: "probability"}
+    for node in graph.node:
+        node.name = names[node.output[0]]
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    graph.input[0].name, graph.output[0].name, graph.name = "image", "probability", "network"
+    del graph.initializer[:], graph.value_info[:]
+    for name in used:
+        constants[name].name = names[name]
+        graph.initializer.append(constants[name])
+
+
+def onnx_predict(path: Path, threads: int) -> Predict:
+    """What ONNX Runtime predicts with the file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probability"], {"image": np.ascontiguousarray(images)})[0]

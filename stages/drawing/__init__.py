@@ -1,0 +1,1 @@
+"""Charts and pictures: by matplotlib for the reports, as Vega-Lite for the pages."""

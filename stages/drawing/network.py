@@ -1,0 +1,69 @@
+"""A drawing of a network as SVG: a block a layer, as high as its images and as wide as its
+channels, each on its own scale."""
+
+import math
+from html import escape
+from typing import Any
+
+# what a layer is, by its Keras class, to the CSS class that colours it; others are plain
+KINDS = (
+    ("Conv", "conv"),
+    ("Pooling", "pool"),
+    ("Dense", "dense"),
+    ("Normalization", "norm"),
+    ("Dropout", "drop"),
+)
+HEIGHT, GAP, BASE = 120, 4, 18  # pixels: of the highest block, between blocks, and below them
+
+
+def kind(layer: dict[str, Any]) -> str:
+    """The CSS class of a layer of training.json."""
+    return next((name for part, name in KINDS if part in layer["type"]), "plain")
+
+
+def shape(layer: dict[str, Any]) -> str:
+    """A layer's output shape in words: 28×28×20. Networks with several outputs a layer have the
+    first one's."""
+    return "×".join(str(side) for side in layer["output_shape"])
+
+
+def drawing(layers: list[dict[str, Any]]) -> str:
+    """The SVG of `layers` (training.json's), in their order; what a branch does is drawn behind
+    what the one before it does."""
+    highest = max(
+        (layer["output_shape"][0] for layer in layers if len(layer["output_shape"]) == 3), default=1
+    )
+    blocks, place = [], GAP
+    for layer in layers:
+        sides = layer["output_shape"]
+        spatial = len(sides) == 3
+        height = HEIGHT * (
+            math.sqrt(sides[0] / highest) if spatial else 0.12 * math.log2(sides[0] + 1) / 1.6
+        )
+        height = min(max(height, 8), HEIGHT)
+        slim = (
+            layer["parameters"] == 0 and kind(layer) == "plain" or kind(layer) in ("norm", "drop")
+        )
+        width = 5 if slim else 6 + 3 * math.log2(sides[-1] + 1) if spatial else 12
+        title = (
+            f"{layer['type']} {layer['name']}: {shape(layer)}, {layer['parameters']:,} parameters"
+        )
+        blocks.append(
+            f'<rect class="{kind(layer)}" x="{place:.1f}" y="{(HEIGHT - height) / 2 + GAP:.1f}" '
+            f'width="{width:.1f}" '
+            f'height="{height:.1f}" rx="2"><title>{escape(title)}</title></rect>'
+        )
+        place += width + GAP
+    first, last = shape(layers[0]), shape(layers[-1])
+    text = (
+        f'<text x="{GAP}" y="{HEIGHT + BASE + 2}">{first}</text>'
+        f'<text x="{max(place - GAP, 110):.1f}" y="{HEIGHT + BASE + 2}" '
+        f'text-anchor="end">{last}</text>'
+    )
+    width = max(place, 160)
+    return (
+        '<svg class="network" role="img" aria-label="The network, layer by layer" '
+        f'width="{width:.0f}" '
+        f'height="{HEIGHT + BASE + 8}" viewBox="0 0 {width:.0f} '
+        f'{HEIGHT + BASE + 8}">{"".join(blocks)}{text}</svg>'
+    )

@@ -1,0 +1,120 @@
+"""The pictures of a data set, by matplotlib: its classes, their mean images, the balance of the
+parts, what augmentation does."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from stages.drawing.charts import COLOURS, DPI, STYLE
+
+WIDTH = 1000  # pixels, of each picture
+GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
+NAME_HEIGHT, TITLE_HEIGHT = 30, 45  # pixels, of a line with a class's name, and of the title
+FEW = 12  # classes that have a line of their own; more of them share lines
+
+
+def samples(images: list[np.ndarray], names: list[str]) -> Figure:
+    """A strip of images for each class, under its name. `images` has an array for each class, uint8
+    (images, height, width, channels), with at least one image between them."""
+    columns, count = (2, 8) if len(names) <= FEW else (4, 4)
+    return strips(
+        [some[:count] for some in images], names, columns, count, "Training images of each class"
+    )
+
+
+def means(images: np.ndarray, names: list[str]) -> Figure:
+    """The mean image of each class; `images` uint8 (classes, height, width, channels)."""
+    columns = min(len(names), 5 if len(names) <= FEW else 10)
+    return strips(images[:, np.newaxis], names, columns, 1, "The mean training image of each class")
+
+
+def augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> Figure:
+    """What augmentation does: uint8 `images` (images, height, width, channels), each followed by
+    versions of it, `changed` (images, versions, height, width, channels), under the names of their
+    classes."""
+    rows = [
+        np.concatenate([image[np.newaxis], versions]) for image, versions in zip(images, changed)
+    ]
+    return strips(
+        rows,
+        names,
+        1,
+        len(rows[0]),
+        "Training images: as they are (left), and as augmentation changes them",
+    )
+
+
+def strips(
+    rows: list[np.ndarray], names: list[str], columns: int, count: int, title: str
+) -> Figure:
+    """Strips of up to `count` images with a name above each, in `columns`, filled line by line: one
+    image of the figure's size."""
+    gap = WIDE if columns > 1 and count > 1 else GAP  # between strips
+    strip = (WIDTH + gap) // columns - gap
+    width = (strip + GAP) // count - GAP
+    height = max(1, round(width * rows[0].shape[1] / rows[0].shape[2]))
+    canvas = np.full(
+        (
+            TITLE_HEIGHT + -(-len(rows) // columns) * (NAME_HEIGHT + height) + GAP,
+            WIDTH + 2 * GAP,
+            3,
+        ),
+        255,
+        np.uint8,
+    )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
+        size = min(
+            9.0, 1.55 * 72 / DPI * strip / max(map(len, names))
+        )  # points: the longest name fits its strip
+        for place, (images, name) in enumerate(zip(rows, names)):
+            left, top = (
+                GAP + place % columns * (strip + gap),
+                TITLE_HEIGHT + place // columns * (NAME_HEIGHT + height),
+            )
+            write(figure, left, top + 0.82 * NAME_HEIGHT, name, size)
+            for number, image in enumerate(images):
+                x, y = left + number * (width + GAP), top + NAME_HEIGHT
+                canvas[y : y + height, x : x + width] = scaled(image, width, height)
+        write(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
+        figure.figimage(canvas, zorder=-1)
+    return figure
+
+
+def write(figure: Figure, x: float, y: float, text: str, size: float) -> None:
+    """Write `text` in `size` points at a place in pixels from the left and the top."""
+    width, height = (side * DPI for side in figure.get_size_inches())
+    figure.text(x / width, 1 - y / height, text, fontsize=size, parse_math=False)
+
+
+def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A uint8 image (any height, any width, 1 or 3), as uint8 (height, width, 3); pixels stay
+    visible where it is much enlarged."""
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+    method = Image.Resampling.NEAREST if 2 * picture.width <= width else Image.Resampling.LANCZOS
+    return np.asarray(picture.resize((width, height), method))
+
+
+def class_balance(counts: dict[str, dict[str, int]]) -> Figure:
+    """The images of each class in each part, a panel a part; `counts` of each part and class."""
+    names = list(next(iter(counts.values())))
+    few = len(names) <= 2 * FEW
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(
+            figsize=(WIDTH / DPI, 1.2 + (0.26 if few else 0.13) * len(names)), layout="constrained"
+        )
+        panels = figure.subplots(1, len(counts), sharey=True)
+        for axes, colour, (part, classes) in zip(panels, COLOURS, counts.items()):
+            bars = axes.barh(range(len(names)), list(classes.values()), color=colour)
+            axes.set(title=f"{part}: {sum(classes.values()):,} images", xlabel="images")
+            axes.grid(False, axis="y")
+            axes.margins(y=0.01)
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+            if few:
+                axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8)
+                axes.margins(x=0.16)
+        panels[0].set_yticks(range(len(names)), names, fontsize=9 if few else 7, parse_math=False)
+        panels[0].invert_yaxis()
+        figure.suptitle("Images of each class")
+    return figure

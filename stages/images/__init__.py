@@ -1,0 +1,1 @@
+"""Single images: decoded from files, resized, and put into pages."""

@@ -1,0 +1,28 @@
+"""Bring an image to the size and the channels that a model takes."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from stages.params.schema import Preprocess
+
+
+def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
+    """A uint8 image (height, width, channels) with the channels and the size that `options` ask
+    for: first the channels (grey is ITU-R 601 luma), then ``aspect``, by Pillow. Without
+    ``image_size`` the size stays as it is."""
+    side, channels = options.image_size, options.channels or image.shape[2]
+    if image.shape == (side or image.shape[0], side or image.shape[1], channels):
+        return image
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    picture = picture.convert({1: "L", 3: "RGB"}[channels])
+    if side:
+        method = Image.Resampling[options.interpolation.upper()]
+        if options.aspect == "stretch":
+            picture = picture.resize((side, side), method)
+        elif options.aspect == "crop":
+            picture = ImageOps.fit(picture, (side, side), method)
+        else:
+            picture = ImageOps.pad(
+                picture, (side, side), method, color=(options.pad_value,) * channels
+            )
+    return np.asarray(picture).reshape(picture.height, picture.width, channels)

@@ -1,0 +1,139 @@
+"""What the page and the model card say, from what evaluate wrote."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from stages.drawing import network, pictures, vega
+from stages.images import data_uri
+from stages.storage import files
+
+REPORTS = Path("reports")
+PAIRS, EXAMPLES, MISTAKES = 10, 6, 24  # shown: pairs of classes, images of each, and mistakes
+WEAK = 5  # classes that the card names as the weakest
+
+
+def read(model: str) -> dict[str, Any]:
+    """What evaluate wrote of a model: its two JSON files, and its tables by their names."""
+    folder = REPORTS / "models" / model
+    tables = {
+        name: pd.read_csv(
+            folder / f"{name}.csv",
+            keep_default_na=False,
+            dtype={"actual": str, "predicted": str, "class": str},
+        )
+        for name in ("classes", "confusion", "predictions", "calibration", "roc", "curves")
+    }
+    return {
+        **{name: files.read_json(folder / f"{name}.json") for name in ("metrics", "training")},
+        **tables,
+    }
+
+
+def wrong(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The mistakes, the most confident first; the index is the image's place in the test part."""
+    mistakes = predictions[predictions["actual"] != predictions["predicted"]]
+    return mistakes.sort_values("confidence", ascending=False, kind="stable")
+
+
+def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of classes that are confused most: actual, predicted, images, share of the actual
+    class, and the places of some."""
+    mistakes = wrong(predictions).reset_index(names="place")
+    sizes = predictions["actual"].value_counts()
+    pairs = mistakes.groupby(["actual", "predicted"], as_index=False).agg(
+        images=("place", "size"), places=("place", lambda places: list(places[:EXAMPLES]))
+    )
+    pairs["share"] = pairs["images"] / pairs["actual"].map(sizes)
+    return pairs.sort_values("images", ascending=False, kind="stable").head(PAIRS)
+
+
+def labelled(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
+    """The ROC curves with a label each, which gives the area under it."""
+    areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"].get("macro_auc")}
+    areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
+    labels = {curve: f"{curve} (area {float(areas[curve]):.4f})" for curve in roc["curve"].unique()}
+    return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
+
+
+def drawn(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega.Spec]:
+    """All charts of the page, by the id of their place in it."""
+    accuracies = [
+        {
+            "model": name,
+            "part": part,
+            **{key: one["metrics"][part][key] for key in ("accuracy", "standard_error")},
+        }
+        for name, one in models.items()
+        for part in ("validation", "test")
+    ]
+    curves = pd.concat(one["curves"] for one in models.values())
+    result = {
+        "comparison": vega.comparison(pd.DataFrame(accuracies), threshold),
+        "accuracy": vega.learning_curves(curves, "accuracy", "accuracy"),
+        "loss": vega.learning_curves(curves, "loss", "loss"),
+    }
+    for number, one in enumerate(models.values()):
+        roc = labelled(one["roc"], one["metrics"], one["classes"])
+        result |= {
+            f"confusion-{number}": vega.confusion(one["confusion"]),
+            f"classes-{number}": vega.classes(one["classes"]),
+            f"roc-{number}": vega.roc(roc, corner=False),
+            f"corner-{number}": vega.roc(roc, corner=True),
+            f"reliability-{number}": vega.reliability(one["calibration"]),
+        }
+    return result
+
+
+def described(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+    """What the page says of a model beside its charts. `images` are the test images, uint8 (images,
+    height, width, channels)."""
+    pairs = confused_pairs(model["predictions"]).to_dict("records")
+    mistakes = (
+        wrong(model["predictions"]).head(MISTAKES).reset_index(names="place").to_dict("records")
+    )
+    for pair in pairs:
+        pair["examples"] = [data_uri.of_array(images[place]) for place in pair["places"]]
+    for mistake in mistakes:
+        mistake["image"] = data_uri.of_array(images[mistake["place"]])
+    layers = [
+        {**layer, "kind": network.kind(layer), "shape": network.shape(layer)}
+        for layer in model["training"]["layers"]
+    ]
+    drawing = Markup(network.drawing(model["training"]["layers"]))
+    total = int((model["predictions"]["actual"] != model["predictions"]["predicted"]).sum())
+    return {
+        "pairs": pairs,
+        "mistakes": mistakes,
+        "mistakes_in_all": total,
+        "layers": layers,
+        "drawing": drawing,
+    }
+
+
+def weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The classes with the least F1, each with the class that it is most often taken for, and how
+    often."""
+    rows = model["classes"].sort_values("f1", kind="stable").head(WEAK).to_dict("records")
+    for row in rows:
+        cells = model["confusion"]
+        others = cells[(cells["actual"] == row["class"]) & (cells["predicted"] != row["class"])]
+        row["taken_for"] = (
+            others.sort_values("images", ascending=False, kind="stable").head(1).to_dict("records")
+        )
+    return rows
+
+
+def picture(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
+    """The figure of mistakes.png."""
+    mistakes = wrong(model["predictions"]).head(MISTAKES)
+    if mistakes.empty:  # DVC wants the file all the same
+        mistakes = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
+    captions = [f"{row.actual}\ntaken for {row.predicted}" for row in mistakes.itertuples()]
+    strips = images[mistakes.index.to_numpy(dtype=int)][:, np.newaxis]
+    return pictures.strips(
+        strips, captions, 6, 1, f"{name}: the test images it is most sure of and wrong about"
+    )

@@ -1,1 +1,0 @@
-"""``python -m stages.parallel``: run a pipeline's stages side by side on a Dask cluster; see README.md. No stage imports it."""

@@ -1,0 +1,193 @@
+"""Which images train, on which ones every choice is made (validation), and which ones test; see the
+stage split."""
+
+from itertools import combinations
+from math import floor
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from stages.params.schema import Split
+from stages.runtime.errors import UserError
+from stages.sources.raw import Raw
+from stages.storage import files
+
+PARTS = ("train", "validation", "test")
+# draws the test part whatever the run's seed is: runs with other seeds are tested on the same
+# images
+TEST_SEED = 1
+LISTED = 20  # pairs of equal images that split.json names
+Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw images, int64 (images,)
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def stratified(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+    """(1 - `fraction`) and `fraction` of each class of `index`, drawn with `seed`. Raises
+    ValueError where a class has a single image, or a part would have fewer images than there are
+    classes."""
+    from sklearn.model_selection import train_test_split
+
+    return train_test_split(
+        index, test_size=fraction, random_state=seed, stratify=raw.labels[index]
+    )
+
+
+def last(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+    """The last `fraction` of `index` behind the rest, cut where Keras's
+    ``fit(validation_split=fraction)`` cuts."""
+    return tuple(np.split(index, [floor(len(index) * (1 - fraction))]))
+
+
+def directory(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+    """As Keras's ``image_dataset_from_directory(validation_split=fraction, seed=seed)`` cuts a
+    folder of classes.
+
+    It lists the files by class, folder and name, shuffles the list with the seed, and takes its
+    end. Images without file names count as files named in the order in which they are stored.
+    """
+    names = raw.names
+    paths = {
+        place: (str(PurePath(names[place]).parent), PurePath(names[place]).name) if names else ()
+        for place in index
+    }
+    listed = np.array(sorted(index, key=lambda place: (raw.labels[place], paths[place], place)))
+    np.random.RandomState(seed).shuffle(listed)
+    return tuple(np.split(listed, [len(listed) - int(fraction * len(listed))]))
+
+
+METHODS = {"stratified": stratified, "last": last, "directory": directory}
+
+
+def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, seed: int) -> Pair:
+    """`index` without `fraction` of it, and that fraction, for `part`. Raises `UserError` unless
+    both have images of each class."""
+    counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+    try:
+        pair = METHODS[method](index, raw, fraction, seed)
+    except ValueError:  # of scikit-learn, which names no class
+        wanting = np.flatnonzero(counts == counts[counts > 0].min())
+    else:
+        wanting = np.setdiff1d(
+            raw.labels[index], np.intersect1d(*(raw.labels[some] for some in pair))
+        )
+    if len(wanting):
+        raise UserError(
+            f"class {raw.class_names[wanting[0]]} has {counts[wanting[0]]:,} of the {len(index):,} "
+            f"images from which the {part} "
+            f"part is taken ({method}, {fraction:g}): too few for an image in that part and one "
+            "outside it.\n"
+            "       Add images of this class or leave it out, or change split.method or "
+            f"split.{part} in params.yaml"
+        )
+    return pair
+
+
+def parted(raw: Raw, split: Split, seed: int) -> Parts:
+    """The three parts as the parameters ask for them; `seed` draws the validation part, and what a
+    limit keeps of it and of the training part. Raises `UserError` where the images do not allow it.
+    """
+    train, test = np.split(np.arange(len(raw.labels)), [raw.train])
+    if not len(test) and split.test != "validation":
+        train, test = cut(train, raw, "stratified", "test", split.test, TEST_SEED)
+    if split.method == "test" and not len(test):
+        raise UserError(
+            f"split: method is test, test is validation, and {raw.dataset['name']} brings no test "
+            "images: each part would be the "
+            "other one.\n       Choose another split.method, or give a fraction as split.test"
+        )
+    if split.method == "test":
+        validation = test
+    elif split.method == "training":
+        validation = train
+    else:
+        train, validation = cut(train, raw, split.method, "validation", split.validation, seed)
+    if not len(test):
+        test = validation
+    limits = (split.limit_train, split.limit_validation, split.limit_test)
+    seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
+    return {
+        part: np.sort(limited(index, raw.labels, limit, one))
+        for part, index, limit, one in zip(PARTS, (train, validation, test), limits, seeds)
+    }
+
+
+def limited(index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """At most `limit` of `index`, each class by its share, drawn with `seed`; None keeps all.
+    Raises `UserError` where the limit is smaller than the number of classes."""
+    if limit is None or limit >= len(index):
+        return index
+    if limit < (classes := len(np.unique(labels[index]))):
+        raise UserError(
+            f"split: a limit of {limit} images is too small for {classes} classes: raise "
+            "split.limit_* in params.yaml"
+        )
+    from sklearn.utils import resample
+
+    return resample(
+        index, replace=False, n_samples=limit, stratify=labels[index], random_state=seed
+    )
+
+
+def groups(digests: np.ndarray) -> np.ndarray:
+    """A number for each row of `digests`, uint8 (images, bytes), equal for equal rows. int64
+    (images,)."""
+    return np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The images that occur more than once: how many within each part, and how many of one part in
+    another, where the first pairs are listed. `group` numbers all raw images, equal ones equally.
+    An image that belongs to two parts is not its own duplicate."""
+    within = {part: len(index) - len(np.unique(group[index])) for part, index in parts.items()}
+    across, pairs = {}, []
+    for one, other in combinations(PARTS, 2):
+        here, there = np.setdiff1d(parts[one], parts[other]), np.setdiff1d(parts[other], parts[one])
+        here = here[np.isin(group[here], group[there])]
+        across[f"{one}_{other}"] = len(here)
+        for image in here[: LISTED - len(pairs)].tolist():
+            twin = int(there[group[there] == group[image]][0])
+            pairs.append(
+                {one: image, other: twin, "same_class": bool(labels[image] == labels[twin])}
+            )
+    return {"within": within, "across": across, "pairs": pairs}
+
+
+def without_copies(parts: Parts, group: np.ndarray) -> np.ndarray:
+    """The training images that are not copies of an image in another part."""
+    elsewhere = np.setdiff1d(np.concatenate([parts["validation"], parts["test"]]), parts["train"])
+    return parts["train"][~np.isin(group[parts["train"]], group[elsewhere])]
+
+
+def shared(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether an image belongs to both parts."""
+    return bool(np.isin(one, other).any())
+
+
+def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
+    """Choose the parts, and write what the module's docstring lists into the folder `target`."""
+    parts = parted(raw, split, seed)
+    group = groups(raw.digests)
+    found = duplicates(parts, group, raw.labels)
+    kept = without_copies(parts, group) if split.deduplicate else parts["train"]
+    found["removed_from_train"] = len(parts["train"]) - len(kept)
+    parts["train"] = kept
+    with files.replacing(target) as folder:
+        folder.mkdir()
+        counts = {}
+        for part, index in parts.items():
+            np.save(folder / f"{part}.npy", index)
+            a_class = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+            counts[part] = {
+                "images": len(index),
+                "classes": dict(zip(raw.class_names, a_class.tolist())),
+            }
+        description = {
+            "method": split.method,
+            "validation_is_test": shared(parts["validation"], parts["test"]),
+            "validation_is_training": shared(parts["validation"], parts["train"]),
+            "parts": counts,
+            "duplicates": found,
+        }
+        files.write_json(folder / "split.json", description)
+    print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))

@@ -1,1 +1,0 @@
-"""What the commands share that judge a change: `stages.review`, `stages.gate` and `stages.seed_spread`."""

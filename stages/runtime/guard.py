@@ -1,0 +1,76 @@
+"""One run of a stage at a time, and none that outlives the DVC that started it.
+
+DVC's own locks end with its process: when ``dvc`` is killed, the stage that it started lives on,
+and the next ``dvc repro`` would start a second one beside it.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import psutil
+
+from stages.runtime.errors import UserError
+
+PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice and end
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path, what: str) -> Iterator[None]:
+    """Hold the file `lock` while the block runs; `what` names the work in the message when another
+    process holds it. From then on the process ends at once on Ctrl-C.
+
+    Raises `UserError` when another process still holds it after `PATIENCE` seconds.
+    """
+    end_on_interrupt()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(lock, timeout=PATIENCE):
+            yield
+    except filelock.Timeout:
+        raise UserError(
+            f"{what} is running already, in another process that holds {lock}: wait for it, or end "
+            "it"
+        ) from None
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end this process at once. Python's `KeyboardInterrupt` can get lost in a callback
+    of the backend: training goes on. And to end at any moment is safe, since files appear whole or
+    not at all, and work goes on from the last checkpoint."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"\ninterrupted: the next run goes on from here\n")
+        os._exit(128 + signal.SIGINT)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
+
+
+def end_with_dvc() -> None:
+    """End this process within a second of the DVC process that started it, if one did (directly, or
+    through a shell)."""
+    dvc = next((process for process in psutil.Process().parents() if is_dvc(process)), None)
+    if dvc is None:
+        return
+
+    def watch() -> None:
+        with contextlib.suppress(psutil.Error):  # it may be gone between the two looks
+            while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+
+
+def is_dvc(process: psutil.Process) -> bool:
+    """Whether a process was started as ``dvc …`` or ``python -m dvc …``."""
+    try:
+        return any(Path(argument).stem == "dvc" for argument in process.cmdline()[:3])
+    except psutil.Error:
+        return False

@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all: written beside their place, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; when the block ends without an error, what lies there takes the
+    place of `path`.
+
+    Serves files and folders alike; a folder is created by the block.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove(partial)
+    try:
+        yield partial
+        if path.is_dir():
+            remove(path)
+        os.replace(partial, path)
+    finally:
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all it holds; a path where nothing lies is left alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON that diffs well: indented, keys in the order given."""
+    with replacing(path) as partial:
+        partial.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
+
+
+def write_csv(table: "pd.DataFrame", path: Path, index: bool = False) -> None:
+    """Write a pandas table as CSV."""
+    with replacing(path) as partial:
+        table.to_csv(partial, index=index, lineterminator="\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that an earlier stage wrote."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `dvc repro` makes it") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
