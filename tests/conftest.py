@@ -28,6 +28,7 @@ PARTS = (
     ".dvc/plots",
     ".dvc/plots.html",
     ".dvcignore",
+    ".gitattributes",
     ".gitignore",
 )
 

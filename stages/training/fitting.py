@@ -12,7 +12,7 @@ import pandas as pd
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, heads, recipe
+from stages.training import augmentation, code, heads, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping
 from stages.training.network import Network
@@ -27,7 +27,6 @@ OF_DATA = (  # what training.json takes over from data.json
     "validation_is_test",
     "validation_is_training",
 )
-CODE = ("stages/train.py", "stages/training", "stages/architectures", "stages/storage")
 STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
 
 
@@ -164,17 +163,11 @@ def describe_layer(layer: keras.Layer) -> dict[str, Any]:
 def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
     """A digest of all that decides the result: the experiment, the data, the code, and the versions
     of the libraries."""
-    sources = sorted(
-        path
-        for place in CODE
-        for path in [Path(place), *Path(place).glob("*.py")]
-        if path.is_file()
-    )
     parts = [
         experiment,
         prepared.description,
         prepared.most,
-        [files.sha256(path) for path in sources],
+        code.fingerprint(experiment.architecture.family),
         keras.config.backend(),
         *(sys.modules[name].__version__ for name in ("keras", keras.config.backend(), "numpy")),
     ]
