@@ -1,7 +1,7 @@
 """Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the
 documents' figures.
 
-Reads ``replications/models/NAME/``, and the labels and test images in
+Reads ``replications/trained/NAME/``, and the labels and test images in
 ``replications/data/VARIANT/prepared/``; writes into ``replications/results/NAME/``:
 
     result.json      the metrics of each seed, and what re-creates them: parameters and their
@@ -65,7 +65,7 @@ def main(experiment: str) -> None:
     prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
-        source = options.FOLDER / "models" / experiment / f"seed-{seed}"
+        source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
         metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
         history = pd.read_csv(source / "history.csv", index_col="epoch")
         seeds[seed] = {"obtained": find_obtained(published, metrics, history), **metrics}

@@ -70,8 +70,8 @@ class Entry(Section):
 
     variant: str
     architecture: str
-    starts_from: str  # the folder of the models of another experiment; `SCRATCH` for none
-    keep_optimizer: bool  # for an experiment that starts from this one
+    starts_from: str  # the folder of another one, trained; from-scratch.txt for none
+    keep_model: bool  # and the optimizer's state, for an experiment that starts from this one
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
     train: dict[str, Any]

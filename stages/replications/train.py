@@ -1,9 +1,11 @@
 """Stage train of the replications: one experiment, once with each of its seeds.
 
-Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/models/NAME/`` a folder a
-seed, ``seed-1`` and so on, with what the root's stage train writes into its folder, and the run
-record ``replications/runs/NAME.json``. Checkpoints lie outside both, in
-``replications/checkpoints/``, since DVC deletes a stage's outputs before it starts.
+Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/trained/NAME/`` a folder a
+seed, ``seed-1`` and so on, with predictions.npz, history.csv and training.json as the root's stage
+train writes them; model.keras, and the optimizer's state in optimizer.npz, only where `keep_model`
+says so: all models together would take gigabytes. The run record is
+``replications/runs/NAME.json``. Checkpoints lie outside both, in ``replications/checkpoints/``,
+since DVC deletes a stage's outputs before it starts.
 """
 
 import time
@@ -34,10 +36,10 @@ def run(
     folder: Path,
     checkpoint: Path,
     start: Path | None,
-    keep_optimizer: bool,
+    keep_model: bool,
 ) -> dict[str, Any]:
     """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
-    With `keep_optimizer`, writes such a folder. Returns the run record."""
+    With `keep_model`, these two stay in `folder` too. Returns the run record."""
     from stages.training import fitting, heads, record, saving
     from stages.training.network import build_network
 
@@ -51,12 +53,14 @@ def run(
     description = fitting.train_network(experiment, network, prepared, folder, checkpoint)
     fit_seconds = time.perf_counter() - started
     saved = saving.save_and_load(network.saved, folder / "model.keras")
-    if keep_optimizer:
-        saving.save_state(network.optimizer, folder / "optimizer.npz")
     if experiment.evaluate_in_training_mode:
         saved = heads.keep_in_training_mode(saved)
     predictions = training.predict(saved, prepared, experiment.train.prediction_batch_size)
     training.write_results(description, predictions, folder)
+    if keep_model:
+        saving.save_state(network.optimizer, folder / "optimizer.npz")
+    else:
+        files.remove(folder / "model.keras")
     files.remove(checkpoint)
     training.report(description, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, description["epochs"])
@@ -68,7 +72,7 @@ def main(experiment: str) -> None:
     common = replications.common
     recipe = options.complete_train(common, entry)
     prepared = options.open_prepared(entry)
-    models, records = options.FOLDER / "models" / experiment, {}
+    target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads)
@@ -88,10 +92,10 @@ def main(experiment: str) -> None:
             records[name] = run(
                 one,
                 prepared,
-                models / name,
+                target / name,
                 checkpoints / f"{name}.npz",
                 start,
-                entry.keep_optimizer,
+                entry.keep_model,
             )
         files.write_json(options.FOLDER / "runs" / f"{experiment}.json", records)
 
