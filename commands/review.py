@@ -147,7 +147,8 @@ def without_cache(head: Revision) -> list[str]:
 def changed(model: dict[str, Any], measure: str) -> str:
     """A metric before and now, once where it is the same, a dash where there is none."""
     sides = [one for one in (model["old"], model["new"]) if one is not None]
-    values = [f"{one[measure]:.4f}" if measure in one else "–" for one in sides]
+    form = "g" if measure == "learning_rate" else ".4f"
+    values = [format(one[measure], form) if measure in one else "–" for one in sides]
     return " → ".join(dict.fromkeys(values))
 
 

@@ -3,7 +3,8 @@
 Reads ``reports/models/``, and removes what is there of models that ``models`` no longer names.
 Writes into ``reports/``:
 
-    metrics.json                     the headline metrics of each model, for ``dvc metrics diff``
+    metrics.json                     the headline metrics of each model, and its learning rate, for
+                                     ``dvc metrics diff``
     comparison.csv, .md, .png        one row a model: parameters, accuracies with standard errors
     selection.json                   the selected model, the digest of its file, and the rule that
                                      selected it
@@ -119,6 +120,7 @@ def main() -> None:
             "test_accuracy": one["test"]["accuracy"],
             "test_loss": one["test"]["loss"],
             "validation_accuracy": one["validation"]["accuracy"],
+            **{key: one[key] for key in ("learning_rate",) if key in one},
         }
         for one in metrics
     }

@@ -172,6 +172,7 @@ class Revision:
             "data/dvc.yaml:download",
             "split",
             "preprocess",
+            "fingerprint",  # until it has run, nobody knows which trainings the code changed
             f"train@{model}",
             f"evaluate@{model}",
         }

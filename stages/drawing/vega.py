@@ -89,7 +89,7 @@ def comparison(table: pd.DataFrame, threshold: float) -> Spec:
 
 
 def learning_curves(curves: pd.DataFrame, measure: str, unit: str) -> Spec:
-    """`measure` (a column: accuracy or loss) by epoch of all models; a click in the legend shows
+    """`measure` (a column such as accuracy) by epoch of all models; a click in the legend shows
     one of them."""
     models = curves["model"].unique().tolist()
     colours = {
@@ -121,7 +121,7 @@ def learning_curves(curves: pd.DataFrame, measure: str, unit: str) -> Spec:
                 {"field": "model"},
                 {"field": "part"},
                 {"field": "epoch"},
-                {"field": measure, "format": ".4f"},
+                {"field": measure, "format": ".4g"},
             ],
         },
     )

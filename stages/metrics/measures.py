@@ -106,13 +106,16 @@ def class_table(
 
 def curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
     """A row for each epoch and part, from Keras's columns, where those of the validation part begin
-    with ``val_``."""
+    with ``val_``; the learning rate of an epoch stands in both."""
     columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
     parts = {
         "training": history[columns],
         "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1),
     }
     table = pd.concat(parts, names=["part", "epoch"]).reset_index()
+    if "learning_rate" in history:
+        table = table.join(history["learning_rate"], on="epoch")
+        columns = [*columns, "learning_rate"]
     return table.assign(model=model)[["model", "epoch", "part", *columns]]
 
 
@@ -128,11 +131,14 @@ def measure_model(
         probabilities = dict(file)
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
     heads = head_accuracies(probabilities, labels)
+    history = pd.read_csv(source / "history.csv", index_col="epoch")
     result = {
         "model": model,
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
+        # with a schedule the highest; trainings of before it was recorded have none
+        **({"learning_rate": history["learning_rate"].max()} if "learning_rate" in history else {}),
         **{
             part: {
                 "images": len(truth),
@@ -155,6 +161,6 @@ def measure_model(
         "calibration": diagnostics.calibration(
             confidence, predicted == truth, options.calibration_bins
         ).round(DIGITS),
-        "curves": curves(pd.read_csv(source / "history.csv", index_col="epoch"), model),
+        "curves": curves(history, model),
     }
     return result, tables, probabilities

@@ -76,6 +76,9 @@ def drawn(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega
         "accuracy": vega.learning_curves(curves, "accuracy", "accuracy"),
         "loss": vega.learning_curves(curves, "loss", "loss"),
     }
+    if curves["learning_rate"].nunique() > 1:  # there is a schedule
+        training = curves[curves["part"] == "training"]
+        result["learning_rate"] = vega.learning_curves(training, "learning_rate", "learning rate")
     for number, one in enumerate(models.values()):
         roc = labelled(one["roc"], one["metrics"], one["classes"])
         result |= {

@@ -8,7 +8,7 @@ Reads ``replications/trained/NAME/``, and the labels and test images in
                      digest, seeds, budget, digest and number of the images
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
-                     labels; first seed
+                     labels; the learning rate; first seed
     curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
 
 Works without TensorFlow.

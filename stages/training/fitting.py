@@ -53,7 +53,7 @@ def train_network(
         initial_epoch=done,
         epochs=done if keeper.finished else train.epochs,
         callbacks=[
-            Watch(experiment.name, batches),  # first: a checkpoint never holds NaN
+            Watch(experiment, batches, network.optimizer),  # first: what it does, others keep
             early_stopping,
             keeper,
             keras.callbacks.LambdaCallback(
@@ -103,11 +103,12 @@ def make_batches(experiment: Experiment, prepared: Prepared) -> tuple[Batches, B
 
 
 class Watch(keras.callbacks.Callback):
-    """Draw the order of each epoch's batches; stop a training whose loss is no longer a number."""
+    """Draw the order of each epoch's batches; log the learning rate of its last step; stop a
+    training whose loss is no longer a number, so that no checkpoint holds that."""
 
-    def __init__(self, name: str, batches: Batches):
+    def __init__(self, experiment: Experiment, batches: Batches, optimizer: keras.Optimizer):
         super().__init__()
-        self.name, self.batches = name, batches
+        self.experiment, self.batches, self.optimizer = experiment, batches, optimizer
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.batches.begin(epoch)
@@ -115,16 +116,17 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             raise UserError(
-                f"{self.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
+                f"{self.experiment.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
                 "train.learning_rate may help"
             )
+        logs["learning_rate"] = recipe.read_learning_rate(self.experiment.train, self.optimizer)
 
 
 def write_history(history: list[dict[str, float]], folder: Path) -> None:
     """Write history.csv: a row for each epoch done, counted from 1."""
     table = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
     with files.replacing(folder / "history.csv") as partial:
-        table.round(6).to_csv(partial)
+        table.round({name: 6 for name in table if name != "learning_rate"}).to_csv(partial)
 
 
 def describe_training(
@@ -144,6 +146,10 @@ def describe_training(
         "seed": experiment.seed,
         "architecture": experiment.architecture.model_dump(exclude_unset=True),
         "train": experiment.train.model_dump(),
+        "effective_recipe": {
+            "optimizer": recipe.describe(network.optimizer),
+            "loss": recipe.describe(recipe.build_loss(experiment.train)),
+        },
         "augment": experiment.augment.model_dump(),
         **{key: description[key] for key in OF_DATA},
         "layers": [describe_layer(layer) for layer in model.layers],
