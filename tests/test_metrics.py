@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stages.compare import select
-from stages.metrics.measures import calibration_error, class_table, measured
+from stages.metrics.measures import calibration_error, class_table, curves, measured
 
 # four images of three classes; the third is mistaken for class 0
 LABELS = np.array([0, 1, 2, 2])
@@ -71,3 +71,12 @@ TABLE = pd.DataFrame(
 )
 def test_selection(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
+
+
+def test_both_parts_of_an_epoch_have_its_learning_rate():
+    figures = {"accuracy": [0.5, 0.6], "val_accuracy": [0.3, 0.4]}
+    history = pd.DataFrame(figures, index=pd.RangeIndex(1, 3, name="epoch"))
+    assert "learning_rate" not in curves(history, "old")  # of before it was recorded
+    table = curves(history.assign(learning_rate=[0.1, 0.05]), "new")
+    assert table["accuracy"].tolist() == [0.5, 0.6, 0.3, 0.4]
+    assert table["learning_rate"].tolist() == [0.1, 0.05, 0.1, 0.05]
