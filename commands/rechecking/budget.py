@@ -67,7 +67,7 @@ def read_recipe(folder: Path, pipeline: str, name: str) -> dict[str, Any]:
 
 def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | None) -> None:
     """Write the cut into the parameters in `folder`; replications train with `seed` alone."""
-    path = folder / PARAMS[pipeline]
+    path, recipe = folder / PARAMS[pipeline], read_recipe(folder, pipeline, name)
     content = read_yaml(path)
     train = content["train"] if pipeline == ROOT else content["experiments"][name]["train"]
     train |= {
@@ -77,6 +77,7 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
     }
     if cut.patience is not None:
         train["early_stopping"] = train.get("early_stopping", {}) | {"patience": cut.patience}
+    train["schedule_arguments"] = shorten_schedule(recipe["schedule_arguments"], cut.steps)
     if pipeline == REPLICATIONS:
         experiment = content["experiments"][name]
         experiment["seeds"] = [seed]
@@ -87,6 +88,19 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         }
     with files.replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
         YAML(typ="safe").dump(content, file)
+
+
+def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The arguments of a schedule, with each phase (``decay_steps``, ``warmup_steps``, …) at
+    most `steps` batches long, so that all take part."""
+    return {
+        key: min(value, steps)
+        if key.endswith("_steps") and value
+        else list(range(1, len(value) + 1))
+        if key == "boundaries"
+        else value
+        for key, value in arguments.items()
+    }
 
 
 def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> None:

@@ -121,27 +121,37 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
     brought the entry. Trainings for which no commit is found are left out."""
     found: dict[str, str] = {}
     wanted = {one.address: one for one in trainings}
-    holders: dict[str, list[str]] = {}  # trainings with the same entry, by commit
-    read: dict[str, lock.Lock] = {}
-    commits = (git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split()
-    for commit in commits:
-        for one in wanted.values():
-            path = str(Path(one.pipeline).with_suffix(".lock"))
-            blob = git("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
-            if blob and blob not in read:
-                read[blob] = lock.parse(git("cat-file", "blob", blob) or "", path)
-            if blob and read[blob].get(one.name) == one.entry:
-                holders.setdefault(commit, []).append(one.address)
     tried = set()
-    for commit, addresses in holders.items():
+    for commit, addresses in find_holders(list(wanted.values())).items():
         code = git("rev-parse", f"{commit}:stages")
         left = [address for address in addresses if address not in found]
-        if not left or (code, *left) in tried:
-            continue
-        tried.add((code, *left))
-        current = find_current(commit, [wanted[address] for address in left])
-        found |= dict.fromkeys(current, commit)
+        if left and (code, *left) not in tried:
+            tried.add((code, *left))
+            current = find_current(commit, [wanted[address] for address in left])
+            found |= dict.fromkeys(current, commit)
     return found
+
+
+def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
+    """The commits whose lock files hold the same entries as now, the earliest first, each with the
+    addresses of these trainings."""
+    holders: dict[str, list[str]] = {}
+    equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
+    for commit in (git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
+        for path in sorted({str(Path(one.pipeline).with_suffix(".lock")) for one in trainings}):
+            blob = git("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
+            if (path, blob) not in equal:
+                text = git("cat-file", "blob", blob) if blob else None
+                entries = lock.parse(text, path) if text else {}
+                equal[path, blob] = [
+                    one.address
+                    for one in trainings
+                    if path == str(Path(one.pipeline).with_suffix(".lock"))
+                    and entries.get(one.name) == one.entry
+                ]
+            if equal[path, blob]:
+                holders.setdefault(commit, []).extend(equal[path, blob])
+    return holders
 
 
 def find_current(commit: str, trainings: list[Training]) -> list[str]:
