@@ -48,7 +48,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     code = digest_code()
     trainings = [one for path in PIPELINES[pipeline] for one in stale.find_trainings(path)]
     chosen = choose(trainings, names)
-    left, candidates = sort_out(chosen, trainings)
+    left, candidates = sort_out(chosen, trainings, dry)
     revisions = stale.find_revisions(candidates)
     for one in candidates:
         if one.address not in revisions:
@@ -94,17 +94,22 @@ def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training
 
 
 def sort_out(
-    trainings: Sequence[Training], everything: Sequence[Training]
+    trainings: Sequence[Training], everything: Sequence[Training], dry: bool
 ) -> tuple[dict[str, str], list[Training]]:
     """The trainings that recheck leaves alone, with the reason, by address; and those that are out
     of date by code alone. What never ran, or is up to date, is in neither."""
     left, candidates = {}, []
     outs = {out for one in everything for out in one.outs}  # those are trained here, cut down
     for one in trainings:
-        if one.entry is None or not (one.changes or one.other_changes):
+        if one.entry is None or not (one.changes or one.other_changes or one.new_outs):
             continue
         missing = sorted({*one.missing} - outs)
-        if one.other_changes:
+        if one.new_outs and not dry:
+            left[one.address] = (
+                f"{', '.join(one.new_outs)} is a new output, which only a training makes; with "
+                "--dry it is compared nevertheless"
+            )
+        elif one.other_changes:
             left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
         elif missing:
             left[one.address] = (

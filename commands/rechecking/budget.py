@@ -86,6 +86,8 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
             "train": cut.images["train"],
             "evaluation": cut.images["test"],
         }
+        for key in experiment.keys() & {"keep_model", "keep_optimizer"}:
+            experiment[key] = True  # there is more to compare then
     with files.replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
         YAML(typ="safe").dump(content, file)
 

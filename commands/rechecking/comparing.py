@@ -7,6 +7,7 @@ versions, which a change of code may change without changing a result.
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,7 +15,8 @@ import pandas as pd
 
 from stages.storage import files
 
-NUMBERS = ("epochs", "kept_epoch", "parameters")  # of training.json
+# of training.json: size and digest of a file, and names of layers, may differ with equal results
+NOT_COMPARED = ("file", "layers")
 
 
 def collect_files(folder: Path, outs: tuple[str, ...]) -> dict[str, Path]:
@@ -69,13 +71,11 @@ def find_additions(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
     """What the new code writes beyond the old: columns and keys of files that both write."""
     additions = []
     for name in sorted(old.keys() & new.keys()):
-        if name.endswith("training.json"):
-            keys = [set(files.read_json(side[name])) for side in (old, new)]
-        elif name.endswith((".csv", ".npz")):
-            keys = [set(reader(name)(side[name])) for side in (old, new)]
-        else:
-            continue
-        additions += [f"{name}: {key}" for key in sorted(keys[1] - keys[0])]
+        if name.endswith(("training.json", ".csv", ".npz")):
+            before, now = (
+                {key.split(".")[0] for key in reader(name)(side[name])} for side in (old, new)
+            )
+            additions += [f"{name}: {key}" for key in sorted(now - before)]
     return additions
 
 
@@ -83,7 +83,7 @@ def reader(name: str):
     """The function that reads the numbers of a file into arrays by their names; None for a file
     whose numbers are not compared."""
     readers = {
-        "training.json": read_numbers,
+        "training.json": read_description,
         ".keras": read_weights,
         ".npz": read_archive,
         ".csv": read_table,
@@ -119,9 +119,17 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     return {f"column {name}": table[name].to_numpy(dtype=str) for name in table}
 
 
-def read_numbers(path: Path) -> dict[str, np.ndarray]:
+def read_description(path: Path) -> dict[str, np.ndarray]:
+    """What stands in a ``training.json``, as text by keys such as ``train.batch_size``."""
+
+    def flatten(value: Any, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+        if isinstance(value, dict) and value:
+            parts = (flatten(one, (*keys, key)) for key, one in value.items())
+            return {key: one for part in parts for key, one in part.items()}
+        return {".".join(keys): np.array(str(value))}
+
     content = files.read_json(path)
-    return {key: np.array(str(content[key])) for key in NUMBERS if key in content}
+    return flatten({key: content[key] for key in content if key not in NOT_COMPARED}, ())
 
 
 def match_arrays(

@@ -16,6 +16,7 @@ from dvc.utils.serialize import load_path
 
 from commands.reviewing import lock
 from commands.reviewing.history import git
+from commands.reviewing.lock import Change
 from stages.runtime.errors import UserError
 
 
@@ -30,7 +31,7 @@ class Training:
     outs: tuple[str, ...]
     data: tuple[Path, ...]  # the dependencies that are no code
     entry: dict[str, Any] | None  # of the lock file; None where it never ran
-    changes: tuple[str, ...]  # what differs from the entry
+    changes: tuple[Change, ...]  # what differs from the entry
 
     @property
     def key(self) -> str:
@@ -38,10 +39,15 @@ class Training:
 
     @property
     def other_changes(self) -> list[str]:
-        """The changes that are not of code, with the paths that the lock entry does not know."""
-        known = {one["path"] for kind in ("deps", "outs") for one in self.entry[kind]}
-        new = {*self.outs, *map(str, self.data)} - known
-        return sorted(new | {one for one in self.changes if not lock.is_code(one)})
+        """What differs and is not of code, with the data that the lock entry does not know."""
+        known = {one["path"] for one in self.entry["deps"]}
+        new = {str(path) for path in self.data} - known
+        return sorted(new | {change.name for change in self.changes if not change.of_code})
+
+    @property
+    def new_outs(self) -> list[str]:
+        """The outputs that the lock entry does not know."""
+        return sorted({*self.outs} - {one["path"] for one in self.entry["outs"]})
 
     @property
     def missing(self) -> list[str]:
@@ -96,7 +102,7 @@ def digest_makers(repo: Repo) -> list[Stage]:
     return [
         stage
         for stage in repo.index.stages
-        if any(lock.is_code(f"{lock.path_of(out)}/") for out in stage.outs)
+        if any(lock.is_code(lock.path_of(out)) for out in stage.outs)
     ]
 
 
@@ -159,7 +165,7 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
     by their addresses."""
     with lock.opened(commit) as repo:
         compare = comparison(repo)
-        if any(filter(lock.is_code, (c for stage in digest_makers(repo) for c in compare(stage)))):
+        if any(change.of_code for stage in digest_makers(repo) for change in compare(stage)):
             return []
         stages = {
             (pipeline, stage.name): stage
@@ -170,7 +176,7 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
             one.address
             for one in trainings
             if (stage := stages.get((one.pipeline, one.name)))
-            and not any(lock.is_code(change) for change in compare(stage))
+            and not any(change.of_code for change in compare(stage))
         ]
 
 

@@ -127,40 +127,50 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
         what = changes(stage, made, read)
         first = next(what, None)
         if first or missing:
-            by_code = first is not None and all(map(is_code, itertools.chain([first], what)))
+            by_code = first is not None and all(
+                one.of_code for one in itertools.chain([first], what)
+            )
             result.append(Outdated(stage.addressing, first is not None, missing, by_code))
     return result
 
 
-def changes(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Change:
+    """What differs between a stage and its lock entry: ``cmd``, or a path, or a parameter.
+    `of_code`: what `make recheck` can judge, which runs both codes on their own parameters: code, a
+    digest of code, or a parameter that the entry does not know."""
+
+    name: str
+    of_code: bool
+
+
+def changes(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> Iterator[Change]:
     """What differs between a stage and its lock entry, as ``stage.changed(allow_missing=True)``
-    looks at it: ``cmd``, and paths and parameters by their names. That parses the files of
-    parameters anew for each stage, which would be a third of a review's time; `read` gives the
-    content of such a file. `made` are the digests of what the stages make."""
+    looks at it. That parses the files of parameters anew for each stage, which would be a third of
+    a review's time; `read` gives the content of such a file. `made` are the digests of what the
+    stages make."""
     if stage.changed_stage():
-        yield "cmd"
+        yield Change("cmd", True)
     for out in stage.outs:
-        status = out.status().get(str(out))
-        if status and status not in ("not in cache", "deleted"):
-            yield path_of(out)
+        if out.status().get(str(out), "deleted") not in ("not in cache", "deleted"):
+            yield Change(path_of(out), is_code(path_of(out)))
     if stage.frozen:
         return
     if stage.always_changed or stage.is_callback:
-        yield "always"
+        yield Change("it always runs", False)
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency) and dep.params:
             then = dep.hash_info.value or {}
             for key in dep.params:
-                now = value_at(read(dep.fs_path), key)
-                if now is ABSENT or now != then.get(key, ABSENT):
-                    yield f"{path_of(dep)}: {key}"
+                before, now = then.get(key, ABSENT), value_at(read(dep.fs_path), key)
+                if now is ABSENT or now != before:
+                    yield Change(f"{path_of(dep)}: {key}", extends(now, before))
             continue
         status = dep.status().get(str(dep))
         if status == "deleted":  # not here, but what it was may stand in the lock file
-            if made.get(dep.fs_path, dep.hash_info) != dep.hash_info:
-                yield path_of(dep)
-        elif status:
-            yield path_of(dep)
+            status = made.get(dep.fs_path, dep.hash_info) != dep.hash_info
+        if status:
+            yield Change(path_of(dep), is_code(path_of(dep)))
 
 
 def path_of(item: Output) -> str:
@@ -168,9 +178,20 @@ def path_of(item: Output) -> str:
     return os.path.relpath(item.fs_path, item.repo.root_dir)
 
 
-def is_code(change: str) -> bool:
-    """Whether what changed, or the path of a dependency, is code, or a digest of code."""
-    return change == "cmd" or change.startswith(("stages/", "reports/code/"))
+def is_code(path: str) -> bool:
+    """Whether a path is that of code of the stages, or of a digest of code."""
+    return f"{path}/".startswith(("stages/", "reports/code/"))
+
+
+def extends(now: Any, before: Any) -> bool:
+    """Whether a parameter, perhaps a section, is what it was, but for keys that are new."""
+    if before is ABSENT or now == before:
+        return now is not ABSENT
+    return (
+        isinstance(now, dict)
+        and isinstance(before, dict)
+        and all(extends(now.get(key, ABSENT), value) for key, value in before.items())
+    )
 
 
 def value_at(content: Any, key: str) -> Any:
