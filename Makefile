@@ -5,7 +5,7 @@ BASE ?= main
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify check-lock review gate seed-spread savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -29,6 +29,9 @@ test: setup ## Run the tests, as many files at once as there are cores
 
 verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
 	python -m commands.verify
+
+recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
+	python -m commands.recheck $(NAMES) $(if $(PIPELINE),--pipeline '$(PIPELINE)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(DRY),--dry)
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock

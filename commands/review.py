@@ -23,7 +23,7 @@ import jinja2
 from dvc.exceptions import DvcException
 from markupsafe import Markup
 
-from commands.reviewing import comparing, gate, history, models, noise, revisions
+from commands.reviewing import comparing, gate, history, lock, models, noise, revisions
 from commands.reviewing.comparing import Verdict
 from commands.reviewing.lock import Outdated
 from commands.reviewing.revisions import Revision
@@ -68,6 +68,8 @@ def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[st
                 f"run {some(one.outdated)}, "
                 "and what depends on that."
             )
+            if one is head and (hint := lock.recheck_hint(one.outdated)):
+                found.append(f"{hint}.")
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
     if not head.models:

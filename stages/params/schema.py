@@ -375,6 +375,14 @@ class Verify(Section):
     accuracy_tolerance: Annotated[float, Field(ge=0, le=1)]
 
 
+class Recheck(Section):
+    batches: Count
+    epochs: Annotated[int, Field(ge=2)]
+    patience: Count
+    validation_images: Count
+    pixels: Count
+
+
 class Review(Section):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
 
@@ -412,6 +420,7 @@ class Params(Section):
     evaluate: Evaluate
     compare: Compare
     verify: Verify
+    recheck: Recheck
     review: Review
     gate: Gate
     parallel: Parallel
