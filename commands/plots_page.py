@@ -14,8 +14,7 @@ PAGE = Path(".dvc/plots.html")  # named in .dvc/config
 
 
 def main() -> None:
-    with files.replacing(PAGE) as partial:
-        partial.write_text(plots_page(), encoding="utf-8")
+    files.write_text(PAGE, plots_page())
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB")
 
 

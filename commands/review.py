@@ -186,11 +186,8 @@ def write(content: dict[str, Any]) -> None:
         "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
     }
     for path in OUTPUTS:
-        with files.replacing(path) as partial:
-            partial.write_text(
-                environment.get_template(f"{path.name}.jinja").render(content | page),
-                encoding="utf-8",
-            )
+        text = environment.get_template(f"{path.name}.jinja").render(content | page)
+        files.write_text(path, text)
 
 
 def reproduce() -> tuple[list[Outdated], str]:

@@ -127,8 +127,7 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
-    with files.replacing(REPORTS / "comparison.md") as partial:
-        partial.write_text(markdown(table, selection), encoding="utf-8")
+    files.write_text(REPORTS / "comparison.md", markdown(table, selection))
     charts.save(charts.comparison(table, selection), REPORTS / "comparison.png")
     charts.save(charts.learning_curves(curves), REPORTS / "learning_curves.png")
     print(f"selected: {selection['selected']}, of {len(table)} models")

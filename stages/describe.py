@@ -176,7 +176,7 @@ def main() -> None:
     with files.replacing(Path("reports/data")) as folder:
         folder.mkdir()
         files.write_json(folder / "card.json", described)
-        (folder / "card.md").write_text(markdown(described), encoding="utf-8")
+        files.write_text(folder / "card.md", markdown(described))
         some = [images[spread(labels, number, SHOWN)] for number in range(len(names))]
         charts.save(pictures.samples(some, names), folder / "samples.png")
         charts.save(

@@ -47,7 +47,7 @@ def main() -> None:
     page = {
         "details": {name: content.described(one, images) for name, one in models.items()},
         "pictures": {
-            name: data_uri.of_bytes(path.read_bytes(), "png")
+            name: data_uri.encode_bytes(path.read_bytes(), "png")
             for name, path in drawings.items()
             if path.exists()
         },
@@ -58,10 +58,7 @@ def main() -> None:
     }
     environment = templates()
     for name, values in (("index.html", shared | page), ("model_card.md", shared)):
-        with files.replacing(REPORTS / name) as partial:
-            partial.write_text(
-                environment.get_template(f"{name}.jinja").render(values), encoding="utf-8"
-            )
+        files.write_text(REPORTS / name, environment.get_template(f"{name}.jinja").render(values))
     charts.save(content.picture(selected, selection["selected"], images), REPORTS / "mistakes.png")
     print(
         f"reports/index.html: {len(models)} models, "

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stages.drawing.charts import COLOURS, DPI, STYLE
+from stages.images.pillow import to_pillow
 
 WIDTH = 1000  # pixels, of each picture
 GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
@@ -91,7 +92,7 @@ def write(figure: Figure, x: float, y: float, text: str, size: float) -> None:
 def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """A uint8 image (any height, any width, 1 or 3), as uint8 (height, width, 3); pixels stay
     visible where it is much enlarged."""
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+    picture = to_pillow(image).convert("RGB")
     method = Image.Resampling.NEAREST if 2 * picture.width <= width else Image.Resampling.LANCZOS
     return np.asarray(picture.resize((width, height), method))
 

@@ -96,9 +96,9 @@ def described(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
         wrong(model["predictions"]).head(MISTAKES).reset_index(names="place").to_dict("records")
     )
     for pair in pairs:
-        pair["examples"] = [data_uri.of_array(images[place]) for place in pair["places"]]
+        pair["examples"] = [data_uri.encode_array(images[place]) for place in pair["places"]]
     for mistake in mistakes:
-        mistake["image"] = data_uri.of_array(images[mistake["place"]])
+        mistake["image"] = data_uri.encode_array(images[mistake["place"]])
     layers = [
         {**layer, "kind": network.kind(layer), "shape": network.shape(layer)}
         for layer in model["training"]["layers"]

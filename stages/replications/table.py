@@ -195,8 +195,7 @@ def main() -> None:
         for name, entry in entries.items()
     ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
-    with files.replacing(options.FOLDER / "table.md") as partial:
-        partial.write_text(markdown(rows), encoding="utf-8")
+    files.write_text(options.FOLDER / "table.md", markdown(rows))
     charts.save(
         figures.published_and_obtained([one for one in rows if one["document"] != OWN]),
         options.FOLDER / "published_and_obtained.png",
