@@ -82,8 +82,7 @@ def run(
             classes=None,
         )
         predictions |= heads.by_part(part, saved.predict(batches, verbose=0))
-    with files.replacing(folder / "predictions.npz") as partial, open(partial, "wb") as file:
-        np.savez(file, **predictions)
+    files.write_npz(folder / "predictions.npz", **predictions)
     training["file"] = {
         "bytes": (folder / "model.keras").stat().st_size,
         "sha256": files.sha256(folder / "model.keras"),
@@ -173,8 +172,7 @@ def fit(
         table = pd.DataFrame(
             checkpoint.history, index=pd.RangeIndex(1, len(checkpoint.history) + 1, name="epoch")
         )
-        with files.replacing(folder / "history.csv") as partial:
-            table.round(6).to_csv(partial)
+        files.write_csv(table.round(6), folder / "history.csv", index=True)
 
     before = keras.callbacks.LambdaCallback(
         on_epoch_begin=begin, on_epoch_end=refuse_nan
