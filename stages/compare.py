@@ -128,8 +128,8 @@ def main() -> None:
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
     files.write_text(REPORTS / "comparison.md", markdown(table, selection))
-    charts.save(charts.comparison(table, selection), REPORTS / "comparison.png")
-    charts.save(charts.learning_curves(curves), REPORTS / "learning_curves.png")
+    charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
+    charts.save(charts.draw_curves_of_models(curves), REPORTS / "learning_curves.png")
     print(f"selected: {selection['selected']}, of {len(table)} models")
 
 

@@ -12,6 +12,7 @@ import pytest
 import vl_convert
 from browser import CHROMIUM, Browser
 from conftest import ROOT, Project
+from sklearn import metrics
 
 from commands import plots_page
 from stages.drawing import vega as charts
@@ -29,7 +30,7 @@ NAMES = ["a", "b", "c"]
 
 
 def test_confusion_by_hand():
-    cells = diagnostics.confusion(LABELS, PROBABILITIES.argmax(axis=1), NAMES)
+    cells = diagnostics.tabulate_confusion(LABELS, PROBABILITIES.argmax(axis=1), NAMES)
     rows = [("a", "a", 1, 1.0), ("b", "b", 1, 1.0), ("c", "c", 1, 0.5), ("c", "a", 1, 0.5)]
     assert list(cells.itertuples(index=False, name=None)) == rows
 
@@ -37,10 +38,11 @@ def test_confusion_by_hand():
 def test_roc_by_hand():
     # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true)
     # against 0.1, 0.1
-    assert diagnostics.areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
+    assert diagnostics.compute_areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
     # micro: the true scores 0.8, 0.7, 0.3, 0.9; of the 8 false ones, 0.6 alone is above 0.3
-    assert diagnostics.micro_area(PROBABILITIES, LABELS) == pytest.approx(1 - 1 / (4 * 8))
-    curves = diagnostics.roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
+    micro_curve = diagnostics.compute_micro_curve(PROBABILITIES, LABELS)
+    assert metrics.auc(*micro_curve) == pytest.approx(1 - 1 / (4 * 8))
+    curves = diagnostics.tabulate_roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
     micro = curves.loc["micro"].set_index("false_positive_rate")["true_positive_rate"]
     assert (
         micro[0] == 0.75
@@ -50,10 +52,18 @@ def test_roc_by_hand():
     assert set(curves.index) == {"micro", "macro", "class a", "class b", "class c"}
 
 
+def test_between_two_thresholds_a_roc_curve_is_straight():
+    equal_scores, labels = np.full((4, 2), 0.5), np.array([0, 1, 0, 1])
+    curves = diagnostics.compute_class_curves(equal_scores, labels)
+    rates = np.array([0, 0.25, 1])
+    assert diagnostics.average_curves(curves, rates).tolist() == rates.tolist()
+    assert diagnostics.compute_areas(equal_scores, labels).tolist() == [0.5, 0.5]
+
+
 def test_a_class_without_images_has_no_curve():
     labels = np.array([0, 1, 0, 1])
-    assert np.isnan(diagnostics.areas(PROBABILITIES, labels)[2])
-    assert "class c" not in diagnostics.roc(PROBABILITIES, labels, NAMES)["curve"].tolist()
+    assert np.isnan(diagnostics.compute_areas(PROBABILITIES, labels)[2])
+    assert "class c" not in diagnostics.tabulate_roc(PROBABILITIES, labels, NAMES)["curve"].tolist()
 
 
 def test_mistakes_and_pairs_by_hand():
@@ -82,7 +92,7 @@ def test_a_hundred_classes_are_all_named():
     predicted = np.where(
         labels == 0, 5, np.roll(labels, 1)
     )  # no image of the first class is predicted right
-    cells = diagnostics.confusion(labels, predicted, names)
+    cells = diagnostics.tabulate_confusion(labels, predicted, names)
     template = json.loads((ROOT / ".dvc/plots/confusion_matrix.json").read_text(encoding="utf-8"))
     filled = {
         "METRIC_X_LABEL": "x",

@@ -71,10 +71,10 @@ def main(experiment: str) -> None:
             files.write_csv(tables["classes"], target / "classes.csv", index=True)
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
-            drawn = figures.of_experiment(
-                experiment, tables["curves"], probabilities["test"], prepared, training
+            drawings = figures.draw_experiment(
+                experiment, tables, probabilities["test"], prepared, training
             )
-            for name, figure in drawn.items():
+            for name, figure in drawings.items():
                 charts.save(figure, target / f"{name}.png")
     parameters = recreated_by(root, replications, entry)
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()

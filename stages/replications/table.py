@@ -197,10 +197,10 @@ def main() -> None:
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
     files.write_text(options.FOLDER / "table.md", markdown(rows))
     charts.save(
-        figures.published_and_obtained([one for one in rows if one["document"] != OWN]),
+        figures.draw_published_and_obtained([one for one in rows if one["document"] != OWN]),
         options.FOLDER / "published_and_obtained.png",
     )
-    charts.save(figures.losses(), options.FOLDER / "losses.png")
+    charts.save(figures.draw_losses(), options.FOLDER / "losses.png")
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
         for document in dict.fromkeys(documents[name].document for name in results):
@@ -211,7 +211,7 @@ def main() -> None:
                 if document == OWN
                 else f"{document}: the document's experiments, run again"
             )
-            charts.save(figures.document_curves(title, curves), folder / f"{document}.png")
+            charts.save(figures.draw_curves_of_document(title, curves), folder / f"{document}.png")
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 
 
