@@ -30,7 +30,7 @@ from commands.reviewing.revisions import Revision
 from stages import params
 from stages.page import bundle
 from stages.page.templates import TEMPLATES as PAGE
-from stages.page.templates import templates
+from stages.page.templates import make_environment
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -116,14 +116,14 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         "head": head,
         "parameters": revisions.changed_parameters(base, head) if base else [],
         "models": [
-            models.described(base, head, name, verdicts.get(name))
+            models.describe_model(base, head, name, verdicts.get(name))
             for name in verdicts or head.models
         ],
         "summary": summary(verdicts),
         "seeds": content and content["n"],
         "rate": wanted.false_alarm_rate,
         "gate": gate.checks(base, head, bounds, content, lost, ran),
-        "charts": models.drawn(base, head, verdicts) if verdicts else {},
+        "charts": models.draw_charts(base, head, verdicts) if verdicts else {},
         "last": without_cache(head),
     }
     return result | {
@@ -176,12 +176,12 @@ def explanation(seeds: int | None, rate: float) -> str:
 
 
 def write(content: dict[str, Any]) -> None:
-    environment = templates()
+    environment = make_environment()
     environment.globals |= {"changed": changed, "explanation": explanation}
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
     environment.filters |= {"code": code}
     page = {
-        "vega": Markup(bundle.javascript()),
+        "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
     }

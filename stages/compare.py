@@ -26,7 +26,7 @@ from stages.storage import files
 REPORTS = Path("reports")
 
 
-def comparison(metrics: list[dict[str, Any]]) -> pd.DataFrame:
+def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model, in the order of ``params.yaml``, from the models' metrics.json."""
     columns = [
         (part, name)
@@ -62,7 +62,7 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
     }
 
 
-def markdown(table: pd.DataFrame, selection: dict[str, Any]) -> str:
+def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
     """The comparison as a table for a README or a pull request; the selected model in bold."""
     lines = [
         "| model | parameters | epochs | validation accuracy | test accuracy |",
@@ -102,7 +102,7 @@ def main() -> None:
     metrics = [
         files.read_json(REPORTS / "models" / model / "metrics.json") for model in options.models
     ]
-    table = comparison(metrics)
+    table = tabulate(metrics)
     selection = select(table, options.compare.select, options.compare.within_standard_errors)
     selection["sha256"] = files.read_json(
         REPORTS / "models" / selection["selected"] / "training.json"
@@ -127,7 +127,7 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
-    files.write_text(REPORTS / "comparison.md", markdown(table, selection))
+    files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
     charts.save(charts.draw_curves_of_models(curves), REPORTS / "learning_curves.png")
     print(f"selected: {selection['selected']}, of {len(table)} models")

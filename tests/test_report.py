@@ -15,10 +15,9 @@ from conftest import ROOT, Project
 from sklearn import metrics
 
 from commands import plots_page
-from stages.drawing import vega as charts
+from stages.drawing import vega_predictions
 from stages.metrics import diagnostics
-from stages.page import bundle
-from stages.page import content as report
+from stages.page import bundle, content
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
@@ -75,8 +74,8 @@ def test_mistakes_and_pairs_by_hand():
         },
         index=range(5),
     )
-    assert report.wrong(predictions).index.tolist() == [3, 2, 1]
-    pair = report.confused_pairs(predictions).iloc[0]
+    assert content.list_mistakes(predictions).index.tolist() == [3, 2, 1]
+    pair = content.find_confused_pairs(predictions).iloc[0]
     assert (pair["actual"], pair["predicted"], pair["images"], pair["share"], pair["places"]) == (
         "b",
         "a",
@@ -106,7 +105,7 @@ def test_a_hundred_classes_are_all_named():
     )
     for anchor, value in filled.items():
         text = text.replace(f"<DVC_{anchor}>", value)
-    for specification in (charts.confusion(cells), json.loads(text)):
+    for specification in (vega_predictions.draw_confusion(cells), json.loads(text)):
         drawn = re.findall(r"<text[^>]*>([^<]+)</text>", vl_convert.vegalite_to_svg(specification))
         assert [
             text for text in drawn if text in names
@@ -114,7 +113,7 @@ def test_a_hundred_classes_are_all_named():
 
 
 def test_the_plots_page_holds_the_installed_libraries():
-    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.plots_page(), (
+    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.fill_plots_page(), (
         "`make plots-page` writes it anew"
     )
 
