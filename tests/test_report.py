@@ -4,13 +4,12 @@ network."""
 import html.parser
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
-from browser import CHROMIUM, Browser
+from browser import CHROMIUM, open_page
 from conftest import ROOT, Project
 from sklearn import metrics
 
@@ -154,39 +153,26 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1400, 390])
-def test_a_browser_draws_every_chart_of_the_page(
-    finished_template: Project, tmp_path: Path, width: int
-):
-    with Browser(tmp_path / "profile") as browser:
-        page = finished_template.path("reports/index.html").as_uri() + "#all"
-        browser.open(
-            page, width, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-        )
-        assert browser.value("document.querySelectorAll('.chart canvas').length") == 3 + 5 * len(
-            MODELS
-        )
-        assert browser.value("[...document.images].every((image) => image.naturalWidth > 0)")
-        assert (
-            browser.value("document.documentElement.scrollWidth") <= width
-        )  # what is wider scrolls by itself
-        assert browser.trouble == []
+def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, width: int):
+    page = finished_template.path("reports/index.html").as_uri() + "#all"
+    drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+    with open_page(page, width, drawn) as browser:
+        assert browser.locator(".chart canvas").count() == 3 + 5 * len(MODELS)
+        assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        # what is wider scrolls by itself
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @needs_chromium
-def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project, tmp_path: Path):
+def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
     other = finished.path("reports/models/mnist-dense/confusion.csv").read_text()
     finished.path("reports/models/fashion-2blocks/confusion.csv").write_text(other)
     finished.dvc("plots", "diff")
     page = finished.path("dvc_plots/index.html")
     ids = re.findall(r'<div id = "([^"]+)"', page.read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 3 + len(MODELS)  # no plot twice
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(
-            page.as_uri(), 1400, f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
-        )
-        assert browser.value("document.querySelectorAll('.vega-embed canvas').length") == len(ids)
-        assert (
-            browser.value("[...document.images].map((image) => image.naturalWidth > 0).join()")
-            == "true,true"
-        )  # then and now
-        assert browser.trouble == []
+    drawn = f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
+    with open_page(page.as_uri(), 1400, drawn) as browser:
+        assert browser.locator(".vega-embed canvas").count() == len(ids)
+        images = browser.evaluate("[...document.images].map((image) => image.naturalWidth > 0)")
+        assert images == [True, True]  # then and now
