@@ -8,7 +8,7 @@ from conftest import Project, ran
 from ruamel.yaml import YAML
 
 from stages.replications import options
-from stages.replications.table import verdict
+from stages.replications.table import judge_replication
 
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
@@ -81,6 +81,8 @@ def published(accuracy: float | None) -> options.Published:
 )
 def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
     assert (
-        verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced)
+        judge_replication(
+            published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced
+        )
         == expected
     )

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from commands import seed_spread
 from commands.reviewing import comparing, gate, lock, noise
-from commands.reviewing.history import NotFound, base_of, working_tree
-from commands.reviewing.models import confusion_change
+from commands.reviewing.history import NotFound, find_base, read_working_tree
+from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
 from stages.runtime.errors import UserError
 
@@ -302,7 +302,7 @@ def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPa
         path, index=False
     )
     tree = Revision("the working tree", None)
-    cells = confusion_change(tree, tree, MODEL)
+    cells = count_confusion_change(tree, tree, MODEL)
     assert set(cells["actual"]) == set("0123456789") and set(cells["predicted"]) <= set(
         "0123456789"
     )
@@ -434,8 +434,8 @@ def test_clones_without_history_without_cache_without_base(
     monkeypatch.chdir(finished.folder)
 
     def why(base: str) -> str:
-        tree, changed = working_tree()
-        return base_of(base, tree, bool(changed))[1]
+        tree, changed = read_working_tree()
+        return find_base(base, tree, bool(changed))[1]
 
     assert why("main") == "" and "nothing to compare" in why("change")
     with pytest.raises(NotFound, match="There is no revision `elsewhere`"):

@@ -1,11 +1,11 @@
 """Where in git's history the revisions of a review lie."""
 
-from commands.reviewing.revisions import Revision, plain
+from commands.reviewing.revisions import Revision, strip_markup
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
 
-def working_tree() -> tuple[Revision, list[str]]:
+def read_working_tree() -> tuple[Revision, list[str]]:
     """The working tree, and its files that differ from the last commit."""
     changed = git.ask("status", "--porcelain")
     if changed is None:
@@ -17,12 +17,12 @@ def working_tree() -> tuple[Revision, list[str]]:
         if files and head
         else "the working tree"
         if not head
-        else f"{head} ({plain(git.ask('log', '-1', '--format=%s'))})"
+        else f"{head} ({strip_markup(git.ask('log', '-1', '--format=%s'))})"
     )
     return Revision(name, None), files
 
 
-def commit(name: str) -> str | None:
+def find_commit(name: str) -> str | None:
     """The commit that a name stands for: a branch, also of `origin` alone, a tag, a digest, or an
     experiment of DVC. Raises `UserError` where several experiments have it."""
     for one in (name, f"origin/{name}"):
@@ -43,16 +43,16 @@ def commit(name: str) -> str | None:
     return found[0] if found else None
 
 
-def named(name: str, commit: str) -> str:
+def name_commit(name: str, commit: str) -> str:
     """A commit in words, by the name that led to it."""
-    return commit[:7] if commit.startswith(name) else f"{plain(name)} ({commit[:7]})"
+    return commit[:7] if commit.startswith(name) else f"{strip_markup(name)} ({commit[:7]})"
 
 
 class NotFound(UserError):
     """The revision to compare with is not here."""
 
 
-def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
+def find_base(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
     """What `head` is compared with: the commit where it left the branch `name`; else None and why
     there is none, in a sentence. Raises `NotFound` where there must be one, and this clone does not
     have it."""
@@ -62,16 +62,17 @@ def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, st
     fetch = (
         "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
     )
-    tip = commit(name)
+    tip = find_commit(name)
     if not tip:
-        missing = f"There is no revision `{plain(name)}` here: nothing to compare with."
+        missing = f"There is no revision `{strip_markup(name)}` here: nothing to compare with."
         raise NotFound(fetch if shallow else f"{missing} Is it fetched?")
     where = git.ask("merge-base", tip, head.commit or "HEAD")
     if not where:
         raise NotFound(
             fetch
             if shallow
-            else f"The histories of `{plain(name)}` and this revision have no commit in common."
+            else f"The histories of `{strip_markup(name)}` and this revision have no commit in "
+            "common."
         )
     if where == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
         if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{where}^"):
@@ -80,4 +81,4 @@ def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, st
             None,
             f"This revision is part of `{name}`, without a change of its own: nothing to compare.",
         )
-    return Revision(named(name, where), where), ""
+    return Revision(name_commit(name, where), where), ""

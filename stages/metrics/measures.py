@@ -15,6 +15,11 @@ from stages.storage.prepared import Prepared
 DIGITS = 6  # decimals in reports
 
 
+def estimate_standard_error(accuracy: float, images: int) -> float:
+    """The binomial standard error of an accuracy measured on so many images."""
+    return float(np.sqrt(accuracy * (1 - accuracy) / images))
+
+
 def measure(
     probabilities: np.ndarray, labels: np.ndarray, top_k: int, bins: int
 ) -> dict[str, float]:
@@ -29,7 +34,10 @@ def measure(
     count, classes = probabilities.shape
     predicted, every_class = probabilities.argmax(axis=1), np.arange(classes)
     accuracy = metrics.accuracy_score(labels, predicted)
-    result = {"accuracy": accuracy, "standard_error": np.sqrt(accuracy * (1 - accuracy) / count)}
+    result = {
+        "accuracy": accuracy,
+        "standard_error": estimate_standard_error(accuracy, count),
+    }
     if classes > top_k:
         result[f"top_{top_k}_accuracy"] = metrics.top_k_accuracy_score(
             labels, probabilities, k=top_k, labels=every_class

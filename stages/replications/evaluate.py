@@ -30,7 +30,9 @@ from stages.storage import files
 from stages.storage.prepared import PARTS
 
 
-def obtained(published: options.Published, metrics: dict[str, Any], history: pd.DataFrame) -> float:
+def take_published_measure(
+    published: options.Published, metrics: dict[str, Any], history: pd.DataFrame
+) -> float:
     """The accuracy that stands beside the published one: of the same part, in the same epoch
     (final, or best on validation)."""
     if published.of == "test":
@@ -39,7 +41,7 @@ def obtained(published: options.Published, metrics: dict[str, Any], history: pd.
     return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), DIGITS)
 
 
-def recreated_by(
+def collect_parameters(
     root: Params, replications: options.Replications, entry: options.Entry
 ) -> dict[str, Any]:
     """All parameters that decide the result."""
@@ -66,7 +68,7 @@ def main(experiment: str) -> None:
         source = options.FOLDER / "models" / experiment / f"seed-{seed}"
         metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
         history = pd.read_csv(source / "history.csv", index_col="epoch")
-        seeds[seed] = {"obtained": obtained(published, metrics, history), **metrics}
+        seeds[seed] = {"obtained": take_published_measure(published, metrics, history), **metrics}
         if number == 0:
             files.write_csv(tables["classes"], target / "classes.csv", index=True)
             files.write_csv(tables["curves"], target / "curves.csv")
@@ -76,7 +78,7 @@ def main(experiment: str) -> None:
             )
             for name, figure in drawings.items():
                 charts.save(figure, target / f"{name}.png")
-    parameters = recreated_by(root, replications, entry)
+    parameters = collect_parameters(root, replications, entry)
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     result = {
         "experiment": experiment,
