@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from support.project import ROOT
 
 CANNOT_CHANGE_A_RESULT = {"stages/__init__.py", "stages/runtime", "stages/params"}
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support.project import ROOT
 
 from stages import describe, params
 from stages.drawing import charts, pictures

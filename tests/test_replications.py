@@ -4,8 +4,8 @@ it, and the table."""
 import json
 
 import pytest
-from conftest import Project, ran
 from ruamel.yaml import YAML
+from support.project import Project, ran
 
 from stages.replications import options
 from stages.replications.table import judge_replication

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import vl_convert
 from browser import CHROMIUM, open_page
-from conftest import ROOT, Project
 from sklearn import metrics
+from support.project import ROOT, Project
 
 from commands import plots_page
 from stages.drawing import vega_predictions

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, open_page
-from conftest import Project, copy, ran
 from ruamel.yaml import YAML
+from support.project import Project, copy, ran
 
 from commands import seed_spread
 from commands.reviewing import comparing, gate, lock, noise
