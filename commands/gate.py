@@ -24,10 +24,10 @@ from stages.runtime import cli
 
 def main(base: str) -> None:
     options = params.load()
-    head, dirty = history.working_tree()
+    head, dirty = history.read_working_tree()
     before, why, lost = None, "", None
     try:
-        before, why = history.base_of(base, head, bool(dirty))
+        before, why = history.find_base(base, head, bool(dirty))
     except history.NotFound as error:
         lost = error
     if why:

@@ -24,10 +24,9 @@ import dvc.api
 from dvc.repo import Repo
 
 from commands.reviewing import lock, spread
-from commands.reviewing.history import git
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -67,7 +66,7 @@ def run(seed: int, head: str) -> Accuracies:
 def main(seeds: int) -> None:
     options = params.load()
     check_source(options.datasets[options.dataset].source)
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = lock.outdated()
     if changed or outdated:
         why = (
@@ -87,7 +86,7 @@ def main(seeds: int) -> None:
     for seed in wanted:
         if seed not in measured:
             print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
-            measured[seed] = run(seed, git("rev-parse", "HEAD"))
+            measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
             spread.write(place, measured, options.models)
     spread.write(place, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
@@ -98,7 +97,7 @@ def main(seeds: int) -> None:
 def check_source(source: str) -> None:
     """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
     what lies in git or under DVC."""
-    if not Path(source).is_absolute() and not git("ls-files", "--", source, f"{source}.dvc"):
+    if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
         raise UserError(
             f"the seeds run in a folder of their own, which lacks {source!r}: it is not in git. "
             "Give the data set's source in params.yaml as an absolute path"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from commands.reviewing import lock
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -59,30 +59,24 @@ def differences(
     }
 
 
-def run(*command: str, cwd: Path | None = None, quiet: bool = True) -> str:
-    result = subprocess.run(
-        command, cwd=cwd, text=True, stdout=subprocess.PIPE if quiet else None, check=False
-    )
-    if result.returncode:
-        raise UserError(f"`{' '.join(command)}` failed with exit status {result.returncode}")
-    return result.stdout or ""
-
-
 def main() -> None:
     tolerance = params.load().verify.accuracy_tolerance
-    revision = run("git", "rev-parse", "HEAD").strip()
-    if run("git", "status", "--porcelain"):
+    revision = git.run("rev-parse", "HEAD")
+    if git.run("status", "--porcelain"):
         print(
             "The working tree has changes that are not committed: the last commit is verified, "
             "without them."
         )
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         clone = Path(temporary) / "clone"
-        run("git", "clone", "--quiet", "--no-hardlinks", ".", str(clone))
+        git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
-        run(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone, quiet=False)
+        repro = [sys.executable, "-m", "dvc", "repro", "--force"]
+        if status := subprocess.run(repro, cwd=clone).returncode:
+            raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
-        in_git = [line[3:] for line in run("git", "status", "--porcelain", cwd=clone).splitlines()]
+        changes = git.run("status", "--porcelain", folder=clone)
+        in_git = [line[3:] for line in changes.splitlines()]
         # a lock file keeps stages that the pipeline no longer has; those did not run, and their
         # outputs do not exist
         committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}

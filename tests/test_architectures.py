@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import data_json
 from ruamel.yaml import YAML
+from support.project import data_json
 
 from stages import params
 from stages.training import backend

@@ -7,8 +7,8 @@ The long version is ``benchmarks/kills.py``, with random kills of every stage.
 import sys
 
 import pytest
-from conftest import ROOT, Project
-from kills import one_round, running, state, writing
+from support.kills import one_round, running, state, writing
+from support.project import ROOT, Project
 
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),

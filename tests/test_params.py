@@ -4,8 +4,8 @@ line, key and value."""
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
 from ruamel.yaml import YAML
+from support.project import ROOT, Project
 
 from stages import params
 from stages.runtime.errors import UserError

@@ -3,7 +3,7 @@
 import json
 
 import yaml
-from conftest import Project, ran
+from support.project import Project, ran
 
 MODELS = ["mnist-dense", "fashion-2blocks"]
 BEHIND = {"compare", "report"}  # and export, where another model is selected

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Project
+from support.project import ROOT, Project
 
 from commands.rechecking import budget, comparing
 from stages.params.schema import Recheck
@@ -82,7 +82,7 @@ def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.Monkey
     root, replications = options.load()
     entry = replications.experiments[key]
     assert root.train.early_stopping.patience == BUDGET.patience
-    cut_recipe = options.train_of(replications.common, entry)
+    cut_recipe = options.complete_train(replications.common, entry)
     assert (cut_recipe.epochs, entry.seeds) == (BUDGET.epochs, [1])
     # warm-up and decay are over within the few steps
     steps = [cut_recipe.schedule_arguments[key] for key in ("warmup_steps", "decay_steps")]

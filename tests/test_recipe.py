@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from stages import params
 from stages.training import backend

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from stages import params
 from stages.preparation import splitting as split
