@@ -25,7 +25,7 @@ from stages.runtime.errors import UserError
 from stages.sources import archives, classes, official, writing
 from stages.sources.arrays import read_npz
 from stages.sources.cifar import read_cifar
-from stages.sources.fetch import fetch
+from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
 
@@ -66,7 +66,7 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
     if kind in ("npz", "idx", "cifar"):
         arrays = {
             "npz": lambda: read_npz(only, options.limits),
-            "idx": lambda: read_idx(found, publisher.class_names),
+            "idx": lambda: read_idx(found, publisher.class_names, options.limits),
             "cifar": lambda: read_cifar(only, options.limits),
         }[kind]()
         arrays.class_names = source.class_names or arrays.class_names
@@ -93,11 +93,7 @@ def published(
         publisher = official.load(path)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
-            return (
-                path,
-                publisher,
-                {file.name: fetch(file, folder, options) for file in publisher.files},
-            )
+            return path, publisher, fetch_all(publisher, folder, options)
     if (known := official.recognise(path)) is None:
         return None
     place, publisher, found = known
