@@ -22,9 +22,8 @@ from stages import params
 from stages.params.schema import Download, Source
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
-from stages.sources import archives, classes, official, writing
+from stages.sources import archives, cifar, classes, official, writing
 from stages.sources.arrays import read_npz
-from stages.sources.cifar import read_cifar
 from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
@@ -67,7 +66,7 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
         arrays = {
             "npz": lambda: read_npz(only, options.limits),
             "idx": lambda: read_idx(found, publisher.class_names, options.limits),
-            "cifar": lambda: read_cifar(only, options.limits),
+            "cifar": lambda: cifar.read_cifar(only, options.limits),
         }[kind]()
         arrays.class_names = source.class_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
@@ -76,7 +75,9 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
             f"datasets.{dataset}.class_names: {path} names its classes by its folders; leave the "
             "key out"
         )
-    images = classes.find(*archives.survey(only, options.limits), only)
+    found_files, folders = archives.survey(only, options.limits)
+    cifar.refuse_pickles(found_files, only)
+    images = classes.find(found_files, folders, only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(

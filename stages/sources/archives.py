@@ -69,13 +69,14 @@ def reading(path: Path) -> Iterator[None]:
 
 def kind_of(path: Path) -> str | None:
     """``folder``, ``zip`` or ``tar``, by the name; None for other files."""
-    if path.is_dir():
-        return "folder"
-    if path.suffix.lower() == ".zip":
+    return "folder" if path.is_dir() else kind_by_name(path.name)
+
+
+def kind_by_name(name: str) -> str | None:
+    """``zip`` or ``tar`` by a file's name; None for others."""
+    if name.lower().endswith(".zip"):
         return "zip"
-    return (
-        "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) else None
-    )
+    return "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", name.lower()) else None
 
 
 def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:

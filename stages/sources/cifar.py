@@ -5,7 +5,7 @@ CIFAR-10 has one label byte; CIFAR-100 has two, the coarse and the fine class, o
 counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 
 SIDE, CHANNELS = 32, 3
 NAMES_BYTES = 1 << 16  # of the file with the class names, at most
+# some files by which the other editions are known, without .mat
+OTHER_EDITIONS = {10: {"batches.meta", "data_batch_1"}, 100: {"meta", "train", "test"}}
 NAMES = {
     "batches.meta.txt": 1,
     "fine_label_names.txt": 2,
 }  # the file with the class names, and how many label bytes go with it
+
+
+def refuse_pickles(files: Iterable[str], path: Path) -> None:
+    """Raise `UserError` where `files` are CIFAR's edition for Python or MATLAB, which holds Python
+    objects."""
+    names = {name.rpartition("/")[2].removesuffix(".mat") for name in files}
+    for number, known in OTHER_EDITIONS.items():
+        if known <= names:
+            raise UserError(
+                f"{path} is the edition of CIFAR-{number} for Python or MATLAB: it holds Python "
+                "objects, which can run code when they are read.\n       Fetch the binary edition, "
+                f"https://www.cs.toronto.edu/~kriz/cifar-{number}-binary.tar.gz, and name that "
+                f"file as the source, or data/official/cifar{number}.yaml, which fetches it"
+            )
 
 
 def read_cifar(path: Path, limits: "Limits") -> Arrays:
