@@ -21,14 +21,15 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 ORIENTATION = 0x0112  # EXIF's tag; what is to be done for each of its values:
 UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: lambda array: array[:, ::-1],
+    3: lambda array: array[::-1, ::-1],
+    4: lambda array: array[::-1],
+    5: lambda array: array.transpose(1, 0, 2),
+    6: lambda array: np.rot90(array, -1),
+    7: lambda array: array[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda array: np.rot90(array),
 }
+STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
 
 
 def is_hidden(name: str) -> bool:
@@ -70,8 +71,9 @@ def decode(
                 image.load()
                 if transparent is not None:
                     image.info["transparency"] = transparent
-                array = np.asarray(converted(image, channels))
-                return array.reshape(*array.shape[:2], channels)
+                turn = UPRIGHT.get(orientation(image))
+                array = converted(image, channels)
+            return np.ascontiguousarray(turn(array)) if turn else array
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise BadImage(f"more than {pixels:,} pixels, the limit {limit}") from None
         except Image.UnidentifiedImageError:
@@ -82,12 +84,22 @@ def decode(
             raise BadImage(printable(error) or type(error).__name__) from None
 
 
-def converted(image: Image.Image, channels: int) -> Image.Image:
-    """The image upright and in the mode that `channels` asks for, ``L`` or ``RGB``."""
-    turn = UPRIGHT.get(orientation(image))
-    if image.mode.startswith(
-        "I"
-    ):  # 16 bit; Pillow's own conversion would cut off what is above 255
+def converted(image: Image.Image, channels: int) -> np.ndarray:
+    """The image as uint8 (height, width, channels), strip by strip."""
+    rows = max(1, STRIP // image.width)
+    if rows >= image.height:
+        return np.asarray(flattened(image, channels)).reshape(image.height, image.width, channels)
+    array = np.empty((image.height, image.width, channels), np.uint8)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = flattened(image.crop((0, top, image.width, bottom)), channels)
+        array[top:bottom] = np.asarray(strip).reshape(bottom - top, image.width, channels)
+    return array
+
+
+def flattened(image: Image.Image, channels: int) -> Image.Image:
+    """The image on white, and in the mode that `channels` asks for, ``L`` or ``RGB``."""
+    if image.mode.startswith("I"):  # 16 bit; Pillow's conversion would cut off what is above 255
         transparent = image.info.get("transparency")
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         if transparent is not None:
@@ -96,8 +108,6 @@ def converted(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if turn is not None:
-        image = image.transpose(turn)
     return image.convert("L" if channels == 1 else "RGB")
 
 

@@ -34,6 +34,8 @@ def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
         return "is blank: give it a name"
     if len(text) > longest or len(text.encode("utf-8", "surrogatepass")) > longest:
         return f"is longer than {longest:,} bytes: give it a shorter name"
+    if text.isprintable():  # nearly all, and fast: a data set may have a million names
+        return None
     if bad := next((letter for letter in text if not is_printable(letter)), None):
         kind = "is not UTF-8" if unicodedata.category(bad) == "Cs" else "is not printable"
         return f"holds U+{ord(bad):04X}, which {kind}: give it another name"

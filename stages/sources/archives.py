@@ -90,9 +90,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     total = count = 0
     with reading(path):
         for name, size in LIST[kind_of(path)](path, limits):
-            where = f"{path}: '{printable(name)}'"
             if fault := unsafe(name):
-                raise UserError(f"{where} {fault}: it is refused, and nothing is read")
+                raise UserError(f"{named(path, name)} {fault}: it is refused, and nothing is read")
             count += 1
             if count > limits.files:
                 raise UserError(
@@ -105,21 +104,26 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                 continue
             if size > limits.file_bytes:
                 raise UserError(
-                    f"{where} has {size:,} bytes, more than download.limits.file_bytes: "
+                    f"{named(path, name)} has {size:,} bytes, more than download.limits.file_bytes: "
                     f"{limits.file_bytes:,}"
                 )
             total += size
             if total > limits.total_bytes:
                 raise UserError(
-                    f"{where}: from here on, download.limits.total_bytes is exceeded: "
+                    f"{named(path, name)}: from here on, download.limits.total_bytes is exceeded: "
                     f"{limits.total_bytes:,}"
                 )
             plain = "/".join(parts)
             if plain in found:
-                raise UserError(f"{where} is there twice")
+                raise UserError(f"{named(path, name)} is there twice")
             found[plain] = size
             folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
     return found, folders - {""}
+
+
+def named(path: Path, name: str) -> str:
+    """A file of a source, in a message."""
+    return f"{path}: '{printable(name)}'"
 
 
 def unsafe(name: str) -> str | None:
@@ -142,7 +146,7 @@ def contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
         for name, content in READ[kind](path, wanted):
             if len(content) != wanted[name]:
                 raise UserError(
-                    f"{path}: {name!r} has {len(content):,} bytes where {wanted[name]:,} were "
+                    f"{named(path, name)} has {len(content):,} bytes where {wanted[name]:,} were "
                     "announced"
                 )
             yield name, content
@@ -158,7 +162,7 @@ def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]
             relative = os.path.relpath(os.path.join(here, name), path)
             if os.path.islink(os.path.join(here, name)):
                 raise UserError(
-                    f"{path}: {relative!r} is a link to a folder: it is not followed; put the "
+                    f"{named(path, relative)} is a link to a folder: it is not followed; put the "
                     "folder itself there"
                 )
             yield relative, None
@@ -169,10 +173,10 @@ def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]
                     os.path.join(here, name)
                 )  # links to files are followed: on one's own disk they do no harm
             except FileNotFoundError:
-                raise UserError(f"{path}: {relative!r} is a link to nothing") from None
+                raise UserError(f"{named(path, relative)} is a link to nothing") from None
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(
-                    f"{path}: {relative!r} is not a file but a device, a pipe or a socket: remove "
+                    f"{named(path, relative)} is not a file but a device, a pipe or a socket: remove "
                     "it"
                 )
             yield relative, status.st_size
@@ -187,18 +191,19 @@ def read_folder(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes
 def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     with opened_zip(path, limits.files, ", the limit download.limits.files") as archive:
         for info in archive.infolist():
-            where = f"{path}: '{printable(info.filename)}'"
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise UserError(
-                    f"{where} is a {'link' if stat.S_ISLNK(kind) else 'device'}: it is refused"
-                )
+                what = "link" if stat.S_ISLNK(kind) else "device"
+                raise UserError(f"{named(path, info.filename)} is a {what}: it is refused")
             if info.flag_bits & 1:
-                raise UserError(f"{where} is encrypted: unpack the archive with its password first")
+                raise UserError(
+                    f"{named(path, info.filename)} is encrypted: unpack the archive with its "
+                    "password first"
+                )
             if info.compress_type not in METHODS:
                 raise UserError(
-                    f"{where} is packed by another method than deflate, which cannot be unpacked "
-                    "within bounds: pack the archive anew"
+                    f"{named(path, info.filename)} is packed by another method than deflate, which "
+                    "cannot be unpacked within bounds: pack the archive anew"
                 )
             yield info.filename, None if info.is_dir() else info.file_size
 
@@ -246,11 +251,15 @@ def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
 
 def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     for _, member in tar_members(path):
-        where = f"{path}: '{printable(member.name)}'"
         if member.issym() or member.islnk():
-            raise UserError(f"{where} is a link to '{printable(member.linkname)}': it is refused")
+            raise UserError(
+                f"{named(path, member.name)} is a link to '{printable(member.linkname)}': it is "
+                "refused"
+            )
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise UserError(f"{where} is a device or another special file: it is refused")
+            raise UserError(
+                f"{named(path, member.name)} is a device or another special file: it is refused"
+            )
         yield member.name, None if member.isdir() else member.size
 
 
