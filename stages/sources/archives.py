@@ -104,8 +104,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                 continue
             if size > limits.file_bytes:
                 raise UserError(
-                    f"{named(path, name)} has {size:,} bytes, more than download.limits.file_bytes: "
-                    f"{limits.file_bytes:,}"
+                    f"{named(path, name)} has {size:,} bytes, more than "
+                    f"download.limits.file_bytes: {limits.file_bytes:,}"
                 )
             total += size
             if total > limits.total_bytes:
@@ -176,8 +176,8 @@ def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]
                 raise UserError(f"{named(path, relative)} is a link to nothing") from None
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(
-                    f"{named(path, relative)} is not a file but a device, a pipe or a socket: remove "
-                    "it"
+                    f"{named(path, relative)} is not a file but a device, a pipe or a socket: "
+                    "remove it"
                 )
             yield relative, status.st_size
 
