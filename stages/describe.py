@@ -29,6 +29,7 @@ from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
+DRAWN = 100  # classes at most in a picture: beyond, none can be made out, and each takes 20 ms more
 CHUNK = 1000  # images that are summed at a time: memory does not grow with the data
 
 
@@ -43,8 +44,10 @@ def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.
     """The mean image of each class, rounded to uint8 (classes, height, width, channels); black for
     a class without images."""
     means = np.zeros((classes, *images.shape[1:]))
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], np.arange(classes + 1))
     for number in range(classes):
-        places = np.flatnonzero(labels == number)
+        places = by_class[starts[number] : starts[number + 1]]
         for start in range(0, len(places), CHUNK):
             means[number] += images[places[start : start + CHUNK]].sum(axis=0, dtype=np.int64)
         means[number] /= max(len(places), 1)
@@ -95,7 +98,8 @@ def format_card(card: dict[str, Any]) -> str:
         "pixels (height × width)",
         f"- images as models get them: {height} × {width} pixels, {channels} "
         f"channel{'s' * (channels > 1)}",
-        f"- classes: {card['classes']}",
+        f"- classes: {card['classes']}"
+        + (f"; the pictures show the first {DRAWN}" if card["classes"] > DRAWN else ""),
         f"- validation part: {describe_validation(card)}",
         "",
         "## Images",
@@ -179,13 +183,14 @@ def main() -> None:
         folder.mkdir()
         files.write_json(folder / "card.json", card)
         files.write_text(folder / "card.md", format_card(card))
-        some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(names))]
-        charts.save(pictures.draw_samples(some, names), folder / "samples.png")
+        drawn, of = names[:DRAWN], len(names)
+        some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]
+        charts.save(pictures.draw_samples(some, drawn, of), folder / "samples.png")
         charts.save(
-            pictures.draw_means(average_classes(images, labels, len(names)), names),
+            pictures.draw_means(average_classes(images, labels, len(drawn)), drawn, of),
             folder / "class_means.png",
         )
-        charts.save(pictures.draw_class_balance(counts), folder / "class_balance.png")
+        charts.save(pictures.draw_class_balance(counts, DRAWN), folder / "class_balance.png")
         if augmentation.is_on(options.augment):
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
             versions = augment(images[places], options)

@@ -22,10 +22,9 @@ from stages import params
 from stages.params.schema import Download, Source
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
-from stages.sources import archives, classes, official, writing
+from stages.sources import archives, cifar, classes, official, writing
 from stages.sources.arrays import read_npz
-from stages.sources.cifar import read_cifar
-from stages.sources.fetch import fetch
+from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
 
@@ -66,8 +65,8 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
     if kind in ("npz", "idx", "cifar"):
         arrays = {
             "npz": lambda: read_npz(only, options.limits),
-            "idx": lambda: read_idx(found, publisher.class_names),
-            "cifar": lambda: read_cifar(only, options.limits),
+            "idx": lambda: read_idx(found, publisher.class_names, options.limits),
+            "cifar": lambda: cifar.read_cifar(only, options.limits),
         }[kind]()
         arrays.class_names = source.class_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
@@ -76,7 +75,9 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
             f"datasets.{dataset}.class_names: {path} names its classes by its folders; leave the "
             "key out"
         )
-    images = classes.find(*archives.survey(only, options.limits), only)
+    found_files, folders = archives.survey(only, options.limits)
+    cifar.refuse_pickles(found_files, only)
+    images = classes.find(found_files, folders, only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(
@@ -93,11 +94,7 @@ def published(
         publisher = official.load(path)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
-            return (
-                path,
-                publisher,
-                {file.name: fetch(file, folder, options) for file in publisher.files},
-            )
+            return path, publisher, fetch_all(publisher, folder, options)
     if (known := official.recognise(path)) is None:
         return None
     place, publisher, found = known

@@ -102,6 +102,21 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: in
         assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
 
 
+def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():
+    names = [f"class {number}" for number in range(5000)]
+    counts = {part: dict.fromkeys(names, 1) for part in ("train", "validation", "test")}
+    images = np.zeros((100, 1, 8, 8, 1), np.uint8)
+    figures = (
+        pictures.samples(list(images), names[:100], 5000),
+        pictures.means(images[:, 0], names[:100], 5000),
+        pictures.class_balance(counts),
+    )
+    for figure in figures:
+        texts = figure.texts + ([figure._suptitle] if figure._suptitle else [])
+        assert any("the first 100 of 5,000 classes" in text.get_text() for text in texts)
+        assert figure.get_size_inches()[1] < 50
+
+
 def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -15,21 +15,31 @@ NAME_HEIGHT, TITLE_HEIGHT = 30, 45  # pixels, of a line with a class's name, and
 FEW = 12  # classes that have a line of their own; more of them share lines
 
 
-def draw_samples(images: list[np.ndarray], names: list[str]) -> Figure:
+def draw_samples(images: list[np.ndarray], names: list[str], of: int = 0) -> Figure:
     """A strip of images for each class, under its name. `images` has an array for each class, uint8
-    (images, height, width, channels), with at least one image between them."""
+    (images, height, width, channels), with at least one image between them. `of` says how many
+    classes there are, where these are the first of more."""
     columns, count = (2, 8) if len(names) <= FEW else (4, 4)
     return draw_strips(
-        [some[:count] for some in images], names, columns, count, "Training images of each class"
+        [some[:count] for some in images],
+        names,
+        columns,
+        count,
+        "Training images of " + name_shown(names, of),
     )
 
 
-def draw_means(images: np.ndarray, names: list[str]) -> Figure:
-    """The mean image of each class; `images` uint8 (classes, height, width, channels)."""
+def draw_means(images: np.ndarray, names: list[str], of: int = 0) -> Figure:
+    """The mean image of each class; `images` uint8 (classes, height, width, channels); `of` as
+    above."""
     columns = min(len(names), 5 if len(names) <= FEW else 10)
-    return draw_strips(
-        images[:, np.newaxis], names, columns, 1, "The mean training image of each class"
-    )
+    title = "The mean training image of " + name_shown(names, of)
+    return draw_strips(images[:, np.newaxis], names, columns, 1, title)
+
+
+def name_shown(names: list[str], of: int) -> str:
+    """Which classes a picture shows, for its title."""
+    return "each class" if of <= len(names) else f"the first {len(names):,} of {of:,} classes"
 
 
 def draw_augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> Figure:
@@ -99,9 +109,11 @@ def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(picture.resize((width, height), method))
 
 
-def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
-    """The images of each class in each part, a panel a part; `counts` of each part and class."""
-    names = list(next(iter(counts.values())))
+def draw_class_balance(counts: dict[str, dict[str, int]], most: int = 100) -> Figure:
+    """The images of each class in each part, a panel a part; `counts` of each part and class. Of
+    more than `most` classes, the first."""
+    all_names = list(next(iter(counts.values())))
+    names = all_names[:most]
     few = len(names) <= 2 * FEW
     with matplotlib.rc_context(STYLE):
         figure = Figure(
@@ -109,7 +121,7 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
         )
         panels = figure.subplots(1, len(counts), sharey=True)
         for axes, colour, (part, classes) in zip(panels, COLOURS, counts.items()):
-            bars = axes.barh(range(len(names)), list(classes.values()), color=colour)
+            bars = axes.barh(range(len(names)), [classes[name] for name in names], color=colour)
             axes.set(title=f"{part}: {sum(classes.values()):,} images", xlabel="images")
             axes.grid(False, axis="y")
             axes.margins(y=0.01)
@@ -119,5 +131,5 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
                 axes.margins(x=0.16)
         panels[0].set_yticks(range(len(names)), names, fontsize=9 if few else 7, parse_math=False)
         panels[0].invert_yaxis()
-        figure.suptitle("Images of each class")
+        figure.suptitle("Images of " + which(names, len(all_names)))
     return figure
