@@ -107,9 +107,9 @@ def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():
     counts = {part: dict.fromkeys(names, 1) for part in ("train", "validation", "test")}
     images = np.zeros((100, 1, 8, 8, 1), np.uint8)
     figures = (
-        pictures.samples(list(images), names[:100], 5000),
-        pictures.means(images[:, 0], names[:100], 5000),
-        pictures.class_balance(counts),
+        pictures.draw_samples(list(images), names[:100], 5000),
+        pictures.draw_means(images[:, 0], names[:100], 5000),
+        pictures.draw_class_balance(counts),
     )
     for figure in figures:
         texts = figure.texts + ([figure._suptitle] if figure._suptitle else [])

@@ -131,5 +131,5 @@ def draw_class_balance(counts: dict[str, dict[str, int]], most: int = 100) -> Fi
                 axes.margins(x=0.16)
         panels[0].set_yticks(range(len(names)), names, fontsize=9 if few else 7, parse_math=False)
         panels[0].invert_yaxis()
-        figure.suptitle("Images of " + which(names, len(all_names)))
+        figure.suptitle("Images of " + name_shown(names, len(all_names)))
     return figure
