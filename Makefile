@@ -30,7 +30,7 @@ test: setup ## Run the tests, as many files at once as there are cores
 verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare its results bit by bit
 	python -m commands.verify
 
-check-lock: setup ## Report whether dvc.lock is up to date with code and parameters
+check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock
 
 review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes first reruns stages that are out of date
