@@ -33,10 +33,10 @@ verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock
 
-review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes first reruns stages that are out of date
+review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
 	python -m commands.review --base '$(BASE)' $(if $(HEAD),--head '$(HEAD)') $(if $(REPRO),--repro)
 
-gate: setup ## Check the change against the branch BASE by the rules under `gate` in params.yaml
+gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
 	python -m commands.gate --base '$(BASE)'
 
 seed-spread: setup ## Measure how much accuracies differ between seeds (five by default)

@@ -190,7 +190,7 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
     half_written = status != 0 and "RWLock-file" in log
     if (
         half_written
-    ):  # DVC was killed while it wrote this file of its own; docs/faults.md says what to do
+    ):  # DVC was killed while it wrote this file of its own; the README says what to do
         project.path(".dvc/tmp/rwlock").unlink()
         status, log = again(project)
     return {

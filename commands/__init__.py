@@ -1,2 +1,2 @@
-"""What people run: one module per command, started as ``python -m commands.NAME``. No stage imports
-them."""
+"""What a person runs: one module a command, started as ``python -m commands.NAME``. No stage
+depends on them."""

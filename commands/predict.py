@@ -1,12 +1,12 @@
 """Classify image files with a trained model.
 
-Takes files, and folders with all images in them. Prints the class of each image, its probability,
-and the runners-up. The images are decoded and resized as the training images were. Files that
-cannot be read are named on standard error; the others are classified all the same, and the exit
+Takes files and folders (with all images in them). Prints the class of each image, its probability,
+and the runners-up. The images are decoded and resized as those that the model was trained on. What
+cannot be read is named on standard error, the others are classified all the same, and the exit
 status is 1.
 
-The model is the one that compare selected or, with --model, another one below models/, or a folder
-that `dvc artifacts get` fetched.
+The model is the one that compare selected; or, with --model, another below models/, or a folder
+that `dvc artifacts get` brought.
 """
 
 import argparse

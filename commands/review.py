@@ -1,13 +1,13 @@
-"""Review a change: which parameters and accuracies changed, and whether significantly.
+"""Review a change: which parameters and accuracies it changed, and whether by more than chance.
 
 Compares a revision (the working tree, or ``--head``) with the commit where it left ``--base``.
-Reads both through DVC from what is in git: neither data nor models are needed. Writes
+Reads both through DVC, from what lies in git: neither data nor models are needed. Writes
 
     review.md     for a comment on a pull request
-    review.html   the same with charts: learning curves of both, and changes in the confusion
+    review.html   the same with charts: learning curves of both, what changed in the confusion
                   matrices; opens without internet
 
-``commands.reviewing.noise`` explains the verdicts, ``commands.gate`` the checks. Takes about 12
+``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about 12
 seconds.
 """
 

@@ -70,7 +70,7 @@ class Entry(Section):
 
     variant: str
     architecture: str
-    starts_from: str  # another experiment's models, or replications/from-scratch.txt for none
+    starts_from: str  # the folder of the models of another experiment; `SCRATCH` for none
     keep_optimizer: bool  # for an experiment that starts from this one
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
