@@ -1,5 +1,5 @@
-"""Say whether dvc.lock is up to date: whether the results belong to the code and the parameters
-beside them."""
+"""Report whether dvc.lock is up to date, that is, whether the committed results were made with this
+code and these parameters."""
 
 from commands.reviewing.lock import outdated, recheck_hint
 from stages.runtime import cli

@@ -1,10 +1,10 @@
 """Where a model looked: Grad-CAM (Selvaraju et al., arXiv 1610.02391), for ``python -m
 commands.predict --explain``.
 
-The feature maps of the last layer that still has an image's shape are weighted by how much each
-raises the score of the class, and added up. A network without such layers (dense) has no maps:
-there, pixels are weighted by their own gradient times their value. Needs TensorFlow as Keras's
-backend.
+The feature maps of the last layer that still has the shape of an image are weighted by how much
+each raises the score of the class, and summed. Networks without such layers (dense ones) have no
+feature maps; there each pixel is weighted by its gradient times its value. Needs TensorFlow as
+Keras's backend.
 """
 
 from pathlib import Path

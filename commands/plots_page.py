@@ -1,7 +1,7 @@
-"""Write ``.dvc/plots.html`` anew, the page that ``dvc plots show`` and ``dvc plots diff`` fill,
+"""Regenerate ``.dvc/plots.html``, the page that ``dvc plots show`` and ``dvc plots diff`` fill,
 after an update of vl-convert-python.
 
-It lies in git, so that both commands work in a fresh clone, without internet.
+The page is in git, so that both commands work in a fresh clone without internet.
 """
 
 from pathlib import Path

@@ -1,14 +1,15 @@
-"""Run the committed results again, and say whether they came out the same.
+"""Rerun the pipeline of the last commit, and report whether its results are re-created.
 
-The last commit is cloned into a temporary folder, without DVC's cache; ``dvc repro`` runs there
-from the beginning. The verdict:
+Clones the last commit into a temporary folder, without DVC's cache, and runs ``dvc repro`` there
+from the beginning. The verdict is one of
 
-    equal bits       every file that the pipeline wrote is the committed one: by its digest in
-    dvc.lock, or as it lies in git within tolerance the accuracies differ by at most
-    ``verify.accuracy_tolerance``, as they may on another platform not re-created   anything else;
-    the exit status is 1
+    equal bits        every output equals the committed one: by its digest in dvc.lock, or as the
+                      file in git
+    within tolerance  accuracies differ by at most ``verify.accuracy_tolerance``, as they may on
+                      another platform
+    not re-created    anything else; the exit status is 1
 
-Takes as long as ``dvc repro`` does from the beginning.
+Takes as long as a ``dvc repro`` from the beginning.
 """
 
 import subprocess

@@ -7,11 +7,11 @@ Reads ``data/raw/NAME/dataset.json``, ``data/split/split.json`` and ``data/prepa
                          files
     samples.png          training images of each class
     class_means.png      the mean training image of each class
-    class_balance.png    the images of each class in each part
-    augmentation.png     some training images, as the section ``augment`` changes them; only where
-                         it changes anything
+    class_balance.png    the number of images of each class in each part
+    augmentation.png     training images changed as the section ``augment`` says; only if it
+                         changes anything
 
-Takes 2 seconds; 6 more with augmentation, most of them for the import of TensorFlow.
+Takes 2 seconds; 6 more with augmentation, mostly to import TensorFlow.
 """
 
 from pathlib import Path

@@ -1,17 +1,18 @@
-"""Stage download: bring a data set into the project, checked and in the project's own layout.
+"""Stage download: check a data set, and store it in the project's own layout.
 
-Reads what lies at ``datasets.NAME.source``; writes ``data/raw/NAME/``, which `stages.sources.raw`
+Reads what ``datasets.NAME.source`` points to; writes ``data/raw/NAME/``, which `stages.sources.raw`
 describes. The source is one of
 
-    data/official/NAME.yaml        the publisher's addresses and digests: fetched into
-                                   data/downloads/NAME/ first
-    an official file               recognised by its name (for Fashion-MNIST a folder with its
-    four), checked alike an .npz file                   with the arrays of keras.datasets a folder,
-    .zip or .tar(.gz)    with a folder of images a class, below train/ and test/ or not
+    data/official/NAME.yaml      the publisher's addresses and digests; the files are first
+                                 downloaded into data/downloads/NAME/
+    an official file             recognised by its name (for Fashion-MNIST, a folder with its four
+                                 files), and checked in the same way
+    an .npz file                 with the arrays of keras.datasets
+    a folder, .zip or .tar(.gz)  with one folder of images per class, below train/ and test/ or not
 
-Takes, after the transfer, a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
-of 128 pixels; memory holds one image, or a thousand small ones, at a time, and the names: 1 KB an
-image of a zip (0.6 of them zipfile's own), less of others.
+After the download it takes a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
+of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and the names: 1 KB per
+image of a zip (0.6 of it zipfile's own), less for other sources.
 """
 
 import hashlib

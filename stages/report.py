@@ -1,16 +1,17 @@
-"""Stage report: one page with all results, that opens from disk without internet, and the card of
-the selected model.
+"""Stage report: a page with all results that opens from disk without internet, and the model card
+of the selected model.
 
 Reads ``reports/models/``, ``reports/selection.json``, ``reports/data/``, and the test images;
 writes into ``reports/``:
 
-    index.html       what was run, the comparison, learning curves, and each model: network,
-                     confusion, mistakes, ROC, calibration
+    index.html       parameters, comparison, learning curves, and for each model: network,
+                     confusion matrix, mistakes, ROC curves, calibration
     model_card.md    the selected model: data, recipe, metrics with their uncertainty, limits, weak
                      classes, size
-    mistakes.png     the test images that the selected model is most sure of and wrong about
+    mistakes.png     the selected model's most confident mistakes on the test part
 
-``stages/page/`` holds the templates and what fills them. Works without TensorFlow, in 4 seconds.
+``stages/page/`` holds the templates and the code that fills them. Works without TensorFlow, in 4
+seconds.
 """
 
 from markupsafe import Markup

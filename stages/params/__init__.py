@@ -2,8 +2,8 @@
 a line.
 
 Every stage loads the whole file when it starts, so that a mistake shows before the first model
-trains. The check can refuse a run and never changes one (no default, no conversion), so no stage
-has this package among its dependencies.
+trains. The check can refuse a run and never changes one, so no stage has this package among its
+dependencies: it converts nothing, and the few keys that may be left out are off by default.
 """
 
 from collections import Counter
@@ -85,7 +85,7 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
     given, kind = details["input"], details["type"]
     if kind == "missing" or kind == "union_tag_not_found":
         keys += ("family",) if kind == "union_tag_not_found" else ()
-        return keys, "this key is missing: there are no hidden defaults"
+        return keys, "this key is missing, and it has no default"
     if kind == "union_tag_invalid":
         return (
             *keys,

@@ -75,8 +75,8 @@ def exactly(length: int, kind: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``: each key must be there, no other key may be, and types are not
-    converted."""
+    """A part of ``params.yaml``: keys without a default here are required, unknown keys are
+    refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
