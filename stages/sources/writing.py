@@ -227,7 +227,11 @@ def about(
 
 
 def finish(folder: Path, description: dict[str, Any], labels: np.ndarray, digests: bytes) -> None:
-    """Write the files that all data sets have."""
+    """Write the files that all data sets have. Of a source outside the project, dataset.json keeps
+    the name alone: where it lies on one machine is no part of the data."""
+    source = Path(description["source"])
+    if source.is_absolute():
+        description = description | {"source": source.name}
     np.save(folder / "labels.npy", labels)
     np.save(folder / "digests.npy", np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
     files.write_json(folder / "dataset.json", description)
