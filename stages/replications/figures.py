@@ -98,7 +98,7 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
     ordered = sorted(of_class, key=areas.get, reverse=True)
     lines = [
         ("micro", *micro, auc(*micro), "--"),
-        ("macro", rates, macro, auc(rates, macro), ":"),
+        ("macro", rates, macro, np.mean(list(areas.values())), ":"),
     ]
     for number in dict.fromkeys((ordered[0], ordered[len(ordered) // 2], ordered[-1])):
         lines.append((names[number], *of_class[number], areas[number], "-"))
