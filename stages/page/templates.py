@@ -20,7 +20,7 @@ def make_environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "list_parameters": list_parameters,
+        "listed": list_parameters,
         "count": lambda number: f"{number:,}",
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
