@@ -2,6 +2,7 @@
 by simulation."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,24 @@ def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path
         "`dvc repro`" in (output := clone.command("check_lock", status=1))
         and "missing: preprocess." in output
     )
+
+
+def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Other test images, and all but export run again: the model is the same, and so is selected;
+    what export read lies inside data/prepared, which the clone does not have."""
+    finished.edit_params(lambda content: content["split"].update(limit_test=40))
+    assert "export" not in ran(finished.dvc("repro", "report"))
+    finished.commit()
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    output = clone.command("check_lock", status=1)
+    assert "out of date" in output and "export" in output
+    monkeypatch.chdir(finished.folder)  # without the data, but with DVC's cache
+    shutil.rmtree("data/prepared")
+    assert [one.stage for one in lock.outdated()] == ["export"]
+    assert [one.stage for one in lock.outdated("main")] == ["export"]
 
 
 def test_a_stage_is_out_of_date_when_dvc_says_so(
