@@ -7,6 +7,8 @@ there, pixels are weighted by their own gradient times their value. Needs Tensor
 backend.
 """
 
+import os
+from hashlib import blake2b
 from pathlib import Path
 
 import keras
@@ -14,11 +16,15 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from stages.conversion import checking
 from stages.runtime.errors import UserError
 from stages.storage import files
 
 SIDE = 224  # pixels of a picture's longer side, at least
 STRENGTH = 0.55  # of the colours laid over the image, 0 to 1
+MOST_BYTES = (
+    230  # of a picture's name, of the 255 that file systems take; some are for what is added
+)
 GAP = 8  # pixels between the image and the map
 
 
@@ -42,15 +48,21 @@ class Explainer:
                 f"--explain needs TensorFlow as Keras's backend, not {keras.config.backend()}: "
                 "unset KERAS_BACKEND"
             )
-        network = keras.saving.load_model(model, compile=False)
+        network = checking.load(model)
         network = next(
             (layer for layer in network.layers if isinstance(layer, keras.Model)), network
         )  # of an averaged one
-        network.get_layer(
-            "probability"
-        ).activation = keras.activations.linear  # scores: probabilities near 1 have no gradients
         network = keras.Model(network.inputs, network.outputs[0])  # without auxiliary heads
-        last = [layer for layer in network.layers if has_maps(layer)][-1]
+        layers = {layer.name: layer for layer in network.layers}
+        mapped = [layer for layer in network.layers if has_maps(layer)]
+        if not mapped or not hasattr(layers.get("probability"), "activation"):
+            raise UserError(
+                f"--explain: {model} is no network of this project: it has no layer called "
+                "probability, or none that keeps the shape of an image"
+            )
+        # scores: probabilities near 1 have no gradients
+        layers["probability"].activation = keras.activations.linear
+        last = mapped[-1]
         self.pixels = isinstance(
             last, keras.layers.InputLayer | keras.layers.Rescaling
         )  # no map but the image itself
@@ -98,6 +110,11 @@ class Explainer:
 
     def place(self, path: Path) -> Path:
         """Where the picture for `path` goes: its own path below the target, so that equal names in
-        two folders stay apart."""
-        parts = [part for part in path.parts if part not in (path.anchor, "..")]
-        return self.target.joinpath(*parts[:-1], f"{parts[-1]}.png")
+        two folders stay apart. A name too long to be made longer is cut, with a digest in place of
+        the rest."""
+        *folders, name = [part for part in path.parts if part not in (path.anchor, "..")]
+        content = os.fsencode(name)
+        if len(content) > MOST_BYTES:
+            digest = blake2b(content, digest_size=8).hexdigest()
+            name = f"{os.fsdecode(content[: MOST_BYTES - 17])}-{digest}"
+        return self.target.joinpath(*folders, f"{name}.png")

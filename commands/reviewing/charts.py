@@ -129,7 +129,7 @@ def confusion(cells: pd.DataFrame, order: list[str]) -> Spec:
     }
     numbers["encoding"]["color"] = {
         "condition": {"test": f"datum.size > {0.6 * most}", "value": "white"},
-        "value": "TEXT",
+        "value": {"page": "text"},  # page.js puts its colour there
     }
     layers = [rectangles, numbers] if len(order) <= FEW else [rectangles]
     return chart(cells, encoding=axes, layer=layers) | {

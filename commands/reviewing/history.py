@@ -85,6 +85,7 @@ def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, st
             return None, "This is the first commit: nothing to compare with."
         return (
             None,
-            f"This revision is part of `{name}`, without a change of its own: nothing to compare.",
+            f"This revision is part of `{plain(name)}`, without a change of its own: nothing to "
+            "compare.",
         )
     return Revision(named(name, where), where), ""

@@ -28,11 +28,18 @@ def start(threads: int) -> None:
 
 
 def load(path: Path) -> "keras.Model":
-    """The model in `path` with its main output alone."""
+    """The model in `path` with its main output alone. Raises `UserError` where Keras refuses the
+    file: it may be damaged, or hold code."""
     import keras
 
-    saved = keras.saving.load_model(path, compile=False)
-    return keras.Model(saved.inputs, saved.outputs[0], name=saved.name)
+    try:
+        saved = keras.saving.load_model(path, compile=False)
+        return keras.Model(saved.inputs, saved.outputs[0], name=saved.name)
+    except MemoryError:
+        raise
+    except Exception as error:  # what a file holds decides which
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: Keras cannot load it: {lines[0][:200]}") from None
 
 
 def in_float32(model: "keras.Model") -> "keras.Model":

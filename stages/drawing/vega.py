@@ -179,7 +179,7 @@ def confusion(cells: pd.DataFrame) -> Spec:
     }
     numbers["encoding"]["color"] = {
         "condition": {"test": "datum.share > 0.35", "value": "white"},
-        "value": "TEXT",
+        "value": {"page": "text"},  # page.js puts its colour there
     }
     layers = [rectangles, numbers] if classes <= FEW else [rectangles]
     return chart(cells, encoding=axes, layer=layers) | {

@@ -19,7 +19,8 @@ function config() {
 
 async function draw(place) {
   const { text, config: colours } = config();
-  const spec = JSON.parse(JSON.stringify(CHARTS[place.id]).replaceAll('"TEXT"', JSON.stringify(text)));
+  // the mark is an object: no text in the data can be taken for it, since JSON escapes quotes inside texts
+  const spec = JSON.parse(JSON.stringify(CHARTS[place.id]).replaceAll('{"page":"text"}', () => JSON.stringify(text)));
   try {
     await vegaEmbed(place, { $schema: "https://vega.github.io/schema/vega-lite/v6.json", ...spec }, {
       config: colours,
