@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import vl_convert
 from browser import CHROMIUM, Browser
-from conftest import ROOT, Project
+from conftest import ROOT, Project, copy
 
 from commands import plots_page
 from stages.drawing import vega as charts
@@ -160,6 +160,63 @@ def test_a_browser_draws_every_chart_of_the_page(
         assert (
             browser.value("document.documentElement.scrollWidth") <= width
         )  # what is wider scrolls by itself
+        assert browser.trouble == []
+
+
+HOSTILE = [
+    "</script><script>window.pwned = true</script>",
+    "<img src=x onerror='window.pwned = true'>",
+    "TEXT",
+    "[link](http://example.org) | <b>\n# heading",
+]
+
+
+@pytest.fixture(scope="module")
+def hostile(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, finished, with class names that mean something elsewhere."""
+    project = copy(finished_template, tmp_path_factory.mktemp("hostile"))
+    for pattern in ("data/prepared/data.json", "models/*/training.json"):
+        for path in project.folder.glob(pattern):
+            content = json.loads(path.read_text())
+            content["class_names"][: len(HOSTILE)] = HOSTILE
+            path.unlink()
+            path.write_text(json.dumps(content))
+    path = project.path("data/split/split.json")
+    content = json.loads(path.read_text())
+    for part in content["parts"].values():
+        counts = list(part["classes"].values())
+        names = [*HOSTILE, *list(part["classes"])[len(HOSTILE) :]]
+        part["classes"] = dict(zip(names, counts))
+    path.unlink()
+    path.write_text(json.dumps(content))
+    for model in MODELS:
+        project.stage("evaluate", model)
+    for stage in ("describe", "compare", "report"):
+        project.stage(stage)
+    return project
+
+
+def test_class_names_do_nothing_in_cards(hostile: Project):
+    for name in ("reports/data/card.md", "reports/model_card.md"):
+        text = hostile.path(name).read_text(encoding="utf-8")
+        assert "\\[link\\](http" in text and "\\<img" in text and "\n# heading" not in text
+        assert "<img" not in text.replace("\\<", "") and "<script" not in text.replace("\\<", "")
+
+
+@needs_chromium
+def test_class_names_do_nothing_in_pages(hostile: Project, tmp_path: Path):
+    hostile.dvc("plots", "show")
+    with Browser(tmp_path / "profile") as browser:
+        page = hostile.path("dvc_plots/index.html").as_uri()
+        browser.open(page, 1400, f"document.querySelectorAll('[data-drawn]').length === {5}")
+        assert browser.value("window.pwned") is None
+        page = hostile.path("reports/index.html").as_uri() + "#all"
+        browser.open(
+            page, 1400, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+        )
+        assert browser.value("window.pwned") is None
+        axis = "coloured(CHARTS['confusion-0'], 'red').data.values.map((row) => row.actual)"
+        assert set(HOSTILE) <= set(browser.value(axis))
         assert browser.trouble == []
 
 

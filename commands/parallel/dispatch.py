@@ -190,7 +190,9 @@ class Dispatch:
 def configuration(cache: Path | None) -> str:
     """DVC's local configuration of a clone: the cache of the one who started the run, or the
     machine's own."""
-    config = ConfigObj()  # with which DVC reads it: it quotes what has a meaning there, such as #
+    config = ConfigObj(
+        interpolation=False
+    )  # with which DVC reads it: it quotes what has a meaning there, such as #
     config["core"] = {"site_cache_dir": ".dvc/tmp/site"}
     if cache:
         config["cache"] = {"dir": str(cache), "type": "reflink,hardlink,copy"}
