@@ -23,7 +23,7 @@ from pathlib import Path
 
 from stages import params
 from stages.metrics.measures import measure_model
-from stages.runtime import cli
+from stages.runtime import cli, escape
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
@@ -33,6 +33,8 @@ def main(model: str) -> None:
     result, tables, _ = measure_model(model, source, Prepared(), params.load().evaluate)
     files.write_json(target / "metrics.json", result)
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
+    confusion = tables["confusion"]  # DVC writes it into a page
+    confusion[["actual", "predicted"]] = confusion[["actual", "predicted"]].map(escape.script)
     for name, table in tables.items():
         files.write_csv(table, target / f"{name}.csv", index=name == "classes")
     print("{}: test accuracy {accuracy:.4f} ± {standard_error:.4f}".format(model, **result["test"]))

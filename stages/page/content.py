@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from stages.drawing import network, pictures, vega, vega_predictions
 from stages.images import data_uri
+from stages.runtime import escape
 from stages.storage import files
 
 REPORTS = Path("reports")
@@ -27,6 +28,8 @@ def read_model(model: str) -> dict[str, Any]:
         )
         for name in ("classes", "confusion", "predictions", "calibration", "roc", "curves")
     }
+    for name in ("actual", "predicted"):
+        tables["confusion"][name] = tables["confusion"][name].map(escape.from_script)
     return {
         **{name: files.read_json(folder / f"{name}.json") for name in ("metrics", "training")},
         **tables,
