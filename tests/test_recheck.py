@@ -245,6 +245,6 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     replace(finished, "default_rng([self.seed, epoch])", "default_rng([epoch, self.seed])")
     finished.edit_params(lambda params: params["architectures"]["mnist-dense"].update(units=[9]))
     said = finished.command("recheck", status=1)
-    assert f"different: train@{MODEL}" in said and "model.keras: layers/" in said
+    assert f"not equal: train@{MODEL}" in said and "model.keras: layers/" in said
     assert "left: train@mnist-dense: not only code differs: params.yaml" in said
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
