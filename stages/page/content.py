@@ -80,8 +80,8 @@ def draw_charts(models: dict[str, dict[str, Any]], threshold: float) -> dict[str
         "loss": vega.draw_learning_curves(curves, "loss"),
     }
     if curves["learning_rate"].nunique() > 1:  # there is a schedule
-        training = curves[curves["part"] == "training"]
-        result["learning_rate"] = vega.draw_learning_curves(training, "learning_rate")
+        once = curves[curves["part"] == "validation"]  # both parts have the same
+        result["learning_rate"] = vega.draw_learning_curves(once, "learning_rate")
     for number, one in enumerate(models.values()):
         roc = label_roc(one["roc"], one["metrics"], one["classes"])
         result |= {
