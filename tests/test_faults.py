@@ -4,6 +4,8 @@ again, with the same bits.
 The long version is ``benchmarks/kills.py``, with random kills of every stage.
 """
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -58,10 +60,19 @@ cli.run(main, "")"""
     assert "Traceback" not in output and (tmp_path / "written").read_bytes() == b""
 
 
-def test_little_memory_is_enough_for_what_needs_no_tensorflow(finished: Project):
-    """Threads of OpenBLAS that got no memory waited for each other, for minutes."""
-    command = f"ulimit -v 3000000; exec timeout 120 {sys.executable} -m stages.split"
-    assert "training" in finished.run("bash", "-c", command)
+@pytest.mark.parametrize("module", ["stages.split", "commands.predicting.pictures"])
+def test_nothing_but_tensorflow_starts_threads(module: str):
+    """OpenBLAS's own, where they get no memory (``ulimit -v``), wait for each other for minutes."""
+    code = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
+    count = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "8"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert int(count) == 1
 
 
 DAMAGED = {
