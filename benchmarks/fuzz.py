@@ -19,32 +19,28 @@ import os
 import random
 import resource
 import shutil
-import struct
 import sys
-import tarfile
 import tempfile
 import threading
 import time
-import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from machine import PROJECT
-from PIL import Image
+from ruamel.yaml import YAML
 
 sys.path.insert(0, str(PROJECT))
 from stages import download, params
 from stages.images.decode import BadImage, decode
 from stages.params.schema import Source
 from stages.runtime.errors import UserError
-from stages.runtime.text import check_name, is_printable, name_fault, printable
+from stages.runtime.text import check_name, is_printable, printable
 from stages.sources import official
 from stages.sources.fetch import fetch
 
@@ -58,7 +54,7 @@ SHARES = {  # of the examples
     "images": 0.1,
     "http": 0.05,
 }
-TEXT = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+FEW = ("mnist-dense", "mnist-convnet", "sequential-example", "mobilenet-v2")
 OFFICIAL = {
     path.stem: path.read_text(encoding="utf-8")
     for path in sorted((PROJECT / "data/official").glob("*.yaml"))
@@ -97,95 +93,35 @@ def border(check: Callable[[], None]) -> None:
     assert set(os.listdir("..")) == before, "something outside the folder"
 
 
-# --- what hostile things are made of
-
-letters = st.characters(exclude_categories=()) | st.sampled_from(
-    "\n\t\x1b\x9b\u202e\u2066\ud800|<&"
-)
-texts = st.text(letters, max_size=300)
-names = st.lists(
-    st.sampled_from(["train", "test", "cat", "dog", "..", ".", "", "/", "\\", "C:", "val"])
-    | st.text(letters, max_size=20),
-    min_size=1,
-    max_size=4,
-).map("/".join)
-numbers = st.integers() | st.floats() | st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**100])
-values = st.recursive(
-    st.none() | st.booleans() | numbers | texts,
-    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(texts, inside, max_size=4),
-    max_leaves=12,
-)
-PIECES = (
-    ["&a ", "*a", "<<: *a", "- ", "? ", ": ", "|\n", "{", "}", "[", "]", "'", '"', "#", "\\", "\n"]
-    + ["!!binary ", "!!set ", "!!python/name:os ", "---\n", "%YAML 1.1\n", "~", "1e999", "0x", "  "]
-    + ["2024-99-99", "9" * 4400, "a", '"\\ud800"', '"\\e[2J"', "\u202e", "[" * 50]
-)
-
-
-@st.composite
-def yaml_texts(draw: Any, text: str) -> str:
-    """`text` with some of its lines cut, doubled, or with something else in them; or no such
-    text."""
-    if draw(st.integers(0, 4)) == 0:
-        return "".join(draw(st.lists(st.sampled_from(PIECES) | texts, max_size=30)))
-    lines = text.splitlines(keepends=True)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(lines) - 1))
-        line = lines[place]
-        kind = draw(st.sampled_from(["value", "piece", "cut", "twice", "gone"]))
-        if kind == "value":
-            key, colon, _ = line.partition(":")
-            lines[place] = f"{key}{colon or ':'} {json_of(draw(values))}\n"
-        elif kind == "piece":
-            at = draw(st.integers(0, len(line)))
-            lines[place] = line[:at] + draw(st.sampled_from(PIECES)) + line[at:]
-        elif kind == "cut":
-            lines[place] = line[: draw(st.integers(0, len(line)))]
-        else:
-            lines[place] = line * 2 if kind == "twice" else ""
-    return "".join(lines)
-
-
-def json_of(value: Any) -> str:
-    """A value as YAML in one line, surrogates as escapes."""
-    import json
-
-    return json.dumps(value)
-
-
-def damaged(draw: Any, content: bytes) -> bytes:
-    """`content`, sometimes with bytes changed, cut or put in."""
-    for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, max(len(content) - 1, 0)))
-        more = draw(st.binary(max_size=8))
-        content = content[:at] + more + content[at + draw(st.sampled_from([0, len(more), 100])) :]
-    return content
-
-
-def picture() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (3, 2), (1, 2, 3)).save(file, "PNG")
+def short_params() -> str:
+    """``params.yaml`` with a few of its networks: the whole takes half a second to read."""
+    content = YAML().load(PROJECT / "params.yaml")
+    for name in set(content["architectures"]) - set(FEW):
+        del content["architectures"][name]
+    content["models"] = list(FEW)
+    file = io.StringIO()
+    YAML().dump(content, file)
     return file.getvalue()
 
 
-PICTURE = picture()
-
-
-def bring(source: str, class_names: list[str] | None = None) -> None:
+def bring(source: Path) -> None:
+    """The stage download, with small limits."""
     with contextlib.redirect_stdout(io.StringIO()):
         shutil.copytree(PROJECT / "data/official", "data/official", dirs_exist_ok=True)
-        download.bring("mine", Source(source=source, class_names=class_names), OPTIONS)
+        download.bring("mine", Source(source=str(source)), OPTIONS)
 
 
 # --- the borders
 
 
-@given(texts)
+@given(hostile.texts)
 def fuzz_names(text: str) -> None:
     def check() -> None:
         assert all(map(is_printable, printable(text)))
         with contextlib.suppress(UserError):
-            params.checked(put("x.yaml", f"{json_of(text)}: {json_of(text)}\n"), params.Params)
+            params.checked(
+                put("x.yaml", f"{hostile.json_of(text)}: {hostile.json_of(text)}\n"), params.Params
+            )
         check_name(text, "the name")
         text.encode()
         assert len(text.splitlines()) == 1 and text.strip()
@@ -199,138 +135,46 @@ def put(name: str, content: str | bytes) -> Path:
     return Path(name)
 
 
-@given(yaml_texts(TEXT))
+@given(hostile.yaml_texts(short_params()))
 def fuzz_params(text: str) -> None:
     border(lambda: params.load(put("params.yaml", text)))
 
 
-@given(st.sampled_from(sorted(OFFICIAL)).flatmap(lambda name: yaml_texts(OFFICIAL[name])))
+@given(st.sampled_from(sorted(OFFICIAL)).flatmap(lambda name: hostile.yaml_texts(OFFICIAL[name])))
 def fuzz_official(text: str) -> None:
     border(lambda: official.load(put("set.yaml", text)))
 
 
-@given(st.data())
-def fuzz_npz(data: Any) -> None:
-    draw = data.draw
-    shape = st.lists(st.sampled_from([0, 1, 2, 3, 4, 28, -1, 10**6, 2**40, 10**30]), max_size=5)
-    types = st.sampled_from(["|u1", "<i8", ">u8", "<f4", "<U3", "|S3", "|O", "<U0", "|b1", "<M8[s]",
-                             "<c8", "[('a', '<i4')]", "<U999999999", "x", "|V9"])  # fmt: skip
-    good = {  # of each array its dtype, shape and bytes
-        "x_train": ("|u1", (4, 2, 2), bytes(range(16))),
-        "y_train": ("<i8", (4,), struct.pack("<4q", 0, 1, 0, 1)),
-        "x_test": ("|u1", (2, 2, 2), bytes(8)),
-        "y_test": ("|u1", (2,), b"\0\1"),
-        "class_names": ("<U3", (2,), "a\0\0b\0\0".encode("utf-32-le")),
-    }
-    rarely = st.sampled_from([False] * 19 + [True])
-    file = io.BytesIO()
-    method = zipfile.ZIP_BZIP2 if draw(rarely) else zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, (kind, form, content) in good.items():
-            if draw(rarely):
-                continue
-            kind = repr(draw(types) if draw(rarely) else kind).replace('"', "")
-            form = tuple(draw(shape)) if draw(rarely) else form
-            content = draw(st.binary(max_size=64)) if draw(rarely) else content
-            fortran = draw(rarely)
-            header = f"{{'descr': {kind}, 'fortran_order': {fortran}, 'shape': {form}}}"
-            version = draw(st.sampled_from([1, 1, 1, 2, 3]))
-            length = 60_000 if draw(rarely) else len(header)
-            start = b"\x93NUMPY" + bytes([version, 0])
-            start += struct.pack("<H" if version == 1 else "<I", length) + header.encode()
-            archive.writestr(f"{name}.npy", start + content)
-    content = damaged(draw, file.getvalue()) if draw(rarely) else file.getvalue()
-    given_names = draw(st.none() | st.lists(st.text(max_size=3), min_size=2, max_size=3))
-
-    def check() -> None:
-        put("set.npz", content)
-        bring("set.npz", None if given_names and any(map(name_fault, given_names)) else given_names)
-
-    border(check)
+@given(hostile.npz_files())
+def fuzz_npz(content: bytes) -> None:
+    border(lambda: bring(put("set.npz", content)))
 
 
-@given(st.data())
-def fuzz_archives(data: Any) -> None:
-    draw = data.draw
-    members = draw(st.dictionaries(names, st.sampled_from([PICTURE, b"", b"text"]), max_size=6))
-    if draw(st.booleans()):
-        members |= {f"{label}/{n}.png": PICTURE for label in ("cat", "dog") for n in range(2)}
-    kind = draw(st.sampled_from(["zip", "tar", "tar.gz", "tar.xz", "folder"]))
-    place = f"set.{kind}" if kind != "folder" else "set"
-
-    def check() -> None:
-        if kind == "folder":
-            for name, content in members.items():
-                with contextlib.suppress(OSError, ValueError):
-                    path = Path(
-                        "set", *[part for part in name.split("/") if part not in ("", "..")]
-                    )
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
-        else:
-            put(place, archive)
-        bring(place)
-
-    archive = b""
-    if kind == "zip":
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as made, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for name, content in members.items():
-                info = zipfile.ZipInfo("x")
-                info.filename = name.encode("utf-8", "replace").decode()
-                info.external_attr = draw(
-                    st.sampled_from([0, 0, 0, 0o120777 << 16, 0o020000 << 16])
-                )
-                made.writestr(info, content)
-        archive = damaged(draw, file.getvalue())
-    elif kind != "folder":
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w") as made:
-            for name, content in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                info.type = draw(
-                    st.sampled_from([b"0"] * 12 + [b"1", b"2", b"3", b"5", b"S", b"x", b"g"])
-                )
-                info.pax_headers = draw(st.just({}) | st.dictionaries(texts, texts, max_size=2))
-                with contextlib.suppress(UnicodeError, ValueError):
-                    made.addfile(info, io.BytesIO(content))
-        pack = {"tar": bytes, "tar.gz": gzip_of, "tar.xz": xz_of}[kind]
-        archive = damaged(draw, pack(damaged(draw, file.getvalue())))
-    border(check)
+@given(st.data(), st.sampled_from(["zip", "tar", "tar.gz", "tar.xz", "folder"]))
+def fuzz_archives(data: Any, kind: str) -> None:
+    if kind == "folder":
+        files = data.draw(hostile.members())
+        border(lambda: bring(as_folder(files)))
+    else:
+        made = hostile.zip_files() if kind == "zip" else hostile.tar_files(kind)
+        content = data.draw(made)
+        border(lambda: bring(put(f"set.{kind}", content)))
 
 
-def gzip_of(content: bytes) -> bytes:
-    import gzip
+def as_folder(files: dict[str, bytes]) -> Path:
+    """Those of the files that the file system takes, in a folder."""
+    folder = Path("set")
+    folder.mkdir()
+    for name, content in files.items():
+        with contextlib.suppress(OSError, ValueError):
+            path = folder.joinpath(*[part for part in name.split("/") if part not in ("", "..")])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return folder
 
-    return gzip.compress(content, 1)
 
-
-def xz_of(content: bytes) -> bytes:
-    import lzma
-
-    return lzma.compress(content, preset=0)
-
-
-@given(st.data())
-def fuzz_images(data: Any) -> None:
-    draw = data.draw
-    mode = draw(st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"]))
-    kind = draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]))
-    file = io.BytesIO()
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        Image.new(mode, (draw(st.integers(1, 40)), draw(st.integers(1, 40)))).save(file, kind)
-    content = file.getvalue()
-    if kind == "PNG" and draw(st.booleans()):  # a chunk of one's own, with a right checksum
-        name = draw(
-            st.sampled_from([b"tRNS", b"PLTE", b"eXIf", b"gAMA", b"iCCP", b"zTXt", b"IHDR"])
-        )
-        body = draw(st.binary(max_size=40))
-        chunk = struct.pack(">I", len(body)) + name + body
-        content = content[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + content[33:]
-    content = damaged(draw, content)
-
+@given(hostile.image_files())
+def fuzz_images(content: bytes) -> None:
     def check() -> None:
         for channels in (1, 3):
             try:
@@ -355,28 +199,14 @@ class Answer(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-@given(st.data())
-def fuzz_http(data: Any) -> None:
-    draw = data.draw
-    body = draw(st.binary(max_size=300))
-    head = draw(
-        st.lists(
-            st.sampled_from(
-                [f"Content-Length: {len(body)}", "Content-Length: -1", "Content-Length: 9" * 9,
-                 "Content-Length: x", "Transfer-Encoding: chunked", "Content-Encoding: gzip",
-                 "Content-Range: bytes 5-9/10", "Location: /x", "Location: file:///etc/passwd",
-                 "Location: http://[", "Content-Type: \x1b[2J"]
-            ),
-            max_size=4,
-        )
-    )  # fmt: skip
-    statuses = ["200 OK", "206 Part", "302 Found", "404 \x1b[31m", "416 No", "503 Off", "999", "x"]
-    status = draw(st.sampled_from([*statuses, "200 \u202e"]))
-    answer = f"HTTP/1.1 {status}\r\n" + "".join(line + "\r\n" for line in head) + "\r\n"
-    server = data_server()
-    server.answer = damaged(draw, answer.encode() + body)
-    size = draw(st.none() | st.sampled_from([len(body) or 5, 1, 10**7]))
-    before = draw(st.none() | st.binary(max_size=20))
+@given(
+    hostile.http_answers(),
+    st.none() | st.sampled_from([1, 100, 10**7]),
+    st.none() | st.binary(max_size=20),
+)
+def fuzz_http(answer: bytes, size: int | None, before: bytes | None) -> None:
+    server = started_server()
+    server.answer = answer
 
     def check() -> None:
         Path("there").mkdir()
@@ -398,15 +228,15 @@ def fuzz_http(data: Any) -> None:
     border(check)
 
 
-def data_server() -> Any:
+def started_server() -> Any:
     """The server, started once."""
-    if not hasattr(data_server, "server"):
+    if not hasattr(started_server, "server"):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         server.daemon_threads, server.answer = True, b""
         server.address = f"http://127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        data_server.server = server
-    return data_server.server
+        started_server.server = server
+    return started_server.server
 
 
 def run(name: str, examples: int, number: int, until: float) -> str | None:

@@ -53,9 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(behaviour, int):
             self.send_error(behaviour)
             return
-        if behaviour == "redirect":
+        if behaviour in ("redirect", "redirect to nowhere"):
             self.send_response(302)
-            self.send_header("Location", "/elsewhere")
+            self.send_header("Location", "/elsewhere" if behaviour == "redirect" else "http://[")
             self.end_headers()
             return
         if behaviour in ENDLESS:
@@ -167,6 +167,7 @@ FOR_GOOD = {  # behaviours, facts that the publisher states, what the message na
     "404": ([404], {}, "404"),
     "403": ([403], {}, "403"),
     "503 each time": ([503, 503, 503], {}, "503"),
+    "redirected to nowhere": (["redirect to nowhere"], {}, "no address"),
     "redirected in a circle": (["redirect"] * 40, {}, "redirects"),
 }
 

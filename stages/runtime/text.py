@@ -24,7 +24,7 @@ def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> str:
     """Return `text` as it is. Raises `UserError` unless it is printable, not blank and at most
     `longest` bytes long in UTF-8; `what` begins the message and says where the text stands."""
     if fault := name_fault(text, longest):
-        raise UserError(f"{what}: '{printable(text)}' {fault}")
+        raise UserError(f"{what} '{printable(text)}' {fault}")
     return text
 
 

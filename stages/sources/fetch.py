@@ -182,11 +182,15 @@ def get(session: Session, address: str, **options: Any) -> requests.Response:
     """The answer to a request, without its body, behind any redirections."""
     for _ in range(REDIRECTS):
         response = answered(session, address, **options)
-        target = requests.Session.get_redirect_target(session, response)
+        try:
+            target = requests.Session.get_redirect_target(session, response)
+            address = urljoin(response.url, target or "")
+        except ValueError:  # of the standard library's, on brackets and bytes that are no text
+            response.close()
+            raise requests.exceptions.InvalidURL("redirected to what is no address") from None
         if target is None:
             return response
         response.close()
-        address = urljoin(response.url, target)
     raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects, one after the other")
 
 
