@@ -3,3 +3,13 @@
 A stage is started by DVC as ``python -m stages.NAME`` in the folder of the project; ``dvc.yaml``
 says what it reads and writes.
 """
+
+import os
+
+# numpy reads these when it is imported, which comes after this. Its linear algebra (OpenBLAS) and
+# its own loops would otherwise take other kernels on another processor, and so other bits. Haswell
+# names what every x86-64 processor since 2013 can do; other processors do not heed it.
+for name in [*os.environ]:
+    if name.startswith(("OPENBLAS_", "GOTO_", "NPY_")):
+        del os.environ[name]
+os.environ |= {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}

@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from stages.training import backend
+
 
 def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
     """When and where this process trained, with which versions, and how long it took."""
@@ -31,6 +33,7 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
             "platform": platform.platform(),
             "processor": processor(),
             "cores": os.cpu_count(),
+            **backend.platform(),
         },
     }
 

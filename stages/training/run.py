@@ -229,6 +229,8 @@ def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
     of the libraries."""
     import keras
 
+    from stages.training import backend
+
     sources = sorted(
         path
         for place in CODE
@@ -242,7 +244,7 @@ def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         [files.sha256(path) for path in sources],
-        keras.config.backend(),
+        backend.platform(),
         *(sys.modules[name].__version__ for name in ("keras", keras.config.backend(), "numpy")),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
