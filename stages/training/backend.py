@@ -56,9 +56,9 @@ INSTRUCTION_SETS = {
 def start(threads: int) -> None:
     """Import Keras and its backend, which read these settings when they are imported.
 
-    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. Variables that
-    could change a result and say otherwise are named on standard error, and not heeded. Raises
-    `UserError` for another backend, or one that is not installed.
+    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. Where the
+    environment says otherwise than these settings, a note on standard error says that it is not
+    heeded. Raises `UserError` for another backend, or one that is not installed.
     """
     backend = chosen_backend()
     settings = {
@@ -80,6 +80,11 @@ def start(threads: int) -> None:
     with held_back_messages(), own_keras_home():
         import keras  # noqa: F401
 
+        if backend == "tensorflow":
+            from stages.training import arithmetic
+
+            arithmetic.use()
+
 
 def chosen_backend() -> str:
     """The backend that ``KERAS_BACKEND`` names, or TensorFlow."""
@@ -92,13 +97,13 @@ def chosen_backend() -> str:
 
 
 def settle(settings: dict[str, str]) -> None:
-    """Make `settings` all that the environment says to the `LIBRARIES`, but for what is `FREE`."""
+    """Make `settings` all that the environment says to the `LIBRARIES`, beside what is `FREE`."""
     not_heeded = []
     for name, value in sorted(os.environ.items()):
         if name.startswith(LIBRARIES) and not name.startswith(FREE):
             del os.environ[name]
-            # thread counts are common in the environment, and set for other programs
-            if value != settings.get(name) and not name.endswith(("_NUM_THREADS", "_HOME")):
+            # others that begin with TF_ may be Terraform's, and thread counts other programs'
+            if name in settings and value != settings[name] and not name.endswith("_THREADS"):
                 not_heeded.append(f"{name}={value}")
     os.environ |= settings
     if not_heeded:
