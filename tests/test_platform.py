@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -17,7 +17,7 @@ import hashlib
 from stages.training import backend
 backend.start(2)
 import keras, numpy as np
-from conftest import data_json
+from support.project import data_json
 from stages import architectures
 keras.utils.set_random_seed(1)
 images = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 3), np.uint8)

@@ -2,13 +2,14 @@
 it, and the table."""
 
 import json
+import shutil
 
 import pytest
-from conftest import Project, ran
 from ruamel.yaml import YAML
+from support.project import Project, ran
 
 from stages.replications import options
-from stages.replications.table import verdict
+from stages.replications.table import judge_replication
 
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
@@ -49,6 +50,20 @@ def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
     runs = json.loads(fresh.path(f"replications/runs/{FIRST}.json").read_text())
     assert set(runs) == {"seed-1", "seed-2"}
 
+    # predictions are kept, models only where another experiment starts from them
+    for name, kept in ((FIRST, {"model.keras", "optimizer.npz"}), (MORE, set())):
+        found = {path.name for path in fresh.path(f"replications/trained/{name}/seed-1").iterdir()}
+        assert found == {"predictions.npz", "history.csv", "training.json"} | kept
+    # so that a new metric needs no training, in a clone that has DVC's cache and nothing else
+    for name in ("data", "trained"):
+        shutil.rmtree(fresh.path(f"replications/{name}"))
+    with fresh.path("stages/metrics/measures.py").open("a") as code:
+        code.write("# another metric\n")
+    assert ran(fresh.dvc("repro", target)) == [
+        "data@cifar100-test-as-validation",
+        f"evaluate@{MORE}",
+    ]
+
     fresh.stage("replications.table")
     table = fresh.path("replications/table.md").read_text()
     assert (
@@ -81,6 +96,8 @@ def published(accuracy: float | None) -> options.Published:
 )
 def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
     assert (
-        verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced)
+        judge_replication(
+            published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced
+        )
         == expected
     )

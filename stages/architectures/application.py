@@ -12,20 +12,23 @@ POOLING = {"global_average_pooling": "avg", "global_max_pooling": "max", "flatte
 
 
 def network(x, network: str, top: str, arguments: dict[str, Any]):
-    """`top` is what stands between the convolutions and the classifier: the network's own layers,
-    or one of `POOLING`."""
+    """`x` (batch, height, width, channels) → features (batch, features). `top` is what stands
+    between the convolutions and the classifier: the network's own layers, or one of `POOLING`."""
     function = getattr(keras.applications, network)
     place = {"weights": None, "input_tensor": x, "input_shape": x.shape[1:]}
     if top != "own":
-        return flat(function(include_top=False, pooling=POOLING[top], **place, **arguments).output)
+        return flatten(
+            function(include_top=False, pooling=POOLING[top], **place, **arguments).output
+        )
     whole = function(include_top=True, classes=1, **place, **arguments)
     classifier = next(
         layer
         for layer in reversed(whole.layers)
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)
     )
-    return flat(classifier.input)
+    return flatten(classifier.input)
 
 
-def flat(x):
+def flatten(x):
+    """(batch, …) → (batch, features)."""
     return x if len(x.shape) == 2 else keras.layers.Flatten()(x)

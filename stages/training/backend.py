@@ -2,7 +2,7 @@
 here, and what the user's configuration says of it is not heeded.
 
 What stays free is the backend, the device it computes on, and the processor's instruction set:
-`platform` names them, for the run record and the checkpoint.
+`describe_platform` names them, for the run record and the checkpoint.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def start(threads: int) -> None:
     environment says otherwise than these settings, a note on standard error says that it is not
     heeded. Raises `UserError` for another backend, or one that is not installed.
     """
-    backend = chosen_backend()
+    backend = choose_backend()
     settings = {
         "KERAS_BACKEND": backend,
         "TF_NUM_INTRAOP_THREADS": str(threads),
@@ -86,7 +86,7 @@ def start(threads: int) -> None:
             arithmetic.use()
 
 
-def chosen_backend() -> str:
+def choose_backend() -> str:
     """The backend that ``KERAS_BACKEND`` names, or TensorFlow."""
     backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if backend not in BACKENDS:
@@ -142,18 +142,18 @@ def own_keras_home():
             del os.environ["KERAS_HOME"]
 
 
-def platform() -> dict[str, str | list[str]]:
+def describe_platform() -> dict[str, str | list[str]]:
     """What a result may depend on that the project leaves free; needs `start`."""
     import keras
 
     return {
         "backend": keras.config.backend(),
         "devices": keras.distribution.list_devices(),
-        "instruction_set": instruction_set(),
+        "instruction_set": find_instruction_set(),
     }
 
 
-def instruction_set() -> str:
+def find_instruction_set() -> str:
     """The widest of `INSTRUCTION_SETS` that Linux says the processor has, else ``other``."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -10,18 +10,15 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 
 
-def optimizer(train: Train) -> keras.Optimizer:
+def build_optimizer(train: Train) -> keras.Optimizer:
     """The optimizer, with its learning rate: a number, a schedule, or its own default where the
     parameters leave it empty."""
     arguments = dict(train.optimizer_arguments)
     if train.schedule:
-        schedule = made(
-            "schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments
-        )
-        arguments["learning_rate"] = schedule
+        arguments["learning_rate"] = build_schedule(train)
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
-    chosen = made("optimizer", keras.optimizers, train.optimizer, arguments)
+    chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
     if (
         train.precision == "mixed_float16"
     ):  # as `compile` would: small gradients are lost in float16 otherwise
@@ -29,17 +26,54 @@ def optimizer(train: Train) -> keras.Optimizer:
     return chosen
 
 
-def loss(train: Train) -> keras.Loss:
+def build_schedule(train: Train) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The schedule of the learning rate, by the number of the step, counted from 0."""
+    return build("schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments)
+
+
+def read_learning_rate(train: Train, optimizer: keras.Optimizer) -> float:
+    """The learning rate of the last step that `optimizer` took, to six digits."""
+    rate = optimizer.learning_rate
+    if train.schedule:  # which Keras evaluates for the next step
+        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        rate = build_schedule(train)(max(done - 1, 0))
+    return shorten(float(keras.ops.convert_to_numpy(rate)))
+
+
+def describe(one: keras.Optimizer | keras.Loss) -> dict[str, Any]:
+    """The class of an object of Keras with all its arguments, those that Keras fills in
+    included."""
+    return simplify({"class_name": type(one).__name__, "config": one.get_config()})
+
+
+def simplify(value: Any) -> Any:
+    """What Keras serialised, without the names of modules and of the object; learning rates, which
+    Keras reads from a float32, as they are written by hand."""
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    arguments = {
+        key: shorten(one) if key == "learning_rate" and isinstance(one, float) else simplify(one)
+        for key, one in value["config"].items()
+        if key != "name"
+    }
+    return {"class": value["class_name"], **arguments}
+
+
+def shorten(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def build_loss(train: Train) -> keras.Loss:
     """The loss, on class probabilities."""
-    return made("loss", keras.losses, train.loss, train.loss_arguments)
+    return build("loss", keras.losses, train.loss, train.loss_arguments)
 
 
-def metrics(train: Train) -> list[str]:
+def name_metrics(train: Train) -> list[str]:
     """What is measured in each epoch beside the loss. The squared error needs one-hot labels."""
     return ["accuracy"] if takes_class_numbers(train) else ["accuracy", "mean_squared_error"]
 
 
-def class_weight(train: Train, labels: np.ndarray) -> dict[int, float] | None:
+def weigh_classes(train: Train, labels: np.ndarray) -> dict[int, float] | None:
     """What an image of each class counts in the training loss; None where all count 1. ``balanced``
     is images / (classes * images of the class), for `labels` int (images,)."""
     if train.class_weight == "none":
@@ -57,7 +91,7 @@ def takes_class_numbers(train: Train) -> bool:
     return train.loss.startswith("sparse_")
 
 
-def made(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
+def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
     """An object of Keras's `module`, whose class is `name` but for case and underscores. Raises
     `UserError` for a bad argument."""
     classes = {

@@ -3,7 +3,6 @@ host or version."""
 
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 import keras
 
+from stages.runtime import git
 from stages.training import backend
 
 
-def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
+def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
     """When and where this process trained, with which versions, and how long it took."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -23,7 +23,7 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
             "an_epoch": round(fit_seconds / epochs, 2),
             "all": round(seconds, 2),
         },
-        "revision": revision(),
+        "revision": read_revision(),
         "versions": {
             "python": platform.python_version(),
             "keras": keras.version(),
@@ -31,25 +31,20 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
         },
         "hardware": {
             "platform": platform.platform(),
-            "processor": processor(),
+            "processor": read_processor(),
             "cores": os.cpu_count(),
-            **backend.platform(),
+            **backend.describe_platform(),
         },
     }
 
 
-def revision() -> str | None:
+def read_revision() -> str | None:
     """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
     git."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        capture_output=True,
-        text=True,
-    )
-    return git.stdout.strip() or None
+    return git.ask("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def processor() -> str:
+def read_processor() -> str:
     """The processor's name as Linux tells it, else as Python does."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
