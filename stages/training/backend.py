@@ -45,6 +45,9 @@ FREE = (
     "TF_GPU_ALLOCATOR",
     "XLA_PYTHON_CLIENT_",
 )
+# the widest kernels of oneDNN's that `train.instruction_set` allows: none that one vendor alone
+# has, such as AMX
+KERNELS = {"avx512": "AVX512_CORE_BF16", "avx2": "AVX2"}
 # instruction sets, the widest first, and the marks in /proc/cpuinfo that show them
 INSTRUCTION_SETS = {
     "avx512_bf16": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
@@ -53,8 +56,11 @@ INSTRUCTION_SETS = {
 }
 
 
-def start(threads: int) -> None:
+def start(threads: int, instruction_set: str = "avx512") -> None:
     """Import Keras and its backend, which read these settings when they are imported.
+
+    `instruction_set` is the widest that TensorFlow's kernels use: a key of `KERNELS`. On a
+    processor that lacks it they use what there is, and a note on standard error says so.
 
     ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. Where the
     environment says otherwise than these settings, a note on standard error says that it is not
@@ -68,10 +74,16 @@ def start(threads: int) -> None:
         "OMP_NUM_THREADS": str(threads),
         "TF_DETERMINISTIC_OPS": "1",
         "TF_ENABLE_ONEDNN_OPTS": "1",
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # without what only one vendor has, such as AMX
+        "ONEDNN_MAX_CPU_ISA": KERNELS[instruction_set],
         "TF_CPP_MIN_LOG_LEVEL": "3",  # nothing: its errors come as exceptions too
     }
     settle(settings)
+    if not has(found := find_instruction_set(), instruction_set):
+        print(
+            f"note: train.instruction_set is {instruction_set}, and this processor has {found}: "
+            "results will have other bits than where it has it",
+            file=sys.stderr,
+        )
     # Linux: as a batch job the threads stay on cores of their own. Measured on two cores of an AMD
     # EPYC, Linux 6.18, 8 epochs of fashion-2blocks, in turn: 24 and 23 s of training against 36 and
     # 35 s, with the same bits.
@@ -166,3 +178,9 @@ def find_instruction_set() -> str:
         for flag in line.partition(":")[2].split()
     }
     return next((name for name, needed in INSTRUCTION_SETS.items() if needed <= flags), "other")
+
+
+def has(found: str, instruction_set: str) -> bool:
+    """Whether a processor with `found`, as `find_instruction_set` says, has `instruction_set`."""
+    order = [*INSTRUCTION_SETS, "other"]
+    return order.index(found) <= order.index(instruction_set)
