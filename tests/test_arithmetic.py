@@ -88,6 +88,27 @@ def test_roots_and_quotients_are_the_nearest_floats():
         np.testing.assert_array_equal(function(x), 1 / x)
 
 
+@pytest.mark.parametrize("slope", [0.3, 0.0, -0.5])
+def test_leaky_relu_has_the_gradient_of_tensorflow(slope: float):
+    x = tf.constant([-1e-45, -0.0, 0.0, 1e-45, np.nan, *data((100,))], tf.float32)
+    found = []
+    for function in (keras.ops.leaky_relu, arithmetic.LEAKY_RELU):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x, slope)
+        found.append(np.stack([y, tape.gradient(y, x)]))
+    np.testing.assert_array_equal(*found)
+
+
+def test_leaky_relu_is_computed_with_its_convolution():
+    keras.utils.set_random_seed(1)
+    network = [make.Conv2D(4, 3), make.LeakyReLU(0.3), make.Flatten(), make.Dense(3)]
+    model = keras.Sequential([keras.Input((6, 6, 3)), *network])
+    model.compile("sgd", "mse")
+    images = data((20, 6, 6, 3))
+    assert "LeakyRelu" not in operations_of(lambda: model.fit(images, images[:, 0, 0], verbose=0))
+
+
 def results(layer: keras.Layer, x: np.ndarray, training: bool) -> list[np.ndarray]:
     """Output, gradients by input and weights, and the weights afterwards, of a layer in a graph."""
     upstream = tf.constant(data(x.shape, 9))

@@ -12,6 +12,10 @@ logarithm's take Reciprocal, and TensorFlow's graph optimizer puts the first two
 **Batch norm in one operation.** Keras 3 computes batch norm by some twenty operations. TensorFlow's
 FusedBatchNormV3 does it in one, by a kernel of oneDNN's that takes the root exactly.
 
+**Leaky ReLU's gradient from its output.** The output has the sign of the input, so the gradient is
+the same, bit by bit; and nothing else then asks for the input, so that TensorFlow computes
+convolution, bias and activation in one operation, as it does with ReLU.
+
 The functions are put in place of TensorFlow's and Keras's own, rather than into layers of ours: so
 networks, saved files and ``keras.applications`` hold plain Keras layers, which anyone's Keras
 loads, and here all of them are computed in this way.
@@ -21,6 +25,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops import math_ops  # what TensorFlow's own functions and gradients call
 
+LEAKY_RELU = tf.nn.leaky_relu
 KERAS_CALL = keras.layers.BatchNormalization.call
 
 
@@ -31,6 +36,7 @@ def use() -> None:
     tf.config.optimizer.set_experimental_options(off)
     for module in (tf.math, math_ops):
         module.rsqrt, module.reciprocal, module.erfc = rsqrt, reciprocal, erfc
+    tf.nn.leaky_relu = leaky_relu
     keras.layers.BatchNormalization.call = batch_norm
 
 
@@ -50,6 +56,19 @@ def erfc(x, name=None):
     what PyTorch's and JAX's gelu have."""
     x = tf.convert_to_tensor(x)
     return tf.subtract(tf.ones((), x.dtype), tf.math.erf(x), name)
+
+
+def leaky_relu(features, alpha=0.2, name=None):
+    """x where x > 0, else `alpha` · x; in place of ``tf.nn.leaky_relu``."""
+    if alpha < 0:
+        return LEAKY_RELU(features, alpha, name)
+
+    @tf.custom_gradient
+    def compute(x):
+        y = LEAKY_RELU(x, alpha, name)
+        return y, lambda dy: tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=alpha)
+
+    return compute(features)
 
 
 def batch_norm(self, inputs, training=None, mask=None):
