@@ -36,7 +36,7 @@ def main(model: str) -> None:
         raise UserError(f"{model!r} is not a key of architectures in params.yaml")
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
-        backend.start(options.train.threads)
+        backend.start(options.train.threads, options.train.instruction_set)
         experiment = Experiment(
             model, options.seed, options.architectures[model], options.augment, options.train
         )

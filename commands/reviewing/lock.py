@@ -92,7 +92,7 @@ def recheck_hint(stages: Iterable[Outdated]) -> str:
         return ""
     return (
         f"{', '.join(map(escape.code, trainings))}: only the code changed. `make recheck` shows in "
-        "minutes whether it computes the same; if so, it brings dvc.lock up to date without training"
+        "minutes whether it computes the same; if so, it updates dvc.lock without training"
     )
 
 

@@ -168,6 +168,7 @@ class Train(Section):
     precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
     prediction_batch_size: Count
     threads: Count
+    instruction_set: one_of("avx512", "avx2")
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> "Train":

@@ -48,7 +48,8 @@ def run(
     wrong arguments, or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
-        description=description.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=(description or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, text in arguments.items():
         parser.add_argument(name, help=text)
