@@ -92,7 +92,7 @@ def find_trainings(pipeline: str) -> list[Training]:
 
 def comparison(repo: Repo):
     """A function that lists what differs between a stage and its lock entry."""
-    made = {out.fs_path: out.hash_info for stage in repo.index.stages for out in stage.outs}
+    made = lock.Made(repo.index.stages)
     read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
     return lambda stage: lock.changes(stage, made, read)
 

@@ -75,7 +75,7 @@ def main(experiment: str) -> None:
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
-        backend.start(recipe.threads)
+        backend.start(recipe.threads, recipe.instruction_set)
         for seed in entry.seeds:
             name = f"seed-{seed}"
             start = Path(entry.starts_from) / name

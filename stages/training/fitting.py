@@ -12,7 +12,7 @@ import pandas as pd
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, code, heads, recipe
+from stages.training import augmentation, backend, code, heads, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping
 from stages.training.network import Network
@@ -174,7 +174,7 @@ def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         code.fingerprint(experiment.architecture.family),
-        keras.config.backend(),
+        backend.describe_platform(),
         *(sys.modules[name].__version__ for name in ("keras", keras.config.backend(), "numpy")),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
