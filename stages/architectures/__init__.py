@@ -30,17 +30,22 @@ def build(
     float32 (batch, classes).
 
     Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of
-    preprocess), so that the model takes images as they are. A family that returns a list of
+    preprocess), or as pre-trained weights expect them, so that the model takes images as they are.
+    A family that returns a list of
     features gives a model with a list of outputs, the main one first. Raises `UserError` with
     Keras's reason where the layers cannot be built, as for images too small.
     """
     shape = data["image_shape"]
     inputs = keras.Input(shape, dtype="uint8", name="image")
     try:
-        x = keras.layers.Rescaling(
-            *(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset"))
-        )(inputs)
-        features = import_module(f"stages.architectures.{family}").network(x, **arguments)
+        module = import_module(f"stages.architectures.{family}")
+        if arguments.get("weights"):  # of a network that was trained with pixels of its own kind
+            x = module.normalise(inputs, arguments["network"])
+        else:
+            x = keras.layers.Rescaling(
+                *(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset"))
+            )(inputs)
+        features = module.network(x, **arguments)
         outputs = [
             classifier(x, output, len(data["class_names"]))
             for output, x in zip(OUTPUTS, features if isinstance(features, list) else [features])

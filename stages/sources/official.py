@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +31,7 @@ class File(Strict):
     md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     unpacked_sha256: dict[str, str] | None = None  # of what is packed in the file, by name
+    place: ClassVar[str] = "datasets.NAME.source"  # the parameter that may name another copy
 
     @property
     def digest(self) -> str | None:
