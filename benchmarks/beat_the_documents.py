@@ -59,7 +59,7 @@ def seconds_of(name: str, epochs: int) -> float:
             f"the data of {name} are missing: `dvc repro "
             f"replications/dvc.yaml:data@{entry.variant}` prepares them"
         )
-    whole = options.prepared(
+    whole = options.open_prepared(
         entry.model_copy(
             update={"budget": options.Budget(epochs=None, train=None, evaluation=None)}
         )
@@ -71,11 +71,13 @@ def seconds_of(name: str, epochs: int) -> float:
         train=math.ceil(everything["train"] * share),
         evaluation=math.ceil(everything["validation"] * share),
     )
-    data = options.prepared(entry.model_copy(update={"budget": budget}))
+    data = options.open_prepared(entry.model_copy(update={"budget": budget}))
     took = []
     for number in (1, 2):
-        recipe = options.train_of(replications.common, entry).model_copy(update={"epochs": number})
-        augment = options.augment_of(replications.common, entry)
+        recipe = options.complete_train(replications.common, entry).model_copy(
+            update={"epochs": number}
+        )
+        augment = options.complete_augment(replications.common, entry)
         one = Experiment(
             name, entry.seeds[0], root.architectures[entry.architecture], augment, recipe
         )

@@ -95,7 +95,7 @@ def notebook(job, prepared) -> None:
         architectures.classifier(features, "probability", len(prepared.description["class_names"])),
     )
     turns.answer({"parameters": trainable(model), "flop": flop(model)})
-    model.compile(recipe.optimizer(train), recipe.loss(train), metrics=["accuracy"])
+    model.compile(recipe.build_optimizer(train), recipe.build_loss(train), metrics=["accuracy"])
     classes = (
         None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
     )

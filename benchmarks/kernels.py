@@ -72,7 +72,7 @@ def profiled(network: str) -> dict:
     root, replications = options.load()
     entry = replications.experiments[experiment]
     update = {"epochs": EPOCHS, "prediction_batch_size": prediction}
-    recipe = options.train_of(replications.common, entry).model_copy(update=update)
+    recipe = options.complete_train(replications.common, entry).model_copy(update=update)
     spent = []
     with tempfile.TemporaryDirectory() as temporary:
         folder, trace = Path(temporary) / "prepared", Path(temporary) / "trace"

@@ -99,7 +99,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
     experiment, shape, classes, train, validation, prediction = NETWORKS[network]
     root, replications = options.load()
     entry = replications.experiments[experiment]
-    recipe = options.train_of(replications.common, entry).model_dump()
+    recipe = options.complete_train(replications.common, entry).model_dump()
     with tempfile.TemporaryDirectory() as temporary:
         folder, job = Path(temporary), Path(temporary) / "job.json"
         write_prepared(folder, shape, classes, train=train, validation=validation)

@@ -59,7 +59,9 @@ def changed(images: np.ndarray, options: Params) -> np.ndarray:
 
     as_given = keras.Input(images.shape[1:], dtype="uint8")
     network = keras.Model(
-        *augmentation.in_front_of(keras.Model(as_given, as_given), options.augment, options.seed)
+        *augmentation.put_in_front_of(
+            keras.Model(as_given, as_given), options.augment, options.seed
+        )
     )
     versions = network([np.repeat(images, AUGMENTED, axis=0)], training=True)
     return np.asarray(versions).reshape(len(images), AUGMENTED, *images.shape[1:])
@@ -184,7 +186,7 @@ def main() -> None:
             folder / "class_means.png",
         )
         charts.save(pictures.class_balance(counts), folder / "class_balance.png")
-        if augmentation.changes(options.augment):
+        if augmentation.is_on(options.augment):
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
             versions = changed(images[places], options)
             classes = np.take(names, labels[places]).tolist()

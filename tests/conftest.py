@@ -29,6 +29,7 @@ PARTS = (
     ".dvc/plots",
     ".dvc/plots.html",
     ".dvcignore",
+    ".gitattributes",
     ".gitignore",
 )
 

@@ -308,12 +308,12 @@ def test_every_name_leads_to_its_object():
     for name in names.OPTIMIZERS:
         assert (
             type(
-                recipe.optimizer(OPTIONS.train.model_copy(update=fixed | {"optimizer": name}))
+                recipe.build_optimizer(OPTIONS.train.model_copy(update=fixed | {"optimizer": name}))
             ).__name__.lower()
             == name
         )
     for name in names.LOSSES:
-        chosen = recipe.loss(OPTIONS.train.model_copy(update=fixed | {"loss": name}))
+        chosen = recipe.build_loss(OPTIONS.train.model_copy(update=fixed | {"loss": name}))
         assert type(chosen).__name__.lower() == name.replace("_", "")
     for name in names.ACTIVATIONS:
         assert callable(keras.activations.get(name))

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, data_json
 
 from stages import params
+from stages.replications.train import Replication, run
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -42,11 +43,13 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
     """IMAGES as a network behind augmentation is given them, in the last of so many steps."""
     import keras
 
-    from stages.training.augmentation import in_front_of
+    from stages.training.augmentation import put_in_front_of
 
     inputs = keras.Input(IMAGES.shape[1:], dtype="uint8")
     network = keras.Model(
-        *in_front_of(keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed)
+        *put_in_front_of(
+            keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed
+        )
     )
     for _ in range(times):
         result = network([IMAGES], training=training)
@@ -54,11 +57,10 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
 
 
 def test_it_is_off_by_default_and_outside_training():
-    from stages.training.augmentation import changes
+    from stages.training.augmentation import is_on
 
-    assert not changes(CHOSEN.augment) and changes(
-        CHOSEN.augment.model_copy(update={"rotation": 1.0})
-    )
+    assert not is_on(CHOSEN.augment)
+    assert is_on(CHOSEN.augment.model_copy(update={"rotation": 1.0}))
     assert np.array_equal(seen(), IMAGES)
     assert np.array_equal(seen(training=False, **EVERYTHING), IMAGES)
 
@@ -100,9 +102,9 @@ def test_crops_are_shifts_by_whole_pixels_in_either_direction():
 def test_rotation_is_in_degrees_and_fills_with_the_nearest_pixels():
     import keras
 
-    from stages.training.augmentation import layers
+    from stages.training.augmentation import build_layers
 
-    [layer] = layers(CHOSEN.augment.model_copy(update={"rotation": 15.0}), (12, 12, 3), 1)
+    [layer] = build_layers(CHOSEN.augment.model_copy(update={"rotation": 15.0}), (12, 12, 3), 1)
     assert isinstance(layer, keras.layers.RandomRotation)
     assert np.allclose(np.multiply(layer.factor, 360), (-15, 15)) and layer.fill_mode == "nearest"
 
@@ -115,6 +117,11 @@ def small(**changes: Any) -> train.Experiment:
     return train.Experiment(
         "small", CHOSEN.seed, network, CHOSEN.augment.model_copy(update=EVERYTHING), recipe
     )
+
+
+def replication(experiment: train.Experiment, in_training_mode: bool) -> Replication:
+    """`experiment` as one of the documents, from scratch."""
+    return Replication(**vars(experiment), start=None, evaluate_in_training_mode=in_training_mode)
 
 
 @pytest.fixture
@@ -137,15 +144,19 @@ def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
     precision: str,
     in_training_mode: bool,
 ):
+    import keras
+
     from stages.training.checkpoint import Checkpoint
 
-    experiment = replace(
-        small(precision=precision, class_weight="balanced"),
-        evaluate_in_training_mode=in_training_mode,
+    experiment = replication(
+        small(precision=precision, class_weight="balanced"), in_training_mode=in_training_mode
     )
+
+    def fit(folder: str) -> None:
+        run(experiment, prepared, tmp_path / folder, tmp_path / f"{folder}.npz", None, True)
+
     monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
-    whole, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "whole.npz")
-    history = (tmp_path / "history.csv").read_bytes()
+    fit("whole")
     on_epoch_end = Checkpoint.on_epoch_end
 
     def stop_after_two(self, epoch: int, logs: Any = None) -> None:
@@ -155,14 +166,16 @@ def test_an_interrupted_training_with_augmentation_ends_with_the_same_bits(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Checkpoint, "on_epoch_end", stop_after_two)
-        train.fit(experiment, prepared, tmp_path, tmp_path / "resumed.npz")
-    resumed, *_ = train.fit(experiment, prepared, tmp_path, tmp_path / "resumed.npz")
-    assert (tmp_path / "history.csv").read_bytes() == history
-    assert all(np.array_equal(*pair) for pair in zip(resumed.get_weights(), whole.get_weights()))
-    assert not any(
-        "random" in layer.name for layer in whole.layers
-    )  # what is saved has no augmentation
-    assert whole.output.dtype == "float32"
+        fit("resumed")
+    fit("resumed")
+    folders = [tmp_path / "whole", tmp_path / "resumed"]
+    for name in ("optimizer.npz", "predictions.npz", "history.csv"):
+        one, other = (folder / name for folder in folders)
+        assert one.read_bytes() == other.read_bytes(), name
+    one, other = (keras.saving.load_model(folder / "model.keras") for folder in folders)
+    assert all(np.array_equal(*pair) for pair in zip(one.get_weights(), other.get_weights()))
+    layers = files.read_json(tmp_path / "whole/training.json")["layers"]
+    assert not any("random" in layer["name"] for layer in layers)  # augmentation is not saved
 
 
 def test_dropout_stays_on_in_evaluation_where_asked(
@@ -172,13 +185,11 @@ def test_dropout_stays_on_in_evaluation_where_asked(
     import keras
 
     models, predictions = [], []
-    for name, experiment in (
-        ("off", small(epochs=1)),
-        ("on", replace(small(epochs=1), evaluate_in_training_mode=True)),
-    ):
-        train.run(experiment, prepared, tmp_path / name, tmp_path / f"{name}.npz")
-        models.append(keras.saving.load_model(tmp_path / name / "model.keras", compile=False))
-        predictions.append(np.load(tmp_path / name / "predictions.npz")["test"])
+    for on in (False, True):
+        experiment, folder = replication(small(epochs=1), in_training_mode=on), tmp_path / str(on)
+        run(experiment, prepared, folder, tmp_path / "checkpoint.npz", None, True)
+        models.append(keras.saving.load_model(folder / "model.keras", compile=False))
+        predictions.append(np.load(folder / "predictions.npz")["test"])
     assert np.array_equal(
         *(model.predict(IMAGES, verbose=0) for model in models)
     )  # the saved model drops nothing
@@ -215,12 +226,12 @@ def test_a_prediction_averaged_over_the_mirror_image(
 
 
 def test_balanced_class_weights():
-    from stages.training.recipe import class_weight
+    from stages.training.recipe import weigh_classes
 
     labels = np.repeat([0, 1], [30, 10])
-    assert class_weight(CHOSEN.train, labels) is None
+    assert weigh_classes(CHOSEN.train, labels) is None
     balanced = CHOSEN.train.model_copy(update={"class_weight": "balanced"})
-    assert class_weight(balanced, labels) == {
+    assert weigh_classes(balanced, labels) == {
         0: pytest.approx(40 / (2 * 30)),
         1: pytest.approx(40 / (2 * 10)),
     }

@@ -6,23 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Project, ran
 
-CANNOT_CHANGE_A_RESULT = {"stages/__init__.py", "stages/runtime", "stages/params"}
+from stages import params
+from stages.training import code
 
-
-def imported(module: Path, seen: set[Path]) -> set[Path]:
-    """The files of the package `stages` that `module` imports, with those that they import."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
-            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
-            for name in names:
-                base = ROOT / name.replace(".", "/")
-                for file in (base.with_suffix(".py"), base / "__init__.py"):
-                    if file.exists() and file not in seen:
-                        seen.add(file)
-                        imported(file, seen)
-    return seen
+TRAIN, REPLICATION = code.TRAIN.as_posix(), code.REPLICATION.as_posix()
+FINGERPRINT = "stages/fingerprint.py"
 
 
 def stages() -> dict[str, list[str]]:
@@ -37,28 +27,128 @@ def stages() -> dict[str, list[str]]:
     return found
 
 
+def uncovered(modules: set[Path], dependencies: list[str]) -> set[Path]:
+    return {
+        module
+        for module in modules
+        if not any(module.is_relative_to(place) for place in dependencies)
+        and len(ast.parse((ROOT / module).read_text(encoding="utf-8")).body) > 1  # not a docstring
+    }
+
+
 @pytest.mark.parametrize(
     ("stage", "dependencies"),
-    stages().items(),
+    [(stage, deps) for stage, deps in stages().items() if stage not in (TRAIN, REPLICATION)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_stage_depends_on_the_modules_that_it_imports(stage: str, dependencies: list[str]):
-    module = ROOT / stage
-    files = {file.relative_to(ROOT).as_posix() for file in imported(module, {module})}
-    needed = {
-        file
-        for file in files
-        if not any(
-            file == place or file.startswith(f"{place}/") for place in CANNOT_CHANGE_A_RESULT
-        )
-    }
-    covered = {
-        file
-        for file in needed
-        if any(file == place or file.startswith(f"{place}/") for place in dependencies)
-    }
-    assert {file for file in needed - covered if not only_a_docstring(ROOT / file)} == set()
+    assert uncovered(code.find_modules(Path(stage)), dependencies) == set()
 
 
-def only_a_docstring(module: Path) -> bool:
-    return len(ast.parse(module.read_text(encoding="utf-8")).body) == 1
+def test_training_depends_on_the_digests_of_its_modules():
+    for stage, key in ((TRAIN, "model"), (REPLICATION, "architecture")):
+        assert f"reports/code/${{item.{key}}}.json" in stages()[stage]
+        assert not any(place.startswith("stages/") for place in stages()[stage])
+    assert "reports/code/replications.json" in stages()[REPLICATION]
+    families = {one.family for one in params.load(ROOT / "params.yaml").architectures.values()}
+    modules = {Path(f"stages/architectures/{family}.py") for family in families}
+    digested = set.union(*map(code.find_modules, modules | {code.TRAIN, code.REPLICATION}))
+    assert uncovered(digested, stages()[FINGERPRINT]) == set()
+
+
+SOURCE = '''"""A docstring."""
+import a  # a comment
+
+
+def f(): "é"; x = "# no comment"  # é
+
+
+def g():
+    """Several lines,
+
+    # of a docstring."""
+    y = f"""{x}\x20\x20
+
+  # part of the string {1}
+"""   # behind it
+    return ("a"
+            # between
+
+            "b")
+'''
+CODE = '''import a
+def f(): ; x = "# no comment"
+def g():
+    y = f"""{x}\x20\x20
+
+  # part of the string {1}
+"""
+    return ("a"
+            "b")
+'''
+
+
+def test_comments_docstrings_and_blank_lines_are_no_code():
+    assert code.strip(SOURCE) == CODE
+
+
+def write(root: Path, modules: dict[str, str]) -> None:
+    for name, source in modules.items():
+        path = root / "stages" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+
+
+def test_a_digest_is_of_what_is_imported(tmp_path: Path):
+    modules = {
+        "train": "import keras\nfrom stages.training import steps, record\n",
+        "training/__init__": "",
+        "training/steps": "A = 1\n",
+        "training/record": "B = 1\n",
+        "architectures/own": "from stages.architectures.shared import C\nimport stages.far.away\n",
+        "architectures/shared": "from stages.training.steps import A\nC = 1\n",
+        "architectures/other": "D = 1\n",
+        "far/__init__": "E = 1\n",
+        "far/away": "F = 1\n",
+    }
+    write(tmp_path, modules)
+    before = code.fingerprint("own", tmp_path)
+    expected = {
+        "train": {"training"},
+        "training/__init__": {"training"},
+        "training/steps": {"training"},
+        "training/record": set(),
+        "architectures/own": {"family"},
+        "architectures/shared": {"family"},
+        "architectures/other": set(),
+        "far/__init__": {"family"},
+        "far/away": {"family"},
+    }
+    for name, changed in expected.items():
+        write(tmp_path, modules | {name: modules[name] + "G = 1\n"})
+        after = code.fingerprint("own", tmp_path)
+        assert {key for key in after if after[key] != before[key]} == changed, name
+
+
+def test_an_edit_makes_those_trainings_stale_whose_code_it_changes(finished: Project):
+    """Counted with real DVC, one edit after the other, each on top of the last run's code."""
+    models = {"train@mnist-dense", "train@fashion-2blocks"}
+
+    def stale(path: str, old: str, new: str) -> set[str]:
+        file = finished.path(path)
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+        finished.dvc("repro", "fingerprint")
+        found = {stage for stage in ran(finished.dvc("repro", "--dry")) if "train@" in stage}
+        finished.run("git", "checkout", "--quiet", ".")
+        return found
+
+    comment = "# a comment\n"
+    assert stale("stages/architectures/new.py", "", "def network(x):\n    return x\n") == set()
+    assert stale("stages/training/record.py", "", "X = 1\n") == set()
+    assert stale("stages/training/batches.py", "import mmap\n", f"{comment}import mmap\n") == set()
+    assert stale("stages/metrics/measures.py", "DIGITS = 6", "DIGITS = 5") == set()
+    assert stale("stages/training/batches.py", "[self.seed, epoch]", "[epoch]") == models
+    cnn = stale("stages/architectures/cnn.py", "if pool > 1:", "if pool > 2:")
+    assert cnn == {"train@fashion-2blocks"}

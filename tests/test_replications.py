@@ -2,6 +2,7 @@
 it, and the table."""
 
 import json
+import shutil
 
 import pytest
 from conftest import Project, ran
@@ -48,6 +49,20 @@ def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
     assert first["seeds"]["1"]["test"] != first["seeds"]["2"]["test"]
     runs = json.loads(fresh.path(f"replications/runs/{FIRST}.json").read_text())
     assert set(runs) == {"seed-1", "seed-2"}
+
+    # predictions are kept, models only where another experiment starts from them
+    for name, kept in ((FIRST, {"model.keras", "optimizer.npz"}), (MORE, set())):
+        found = {path.name for path in fresh.path(f"replications/trained/{name}/seed-1").iterdir()}
+        assert found == {"predictions.npz", "history.csv", "training.json"} | kept
+    # so that a new metric needs no training, in a clone that has DVC's cache and nothing else
+    for name in ("data", "trained"):
+        shutil.rmtree(fresh.path(f"replications/{name}"))
+    with fresh.path("stages/metrics/measures.py").open("a") as code:
+        code.write("# another metric\n")
+    assert ran(fresh.dvc("repro", target)) == [
+        "data@cifar100-test-as-validation",
+        f"evaluate@{MORE}",
+    ]
 
     fresh.stage("replications.table")
     table = fresh.path("replications/table.md").read_text()

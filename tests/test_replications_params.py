@@ -116,7 +116,7 @@ def test_where_it_starts(name: str, facts: dict):
         assert (ROOT / facts["starts_from"]).exists()
     else:
         first = EXPERIMENTS[start]
-        assert folder == "replications/models" and first["keep_optimizer"]
+        assert folder == "replications/trained" and first["keep_model"]
         for key in ("variant", "architecture", "seeds"):
             assert facts[key] == first[key], key
         assert facts["train"]["optimizer"] == first["train"]["optimizer"]

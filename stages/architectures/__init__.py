@@ -43,11 +43,11 @@ def build(
             x = module.normalise(inputs, arguments["network"])
         else:
             x = keras.layers.Rescaling(
-                *(one_if_equal(data["rescaling"][key]) for key in ("scale", "offset"))
+                *(shorten(data["rescaling"][key]) for key in ("scale", "offset"))
             )(inputs)
         features = module.network(x, **arguments)
         outputs = [
-            classifier(x, output, len(data["class_names"]))
+            add_classifier(x, output, len(data["class_names"]))
             for output, x in zip(OUTPUTS, features if isinstance(features, list) else [features])
         ]
     except UserError as error:
@@ -57,7 +57,7 @@ def build(
     except (ValueError, TypeError) as error:
         raise UserError(
             f"architectures.{name}: Keras cannot build it for images of {shape[0]}×{shape[1]} "
-            f"pixels: {reason(error)}\n"
+            f"pixels: {explain(error)}\n"
             "       Change its layers, or preprocess.image_size if the images are too small"
         ) from None
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
@@ -73,7 +73,7 @@ def adapt(
         module.adapt(model, images, **arguments)
 
 
-def classifier(x, name: str, classes: int):
+def add_classifier(x, name: str, classes: int):
     """Probabilities of `classes`, float32 under any dtype policy, from features
     (batch, features)."""
     if len(x.shape) != 2 or x.shape[1] == 0:
@@ -84,12 +84,12 @@ def classifier(x, name: str, classes: int):
     return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=name)(x)
 
 
-def one_if_equal(values: list[float]) -> float | list[float]:
+def shorten(values: list[float]) -> float | list[float]:
     """One number where all channels have the same, which is how a layer is written by hand."""
     return values[0] if len(set(values)) == 1 else values
 
 
-def reason(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """What is wrong, in one line: without the frame and the colours that Keras puts around an error
     in a layer's call."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()

@@ -4,7 +4,7 @@ channels, no convolution in groups."""
 
 import keras
 
-from stages.architectures.hidden import activated, dense_tail
+from stages.architectures.hidden import add_dense_tail, add_hidden_layer
 
 
 def network(
@@ -19,11 +19,13 @@ def network(
     dense_units: list[int],
     dense_dropout: float,
 ):
+    """`x` (batch, height, width, channels) → features (batch, last of `dense_units`). The three
+    lists of the convolutions have five entries each."""
     for number, (width, kernel, step) in enumerate(zip(filters, kernel_size, strides), start=1):
         convolution = keras.layers.Conv2D(
             width, kernel, step, padding="valid" if number == 1 else "same"
         )
-        x = activated(x, convolution, "relu", None, batch_norm)
+        x = add_hidden_layer(x, convolution, "relu", None, batch_norm)
         if number in (1, 2, 5):
             x = keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)
-    return dense_tail(x, dense_units, dense_dropout)
+    return add_dense_tail(x, dense_units, dense_dropout)

@@ -27,25 +27,27 @@ STANDARD = r"DenseNet\d+"  # by the means and deviations: mode "torch"
 SYMMETRIC = r"ResNet\d+V2|MobileNet(V2)?|Inception.*|NASNet.*|Xception"  # -1..1: mode "tf"
 
 
-def network(
-    x, network: str, top: str, arguments: dict[str, Any], weights: str | None = None, **_: Any
-):
-    """`top` is what stands between the convolutions and the classifier: the network's own layers,
-    or one of `POOLING`. `load` sets pre-trained `weights`."""
+def network(x, network: str, top: str, arguments: dict[str, Any], weights: str | None = None):
+    """`x` (batch, height, width, channels) → features (batch, features). `top` is what stands
+    between the convolutions and the classifier: the network's own layers, or one of `POOLING`.
+    `load` sets the weights where these are pre-trained."""
     function = getattr(keras.applications, network)
     place = {"weights": None, "input_tensor": x, "input_shape": x.shape[1:]}
     if top != "own":
-        return flat(function(include_top=False, pooling=POOLING[top], **place, **arguments).output)
+        return flatten(
+            function(include_top=False, pooling=POOLING[top], **place, **arguments).output
+        )
     whole = function(include_top=True, classes=1, **place, **arguments)
     classifier = next(
         layer
         for layer in reversed(whole.layers)
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)
     )
-    return flat(classifier.input)
+    return flatten(classifier.input)
 
 
-def flat(x):
+def flatten(x):
+    """(batch, …) → (batch, features)."""
     return x if len(x.shape) == 2 else keras.layers.Flatten()(x)
 
 
@@ -72,7 +74,9 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
     classifier of their own where `top` is own. Raises `UserError` for weights of another
     network."""
     layers = [layer for layer in model.layers if layer.weights and layer.name != "probability"]
-    wanted = [(kind(layer), [tuple(one.shape) for one in in_file(layer)]) for layer in layers]
+    wanted = [
+        (name_kind(layer), [tuple(one.shape) for one in list_weights(layer)]) for layer in layers
+    ]
     if top == "own":
         convolution = re.fullmatch(r"MobileNet(V3.*)?", network)
         wanted.append(("conv2d" if convolution else "dense", None))
@@ -81,18 +85,18 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
             # Keras divides by the root of the deviation once more where it fetches the weights
             # itself (https://github.com/tensorflow/tensorflow/issues/49930)
             values[1] = values[1] * DEVIATIONS
-        for variable, value in zip(in_file(layer), values):
+        for variable, value in zip(list_weights(layer), values):
             variable.assign(value)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
 
 
-def in_file(layer: keras.Layer) -> list[keras.Variable]:
+def list_weights(layer: keras.Layer) -> list[keras.Variable]:
     """A layer's weights in the order in which Keras saves them."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def kind(layer: keras.Layer) -> str:
+def name_kind(layer: keras.Layer) -> str:
     """The name of a layer's class as Keras's files have it: ``depthwise_conv2d``."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

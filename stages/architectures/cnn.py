@@ -2,13 +2,9 @@
 of VGG (Simonyan and Zisserman, arXiv 1409.1556), as the documents on MNIST, Fashion-MNIST,
 CIFAR-10, CIFAR-100 and flowers vary it."""
 
-from typing import TypeVar
-
 import keras
 
-from stages.architectures.hidden import activated
-
-Value = TypeVar("Value")
+from stages.architectures.hidden import add_hidden_layer, repeat_for_blocks
 
 
 def network(
@@ -28,12 +24,15 @@ def network(
     dense_dropout: float,
     negative_slope: float | None = None,
 ):
+    """`x` (batch, height, width, channels) → features: (batch, last of `dense_units`), or without
+    dense layers what the head gives, (batch, height·width·filters) for flatten and (batch, filters)
+    for global average pooling. What takes a list has an entry for each block."""
     options = (convolutions, kernel_size, pool_size, pool_strides, dropout)
     for width, count, kernel, pool, strides, rate in zip(
-        filters, *(a_block(value, len(filters)) for value in options)
+        filters, *(repeat_for_blocks(value, len(filters)) for value in options)
     ):
         for _ in range(count):
-            x = activated(
+            x = add_hidden_layer(
                 x,
                 keras.layers.Conv2D(width, kernel, padding=padding),
                 activation,
@@ -46,12 +45,7 @@ def network(
             x = keras.layers.Dropout(rate)(x)
     x = keras.layers.Flatten()(x) if head == "flatten" else keras.layers.GlobalAveragePooling2D()(x)
     for width in dense_units:
-        x = activated(x, keras.layers.Dense(width), activation, negative_slope, batch_norm)
+        x = add_hidden_layer(x, keras.layers.Dense(width), activation, negative_slope, batch_norm)
         if dense_dropout:
             x = keras.layers.Dropout(dense_dropout)(x)
     return x
-
-
-def a_block(value: Value | list[Value], blocks: int) -> list[Value]:
-    """`value` for each block: as given, or repeated."""
-    return value if isinstance(value, list) else [value] * blocks

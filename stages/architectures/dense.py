@@ -3,7 +3,7 @@ Learning with Python, 2.1)."""
 
 import keras
 
-from stages.architectures.hidden import activated
+from stages.architectures.hidden import add_hidden_layer
 
 
 def network(
@@ -14,9 +14,10 @@ def network(
     dropout: float,
     negative_slope: float | None = None,
 ):
+    """`x` (batch, height, width, channels) → features (batch, last of `units`)."""
     x = keras.layers.Flatten()(x)
     for width in units:
-        x = activated(x, keras.layers.Dense(width), activation, negative_slope, batch_norm)
+        x = add_hidden_layer(x, keras.layers.Dense(width), activation, negative_slope, batch_norm)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
     return x

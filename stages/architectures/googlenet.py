@@ -34,64 +34,61 @@ def network(
     auxiliary_units: int,
     auxiliary_dropout: float,
 ):
-    """The features of three heads, (batch, features) each: the main one, and two auxiliary ones
-    that branch off behind modules 4a and 4d, so that the gradient reaches the early layers."""
+    """`x` (batch, height, width, channels) → the features of three heads, (batch, features) each:
+    the main one, and two auxiliary ones that branch off behind modules 4a and 4d, so that the
+    gradient reaches the early layers."""
 
-    def pooled(x):
+    def pool(x):
         return keras.layers.MaxPooling2D(pool_size, pool_strides, padding=pool_padding)(x)
 
-    def auxiliary(x, name):
+    def branch_off(x, name):
         x = keras.layers.AveragePooling2D(
             auxiliary_pool_size, auxiliary_pool_strides, name=f"{name}_pool"
         )(x)
-        x = convolution(x, auxiliary_filters, 1, name=f"{name}_conv")
+        x = convolve(x, auxiliary_filters, 1, name=f"{name}_conv")
         x = keras.layers.Flatten(name=f"{name}_flatten")(x)
         x = keras.layers.Dense(auxiliary_units, activation="relu", name=f"{name}_dense")(x)
         return keras.layers.Dropout(auxiliary_dropout, name=f"{name}_dropout")(x)
 
-    x = convolution(
+    x = convolve(
         x, stem_filters[0], stem_kernel_size[0], strides=stem_strides, padding=stem_padding
     )
-    x = pooled(x)
+    x = pool(x)
     for width, kernel in zip(stem_filters[1:], stem_kernel_size[1:]):
-        x = convolution(x, width, kernel)
-    x = pooled(x)
-    x = inception(x, inception_3a, "inception_3a")
-    x = inception(x, inception_3b, "inception_3b")
-    x = pooled(x)
-    x = inception(x, inception_4a, "inception_4a")
-    auxiliary1 = auxiliary(x, "auxiliary1")
-    x = inception(x, inception_4b, "inception_4b")
-    x = inception(x, inception_4c, "inception_4c")
-    x = inception(x, inception_4d, "inception_4d")
-    auxiliary2 = auxiliary(x, "auxiliary2")
-    x = inception(x, inception_4e, "inception_4e")
-    x = pooled(x)
-    x = inception(x, inception_5a, "inception_5a")
-    x = inception(x, inception_5b, "inception_5b")
+        x = convolve(x, width, kernel)
+    x = pool(x)
+    x = apply_inception(x, inception_3a, "inception_3a")
+    x = apply_inception(x, inception_3b, "inception_3b")
+    x = pool(x)
+    x = apply_inception(x, inception_4a, "inception_4a")
+    auxiliary1 = branch_off(x, "auxiliary1")
+    x = apply_inception(x, inception_4b, "inception_4b")
+    x = apply_inception(x, inception_4c, "inception_4c")
+    x = apply_inception(x, inception_4d, "inception_4d")
+    auxiliary2 = branch_off(x, "auxiliary2")
+    x = apply_inception(x, inception_4e, "inception_4e")
+    x = pool(x)
+    x = apply_inception(x, inception_5a, "inception_5a")
+    x = apply_inception(x, inception_5b, "inception_5b")
     x = keras.layers.GlobalAveragePooling2D()(x)
     return [keras.layers.Dropout(dropout)(x), auxiliary1, auxiliary2]
 
 
-def inception(x, filters: list[int], name: str):
+def apply_inception(x, filters: list[int], name: str):
     """One module: four paths side by side, their channels joined. `filters` in the order of the
     paper's table: 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool projection."""
     one, reduce3, three, reduce5, five, projection = filters
-    pool = keras.layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")
+    pooling = keras.layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")
     paths = [
-        convolution(x, one, 1, name=f"{name}_1x1"),
-        convolution(
-            convolution(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"
-        ),
-        convolution(
-            convolution(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"
-        ),
-        convolution(pool(x), projection, 1, name=f"{name}_projection"),
+        convolve(x, one, 1, name=f"{name}_1x1"),
+        convolve(convolve(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"),
+        convolve(convolve(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"),
+        convolve(pooling(x), projection, 1, name=f"{name}_projection"),
     ]
     return keras.layers.Concatenate(name=name)(paths)
 
 
-def convolution(
+def convolve(
     x,
     filters: int,
     kernel_size: int,

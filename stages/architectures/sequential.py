@@ -5,13 +5,14 @@ from typing import Any
 
 import keras
 
-from stages.architectures import reason
+from stages.architectures import explain
 from stages.runtime.errors import UserError
 
 
 def network(x, layers: list[dict[str, dict[str, Any] | None]]):
-    """Each of `layers` is one key, the name of a class in ``keras.layers``, with its arguments;
-    those left out are Keras's own."""
+    """`x` (batch, height, width, channels) → features (batch, features), which the last of `layers`
+    must give. Each is one key, the name of a class in ``keras.layers``, with its arguments; those
+    left out are Keras's own."""
     for number, layer in enumerate(layers):
         ((name, arguments),) = layer.items()
         try:
@@ -19,6 +20,6 @@ def network(x, layers: list[dict[str, dict[str, Any] | None]]):
         except Exception as error:  # a layer may raise anything for a wrong argument
             raise UserError(
                 f"layers[{number}]: {name} cannot follow with {arguments or 'no arguments'}: "
-                f"{reason(error)}"
+                f"{explain(error)}"
             ) from None
     return x

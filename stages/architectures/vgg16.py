@@ -4,7 +4,7 @@ make VGG19 of it."""
 
 import keras
 
-from stages.architectures.hidden import activated, dense_tail
+from stages.architectures.hidden import add_dense_tail, add_hidden_layer
 
 
 def network(
@@ -17,10 +17,12 @@ def network(
     dense_units: list[int],
     dense_dropout: float,
 ):
+    """`x` (batch, height, width, channels) → features (batch, last of `dense_units`). `filters` and
+    `convolutions` have an entry for each block."""
     for width, count in zip(filters, convolutions):
         for _ in range(count):
-            x = activated(
+            x = add_hidden_layer(
                 x, keras.layers.Conv2D(width, kernel_size, padding="same"), "relu", None, batch_norm
             )
         x = keras.layers.MaxPooling2D(pool_size)(x)
-    return dense_tail(x, dense_units, dense_dropout)
+    return add_dense_tail(x, dense_units, dense_dropout)

@@ -1,18 +1,19 @@
 """Family whitened: a fixed first convolution that whitens, then blocks of convolution, max pooling,
 batch norm and activation.
 
-In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution's filters are the
-directions along which patches of the training images vary, each divided by how much they vary along
-it, and each once more with the opposite sign; `adapt` computes them from the training part, and
-they are not trained. Global max pooling ends the network, and its features are scaled down, so that
-the probabilities stay soft while the learning rate is high.
+In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution whitens patches of
+the image (PCA whitening): its filters are the eigenvectors of the covariance of the training
+images' patches, each divided by √(eigenvalue + ε), and each once more with the opposite sign.
+`adapt` computes them from the training part, and they are not trained. Global max pooling ends the
+network, and its features are scaled down, so that the probabilities stay soft while the learning
+rate is high.
 """
 
 import keras
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from stages.architectures.cnn import a_block
+from stages.architectures.hidden import repeat_for_blocks
 
 CHUNK = 500  # images whose patches are in memory at a time
 
@@ -30,6 +31,8 @@ def network(
     batch_norm_momentum: float,
     head_scale: float,
 ):
+    """`x` (batch, height, width, channels) → features (batch, last of `filters`). The `whitening_`
+    arguments but the size are for `adapt`."""
     directions = whitening_size**2 * x.shape[-1]
     whiten = keras.layers.Conv2D(
         2 * directions, whitening_size, use_bias=False, trainable=False, name="whitening"
@@ -37,7 +40,7 @@ def network(
     x = keras.layers.Activation(activation)(whiten(x))
     options = (convolutions, kernel_size, pool_size)
     for width, count, kernel, pool in zip(
-        filters, *(a_block(value, len(filters)) for value in options)
+        filters, *(repeat_for_blocks(value, len(filters)) for value in options)
     ):
         for number in range(count):
             x = keras.layers.Conv2D(width, kernel, padding="same", use_bias=False)(x)

@@ -1,7 +1,7 @@
 """Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the
 documents' figures.
 
-Reads ``replications/models/NAME/``, and the labels and test images in
+Reads ``replications/trained/NAME/``, and the labels and test images in
 ``replications/data/VARIANT/prepared/``; writes into ``replications/results/NAME/``:
 
     result.json      the metrics of each seed, and what re-creates them: parameters and their
@@ -30,7 +30,9 @@ from stages.storage import files
 from stages.storage.prepared import PARTS
 
 
-def obtained(published: options.Published, metrics: dict[str, Any], history: pd.DataFrame) -> float:
+def find_obtained(
+    published: options.Published, metrics: dict[str, Any], history: pd.DataFrame
+) -> float:
     """The accuracy that stands beside the published one: of the same part, in the same epoch
     (final, or best on validation)."""
     if published.of == "test":
@@ -39,7 +41,7 @@ def obtained(published: options.Published, metrics: dict[str, Any], history: pd.
     return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), DIGITS)
 
 
-def recreated_by(
+def list_parameters(
     root: Params, replications: options.Replications, entry: options.Entry
 ) -> dict[str, Any]:
     """All parameters that decide the result."""
@@ -47,8 +49,8 @@ def recreated_by(
     return {
         "data": {"seed": replications.common.seed, **variant.model_dump()},
         "architecture": root.architectures[entry.architecture].model_dump(exclude_unset=True),
-        "train": options.train_of(replications.common, entry).model_dump(),
-        "augment": options.augment_of(replications.common, entry).model_dump(),
+        "train": options.complete_train(replications.common, entry).model_dump(),
+        "augment": options.complete_augment(replications.common, entry).model_dump(),
         "starts_from": entry.starts_from,
         "evaluate_in_training_mode": entry.evaluate_in_training_mode,
         "seeds": entry.seeds,
@@ -58,15 +60,15 @@ def recreated_by(
 
 def main(experiment: str) -> None:
     root, replications = options.load()
-    entry = options.chosen(experiment, replications.experiments, "experiments")
+    entry = options.choose(experiment, replications.experiments, "experiments")
     published = options.documents()[experiment].published
-    prepared = options.prepared(entry)
+    prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
-        source = options.FOLDER / "models" / experiment / f"seed-{seed}"
+        source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
         metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
         history = pd.read_csv(source / "history.csv", index_col="epoch")
-        seeds[seed] = {"obtained": obtained(published, metrics, history), **metrics}
+        seeds[seed] = {"obtained": find_obtained(published, metrics, history), **metrics}
         if number == 0:
             files.write_csv(tables["classes"], target / "classes.csv", index=True)
             files.write_csv(tables["curves"], target / "curves.csv")
@@ -76,7 +78,7 @@ def main(experiment: str) -> None:
             )
             for name, figure in drawn.items():
                 charts.save(figure, target / f"{name}.png")
-    parameters = recreated_by(root, replications, entry)
+    parameters = list_parameters(root, replications, entry)
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     result = {
         "experiment": experiment,

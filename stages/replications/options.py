@@ -70,8 +70,8 @@ class Entry(Section):
 
     variant: str
     architecture: str
-    starts_from: str  # the folder of the models of another experiment; `SCRATCH` for none
-    keep_optimizer: bool  # for an experiment that starts from this one
+    starts_from: str  # the folder of another one, trained; from-scratch.txt for none
+    keep_model: bool  # and the optimizer's state, for an experiment that starts from this one
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
     train: dict[str, Any]
@@ -105,7 +105,7 @@ def load() -> tuple[Params, Replications]:
                         ("experiments", name, key),
                         f"{value!r} is not known. {suggest(value, known)}",
                     )
-            for key, complete in (("train", train_of), ("augment", augment_of)):
+            for key, complete in (("train", complete_train), ("augment", complete_augment)):
                 try:
                     complete(replications.common, entry)
                 except ValidationError as error:
@@ -115,7 +115,7 @@ def load() -> tuple[Params, Replications]:
     return root, params.checked(FILE, Replications, cross_check)
 
 
-def chosen(name: str, section: dict[str, Any], key: str) -> Any:
+def choose(name: str, section: dict[str, Any], key: str) -> Any:
     """The entry `name` of a section of ``replications/params.yaml``. Raises `UserError` where there
     is none."""
     if name not in section:
@@ -142,7 +142,7 @@ def documents() -> dict[str, Facts]:
     return params.checked(FOLDER / "published.yaml", Documents).root
 
 
-def prepared(entry: Entry) -> Prepared:
+def open_prepared(entry: Entry) -> Prepared:
     """The data of an experiment, as many images as its budget allows."""
     most = {
         "train": entry.budget.train,
@@ -152,7 +152,7 @@ def prepared(entry: Entry) -> Prepared:
     return Prepared(FOLDER / "data" / entry.variant / "prepared", most)
 
 
-def train_of(common: Common, entry: Entry) -> Train:
+def complete_train(common: Common, entry: Entry) -> Train:
     """The complete recipe of an experiment: what it says itself, else `common`; with the epochs
     that the budget allows."""
     values = common.train.model_dump() | entry.train
@@ -163,6 +163,6 @@ def train_of(common: Common, entry: Entry) -> Train:
     return Train.model_validate(values)
 
 
-def augment_of(common: Common, entry: Entry) -> Augment:
+def complete_augment(common: Common, entry: Entry) -> Augment:
     """The complete augmentation of an experiment."""
     return Augment.model_validate(common.augment.model_dump() | entry.augment)

@@ -16,7 +16,7 @@ from stages.storage import files
 
 def main(variant: str) -> None:
     _, replications = options.load()
-    chosen = options.chosen(variant, replications.variants, "variants")
+    chosen = options.choose(variant, replications.variants, "variants")
     seed = replications.common.seed if chosen.seed is None else chosen.seed
     raw = Raw(Path("data/raw") / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:

@@ -1,46 +1,101 @@
 """Stage train of the replications: one experiment, once with each of its seeds.
 
-Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/models/NAME/`` a folder a
-seed, ``seed-1`` and so on, with what the root's stage train writes into its folder, and the run
-record ``replications/runs/NAME.json``. Checkpoints lie outside both, in
-``replications/checkpoints/``, since DVC deletes a stage's outputs before it starts.
+Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/trained/NAME/`` a folder a
+seed, ``seed-1`` and so on, with predictions.npz, history.csv and training.json as the root's stage
+train writes them; model.keras, and the optimizer's state in optimizer.npz, only where `keep_model`
+says so: all models together would take gigabytes. The run record is
+``replications/runs/NAME.json``. Checkpoints lie outside both, in ``replications/checkpoints/``,
+since DVC deletes a stage's outputs before it starts.
 """
 
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from stages.replications import options
 from stages.runtime import cli, guard
 from stages.storage import files
+from stages.storage.prepared import Prepared
 from stages.training import backend
-from stages.training.run import Experiment, run
+from stages.training import run as training
+from stages.training.run import Experiment
+
+
+@dataclass(frozen=True)
+class Replication(Experiment):
+    """An experiment with what only some of the documents do."""
+
+    start: str | None  # digest of the model that it goes on from
+    evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
+
+
+def run(
+    experiment: Replication,
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    start: Path | None,
+    keep_model: bool,
+) -> dict[str, Any]:
+    """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
+    With `keep_model`, these two stay in `folder` too. Returns the run record."""
+    from stages.training import fitting, heads, record, saving
+    from stages.training.network import build_network
+
+    started = time.perf_counter()
+    network = build_network(experiment, prepared)
+    if start:
+        network.saved.load_weights(start / "model.keras")
+        saving.load_state(network.optimizer, start / "optimizer.npz")
+    if experiment.evaluate_in_training_mode:
+        network = replace(network, fitted=heads.keep_in_training_mode(network.model))
+    description = fitting.train_network(experiment, network, prepared, folder, checkpoint)
+    fit_seconds = time.perf_counter() - started
+    saved = saving.save_and_load(network.saved, folder / "model.keras")
+    if experiment.evaluate_in_training_mode:
+        saved = heads.keep_in_training_mode(saved)
+    predictions = training.predict(saved, prepared, experiment.train.prediction_batch_size)
+    training.write_results(description, predictions, folder)
+    if keep_model:
+        saving.save_state(network.optimizer, folder / "optimizer.npz")
+    else:
+        files.remove(folder / "model.keras")
+    files.remove(checkpoint)
+    training.report(description, predictions, prepared, fit_seconds)
+    return record.describe_run(fit_seconds, time.perf_counter() - started, description["epochs"])
 
 
 def main(experiment: str) -> None:
     root, replications = options.load()
-    entry, common = (
-        options.chosen(experiment, replications.experiments, "experiments"),
-        replications.common,
-    )
-    recipe = options.train_of(common, entry)
-    prepared = options.prepared(entry)
-    models, records = options.FOLDER / "models" / experiment, {}
+    entry = options.choose(experiment, replications.experiments, "experiments")
+    common = replications.common
+    recipe = options.complete_train(common, entry)
+    prepared = options.open_prepared(entry)
+    target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads)
         for seed in entry.seeds:
-            source = Path(entry.starts_from) / f"seed-{seed}"
-            one = Experiment(
+            name = f"seed-{seed}"
+            start = Path(entry.starts_from) / name
+            start = start if start.is_dir() else None
+            one = Replication(
                 name=experiment,
                 seed=seed,
                 architecture=root.architectures[entry.architecture],
-                augment=options.augment_of(common, entry),
+                augment=options.complete_augment(common, entry),
                 train=recipe,
-                starts_from=source if source.is_dir() else None,
-                keep_optimizer=entry.keep_optimizer,
+                start=start and files.sha256(start / "model.keras"),
                 evaluate_in_training_mode=entry.evaluate_in_training_mode,
             )
-            records[f"seed-{seed}"] = run(
-                one, prepared, models / f"seed-{seed}", checkpoints / f"seed-{seed}.npz"
+            records[name] = run(
+                one,
+                prepared,
+                target / name,
+                checkpoints / f"{name}.npz",
+                start,
+                entry.keep_model,
             )
         files.write_json(options.FOLDER / "runs" / f"{experiment}.json", records)
 

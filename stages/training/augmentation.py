@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import keras  # the functions import it themselves: to know that nothing is on needs no Keras
 
 
-def layers(augment: Augment, image_shape: tuple[int, int, int], seed: int) -> list["keras.Layer"]:
+def build_layers(
+    augment: Augment, image_shape: tuple[int, int, int], seed: int
+) -> list["keras.Layer"]:
     """The layers that are on, for images of `image_shape` (height, width, channels); each image is
     changed by itself.
 
@@ -36,7 +38,7 @@ def layers(augment: Augment, image_shape: tuple[int, int, int], seed: int) -> li
     make = keras.layers
     on = []
     if augment.horizontal_flip or augment.vertical_flip:
-        on.append((make.RandomFlip, {"mode": flips(augment)}))
+        on.append((make.RandomFlip, {"mode": choose_flip_mode(augment)}))
     if augment.rotation:
         on.append((make.RandomRotation, {"factor": augment.rotation / 360, **border}))
     if augment.zoom:
@@ -59,31 +61,30 @@ def layers(augment: Augment, image_shape: tuple[int, int, int], seed: int) -> li
     ]
 
 
-def changes(augment: Augment) -> bool:
+def is_on(augment: Augment) -> bool:
     """Whether any of it is on."""
     return any(value for name, value in augment if name != "fill_mode")
 
 
-def flips(augment: Augment) -> str:
+def choose_flip_mode(augment: Augment) -> str:
     """The mode of RandomFlip."""
     if augment.horizontal_flip and augment.vertical_flip:
         return "horizontal_and_vertical"
     return "horizontal" if augment.horizontal_flip else "vertical"
 
 
-def in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list, list]:
+def put_in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list, list]:
     """The inputs and outputs of a network that changes the images while it trains, then is `model`,
     whose weights it shares. What `model` is given stays uint8; outside training it is given the
     images as they are."""
-    if not changes(augment):
+    if not is_on(augment):
         return model.inputs, model.outputs
     import keras
 
     from stages.training import heads
 
     inputs = x = keras.Input(model.input_shape[1:], dtype="uint8")
-    for layer in layers(augment, model.input_shape[1:], seed):
+    for layer in build_layers(augment, model.input_shape[1:], seed):
         x = layer(x)
-    return [inputs], heads.named(
-        model.output_names, model(keras.ops.cast(keras.ops.round(x), "uint8"))
-    )
+    x = keras.ops.cast(keras.ops.round(x), "uint8")
+    return [inputs], heads.name_outputs(model.output_names, model(x))

@@ -1,4 +1,4 @@
-"""Networks around networks: with auxiliary heads, in training mode, averaged over the mirror image.
+"""Networks around networks: with auxiliary heads, in training mode, with test-time augmentation.
 
 Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al.,
 arXiv 1409.4842). All outputs are fitted with the same labels; training minimises the sum of their
@@ -48,34 +48,35 @@ class Training(keras.layers.Layer):
         return self.network(x, training=True)
 
 
-def in_training_mode(model: keras.Model) -> keras.Model:
+def keep_in_training_mode(model: keras.Model) -> keras.Model:
     """`model`, whose weights it shares, as a model that predicts as if it were training: dropout
     stays on, batch norm uses the batch's own mean and variance. What Keras 2 did with its learning
     phase set to 1."""
-    return keras.Model(model.inputs, named(model.output_names, Training(model)(model.input)))
+    outputs = name_outputs(model.output_names, Training(model)(model.input))
+    return keras.Model(model.inputs, outputs)
 
 
-def averaged_with_mirrored(model: keras.Model) -> keras.Model:
+def add_test_time_augmentation(model: keras.Model) -> keras.Model:
     """`model`, whose weights it shares, as a model that predicts the mean of what `model` says of
     an image and of its mirror image (left and right exchanged)."""
     image = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name=model.input.name)
     both = [keras.tree.flatten(model(one)) for one in (image, keras.ops.flip(image, axis=2))]
-    means = named(
+    means = name_outputs(
         model.output_names, [keras.layers.Average(dtype="float32")(pair) for pair in zip(*both)]
     )
     return keras.Model(image, means if len(means) > 1 else means[0], name=model.name)
 
 
-def named(names: list[str], outputs) -> list:
-    """The outputs of a network inside another one, under the names that they have in it: Keras
-    names metrics by them."""
+def name_outputs(names: list[str], outputs) -> list:
+    """Give the outputs of a nested network their own `names` again: Keras names metrics by
+    them."""
     return [
         keras.layers.Identity(name=name, dtype="float32")(x)
         for name, x in zip(names, keras.tree.flatten(outputs))
     ]
 
 
-def by_part(part: str, predicted: np.ndarray | list[np.ndarray]) -> dict[str, np.ndarray]:
+def name_by_part(part: str, predicted: np.ndarray | list[np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs of one prediction under the names of predictions.npz: ``PART`` the main one,
     ``PART_auxiliary1`` and so on."""
     main, *auxiliary = predicted if isinstance(predicted, list) else [predicted]

@@ -10,18 +10,18 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 
 
-def optimizer(train: Train) -> keras.Optimizer:
+def build_optimizer(train: Train) -> keras.Optimizer:
     """The optimizer, with its learning rate: a number, a schedule, or its own default where the
     parameters leave it empty."""
     arguments = dict(train.optimizer_arguments)
     if train.schedule:
-        schedule = made(
+        schedule = build(
             "schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments
         )
         arguments["learning_rate"] = schedule
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
-    chosen = made("optimizer", keras.optimizers, train.optimizer, arguments)
+    chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
     if (
         train.precision == "mixed_float16"
     ):  # as `compile` would: small gradients are lost in float16 otherwise
@@ -29,17 +29,17 @@ def optimizer(train: Train) -> keras.Optimizer:
     return chosen
 
 
-def loss(train: Train) -> keras.Loss:
+def build_loss(train: Train) -> keras.Loss:
     """The loss, on class probabilities."""
-    return made("loss", keras.losses, train.loss, train.loss_arguments)
+    return build("loss", keras.losses, train.loss, train.loss_arguments)
 
 
-def metrics(train: Train) -> list[str]:
+def name_metrics(train: Train) -> list[str]:
     """What is measured in each epoch beside the loss. The squared error needs one-hot labels."""
     return ["accuracy"] if takes_class_numbers(train) else ["accuracy", "mean_squared_error"]
 
 
-def class_weight(train: Train, labels: np.ndarray) -> dict[int, float] | None:
+def weigh_classes(train: Train, labels: np.ndarray) -> dict[int, float] | None:
     """What an image of each class counts in the training loss; None where all count 1. ``balanced``
     is images / (classes * images of the class), for `labels` int (images,)."""
     if train.class_weight == "none":
@@ -57,7 +57,7 @@ def takes_class_numbers(train: Train) -> bool:
     return train.loss.startswith("sparse_")
 
 
-def made(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
+def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
     """An object of Keras's `module`, whose class is `name` but for case and underscores. Raises
     `UserError` for a bad argument."""
     classes = {

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 
-def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
+def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
     """When and where this process trained, with which versions, and how long it took."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -21,7 +21,7 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
             "an_epoch": round(fit_seconds / epochs, 2),
             "all": round(seconds, 2),
         },
-        "revision": revision(),
+        "revision": read_revision(),
         "versions": {
             "python": platform.python_version(),
             "keras": keras.version(),
@@ -29,13 +29,13 @@ def of_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
         },
         "hardware": {
             "platform": platform.platform(),
-            "processor": processor(),
+            "processor": read_processor(),
             "cores": os.cpu_count(),
         },
     }
 
 
-def revision() -> str | None:
+def read_revision() -> str | None:
     """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
     git."""
     git = subprocess.run(
@@ -46,7 +46,7 @@ def revision() -> str | None:
     return git.stdout.strip() or None
 
 
-def processor() -> str:
+def read_processor() -> str:
     """The processor's name as Linux tells it, else as Python does."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -32,38 +32,45 @@ def save(model: keras.Model, path: Path) -> None:
                         {**json.loads(content), "date_saved": "1980-01-01@00:00:00"}
                     ).encode()
                 elif name == "config.json":
-                    content = json.dumps(renumbered(json.loads(content), {})).encode()
+                    content = json.dumps(renumber(json.loads(content), {})).encode()
                 target.writestr(zipfile.ZipInfo(name, DATE), content)
         as_keras.unlink()
+
+
+def save_and_load(model: keras.Model, path: Path) -> keras.Model:
+    """Save `model`, and give what a user of the file will load."""
+    save(model, path)
+    return keras.saving.load_model(path, compile=False)
 
 
 def save_state(optimizer: keras.Optimizer, path: Path) -> None:
     """Write what an optimizer has gathered: its step count and moments. The learning rate is not
     among that: it is a parameter."""
     with files.replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, *(np.asarray(variable) for variable in state(optimizer)))
+        np.savez(file, *(np.asarray(variable) for variable in list_state(optimizer)))
 
 
 def load_state(optimizer: keras.Optimizer, path: Path) -> None:
     """Give a built optimizer of the same kind what `save_state` wrote."""
     with np.load(path, allow_pickle=False) as file:
-        for number, variable in enumerate(state(optimizer)):
+        for number, variable in enumerate(list_state(optimizer)):
             variable.assign(file[f"arr_{number}"])
 
 
-def state(optimizer: keras.Optimizer) -> list[keras.Variable]:
+def list_state(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """The variables of an optimizer without its learning rate."""
     return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
 
 
-def renumbered(config: Any, numbers: dict[int, int]) -> Any:
+def renumber(config: Any, numbers: dict[int, int]) -> Any:
     """`config` with each ``shared_object_id`` replaced by its number in the order of appearance."""
     if isinstance(config, list):
-        return [renumbered(value, numbers) for value in config]
+        return [renumber(value, numbers) for value in config]
     if isinstance(config, dict):
         return {
             key: numbers.setdefault(value, len(numbers) + 1)
             if key == "shared_object_id"
-            else renumbered(value, numbers)
+            else renumber(value, numbers)
             for key, value in config.items()
         }
     return config

@@ -1,0 +1,43 @@
+"""Stage fingerprint: write down which code each training runs, as digests.
+
+Reads the modules of the training, and the families of ``architectures``; writes into
+``reports/code/``:
+
+    NAME.json            of each key of ``architectures``: ``training``, the digest of the code that
+                         all trainings share, and ``family``, that of its family's code
+    replications.json    ``replications``: of what the replications' training has beyond that
+
+The stages that train depend on these files instead of on modules. So a comment, or a family that
+is new, makes no training out of date. Works without TensorFlow, in a second.
+"""
+
+from pathlib import Path
+
+from stages import params
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+from stages.training import code
+
+FOLDER = Path("reports/code")
+REPLICATIONS = "replications"
+
+
+def main() -> None:
+    architectures = params.load().architectures
+    if REPLICATIONS in architectures:
+        raise UserError(
+            f"params.yaml: architectures.{REPLICATIONS}: choose another name: "
+            f"{FOLDER}/{REPLICATIONS}.json is the code of the replications"
+        )
+    families = {one.family for one in architectures.values()}
+    digests = {family: code.fingerprint(family) for family in families}
+    with files.replacing(FOLDER) as folder:
+        for name, one in architectures.items():
+            files.write_json(folder / f"{name}.json", digests[one.family])
+        files.write_json(folder / f"{REPLICATIONS}.json", code.fingerprint_replications())
+    print(f"{FOLDER}: the code of {len(families)} families")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)

@@ -1,0 +1,127 @@
+"""What the code of a training is, as digests: `dvc.yaml` makes them the dependencies of a training,
+and a checkpoint is taken up only by the code that wrote it.
+
+The list of modules is computed: those that a stage reaches by its imports, without what cannot
+change a result. Comments, docstrings, blank lines and trailing white space are no part of it. The
+digests are the same under Python 3.11, 3.12 and 3.13.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py")
+CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it
+    "stages/params",
+    "stages/runtime",
+    "stages/training/code.py",
+    "stages/training/record.py",
+)
+
+
+def fingerprint(family: str, root: Path = ROOT) -> dict[str, str]:
+    """The digests of what trains a network of `family`: ``training``, the code that all families
+    share, and ``family``, its own module with what it imports beyond that."""
+    shared = find_modules(TRAIN, root)
+    own = find_modules(Path("stages/architectures") / f"{family}.py", root)
+    return {"training": digest(shared, root), "family": digest(own - shared, root)}
+
+
+def fingerprint_replications(root: Path = ROOT) -> dict[str, str]:
+    """The digest of what the replications' training has beyond the root's."""
+    own = find_modules(REPLICATION, root) - find_modules(TRAIN, root)
+    return {"replications": digest(own, root)}
+
+
+def find_modules(module: Path, root: Path = ROOT) -> set[Path]:
+    """The modules that can change what `module` computes: itself and those of ours that it imports,
+    directly or not. Paths are relative to `root`."""
+    return {
+        path
+        for path in find_imports(module, root) | {module}
+        if not any(path.is_relative_to(place) for place in CANNOT_CHANGE_A_RESULT)
+    }
+
+
+def find_imports(module: Path, root: Path = ROOT, seen: set[Path] | None = None) -> set[Path]:
+    """The files of the package `stages` that `module` imports, with those that they import."""
+    seen = set() if seen is None else seen
+    names = set()
+    for node in ast.walk(ast.parse((root / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for name in names:
+        if name.split(".")[0] != "stages":
+            continue
+        base = Path(*name.split("."))
+        packages = [parent / "__init__.py" for parent in base.parents if parent.parts]
+        for file in (base.with_suffix(".py"), base / "__init__.py", *packages):
+            if file not in seen and (root / file).exists():
+                seen.add(file)
+                find_imports(file, root, seen)
+    return seen
+
+
+def digest(modules: Iterable[Path], root: Path = ROOT) -> str:
+    """The SHA-256 digest of the paths of `modules` and their code; one without code counts as
+    nothing."""
+    code = {
+        path.as_posix(): strip((root / path).read_text(encoding="utf-8"))
+        for path in sorted(modules)
+    }
+    code = {path: text for path, text in code.items() if text}
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+
+
+def strip(source: str) -> str:
+    """`source` without comments, docstrings, blank lines and trailing white space. What stands in
+    other strings stays as it is."""
+    lines = [f"{line}\n" for line in source.split("\n")]
+    docstrings = find_docstrings(source, lines)
+    inside = set()  # lines whose end lies in a string
+    cuts = []
+    opened = []  # f-strings, which Python 3.12 and later give in parts
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "COMMENT":
+            cuts.append((token.start, token.end))
+        elif kind.endswith("STRING_START"):
+            opened.append(token.start)
+        elif kind == "STRING" or kind.endswith("STRING_END"):
+            start = token.start if kind == "STRING" else opened.pop()
+            if not any(begin <= start < end for begin, end in docstrings):
+                inside.update(range(start[0], token.end[0]))
+    for (first, begin), (last, end) in sorted(cuts + docstrings, reverse=True):
+        rest = lines[last - 1][end:]
+        lines[first - 1] = lines[first - 1][:begin] + rest
+        for number in range(first, last):
+            lines[number] = ""
+    kept = []
+    for number, line in enumerate(lines, start=1):
+        if number in inside:
+            kept.append(line)
+        elif line.strip():
+            kept.append(line.rstrip() + "\n")
+    return "".join(kept)
+
+
+def find_docstrings(source: str, lines: list[str]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where the docstrings begin and end: (line, counted from 1; character, from 0)."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            one = node.body[0]
+            places = ((one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset))
+            found.append(  # `ast` counts in bytes of UTF-8
+                tuple((row, len(lines[row - 1].encode()[:byte].decode())) for row, byte in places)
+            )
+    return found

@@ -1,0 +1,42 @@
+"""The network that a training fits and saves, with its optimizer."""
+
+from dataclasses import dataclass
+
+import keras
+
+from stages import architectures
+from stages.storage.prepared import Prepared
+from stages.training import heads, recipe
+from stages.training.run import Experiment
+
+
+@dataclass(frozen=True)
+class Network:
+    """Three models that share their weights, and the optimizer, built for them.
+
+    Each maps images, uint8 (batch, height, width, channels), to class probabilities, float32
+    (batch, classes), or to a list of these, the main head first.
+    """
+
+    model: keras.Model  # the architecture; it stays without optimizer, metrics and augmentation
+    fitted: keras.Model  # what is fitted and validated
+    saved: keras.Model  # what is saved and predicts: `model`, or its test-time augmentation
+    optimizer: keras.Optimizer
+    loss_weights: list[float] | None  # of the heads, where there are auxiliary ones
+
+
+def build_network(experiment: Experiment, prepared: Prepared) -> Network:
+    """Build what `experiment` trains, with the initial weights that its seed gives, and with what
+    the family computes from the training images."""
+    keras.utils.set_random_seed(experiment.seed)
+    keras.config.set_dtype_policy(experiment.train.precision)
+    arguments = experiment.architecture.model_dump(exclude_unset=True)
+    family = arguments.pop("family")
+    loss_weights = arguments.pop("loss_weights", None)
+    average_mirrored = arguments.pop("average_mirrored", False)
+    model = architectures.build(experiment.name, family, arguments, prepared.description)
+    saved = heads.add_test_time_augmentation(model) if average_mirrored else model
+    optimizer = recipe.build_optimizer(experiment.train)
+    optimizer.build(model.trainable_variables)
+    architectures.adapt(model, family, arguments, prepared.images("train"))
+    return Network(model, model, saved, optimizer, loss_weights)
