@@ -1,7 +1,7 @@
 """Stage train: train one model, read it back from disk, and predict the validation and the test
 part with it.
 
-Reads ``data/prepared/``; writes into ``models/NAME/``:
+Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/``:
 
     model.keras      the network with its normalisation, for images of 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
@@ -11,6 +11,8 @@ Reads ``data/prepared/``; writes into ``models/NAME/``:
     training.json    what the model is and what using it needs: class names, image shape,
                      preprocess; seed, recipe, layers, epochs done, the epoch whose weights were
                      kept; size and digest of model.keras
+    features/        of a pre-trained network: what it makes of the images before it is fine-tuned;
+                     computed again only where that changes; not tracked by DVC
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
 
 Interrupted in any way and started again, it goes on behind the last complete epoch
@@ -26,7 +28,9 @@ from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
-from stages.training.run import Experiment, run
+from stages.training.run import Experiment, find_pretrained, run
+
+WEIGHTS = Path("data/weights")
 
 
 def main(model: str) -> None:
@@ -37,7 +41,12 @@ def main(model: str) -> None:
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads)
         experiment = Experiment(
-            model, options.seed, options.architectures[model], options.augment, options.train
+            model,
+            options.seed,
+            options.architectures[model],
+            options.augment,
+            options.train,
+            find_pretrained(WEIGHTS / model),
         )
         record = run(experiment, Prepared(), folder, folder / "checkpoint.npz")
         files.write_json(folder / "run.json", record)

@@ -9,6 +9,7 @@ training images before training has a function `adapt` too.
 import re
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -71,6 +72,20 @@ def adapt(
     module = import_module(f"stages.architectures.{family}")
     if hasattr(module, "adapt"):
         module.adapt(model, images, **arguments)
+
+
+def load(
+    model: keras.Model, name: str, family: str, arguments: Mapping[str, Any], file: Path
+) -> None:
+    """Set the pre-trained weights of `model`, the network `name`, from a file. Raises `UserError`
+    for weights of another network."""
+    module = import_module(f"stages.architectures.{family}")
+    try:
+        module.load(model, file, arguments["network"], arguments["top"])
+    except UserError as error:
+        raise UserError(
+            f"params.yaml: architectures.{name}.weights: {arguments['weights']}: {error}"
+        ) from None
 
 
 def add_classifier(x, name: str, classes: int):

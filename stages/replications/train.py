@@ -61,7 +61,7 @@ def run(
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
-    files.remove(checkpoint)
+    training.remove_checkpoints(checkpoint)
     training.report(description, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, description["epochs"])
 
@@ -74,11 +74,13 @@ def main(experiment: str) -> None:
     prepared = options.open_prepared(entry)
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
+    source = Path(entry.starts_from)
+    pretrained = training.find_pretrained(source) if (source / "source.json").exists() else None
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads)
         for seed in entry.seeds:
             name = f"seed-{seed}"
-            start = Path(entry.starts_from) / name
+            start = source / name
             start = start if start.is_dir() else None
             one = Replication(
                 name=experiment,
@@ -86,6 +88,7 @@ def main(experiment: str) -> None:
                 architecture=root.architectures[entry.architecture],
                 augment=options.complete_augment(common, entry),
                 train=recipe,
+                pretrained=pretrained,
                 start=start and files.sha256(start / "model.keras"),
                 evaluate_in_training_mode=entry.evaluate_in_training_mode,
             )

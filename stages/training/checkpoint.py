@@ -9,6 +9,7 @@ generators of dropout, and of early stopping.
 import json
 import os
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,23 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         super().on_train_end(logs)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a training takes over from one before it: the logs of its epochs, and early stopping's
+    state."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Keep `file` up to date while `model` trains, and take up the training where it stands when it
     fits.
 
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done.
+    lists a dict of logs for each epoch done; a training that follows on another one begins with
+    that one's `past`.
     """
 
     def __init__(
@@ -57,21 +68,22 @@ class Checkpoint(keras.callbacks.Callback):
         model: keras.Model,
         optimizer: keras.Optimizer,
         early_stopping: EarlyStopping,
+        past: Past,
     ):
         super().__init__()
         self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
         self.variables = [*model.variables, *optimizer.variables]
-        self.history: list[dict[str, float]] = []
+        self.history = [*past.history]
         self.finished = False  # whether early stopping has ended the training
-        self.kept: dict[str, Any] = {}  # early stopping's state
+        self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
 
-    def restore(self) -> int:
-        """Load the file if there is one that fits. Returns the number of epochs done."""
+    def restore(self) -> bool:
+        """Load the file if there is one that fits. Returns whether it did."""
         try:
             with np.load(self.file, allow_pickle=False) as file:
                 state = json.loads(str(file["state"]))
                 if state["fingerprint"] != self.fingerprint:
-                    return 0
+                    return False
                 for number, variable in enumerate(self.variables):
                     variable.assign(file[f"variable{number}"])
                 self.kept = state["early_stopping"]
@@ -84,9 +96,9 @@ class Checkpoint(keras.callbacks.Callback):
             zipfile.BadZipFile,
             EOFError,
         ):  # a file that the machine's end cut short does not count
-            return 0
+            return False
         self.history, self.finished = state["history"], state["finished"]
-        return len(self.history)
+        return True
 
     def on_train_begin(self, logs=None):
         for name, value in self.kept.items():
