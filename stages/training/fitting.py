@@ -83,7 +83,7 @@ def train_head(
     features = finetuning.compute_features(experiment, base, prepared, place)
     optimizer = keras.optimizers.Adam(tuning.head_learning_rate)
     optimizer.build(head.trainable_variables)
-    trainer = heads.Trainer(head.inputs, heads.name_outputs([finetuning.HEAD], head.outputs))
+    trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, train)
     phase = Phase(
         trainer,
