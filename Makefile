@@ -1,11 +1,11 @@
-# `make help` lists what this file does. Everything runs in an environment of its own in .venv/.
+# `make help` lists the targets. Everything runs in the environment .venv/.
 PYTHON ?= python3
 VENV := .venv
 BASE ?= main
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify check-lock review gate seed-spread savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -27,8 +27,11 @@ parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes 
 test: setup ## Run the tests, as many files at once as there are cores
 	python -m pytest --numprocesses auto --dist loadfile
 
-verify: setup ## Run the committed results again in a fresh clone, and compare them bit by bit
+verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare its results bit by bit
 	python -m commands.verify
+
+recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
+	python -m commands.recheck $(NAMES) $(if $(PIPELINE),--pipeline '$(PIPELINE)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(DRY),--dry)
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock
@@ -39,19 +42,19 @@ review: setup ## Review the working tree (or HEAD=REVISION) against the branch B
 gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
 	python -m commands.gate --base '$(BASE)'
 
-seed-spread: setup ## Measure how much accuracies differ between five seeds (four more runs)
+seed-spread: setup ## Measure how much accuracies differ between seeds (five by default)
 	python -m commands.seed_spread
 
-savedmodel: setup ## Write the selected model as a TensorFlow SavedModel into savedmodel/
+savedmodel: setup ## Convert the selected model to a TensorFlow SavedModel in savedmodel/
 	python -m commands.savedmodel
 
-plots-page: setup ## Write .dvc/plots.html, DVC's page for plots, anew with the installed version of Vega
+plots-page: setup ## Regenerate .dvc/plots.html, DVC's page for plots, with the installed version of Vega
 	python -m commands.plots_page
 
 lint: setup ## Check the style of the code
 	ruff check . && ruff format --check .
 
-requirements: setup ## Compile requirements.txt anew from requirements.in, with the newest versions
+requirements: setup ## Recompile requirements.txt from requirements.in, with the newest versions
 	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --upgrade --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" --output-file requirements.txt requirements.in
 
 clean: ## Remove the environment (data, models and DVC's cache stay)

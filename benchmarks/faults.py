@@ -22,12 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from kills import differing, state, writing
-from machine import PROJECT, RESULTS, described, in_words, write
+from machine import RESULTS, described, in_words, write
 from memory import Group
-
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
-from conftest import Project, copy, small_project  # noqa: E402
+from support.kills import differing, start, state, writing
+from support.project import Project, copy, small_project
 
 
 def repro(project: Project, *targets: str, prepare=None, **environment: str) -> tuple[int, str]:
@@ -187,16 +185,7 @@ class TerminalClosed(Fault):
     """SIGHUP to all processes of the terminal, during a training."""
 
     def hit(self, project: Project) -> tuple[int, str]:
-        log = open(project.path(".git/log"), "w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "dvc", "repro"]
-        dvc = subprocess.Popen(
-            command,
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        dvc = start(project)
         while not project.path("models/mnist-dense/checkpoint.npz").exists() and dvc.poll() is None:
             time.sleep(0.01)
         os.killpg(dvc.pid, signal.SIGHUP)

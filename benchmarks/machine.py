@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import sys
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+from support.project import data_json  # noqa: E402
+
 RESULTS = PROJECT / "benchmarks/results"
 
 
@@ -65,14 +69,4 @@ def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts:
             for start in range(0, count, 1000):
                 file.write(random.bytes(min(1000, count - start) * math.prod(shape)))
         np.save(folder / f"{part}_labels.npy", random.integers(0, classes, count))
-    description = {
-        "dataset": "random",
-        "class_names": [f"class {number}" for number in range(classes)],
-        "image_shape": shape,
-        "decoded_channels": shape[2],
-        "preprocess": {},
-        "rescaling": {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]},
-        "validation_is_test": False,
-        "validation_is_training": False,
-    }
-    (folder / "data.json").write_text(json.dumps(description))
+    (folder / "data.json").write_text(json.dumps(data_json(list(shape), classes)))

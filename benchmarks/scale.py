@@ -8,7 +8,7 @@ Each run is a copy of params.yaml in a temporary folder, the stages as they are,
 other, without DVC; the network is the smallest of the documents', for one epoch. Memory is the peak
 of anonymous memory (RssAnon in /proc/PID/status, sampled); mapped files do not count: they can be
 dropped. A line is fitted to seconds and to memory of each stage, and drawn out to a million images.
-Writes benchmarks/results/scale.json and scale.md. Takes about three minutes on two cores.
+Writes benchmarks/results/scale.json and scale.md. Takes about two minutes on two cores.
 """
 
 import io

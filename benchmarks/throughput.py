@@ -5,11 +5,11 @@ PyTorch, on five of the networks.
 usage: python benchmarks/throughput.py [--torch PYTHON] [--epochs N] [NETWORK ...]
 
 PYTHON is an interpreter with benchmarks/requirements.txt; without it PyTorch is left out. For each
-network a process a way lives, and they take turns, an epoch each: a, b, c, a, b, c, ... The first
+network a process per way runs, and they take turns, an epoch each: a, b, c, a, b, c, ... The first
 two epochs of each, in which graphs are made, do not count. Images are random, of the network's
 size, on disk as preprocess writes them; recipe and batch size are the replications'. The stage must
 end with the same weights without what makes it faster: their SHA-256 is compared. Writes
-benchmarks/results/throughput.json, with every epoch, and throughput.md. Takes about 15 minutes on
+benchmarks/results/throughput.json, with every epoch, and throughput.md. Takes about 23 minutes on
 two cores.
 """
 

@@ -1,7 +1,7 @@
-"""Say whether dvc.lock is up to date: whether the results belong to the code and the parameters
-beside them."""
+"""Report whether dvc.lock is up to date, that is, whether the committed results were made with this
+code and these parameters."""
 
-from commands.reviewing.lock import outdated
+from commands.reviewing.lock import outdated, recheck_hint
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 
@@ -9,10 +9,10 @@ from stages.runtime.errors import UserError
 def main() -> None:
     stages = outdated()
     if stages:
-        names = ", ".join(map(str, stages))
+        names, hint = ", ".join(map(str, stages)), recheck_hint(stages)
         raise UserError(
             f"dvc.lock is out of date, or results are missing: {names}. `dvc repro` runs these, "
-            "and what depends on them"
+            f"and what depends on them{hint and '. '}{hint}"
         )
     print("dvc.lock is up to date: the results belong to this code and these parameters")
 

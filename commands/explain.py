@@ -1,10 +1,10 @@
 """Where a model looked: Grad-CAM (Selvaraju et al., arXiv 1610.02391), for ``python -m
 commands.predict --explain``.
 
-The feature maps of the last layer that still has an image's shape are weighted by how much each
-raises the score of the class, and added up. A network without such layers (dense) has no maps:
-there, pixels are weighted by their own gradient times their value. Needs TensorFlow as Keras's
-backend.
+The feature maps of the last layer that still has the shape of an image are weighted by how much
+each raises the score of the class, and summed. Networks without such layers (dense ones) have no
+feature maps; there each pixel is weighted by its gradient times its value. Needs TensorFlow as
+Keras's backend.
 """
 
 from pathlib import Path
@@ -14,6 +14,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from stages.conversion import checking
+from stages.images.pillow import to_pillow
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -42,14 +44,12 @@ class Explainer:
                 f"--explain needs TensorFlow as Keras's backend, not {keras.config.backend()}: "
                 "unset KERAS_BACKEND"
             )
-        network = keras.saving.load_model(model, compile=False)
-        network = next(
-            (layer for layer in network.layers if isinstance(layer, keras.Model)), network
-        )  # of an averaged one
-        network.get_layer(
-            "probability"
-        ).activation = keras.activations.linear  # scores: probabilities near 1 have no gradients
-        network = keras.Model(network.inputs, network.outputs[0])  # without auxiliary heads
+        network = checking.load(model)
+        averaged = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+        if averaged:  # over versions of each image: the network itself is a layer
+            network = checking.keep_main_output(averaged[0])
+        # scores instead of probabilities: those near 1 have no gradients
+        network.get_layer("probability").activation = keras.activations.linear
         last = [layer for layer in network.layers if has_maps(layer)][-1]
         self.pixels = isinstance(
             last, keras.layers.InputLayer | keras.layers.Rescaling
@@ -80,7 +80,7 @@ class Explainer:
     def draw(self, path: Path, image: np.ndarray, number: int) -> None:
         """Write a picture for the file `path`: the image as the model gets it, and beside it the
         same under its map."""
-        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+        picture = to_pillow(image).convert("RGB")
         factor = max(1, -(-SIDE // max(picture.size)))
         size = (picture.width * factor, picture.height * factor)
         picture = picture.resize(size, Image.Resampling.NEAREST)

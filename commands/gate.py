@@ -1,15 +1,14 @@
-"""The gate: whether a change keeps what ``gate`` in ``params.yaml`` asks for. Exit status 1, and
-the names of what failed, if not.
+"""Check a change against the rules under ``gate`` in ``params.yaml``. If any fails, the exit status
+is 1 and the failed ones are named.
 
-It compares as ``commands.review`` does, and checks that
+Compares as ``commands.review`` does, and checks that
 
-    base            is here to compare with
-    dvc.lock        is up to date: the results belong to this code, and are there; and nothing that
+    base            exists, to compare with
+    dvc.lock        is up to date: the results are there and belong to this code; and no file that
                     is compared is damaged
-    selected model  is not less accurate on the test part than the one selected before, by so many
-    times the noise
-    calibration     error of the selected model is below its bound
-    replications    of the documents' figures that held before still hold
+    selected model  its test accuracy did not fall by more than the allowed multiple of the noise
+    calibration     the selected model's calibration error is below its bound
+    replications    published figures that were obtained before are still obtained
 
 Takes about 7 seconds.
 """
@@ -24,10 +23,10 @@ from stages.runtime import cli
 
 def main(base: str) -> None:
     options = params.load()
-    head, dirty = history.working_tree()
+    head, dirty = history.read_working_tree()
     before, why, lost = None, "", None
     try:
-        before, why = history.base_of(base, head, bool(dirty))
+        before, why = history.find_base(base, head, bool(dirty))
     except history.NotFound as error:
         lost = error
     if why:

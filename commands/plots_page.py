@@ -1,12 +1,12 @@
-"""Write ``.dvc/plots.html`` anew, the page that ``dvc plots show`` and ``dvc plots diff`` fill,
+"""Regenerate ``.dvc/plots.html``, the page that ``dvc plots show`` and ``dvc plots diff`` fill,
 after an update of vl-convert-python.
 
-It lies in git, so that both commands work in a fresh clone, without internet.
+The page is in git, so that both commands work in a fresh clone without internet.
 """
 
 from pathlib import Path
 
-from stages.page.bundle import plots_page
+from stages.page.bundle import fill_plots_page
 from stages.runtime import cli
 from stages.storage import files
 
@@ -14,8 +14,7 @@ PAGE = Path(".dvc/plots.html")  # named in .dvc/config
 
 
 def main() -> None:
-    with files.replacing(PAGE) as partial:
-        partial.write_text(plots_page(), encoding="utf-8")
+    files.write_text(PAGE, fill_plots_page())
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB")
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.conversion import checking
 from stages.images.decode import SUFFIXES, BadImage, decode
 from stages.images.resize import resized
 from stages.params.schema import Preprocess
@@ -213,10 +214,7 @@ def main(paths: list[Path], model: str | None, format: str, top: int, explain: P
         raise UserError(f"--explain {explain}: this is a file, and the pictures need a folder")
     top = min(top, len(training["class_names"]))
     backend.start(training["train"]["threads"])
-    import keras
-
-    network = keras.saving.load_model(folder / "model.keras", compile=False)
-    network = keras.Model(network.inputs, network.outputs[0])
+    network = checking.load(folder / "model.keras")
     explainer = None
     if explain:
         from commands.explain import Explainer

@@ -23,14 +23,14 @@ import jinja2
 from dvc.exceptions import DvcException
 from markupsafe import Markup
 
-from commands.reviewing import comparing, gate, history, models, noise, revisions
+from commands.reviewing import comparing, gate, history, lock, models, noise, revisions
 from commands.reviewing.comparing import Verdict
 from commands.reviewing.lock import Outdated
 from commands.reviewing.revisions import Revision
 from stages import params
 from stages.page import bundle
 from stages.page.templates import TEMPLATES as PAGE
-from stages.page.templates import templates
+from stages.page.templates import make_environment
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -68,6 +68,8 @@ def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[st
                 f"run {some(one.outdated)}, "
                 "and what depends on that."
             )
+            if one is head and (hint := lock.recheck_hint(one.outdated)):
+                found.append(f"{hint}.")
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
     if not head.models:
@@ -89,15 +91,15 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     """What both templates show; `ran` are the stages that just ran because ``dvc.lock`` was out of
     date."""
     current = params.load()
-    head, dirty = history.working_tree()
+    head, dirty = history.read_working_tree()
     if head_name:
-        commit = history.commit(head_name)
+        commit = history.find_commit(head_name)
         if not commit:
             raise UserError(f"there is no revision {head_name!r} here")
-        head, dirty = Revision(history.named(head_name, commit), commit), []
+        head, dirty = Revision(history.name_commit(head_name, commit), commit), []
     base, why, lost = None, "", None
     try:
-        base, why = history.base_of(base_name, head, bool(dirty))
+        base, why = history.find_base(base_name, head, bool(dirty))
     except history.NotFound as error:
         why, lost = str(error), error
     wanted, bounds = head.options(current)
@@ -114,16 +116,16 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     result = {
         "base": base,
         "head": head,
-        "parameters": revisions.changed_parameters(base, head) if base else [],
+        "parameters": revisions.list_changed_parameters(base, head) if base else [],
         "models": [
-            models.described(base, head, name, verdicts.get(name))
+            models.describe_model(base, head, name, verdicts.get(name))
             for name in verdicts or head.models
         ],
         "summary": summary(verdicts),
         "seeds": content and content["n"],
         "rate": wanted.false_alarm_rate,
         "gate": gate.checks(base, head, bounds, content, lost, ran),
-        "charts": models.drawn(base, head, verdicts) if verdicts else {},
+        "charts": models.draw_charts(base, head, verdicts) if verdicts else {},
         "last": without_cache(head),
     }
     return result | {
@@ -133,7 +135,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
 
 def without_cache(head: Revision) -> list[str]:
     """A sentence where DVC's cache does not hold what `head` made."""
-    missing = [] if head.commit else revisions.not_in_cache()
+    missing = [] if head.commit else revisions.list_missing_outputs()
     return (
         [
             f"DVC's cache does not hold {some(missing)}: the review does without; `dvc pull` "
@@ -147,7 +149,8 @@ def without_cache(head: Revision) -> list[str]:
 def changed(model: dict[str, Any], measure: str) -> str:
     """A metric before and now, once where it is the same, a dash where there is none."""
     sides = [one for one in (model["old"], model["new"]) if one is not None]
-    values = [f"{one[measure]:.4f}" if measure in one else "–" for one in sides]
+    form = "g" if measure == "learning_rate" else ".4f"
+    values = [format(one[measure], form) if measure in one else "–" for one in sides]
     return " → ".join(dict.fromkeys(values))
 
 
@@ -176,27 +179,24 @@ def explanation(seeds: int | None, rate: float) -> str:
 
 
 def write(content: dict[str, Any]) -> None:
-    environment = templates()
+    environment = make_environment()
     environment.globals |= {"changed": changed, "explanation": explanation}
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
     environment.filters |= {"code": code}
     page = {
-        "vega": Markup(bundle.javascript()),
+        "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
     }
     for path in OUTPUTS:
-        with files.replacing(path) as partial:
-            partial.write_text(
-                environment.get_template(f"{path.name}.jinja").render(content | page),
-                encoding="utf-8",
-            )
+        text = environment.get_template(f"{path.name}.jinja").render(content | page)
+        files.write_text(path, text)
 
 
 def reproduce() -> tuple[list[Outdated], str]:
     """Run what is out of date. Returns the stages for which that was so, and what a reader must
     know, in a sentence, where that failed."""
-    stages = history.working_tree()[0].outdated
+    stages = history.read_working_tree()[0].outdated
     if stages and subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
         return (
             stages,
@@ -219,7 +219,10 @@ def main(base: str, head: str | None, repro: bool) -> None:
         )
         write(
             EMPTY
-            | {"head": Revision(history.plain(head or "the working tree"), None), "messages": [why]}
+            | {
+                "head": Revision(revisions.strip_markup(head or "the working tree"), None),
+                "messages": [why],
+            }
         )
         if refused:
             raise UserError(why) from None

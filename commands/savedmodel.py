@@ -1,9 +1,9 @@
-"""Write the selected model as a TensorFlow SavedModel, for TensorFlow Serving and the like: ``make
-savedmodel``.
+"""Convert the selected model to a TensorFlow SavedModel, for TensorFlow Serving and the like:
+``make savedmodel``.
 
-Reads ``exports/model.keras`` and the test images; writes ``savedmodel/``, in place of what was
-there. The SavedModel must predict the images as the Keras model does, in float32. TensorFlow writes
-other bytes each time, so DVC does not track the folder.
+Reads ``exports/model.keras`` and the test images; replaces ``savedmodel/``. The SavedModel must
+predict the images as the Keras model does, in float32. TensorFlow writes different bytes each time,
+so DVC does not track the folder.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def main() -> None:
     threads = params.load().train.threads
     source = Path("exports/model.keras")
     if not source.exists():
-        raise UserError(f"{source} is missing: `dvc repro` makes it")
+        raise UserError(f"{source} is missing: run `dvc repro` to make it")
     images = Prepared().images("test")
     checking.start(threads)
     import tensorflow

@@ -1,18 +1,18 @@
-"""Measure how much the models' accuracies differ between seeds alone: the noise that a change is
-judged against.
+"""Measure how much the models' accuracies differ between seeds alone: the noise against which a
+change is judged.
 
-The pipeline runs once for each seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own,
+Runs the pipeline once per seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own
 beside the working tree. The committed results, which must belong to the committed code, count as
 the first seed. Writes ``reports/seed_spread.json``, to be committed:
 
     measured_on  data set, digests of its images, of the code and of the parameters
-    seeds        the seeds
-    models       of each: its family and size; the accuracies by seed, their mean and standard
+    n, seeds     their number, and the seeds
+    models       for each: family and size; the accuracies by seed, their mean and standard
                  deviation
 
-A seed that stands there already is not measured again, unless data, code or parameters are others
-now. A run that was interrupted goes on from DVC's run cache. The runs stay as experiments (``dvc
-exp show``) until ``dvc exp remove`` removes them. A seed takes as long as ``dvc repro`` does.
+Seeds already in the file are not measured again, unless data, code or parameters have changed. An
+interrupted run continues from DVC's run-cache. The runs stay as experiments (``dvc exp show``)
+until ``dvc exp remove`` removes them. Each seed takes as long as ``dvc repro``.
 """
 
 import argparse
@@ -24,10 +24,9 @@ import dvc.api
 from dvc.repo import Repo
 
 from commands.reviewing import lock, spread
-from commands.reviewing.history import git
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -59,7 +58,7 @@ def run(seed: int, head: str) -> Accuracies:
         ]
         if subprocess.run(command, check=False).returncode:
             raise UserError(
-                f"the run with seed {seed} failed; what was measured before stands in {SPREAD}"
+                f"the run with seed {seed} failed; {SPREAD} keeps what was measured before"
             )
     return dvc.api.metrics_show("reports/metrics.json", rev=name)
 
@@ -67,16 +66,16 @@ def run(seed: int, head: str) -> Accuracies:
 def main(seeds: int) -> None:
     options = params.load()
     check_source(options.datasets[options.dataset].source)
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = lock.outdated()
     if changed or outdated:
         why = (
             f"changed files:\n{changed}"
             if changed
-            else f"the results of {outdated[0].stage} are not those of the code and parameters"
+            else f"the results of {outdated[0].stage} do not belong to the code and parameters"
         )
         raise UserError(
-            "the spread is measured beside committed results: run `dvc repro` and commit. Now: "
+            "the spread is measured against committed results: run `dvc repro` and commit. Now: "
             f"{why}"
         )
     content = lock.parse(Path("dvc.lock").read_text(encoding="utf-8"))
@@ -87,7 +86,7 @@ def main(seeds: int) -> None:
     for seed in wanted:
         if seed not in measured:
             print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
-            measured[seed] = run(seed, git("rev-parse", "HEAD"))
+            measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
             spread.write(place, measured, options.models)
     spread.write(place, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
@@ -98,9 +97,9 @@ def main(seeds: int) -> None:
 def check_source(source: str) -> None:
     """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
     what lies in git or under DVC."""
-    if not Path(source).is_absolute() and not git("ls-files", "--", source, f"{source}.dvc"):
+    if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
         raise UserError(
-            f"the seeds run in a folder of their own, which lacks {source!r}: it is not in git. "
+            f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
             "Give the data set's source in params.yaml as an absolute path"
         )
 
@@ -110,13 +109,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=at_least_two,
         default=LEAST,
-        help="how many, with the committed one (default: %(default)s)",
+        help="number of seeds, including the committed one (default: %(default)s)",
     )
 
 
 def at_least_two(text: str) -> int:
     if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError("it takes two seeds or more to see them differ")
+        raise argparse.ArgumentTypeError("at least two seeds are needed to see a spread")
     return int(text)
 
 

@@ -1,14 +1,15 @@
-"""Run the committed results again, and say whether they came out the same.
+"""Rerun the pipeline of the last commit, and report whether its results are re-created.
 
-The last commit is cloned into a temporary folder, without DVC's cache; ``dvc repro`` runs there
-from the beginning. The verdict:
+Clones the last commit into a temporary folder, without DVC's cache, and runs ``dvc repro`` there
+from the beginning. The verdict is one of
 
-    equal bits       every file that the pipeline wrote is the committed one: by its digest in
-    dvc.lock, or as it lies in git within tolerance the accuracies differ by at most
-    ``verify.accuracy_tolerance``, as they may on another platform not re-created   anything else;
-    the exit status is 1
+    equal bits        every output equals the committed one: by its digest in dvc.lock, or as the
+                      file in git
+    within tolerance  accuracies differ by at most ``verify.accuracy_tolerance``, as they may on
+                      another platform
+    not re-created    anything else; the exit status is 1
 
-Takes as long as ``dvc repro`` does from the beginning.
+Takes as long as a ``dvc repro`` from the beginning.
 """
 
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from commands.reviewing import lock
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -59,30 +60,24 @@ def differences(
     }
 
 
-def run(*command: str, cwd: Path | None = None, quiet: bool = True) -> str:
-    result = subprocess.run(
-        command, cwd=cwd, text=True, stdout=subprocess.PIPE if quiet else None, check=False
-    )
-    if result.returncode:
-        raise UserError(f"`{' '.join(command)}` failed with exit status {result.returncode}")
-    return result.stdout or ""
-
-
 def main() -> None:
     tolerance = params.load().verify.accuracy_tolerance
-    revision = run("git", "rev-parse", "HEAD").strip()
-    if run("git", "status", "--porcelain"):
+    revision = git.run("rev-parse", "HEAD")
+    if git.run("status", "--porcelain"):
         print(
             "The working tree has changes that are not committed: the last commit is verified, "
             "without them."
         )
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         clone = Path(temporary) / "clone"
-        run("git", "clone", "--quiet", "--no-hardlinks", ".", str(clone))
+        git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
-        run(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone, quiet=False)
+        repro = [sys.executable, "-m", "dvc", "repro", "--force"]
+        if status := subprocess.run(repro, cwd=clone).returncode:
+            raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
-        in_git = [line[3:] for line in run("git", "status", "--porcelain", cwd=clone).splitlines()]
+        changes = git.run("status", "--porcelain", folder=clone)
+        in_git = [line[3:] for line in changes.splitlines()]
         # a lock file keeps stages that the pipeline no longer has; those did not run, and their
         # outputs do not exist
         committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}

@@ -1,5 +1,5 @@
-"""The stages of the pipeline, one module a stage, and the modules that they share.
+"""The stages of the pipeline, one module per stage, and the packages that they share.
 
-A stage is started by DVC as ``python -m stages.NAME`` in the folder of the project; ``dvc.yaml``
-says what it reads and writes.
+DVC starts a stage as ``python -m stages.NAME`` in the folder of the project; ``dvc.yaml`` declares
+what it reads and writes.
 """

@@ -1,8 +1,8 @@
-"""Stage check: refuse a data set or a model that is not there, in words, before anything else runs.
+"""Stage check: refuse a missing data set or model, in plain words, before anything else runs.
 
-Each stage checks the whole of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
-before it starts the stage, and says no more than "no such file" where ``dataset`` or a ``source``
-leads nowhere. This stage, which reads none of them, goes first. Writes ``data/checked``, which
+Every stage checks all of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
+before it starts the stage, and reports only "no such file" if ``dataset`` or a ``source`` leads
+nowhere. This stage runs first because it depends on none of them. Writes ``data/checked``, which
 never changes.
 """
 

@@ -3,7 +3,8 @@
 Reads ``reports/models/``, and removes what is there of models that ``models`` no longer names.
 Writes into ``reports/``:
 
-    metrics.json                     the headline metrics of each model, for ``dvc metrics diff``
+    metrics.json                     the headline metrics of each model, and its learning rate, for
+                                     ``dvc metrics diff``
     comparison.csv, .md, .png        one row a model: parameters, accuracies with standard errors
     selection.json                   the selected model, the digest of its file, and the rule that
                                      selected it
@@ -26,7 +27,7 @@ from stages.storage import files
 REPORTS = Path("reports")
 
 
-def comparison(metrics: list[dict[str, Any]]) -> pd.DataFrame:
+def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model, in the order of ``params.yaml``, from the models' metrics.json."""
     columns = [
         (part, name)
@@ -62,7 +63,7 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
     }
 
 
-def markdown(table: pd.DataFrame, selection: dict[str, Any]) -> str:
+def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
     """The comparison as a table for a README or a pull request; the selected model in bold."""
     lines = [
         "| model | parameters | epochs | validation accuracy | test accuracy |",
@@ -102,7 +103,7 @@ def main() -> None:
     metrics = [
         files.read_json(REPORTS / "models" / model / "metrics.json") for model in options.models
     ]
-    table = comparison(metrics)
+    table = tabulate(metrics)
     selection = select(table, options.compare.select, options.compare.within_standard_errors)
     selection["sha256"] = files.read_json(
         REPORTS / "models" / selection["selected"] / "training.json"
@@ -119,6 +120,7 @@ def main() -> None:
             "test_accuracy": one["test"]["accuracy"],
             "test_loss": one["test"]["loss"],
             "validation_accuracy": one["validation"]["accuracy"],
+            **{key: one[key] for key in ("learning_rate",) if key in one},
         }
         for one in metrics
     }
@@ -127,10 +129,9 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
-    with files.replacing(REPORTS / "comparison.md") as partial:
-        partial.write_text(markdown(table, selection), encoding="utf-8")
-    charts.save(charts.comparison(table, selection), REPORTS / "comparison.png")
-    charts.save(charts.learning_curves(curves), REPORTS / "learning_curves.png")
+    files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
+    charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
+    charts.save(charts.draw_curves_of_models(curves), REPORTS / "learning_curves.png")
     print(f"selected: {selection['selected']}, of {len(table)} models")
 
 

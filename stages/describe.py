@@ -7,11 +7,11 @@ Reads ``data/raw/NAME/dataset.json``, ``data/split/split.json`` and ``data/prepa
                          files
     samples.png          training images of each class
     class_means.png      the mean training image of each class
-    class_balance.png    the images of each class in each part
-    augmentation.png     some training images, as the section ``augment`` changes them; only where
-                         it changes anything
+    class_balance.png    the number of images of each class in each part
+    augmentation.png     training images changed as the section ``augment`` says; only if it
+                         changes anything
 
-Takes 2 seconds; 6 more with augmentation, most of them for the import of TensorFlow.
+Takes 2 seconds; 6 more with augmentation, mostly to import TensorFlow.
 """
 
 from pathlib import Path
@@ -29,29 +29,32 @@ from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
+DRAWN = 100  # classes at most in a picture: beyond, none can be made out, and each takes 20 ms more
 CHUNK = 1000  # images that are summed at a time: memory does not grow with the data
 
 
-def spread(labels: np.ndarray, number: int, count: int) -> np.ndarray:
+def choose_evenly(labels: np.ndarray, number: int, count: int) -> np.ndarray:
     """The places of at most `count` images of class `number`, evenly spread over `labels`, int
     (images,)."""
     places = np.flatnonzero(labels == number)
     return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
 
 
-def class_means(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """The mean image of each class, rounded to uint8 (classes, height, width, channels); black for
     a class without images."""
     means = np.zeros((classes, *images.shape[1:]))
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], np.arange(classes + 1))
     for number in range(classes):
-        places = np.flatnonzero(labels == number)
+        places = by_class[starts[number] : starts[number + 1]]
         for start in range(0, len(places), CHUNK):
             means[number] += images[places[start : start + CHUNK]].sum(axis=0, dtype=np.int64)
         means[number] /= max(len(places), 1)
     return np.round(means).astype(np.uint8)
 
 
-def changed(images: np.ndarray, options: Params) -> np.ndarray:
+def augment(images: np.ndarray, options: Params) -> np.ndarray:
     """Versions of each of `images` as training may see them, uint8 (images, AUGMENTED, height,
     width, channels)."""
     backend.start(options.train.threads)
@@ -67,7 +70,7 @@ def changed(images: np.ndarray, options: Params) -> np.ndarray:
     return np.asarray(versions).reshape(len(images), AUGMENTED, *images.shape[1:])
 
 
-def card(
+def build_card(
     dataset: dict[str, Any], split: dict[str, Any], prepared: dict[str, Any]
 ) -> dict[str, Any]:
     """What card.json says; what is not known of the source is null."""
@@ -82,7 +85,7 @@ def card(
     }
 
 
-def markdown(card: dict[str, Any]) -> str:
+def format_card(card: dict[str, Any]) -> str:
     """The card for people."""
     height, width, channels = card["prepared_shape"]
     lines = [
@@ -91,20 +94,21 @@ def markdown(card: dict[str, Any]) -> str:
         f"- source: `{card['source'] or 'not recorded'}`",
         f"- digest of the source: `{card['source_digest'] or 'not recorded'}`",
         f"- licence: {card['licence'] or 'not stated'}",
-        f"- images as they come: {span(card['height'])} × {span(card['width'])} pixels (height × "
-        "width)",
+        f"- images as they come: {format_range(card['height'])} × {format_range(card['width'])} "
+        "pixels (height × width)",
         f"- images as models get them: {height} × {width} pixels, {channels} "
         f"channel{'s' * (channels > 1)}",
-        f"- classes: {card['classes']}",
-        f"- validation part: {validation(card)}",
+        f"- classes: {card['classes']}"
+        + (f"; the pictures show the first {DRAWN}" if card["classes"] > DRAWN else ""),
+        f"- validation part: {describe_validation(card)}",
         "",
         "## Images",
         "",
-        *table(card["parts"]),
+        *format_counts(card["parts"]),
         "",
         "## Duplicates",
         "",
-        *equal_images(card["duplicates"]),
+        *format_duplicates(card["duplicates"]),
         "",
         "## Skipped files",
         "",
@@ -114,14 +118,14 @@ def markdown(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def span(side: dict[str, int] | None) -> str:
+def format_range(side: dict[str, int] | None) -> str:
     """The least and the greatest of the images' heights or widths."""
     if side is None:
         return "?"
     return f"{side['min']}–{side['max']}" if side["min"] < side["max"] else str(side["min"])
 
 
-def validation(card: dict[str, Any]) -> str:
+def describe_validation(card: dict[str, Any]) -> str:
     """How the validation part was chosen, with a warning where it is another part too."""
     same = [name for name in ("test", "training") if card[f"validation_is_{name}"]]
     if not same:
@@ -132,7 +136,7 @@ def validation(card: dict[str, Any]) -> str:
     )
 
 
-def table(parts: dict[str, Any]) -> list[str]:
+def format_counts(parts: dict[str, Any]) -> list[str]:
     """The images of each class in each part, as lines of Markdown."""
     lines = [f"| class | {' | '.join(parts)} |", "|---|" + "--:|" * len(parts)]
     for name in parts["train"]["classes"]:
@@ -147,7 +151,7 @@ def table(parts: dict[str, Any]) -> list[str]:
     ]
 
 
-def equal_images(found: dict[str, Any]) -> list[str]:
+def format_duplicates(found: dict[str, Any]) -> list[str]:
     """The images that occur more than once, as lines of Markdown."""
     lines = [f"- within the {part} part: {count:,}" for part, count in found["within"].items()]
     lines += [
@@ -169,7 +173,7 @@ def main() -> None:
         prepared.images("train"),
         prepared.labels("train"),
     )
-    described = card(
+    card = build_card(
         files.read_json(Path("data/raw") / options.dataset / "dataset.json"),
         split,
         prepared.description,
@@ -177,24 +181,25 @@ def main() -> None:
     counts = {part: content["classes"] for part, content in split["parts"].items()}
     with files.replacing(Path("reports/data")) as folder:
         folder.mkdir()
-        files.write_json(folder / "card.json", described)
-        (folder / "card.md").write_text(markdown(described), encoding="utf-8")
-        some = [images[spread(labels, number, SHOWN)] for number in range(len(names))]
-        charts.save(pictures.samples(some, names), folder / "samples.png")
+        files.write_json(folder / "card.json", card)
+        files.write_text(folder / "card.md", format_card(card))
+        drawn, of = names[:DRAWN], len(names)
+        some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]
+        charts.save(pictures.draw_samples(some, drawn, of), folder / "samples.png")
         charts.save(
-            pictures.means(class_means(images, labels, len(names)), names),
+            pictures.draw_means(average_classes(images, labels, len(drawn)), drawn, of),
             folder / "class_means.png",
         )
-        charts.save(pictures.class_balance(counts), folder / "class_balance.png")
+        charts.save(pictures.draw_class_balance(counts, DRAWN), folder / "class_balance.png")
         if augmentation.is_on(options.augment):
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
-            versions = changed(images[places], options)
+            versions = augment(images[places], options)
             classes = np.take(names, labels[places]).tolist()
             charts.save(
-                pictures.augmentation(images[places], versions, classes),
+                pictures.draw_augmentation(images[places], versions, classes),
                 folder / "augmentation.png",
             )
-    print(f"{described['dataset']}: {len(names)} classes; see reports/data/card.md")
+    print(f"{card['dataset']}: {len(names)} classes; see reports/data/card.md")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
-"""Stage download: bring a data set into the project, checked and in the project's own layout.
+"""Stage download: check a data set, and store it in the project's own layout.
 
-Reads what lies at ``datasets.NAME.source``; writes ``data/raw/NAME/``, which `stages.sources.raw`
+Reads what ``datasets.NAME.source`` points to; writes ``data/raw/NAME/``, which `stages.sources.raw`
 describes. The source is one of
 
-    data/official/NAME.yaml        the publisher's addresses and digests: fetched into
-                                   data/downloads/NAME/ first
-    an official file               recognised by its name (for Fashion-MNIST a folder with its
-    four), checked alike an .npz file                   with the arrays of keras.datasets a folder,
-    .zip or .tar(.gz)    with a folder of images a class, below train/ and test/ or not
+    data/official/NAME.yaml      the publisher's addresses and digests; the files are first
+                                 downloaded into data/downloads/NAME/
+    an official file             recognised by its name (for Fashion-MNIST, a folder with its four
+                                 files), and checked in the same way
+    an .npz file                 with the arrays of keras.datasets
+    a folder, .zip or .tar(.gz)  with one folder of images per class, below train/ and test/ or not
 
-Takes, after the transfer, a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
-of 128 pixels; memory holds one image, or a thousand small ones, at a time, and the names: 1 KB an
-image of a zip (0.6 of them zipfile's own), less of others.
+After the download it takes a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
+of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and the names: 1 KB per
+image of a zip (0.6 of it zipfile's own), less for other sources.
 """
 
 import hashlib
@@ -22,10 +23,9 @@ from stages import params
 from stages.params.schema import Download, Source
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
-from stages.sources import archives, classes, official, writing
+from stages.sources import archives, cifar, classes, official, writing
 from stages.sources.arrays import read_npz
-from stages.sources.cifar import read_cifar
-from stages.sources.fetch import fetch
+from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
 
@@ -66,8 +66,8 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
     if kind in ("npz", "idx", "cifar"):
         arrays = {
             "npz": lambda: read_npz(only, options.limits),
-            "idx": lambda: read_idx(found, publisher.class_names),
-            "cifar": lambda: read_cifar(only, options.limits),
+            "idx": lambda: read_idx(found, publisher.class_names, options.limits),
+            "cifar": lambda: cifar.read_cifar(only, options.limits),
         }[kind]()
         arrays.class_names = source.class_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
@@ -76,7 +76,9 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
             f"datasets.{dataset}.class_names: {path} names its classes by its folders; leave the "
             "key out"
         )
-    images = classes.find(*archives.survey(only, options.limits), only)
+    found_files, folders = archives.survey(only, options.limits)
+    cifar.refuse_pickles(found_files, only)
+    images = classes.find(found_files, folders, only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(
@@ -93,11 +95,7 @@ def published(
         publisher = official.load(path)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
-            return (
-                path,
-                publisher,
-                {file.name: fetch(file, folder, options) for file in publisher.files},
-            )
+            return path, publisher, fetch_all(publisher, folder, options)
     if (known := official.recognise(path)) is None:
         return None
     place, publisher, found = known

@@ -2,10 +2,10 @@
 
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
-    metrics.json      all metrics, with parameter count and epochs; of a network with auxiliary
-                      heads also their accuracies
+    metrics.json      all metrics, with parameter count, epochs and learning rate (with a schedule
+                      the highest); of a network with auxiliary heads also their accuracies
     curves.csv        loss and accuracy of each epoch, on both parts; the squared error where it was
-                      recorded
+                      recorded; the learning rate
     training.json     as train wrote it: parameters, recipe, layers
   of the test part:
     predictions.csv   true class, predicted class and its probability, a row an image: also the

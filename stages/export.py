@@ -1,16 +1,16 @@
-"""Stage export: the selected model in a place of its own, and as ONNX, which needs neither Keras
+"""Stage export: the selected model in a folder of its own, also as ONNX, which needs neither Keras
 nor Python.
 
 Reads ``reports/selection.json``, ``models/NAME/`` and the test images; writes into ``exports/``:
 
     model.keras      the selected model, as it was trained
-    training.json    what using it needs: class names, image shape, preprocess
+    training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
 
-The ONNX file must give the predictions of the Keras model on the test part, to `TOLERANCE`. It
-computes in float32; for a model of a mixed precision that means the Keras model in float32, and the
-stage says by how much that differs from the model as it is. How long both take for an image goes to
-``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
+On the test part, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
+computes in float32. For a model of mixed precision it is compared with the Keras model in float32,
+and the stage prints by how much that differs from the model as it is. The time per image of both
+goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 """
 
 import shutil

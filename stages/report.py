@@ -1,16 +1,17 @@
-"""Stage report: one page with all results, that opens from disk without internet, and the card of
-the selected model.
+"""Stage report: a page with all results that opens from disk without internet, and the model card
+of the selected model.
 
 Reads ``reports/models/``, ``reports/selection.json``, ``reports/data/``, and the test images;
 writes into ``reports/``:
 
-    index.html       what was run, the comparison, learning curves, and each model: network,
-                     confusion, mistakes, ROC, calibration
+    index.html       parameters, comparison, learning curves, and for each model: network,
+                     confusion matrix, mistakes, ROC curves, calibration
     model_card.md    the selected model: data, recipe, metrics with their uncertainty, limits, weak
                      classes, size
-    mistakes.png     the test images that the selected model is most sure of and wrong about
+    mistakes.png     the selected model's most confident mistakes on the test part
 
-``stages/page/`` holds the templates and what fills them. Works without TensorFlow, in 4 seconds.
+``stages/page/`` holds the templates and the code that fills them. Works without TensorFlow, in 4
+seconds.
 """
 
 from markupsafe import Markup
@@ -20,7 +21,7 @@ from stages.drawing import charts
 from stages.images import data_uri
 from stages.page import bundle, content
 from stages.page.content import REPORTS
-from stages.page.templates import TEMPLATES, templates
+from stages.page.templates import TEMPLATES, make_environment
 from stages.runtime import cli
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -29,7 +30,7 @@ from stages.storage.prepared import Prepared
 def main() -> None:
     options = params.load()
     selection = files.read_json(REPORTS / "selection.json")
-    models = {name: content.read(name) for name in options.models}
+    models = {name: content.read_model(name) for name in options.models}
     images = Prepared().images("test")
     selected = models[selection["selected"]]
     shared = {
@@ -37,7 +38,7 @@ def main() -> None:
         "models": models,
         "selected": selected,
         "card": files.read_json(REPORTS / "data" / "card.json"),
-        "weak": content.weak_classes(selected),
+        "weak": content.find_weak_classes(selected),
     }
     # the pictures of describe that the page shows, where describe drew them
     drawings = {
@@ -45,24 +46,23 @@ def main() -> None:
         for name in ("samples", "class_balance", "augmentation")
     }
     page = {
-        "details": {name: content.described(one, images) for name, one in models.items()},
+        "details": {name: content.describe_model(one, images) for name, one in models.items()},
         "pictures": {
-            name: data_uri.of_bytes(path.read_bytes(), "png")
+            name: data_uri.encode_bytes(path.read_bytes(), "png")
             for name, path in drawings.items()
             if path.exists()
         },
-        "charts": content.drawn(models, selection["threshold"]),
-        "vega": Markup(bundle.javascript()),
+        "charts": content.draw_charts(models, selection["threshold"]),
+        "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
     }
-    environment = templates()
+    environment = make_environment()
     for name, values in (("index.html", shared | page), ("model_card.md", shared)):
-        with files.replacing(REPORTS / name) as partial:
-            partial.write_text(
-                environment.get_template(f"{name}.jinja").render(values), encoding="utf-8"
-            )
-    charts.save(content.picture(selected, selection["selected"], images), REPORTS / "mistakes.png")
+        files.write_text(REPORTS / name, environment.get_template(f"{name}.jinja").render(values))
+    charts.save(
+        content.draw_mistakes(selected, selection["selected"], images), REPORTS / "mistakes.png"
+    )
     print(
         f"reports/index.html: {len(models)} models, "
         f"{(REPORTS / 'index.html').stat().st_size / 1e6:.1f} MB"

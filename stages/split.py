@@ -1,11 +1,14 @@
-"""Stage split: which images train, on which ones every choice is made (validation), and which ones
-test.
+"""Stage split: which images are for training, for validation (every choice is made on these), and
+for testing.
 
-Reads ``data/raw/NAME/``; writes ``data/split/``: ``train.npy``, ``validation.npy``, ``test.npy``,
-sorted indices (int64) into the raw images, and ``split.json``: how the parts were made, the images
-of each class in each part, and the images that occur more than once. Two parts are the same images
-where the parameters ask for it; ``validation_is_test`` and ``validation_is_training`` then say so,
-in split.json and in the reports. Takes a second.
+Reads ``data/raw/NAME/``; writes into ``data/split/``:
+
+    train.npy, validation.npy, test.npy   int64 (images,), sorted indices into the raw images
+    split.json                            how the parts were made, the number of images of each
+                                          class in each part, and the images that occur repeatedly
+
+If the parameters make two parts the same images, ``validation_is_test`` or
+``validation_is_training`` says so in split.json, and the reports warn of it. Takes a second.
 """
 
 from pathlib import Path

@@ -7,9 +7,10 @@ Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/`
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
                      of a network with auxiliary heads also validation_auxiliary1 and so on
     history.csv      loss and accuracy of each epoch, mean_squared_error where the loss takes
-                     one-hot labels; rewritten after each
+                     one-hot labels, the learning rate of its last step; rewritten after each
     training.json    what the model is and what using it needs: class names, image shape,
-                     preprocess; seed, recipe, layers, epochs done, the epoch whose weights were
+                     preprocess; seed, recipe, also with every default of
+                     Keras's (effective_recipe), layers, epochs done, the epoch whose weights were
                      kept; size and digest of model.keras
     features/        of a pre-trained network: what it makes of the images before it is fine-tuned;
                      computed again only where that changes; not tracked by DVC

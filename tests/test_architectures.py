@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import data_json
 from ruamel.yaml import YAML
+from support.project import data_json
 
 from stages import params
 from stages.training import backend
@@ -401,7 +401,8 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
         for head in ("", "auxiliary1_", "auxiliary2_")
         for figure in ("accuracy", "loss")
     } | {"combined_loss"}
-    assert set(history.columns) == figures | {f"val_{figure}" for figure in figures}
+    expected = figures | {f"val_{figure}" for figure in figures} | {"learning_rate"}
+    assert set(history.columns) == expected
     losses = (
         history["val_loss"]
         + 0.3 * history["val_auxiliary1_loss"]

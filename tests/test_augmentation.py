@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, data_json
+from support.project import ROOT, data_json
 
 from stages import params
 from stages.replications.train import Replication, run

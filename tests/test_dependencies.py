@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Project, ran
+from support.project import ROOT, Project, ran
 
 from stages import params
 from stages.training import code

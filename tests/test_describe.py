@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support.project import ROOT
 
 from stages import describe, params
 from stages.drawing import charts, pictures
@@ -39,7 +39,7 @@ CARD = {
 
 
 def test_the_card_says_what_a_reader_asks_for():
-    text = describe.markdown(CARD)
+    text = describe.format_card(CARD)
     for part in (
         "somewhere.zip",
         "abc",
@@ -66,14 +66,14 @@ def test_the_card_says_what_a_reader_asks_for():
     ],
 )
 def test_the_card_warns_where_validation_is_another_part(flags: dict[str, bool], warning: str):
-    assert warning in describe.markdown(CARD | flags)
+    assert warning in describe.format_card(CARD | flags)
 
 
 def test_class_means(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(describe, "CHUNK", 2)  # several chunks a class
     images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 1), np.uint8)
     labels = np.array([0, 2, 0, 2, 0, 2, 0, 0, 2, 0, 2])
-    means = describe.class_means(images, labels, 3)
+    means = describe.average_classes(images, labels, 3)
     assert np.array_equal(means[0], np.round(images[labels == 0].mean(axis=0)))
     assert (
         np.array_equal(means[2], np.round(images[labels == 2].mean(axis=0))) and not means[1].any()
@@ -89,10 +89,10 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: in
         for part in ("train", "validation", "test")
     }
     figures = {
-        "samples": lambda: pictures.samples(list(images), names),
-        "means": lambda: pictures.means(images[:, 0], names),
-        "balance": lambda: pictures.class_balance(counts),
-        "augmentation": lambda: pictures.augmentation(images[:2, 0], images[:2], names[:2]),
+        "samples": lambda: pictures.draw_samples(list(images), names),
+        "means": lambda: pictures.draw_means(images[:, 0], names),
+        "balance": lambda: pictures.draw_class_balance(counts),
+        "augmentation": lambda: pictures.draw_augmentation(images[:2, 0], images[:2], names[:2]),
     }
     for name, draw in figures.items():
         first, second = tmp_path / f"{name}.png", tmp_path / f"{name}-again.png"
@@ -100,6 +100,21 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: in
         charts.save(draw(), second)
         assert first.read_bytes() == second.read_bytes()
         assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
+
+
+def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():
+    names = [f"class {number}" for number in range(5000)]
+    counts = {part: dict.fromkeys(names, 1) for part in ("train", "validation", "test")}
+    images = np.zeros((100, 1, 8, 8, 1), np.uint8)
+    figures = (
+        pictures.draw_samples(list(images), names[:100], 5000),
+        pictures.draw_means(images[:, 0], names[:100], 5000),
+        pictures.draw_class_balance(counts),
+    )
+    for figure in figures:
+        texts = figure.texts + ([figure._suptitle] if figure._suptitle else [])
+        assert any("the first 100 of 5,000 classes" in text.get_text() for text in texts)
+        assert figure.get_size_inches()[1] < 50
 
 
 def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(

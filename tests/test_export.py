@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import Project, data_json
+from support.project import Project, data_json
 
 from stages import architectures
 from stages.conversion import checking, onnx

@@ -7,8 +7,8 @@ The long version is ``benchmarks/kills.py``, with random kills of every stage.
 import sys
 
 import pytest
-from conftest import ROOT, Project
-from kills import one_round, running, state, writing
+from support.kills import one_round, running, state, writing
+from support.project import ROOT, Project
 
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
@@ -66,7 +66,7 @@ def test_a_damaged_file_in_the_cache_is_found_once_the_cache_is_writable(finishe
             path.is_file()
             and path.read_bytes() == finished.path("data/prepared/train.npy").read_bytes()
         ):
-            path.chmod(0o644)  # as the README says for all of them
+            path.chmod(0o644)  # as docs/faults.md says for all of them
             path.write_bytes(path.read_bytes()[:-1] + b"?")
     finished.run("rm", "-r", "data/prepared")
     finished.dvc("repro")

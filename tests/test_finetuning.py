@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import data_json
+from support.project import data_json
 from test_weights import TINY
 
 from stages import params

@@ -14,7 +14,7 @@ import filelock
 import psutil
 import pytest
 import yaml
-from conftest import Project
+from support.project import Project
 
 from stages.runtime import guard
 from stages.runtime.errors import UserError
@@ -39,7 +39,7 @@ def longer(params) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    from conftest import copy
+    from support.project import copy
 
     project = copy(finished_template, tmp_path_factory.mktemp("uninterrupted"))
     project.edit_params(longer)

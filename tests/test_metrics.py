@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from stages.compare import select
-from stages.metrics.measures import calibration_error, class_table, measured
+from stages.metrics.measures import (
+    measure,
+    measure_calibration_error,
+    tabulate_classes,
+    tabulate_curves,
+)
 
 # four images of three classes; the third is mistaken for class 0
 LABELS = np.array([0, 1, 2, 2])
@@ -13,7 +18,7 @@ PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.
 
 
 def test_metrics_by_hand():
-    values = measured(PROBABILITIES, LABELS, top_k=2, bins=10)
+    values = measure(PROBABILITIES, LABELS, top_k=2, bins=10)
     assert values["accuracy"] == 0.75
     assert values["standard_error"] == pytest.approx(np.sqrt(0.75 * 0.25 / 4), abs=1e-6)
     assert values["top_2_accuracy"] == 1.0
@@ -35,17 +40,21 @@ def test_metrics_by_hand():
 def test_calibration_error_averages_inside_a_bin():
     confidence, correct = np.array([0.72, 0.78, 1.0]), np.array([True, False, True])
     # the first two share a bin: accuracy 0.5, mean confidence 0.75; the third is sure and right
-    assert calibration_error(confidence, correct, bins=10) == pytest.approx((2 * 0.25 + 0) / 3)
+    assert measure_calibration_error(confidence, correct, bins=10) == pytest.approx(
+        (2 * 0.25 + 0) / 3
+    )
 
 
 def test_top_k_is_left_out_where_it_means_nothing():
     assert not any(
-        name.startswith("top") for name in measured(PROBABILITIES, LABELS, top_k=3, bins=10)
+        name.startswith("top") for name in measure(PROBABILITIES, LABELS, top_k=3, bins=10)
     )
 
 
 def test_a_class_without_images_does_not_break_the_table():
-    table = class_table(np.array([0, 0]), np.array([0, 0]), ["a", "b"], np.array([np.nan, np.nan]))
+    table = tabulate_classes(
+        np.array([0, 0]), np.array([0, 0]), ["a", "b"], np.array([np.nan, np.nan])
+    )
     assert table.loc["b"].fillna(0).tolist() == [0, 0, 0, 0, 0]
 
 
@@ -71,3 +80,12 @@ TABLE = pd.DataFrame(
 )
 def test_selection(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
+
+
+def test_both_parts_of_an_epoch_have_its_learning_rate():
+    figures = {"accuracy": [0.5, 0.6], "val_accuracy": [0.3, 0.4]}
+    history = pd.DataFrame(figures, index=pd.RangeIndex(1, 3, name="epoch"))
+    assert "learning_rate" not in tabulate_curves(history, "old")  # of before it was recorded
+    table = tabulate_curves(history.assign(learning_rate=[0.1, 0.05]), "new")
+    assert table["accuracy"].tolist() == [0.5, 0.6, 0.3, 0.4]
+    assert table["learning_rate"].tolist() == [0.1, 0.05, 0.1, 0.05]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Project, copy, ran
+from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, snapshot
 from stages.runtime.errors import UserError

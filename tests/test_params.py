@@ -4,11 +4,13 @@ line, key and value."""
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
 from ruamel.yaml import YAML
+from support.project import ROOT, Project
 
 from stages import params
+from stages.params.reading import read_yaml
 from stages.runtime.errors import UserError
+from stages.sources import official
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -108,6 +110,67 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: list[str]
         params.load(file)
     for part in (str(file), *named):
         assert part in str(error.value)
+
+
+LAUGHS = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+ALIAS_CHAIN = "a0: &a0 [ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 99))
+
+
+@pytest.mark.parametrize(
+    "text",
+    {
+        "ten thousand million values": LAUGHS + TEXT.replace("seed: 1337", "seed: *a9"),
+        "5,000 levels": "[" * 5000 + "]" * 5000,
+        "99 levels by aliases": ALIAS_CHAIN,
+        "an alias of itself": "a: &a [*a]",
+        "2 MB": "a: " + "x" * 2_000_000,
+        "a number of 5,000 digits": "seed: " + "9" * 5000,
+        "a day that is none": "seed: 2024-99-99",
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_a_bomb_is_refused_in_a_short_sentence(tmp_path: Path, text: tuple[str, str]):
+    file = tmp_path / "params.yaml"
+    file.write_text(text[1], encoding="utf-8")
+    for load in (params.load, official.load):
+        with pytest.raises(UserError, match=r"params\.yaml") as error:
+            load(file)
+        assert len(str(error.value)) < 300
+
+
+def test_aliases_and_merge_keys_are_read_as_ever(tmp_path: Path):
+    file = tmp_path / "x.yaml"
+    file.write_text("a: &a {b: 1, c: [2]}\nd:\n  <<: *a\n  b: 3\n", encoding="utf-8")
+    assert read_yaml(file)[1] == {"a": {"b": 1, "c": [2]}, "d": {"b": 3, "c": [2]}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("licence: MIT, Zalando SE", 'licence: "MIT\\n# forged"', ["licence", "U+000A"]),
+        ("licence: MIT, Zalando SE", f"licence: {'x' * 2000}", ["licence", "1,000 bytes"]),
+        (
+            "licence: MIT, Zalando SE",
+            'class_names: [cat, "dog\\u202Egod"]',
+            ["class_names[1]", "U+202E"],
+        ),
+        ("source: data/embedded/", 'source: "\\e]0;title\\a" #', ["source", "U+001B"]),
+        ("  mnist: #", f"  {'m' * 150}: #", ["datasets", "100 characters"]),
+        ("\nseed: 1337", '\n"\\e[2J": 1\nseed: 1337', ["\\x1b[2J", "unknown key"]),
+    ],
+)
+def test_text_that_acts_on_a_terminal_or_a_table_is_refused(
+    tmp_path: Path, old: str, new: str, named: list[str]
+):
+    assert old in TEXT
+    file = tmp_path / "params.yaml"
+    file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        params.load(file)
+    assert all(part in str(error.value) for part in named), str(error.value)
+    assert "\x1b" not in str(error.value) and "\u202e" not in str(error.value)
 
 
 def test_the_message_gives_the_line(tmp_path: Path):

@@ -3,7 +3,7 @@
 import json
 
 import yaml
-from conftest import Project, ran
+from support.project import Project, ran
 
 MODELS = ["mnist-dense", "fashion-2blocks"]
 BEHIND = {"compare", "report"}  # and export, where another model is selected
@@ -24,7 +24,7 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
     listed -= {stage for stage in listed if stage.startswith("download@")} - {
         "download@fashion_mnist_sample"
     }
-    assert {"check", "split", "preprocess", "export", *BEHIND, *TRAINING} <= listed
+    assert {"check", "split", "preprocess", "fingerprint", "export", *BEHIND, *TRAINING} <= listed
     assert listed <= locked
     assert ran(finished.dvc("repro")) == []
 
@@ -35,6 +35,7 @@ def test_the_same_inputs_give_the_same_bits(finished: Project):
         "download@fashion_mnist_sample",
         "split",
         "preprocess",
+        "fingerprint",
         "export",
         *BEHIND,
         *TRAINING,
@@ -47,6 +48,10 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
     assert set(ran(output)) - {"export"} == {*BEHIND, *TRAINING}
     changed = json.loads(finished.dvc("metrics", "diff", "--json"))["reports/metrics.json"]
     assert {name.split(".")[0] for name in changed} == set(MODELS)
+    for model in MODELS:  # the optimizer's own default, which params.yaml leaves to it
+        rate = changed[f"{model}.learning_rate"]
+        assert (rate["old"], rate["new"]) == (0.001, 0.01)
+        assert f"learning_rate {rate['new']}" in finished.path("reports/model_card.md").read_text()
     # -S rewrites params.yaml: the file must survive that but for the value itself
     patch = finished.run("git", "diff", "--unified=0", "params.yaml").splitlines()
     lines = [line for line in patch if line[0] in "+-" and line[:3] not in ("+++", "---")]
@@ -59,6 +64,7 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
 def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
     output = finished.dvc("exp", "run", "-S", "architectures.fashion-2blocks.batch_norm=before")
     assert set(ran(output)) - {"export"} == {
+        "fingerprint",  # in a second; it reads all architectures
         "train@fashion-2blocks",
         "evaluate@fashion-2blocks",
         *BEHIND,

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import numpy as np
-from conftest import Project
 from PIL import Image
+from support.project import Project
 
 CLASSES = 10
 

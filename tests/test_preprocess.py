@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support.project import ROOT
 
 from stages import params
 from stages.images.resize import resized

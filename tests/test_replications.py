@@ -5,11 +5,11 @@ import json
 import shutil
 
 import pytest
-from conftest import Project, ran
 from ruamel.yaml import YAML
+from support.project import Project, ran
 
 from stages.replications import options
-from stages.replications.table import verdict
+from stages.replications.table import judge_replication
 
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
@@ -96,6 +96,8 @@ def published(accuracy: float | None) -> options.Published:
 )
 def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
     assert (
-        verdict(published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced)
+        judge_replication(
+            published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced
+        )
         == expected
     )

@@ -4,20 +4,19 @@ network."""
 import html.parser
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
-from browser import CHROMIUM, Browser
-from conftest import ROOT, Project
+from browser import CHROMIUM, open_page
+from sklearn import metrics
+from support.project import ROOT, Project
 
 from commands import plots_page
-from stages.drawing import vega as charts
+from stages.drawing import vega_predictions
 from stages.metrics import diagnostics
-from stages.page import bundle
-from stages.page import content as report
+from stages.page import bundle, content
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
@@ -29,7 +28,7 @@ NAMES = ["a", "b", "c"]
 
 
 def test_confusion_by_hand():
-    cells = diagnostics.confusion(LABELS, PROBABILITIES.argmax(axis=1), NAMES)
+    cells = diagnostics.tabulate_confusion(LABELS, PROBABILITIES.argmax(axis=1), NAMES)
     rows = [("a", "a", 1, 1.0), ("b", "b", 1, 1.0), ("c", "c", 1, 0.5), ("c", "a", 1, 0.5)]
     assert list(cells.itertuples(index=False, name=None)) == rows
 
@@ -37,10 +36,11 @@ def test_confusion_by_hand():
 def test_roc_by_hand():
     # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true)
     # against 0.1, 0.1
-    assert diagnostics.areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
+    assert diagnostics.compute_areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
     # micro: the true scores 0.8, 0.7, 0.3, 0.9; of the 8 false ones, 0.6 alone is above 0.3
-    assert diagnostics.micro_area(PROBABILITIES, LABELS) == pytest.approx(1 - 1 / (4 * 8))
-    curves = diagnostics.roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
+    micro_curve = diagnostics.compute_micro_curve(PROBABILITIES, LABELS)
+    assert metrics.auc(*micro_curve) == pytest.approx(1 - 1 / (4 * 8))
+    curves = diagnostics.tabulate_roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
     micro = curves.loc["micro"].set_index("false_positive_rate")["true_positive_rate"]
     assert (
         micro[0] == 0.75
@@ -50,10 +50,18 @@ def test_roc_by_hand():
     assert set(curves.index) == {"micro", "macro", "class a", "class b", "class c"}
 
 
+def test_between_two_thresholds_a_roc_curve_is_straight():
+    equal_scores, labels = np.full((4, 2), 0.5), np.array([0, 1, 0, 1])
+    curves = diagnostics.compute_class_curves(equal_scores, labels)
+    rates = np.array([0, 0.25, 1])
+    assert diagnostics.average_curves(curves, rates).tolist() == rates.tolist()
+    assert diagnostics.compute_areas(equal_scores, labels).tolist() == [0.5, 0.5]
+
+
 def test_a_class_without_images_has_no_curve():
     labels = np.array([0, 1, 0, 1])
-    assert np.isnan(diagnostics.areas(PROBABILITIES, labels)[2])
-    assert "class c" not in diagnostics.roc(PROBABILITIES, labels, NAMES)["curve"].tolist()
+    assert np.isnan(diagnostics.compute_areas(PROBABILITIES, labels)[2])
+    assert "class c" not in diagnostics.tabulate_roc(PROBABILITIES, labels, NAMES)["curve"].tolist()
 
 
 def test_mistakes_and_pairs_by_hand():
@@ -65,8 +73,8 @@ def test_mistakes_and_pairs_by_hand():
         },
         index=range(5),
     )
-    assert report.wrong(predictions).index.tolist() == [3, 2, 1]
-    pair = report.confused_pairs(predictions).iloc[0]
+    assert content.list_mistakes(predictions).index.tolist() == [3, 2, 1]
+    pair = content.find_confused_pairs(predictions).iloc[0]
     assert (pair["actual"], pair["predicted"], pair["images"], pair["share"], pair["places"]) == (
         "b",
         "a",
@@ -82,7 +90,7 @@ def test_a_hundred_classes_are_all_named():
     predicted = np.where(
         labels == 0, 5, np.roll(labels, 1)
     )  # no image of the first class is predicted right
-    cells = diagnostics.confusion(labels, predicted, names)
+    cells = diagnostics.tabulate_confusion(labels, predicted, names)
     template = json.loads((ROOT / ".dvc/plots/confusion_matrix.json").read_text(encoding="utf-8"))
     filled = {
         "METRIC_X_LABEL": "x",
@@ -96,7 +104,7 @@ def test_a_hundred_classes_are_all_named():
     )
     for anchor, value in filled.items():
         text = text.replace(f"<DVC_{anchor}>", value)
-    for specification in (charts.confusion(cells), json.loads(text)):
+    for specification in (vega_predictions.draw_confusion(cells), json.loads(text)):
         drawn = re.findall(r"<text[^>]*>([^<]+)</text>", vl_convert.vegalite_to_svg(specification))
         assert [
             text for text in drawn if text in names
@@ -104,7 +112,7 @@ def test_a_hundred_classes_are_all_named():
 
 
 def test_the_plots_page_holds_the_installed_libraries():
-    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.plots_page(), (
+    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.fill_plots_page(), (
         "`make plots-page` writes it anew"
     )
 
@@ -145,39 +153,26 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1400, 390])
-def test_a_browser_draws_every_chart_of_the_page(
-    finished_template: Project, tmp_path: Path, width: int
-):
-    with Browser(tmp_path / "profile") as browser:
-        page = finished_template.path("reports/index.html").as_uri() + "#all"
-        browser.open(
-            page, width, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-        )
-        assert browser.value("document.querySelectorAll('.chart canvas').length") == 3 + 5 * len(
-            MODELS
-        )
-        assert browser.value("[...document.images].every((image) => image.naturalWidth > 0)")
-        assert (
-            browser.value("document.documentElement.scrollWidth") <= width
-        )  # what is wider scrolls by itself
-        assert browser.trouble == []
+def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, width: int):
+    page = finished_template.path("reports/index.html").as_uri() + "#all"
+    drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+    with open_page(page, width, drawn) as browser:
+        assert browser.locator(".chart canvas").count() == 3 + 5 * len(MODELS)
+        assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        # what is wider scrolls by itself
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @needs_chromium
-def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project, tmp_path: Path):
+def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
     other = finished.path("reports/models/mnist-dense/confusion.csv").read_text()
     finished.path("reports/models/fashion-2blocks/confusion.csv").write_text(other)
     finished.dvc("plots", "diff")
     page = finished.path("dvc_plots/index.html")
     ids = re.findall(r'<div id = "([^"]+)"', page.read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 3 + len(MODELS)  # no plot twice
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(
-            page.as_uri(), 1400, f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
-        )
-        assert browser.value("document.querySelectorAll('.vega-embed canvas').length") == len(ids)
-        assert (
-            browser.value("[...document.images].map((image) => image.naturalWidth > 0).join()")
-            == "true,true"
-        )  # then and now
-        assert browser.trouble == []
+    drawn = f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
+    with open_page(page.as_uri(), 1400, drawn) as browser:
+        assert browser.locator(".vega-embed canvas").count() == len(ids)
+        images = browser.evaluate("[...document.images].map((image) => image.naturalWidth > 0)")
+        assert images == [True, True]  # then and now

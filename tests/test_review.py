@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, Browser
-from conftest import Project, copy, ran
+from browser import CHROMIUM, open_page
 from ruamel.yaml import YAML
+from support.project import Project, copy, ran
 
 from commands import seed_spread
 from commands.reviewing import comparing, gate, lock, noise
-from commands.reviewing.history import NotFound, base_of, working_tree
-from commands.reviewing.models import confusion_change
+from commands.reviewing.history import NotFound, find_base, read_working_tree
+from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
 from stages.runtime.errors import UserError
 
@@ -84,15 +84,12 @@ def test_the_spread_over_seeds(history: Project):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_draws_the_page_without_a_network(history: Project, better: str, tmp_path: Path):
-    with Browser(tmp_path / "profile") as browser:
-        page = history.path("review.html").as_uri() + "#all"
-        browser.open(
-            page, 390, "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-        )
-        assert browser.value("document.querySelectorAll('.chart canvas').length") == 4
-        assert browser.value("document.documentElement.scrollWidth") <= 390
-        assert browser.trouble == []
+def test_a_browser_draws_the_page_without_a_network(history: Project, better: str):
+    page = history.path("review.html").as_uri() + "#all"
+    drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+    with open_page(page, 390, drawn) as browser:
+        assert browser.locator(".chart canvas").count() == 4
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
@@ -305,7 +302,7 @@ def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPa
         path, index=False
     )
     tree = Revision("the working tree", None)
-    cells = confusion_change(tree, tree, MODEL)
+    cells = count_confusion_change(tree, tree, MODEL)
     assert set(cells["actual"]) == set("0123456789") and set(cells["predicted"]) <= set(
         "0123456789"
     )
@@ -437,8 +434,8 @@ def test_clones_without_history_without_cache_without_base(
     monkeypatch.chdir(finished.folder)
 
     def why(base: str) -> str:
-        tree, changed = working_tree()
-        return base_of(base, tree, bool(changed))[1]
+        tree, changed = read_working_tree()
+        return find_base(base, tree, bool(changed))[1]
 
     assert why("main") == "" and "nothing to compare" in why("change")
     with pytest.raises(NotFound, match="There is no revision `elsewhere`"):

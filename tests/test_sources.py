@@ -9,6 +9,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ import yaml
 from PIL import Image
 
 from stages import download, params
-from stages.images.decode import BadImage, decode
+from stages.images import decode as decoding
+from stages.images.decode import BadImage, decode, is_image_file
 from stages.params.schema import Source
 from stages.runtime.errors import UserError
-from stages.sources import official
+from stages.sources import official, writing
 from stages.sources.raw import Raw, digest
 
 PROJECT = Path(__file__).parents[1]
@@ -182,6 +184,29 @@ def test_without_parts_all_is_for_training_and_classes_may_be_named_train_and_te
     assert raw.names == ["naïve Straße 图/1.png", "test/1.png", "train/1.png"]
 
 
+def test_names_of_all_scripts_and_spaces_of_all_widths_are_names():
+    """Joiners shape Persian words and emoji; macOS writes U+202F into the names of screenshots."""
+    names = ["گل\u200cها", "👨\u200d👩\u200d👧", "<b>|=1", "4\u202fPM"]
+    raw = bring(as_zip({f"{name}/{name}.png": encoded() for name in names}))
+    assert raw.class_names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("cat/1.PNG", True),
+        ("cat/a.b/1.jpeg", True),
+        ("cat/1.txt", False),
+        ("cat/._1.png", False),
+        (".cache/1.png", False),
+        ("__MACOSX/cat/1.png", False),
+        ("Thumbs.db", False),
+    ],
+)
+def test_one_rule_says_what_is_an_image_file(name: str, taken: bool):
+    assert is_image_file(name) == taken
+
+
 def test_a_second_run_writes_the_same_bytes():
     def run() -> dict[str, bytes]:
         bring(as_zip(TREE | {"train/cat/bad.png": b"x"}), on_bad_image="skip")
@@ -237,6 +262,23 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
 RGB = Image.fromarray(RANDOM.integers(0, 256, (4, 5, 3), np.uint8))
 GREY16 = np.array([[0, 65535], [32768, 300]], np.uint16)
 HALF = Image.new("RGBA", (2, 2), (255, 0, 0, 128))
+
+
+def png(depth: int, colour: int, pixels: bytes, transparent: bytes) -> bytes:
+    """A PNG of two pixels, of which the second has the transparent colour."""
+    chunks = [
+        (b"IHDR", struct.pack(">2I5B", 2, 1, depth, colour, 0, 0, 0)),
+        (b"tRNS", transparent),
+        (b"IDAT", zlib.compress(b"\0" + pixels)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+BLACK_AND_WHITE = np.uint8([[[0] * 3, [255] * 3]])
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
 FRAMES = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
@@ -286,6 +328,17 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
         saved(FRAMES[1], "PNG", transparency=(0, 0, 255)),
         np.full((3, 3, 3), 255, np.uint8),
     ),
+    **{
+        f"a transparent colour of {what}": (png(*made), BLACK_AND_WHITE)
+        for what, made in {
+            "1 bit": (1, 0, b"\x40", b"\0\1"),
+            "2 bits": (2, 0, b"\x10", b"\0\1"),
+            "4 bits": (4, 0, b"\x05", b"\0\5"),
+            "8 bits": (8, 0, b"\0\5", b"\0\5"),
+            "16 bits": (16, 0, b"\0\0\1\x09", b"\1\x09"),
+            "3 × 16 bits": (16, 2, bytes(6) + b"\1\2\3\4\5\6", b"\1\2\3\4\5\6"),
+        }.items()
+    },
     "turned by EXIF": (saved(RGB, "PNG", exif=EXIF), np.rot90(np.asarray(RGB), -1)),
     "damaged EXIF": (saved(RGB, "PNG", exif=b"Exif\0\0nonsense"), np.asarray(RGB)),
 }
@@ -299,6 +352,13 @@ def test_decodes(content, pixels):
     grey = decode(content, 1)
     assert grey.shape == (*pixels.shape[:2], 1)
     assert np.abs(grey[..., 0] - pixels @ [0.299, 0.587, 0.114]).max() <= 3
+
+
+@pytest.mark.parametrize("content, pixels", GOOD.values(), ids=GOOD)
+def test_an_image_in_strips_is_the_same_image(content, pixels, monkeypatch):
+    whole = decode(content, 3)
+    monkeypatch.setattr(decoding, "STRIP", 2)
+    assert np.array_equal(decode(content, 3), whole)
 
 
 def huge_png() -> bytes:
@@ -387,6 +447,28 @@ def test_npz_in_fortrans_order_and_with_names():
     assert np.array_equal(np.stack(list(raw.images(range(6)))), pixels)
     assert raw.class_names == ["a", "b", "c"]
     assert bring("set.npz", class_names=["x", "y", "z"]).class_names == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", ">i2", "uint64", ">u8"])
+def test_npz_with_labels_of_any_whole_numbers(dtype: str):
+    assert bring(as_npz(y_train=np.arange(6).astype(dtype) % 3)).labels.tolist() == [0, 1, 2] * 3
+
+
+def test_npz_with_names_as_bytes():
+    names = np.array([name.encode() for name in ("cat", "größe", "図")])
+    assert bring(as_npz(class_names=names)).class_names == ["cat", "größe", "図"]
+
+
+def test_npz_is_read_in_chunks_of_so_many_bytes(monkeypatch):
+    expected = bring(as_npz()).digests.tolist()
+    sizes = []
+    write = writing.digest
+    monkeypatch.setattr(writing, "CHUNK_BYTES", 2 * 28 * 28)
+    monkeypatch.setattr(
+        writing, "digest", lambda image: (sizes.append(image.base.size), write(image))[1]
+    )
+    assert bring("set.npz").digests.tolist() == expected
+    assert max(sizes) == 2 * 28 * 28
 
 
 def test_official_npz_is_known_by_its_name_and_by_its_content_when_packed_anew():
@@ -609,6 +691,66 @@ def header_says_more(old=b"(6, 28, 28), }  ", new=b"(900, 28, 28), }") -> str:
     return "set.npz"
 
 
+def in_npz(name: str, content: bytes, method=zipfile.ZIP_DEFLATED) -> str:
+    """An .npz file, of which a member has other content."""
+    as_npz()
+    with zipfile.ZipFile("set.npz") as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile("set.npz", "w", method) as archive:
+        for file, data in (members | {f"{name}.npy": content}).items():
+            archive.writestr(file, data)
+    return "set.npz"
+
+
+def npy(announced: str, content: bytes, version=1) -> bytes:
+    """An array whose header announces something."""
+    header = announced.encode().ljust(118)
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + content
+
+
+LABELS = "{'descr': '<i8', 'fortran_order': False, 'shape': (%s,), }"
+
+
+def with_bytes_behind(path: str, count: int) -> str:
+    """A packed tar file with so many zeros behind its end."""
+    return put(path, gzip.compress(gzip.decompress(Path(path).read_bytes()) + bytes(count)))
+
+
+def many_headers() -> str:
+    """A tar file with 40 extended headers of 60 KB before its first member."""
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 60_000
+    value = b"60000 comment=".ljust(59_999, b"x") + b"\n"
+    one = header.tobuf(tarfile.GNU_FORMAT) + value.ljust(60_416, b"\0")
+    as_tar(FLAT, "set.tar")
+    return put("set.tar", one * 40 + Path("set.tar").read_bytes())
+
+
+def zip_by(method: int) -> str:
+    with zipfile.ZipFile("set.zip", "w", method) as archive:
+        for name, content in FLAT.items():
+            archive.writestr(name, content)
+    return "set.zip"
+
+
+def flat(*parts: str, prefix="") -> dict[str, bytes]:
+    """Images directly in folders."""
+    return {f"{prefix}{part}/{number}.png": encoded() for part in parts for number in range(2)}
+
+
+PUBLISHED = "homepage: x\nlicence: x\nformat: %s\nfiles:\n"
+
+
+def publisher(kind: str, *names: str, more="") -> str:
+    """What somebody says of files of these names."""
+    files = "".join(f"- {{name: {name}, url: 'http://localhost:1/{name}'}}\n" for name in names)
+    return put("said.yaml", (PUBLISHED % kind + files + more).encode())
+
+
+IDX = ["train-images", "train-labels", "t10k-images", "t10k-labels"]
+
+
 def expect(**limits):
     """Options of `bring` with small limits."""
     return {"limits": limits}
@@ -710,6 +852,106 @@ BAD = {  # how the source is made, what the message must name, and options
         "test/",
     ),
     "folder: class in test only": (lambda: as_folder(TREE | {"test/emu/0.png": encoded()}), "emu"),
+    # a competition's layout: names of parts are no classes
+    "parts as classes: folder": (lambda: as_folder(flat("train", "test")), "set: images lie"),
+    "parts as classes: wrapped": (
+        lambda: as_zip(flat("train", "test", prefix="set/") | {"set/labels.csv": b"id,label"}),
+        "set/test/CLASS/",
+    ),
+    "parts as classes: other names": (
+        lambda: as_tar(flat("Training_images", "val", "test-set", "holdout2")),
+        "Training_images/CLASS/",
+    ),
+    "parts as classes: below train": (
+        lambda: as_folder(flat("train", "valid", prefix="train/")),
+        "train/train/CLASS/",
+    ),
+    "parts as classes: beside labels": (
+        lambda: as_zip(flat("train", "test") | {"labels/1.xml": b"<a/>"}),
+        "test/CLASS/",
+        {"on_bad_image": "skip"},
+    ),
+    # names
+    "zip: bidi": (lambda: as_zip(FLAT | {"cat/a\u202egnp.png": b"x"}), "a\\u202egnp.png"),
+    "zip: C1": (lambda: as_zip(FLAT | {"cat/\x9b31m.png": b"x"}), "U+009B"),
+    "zip: line separator": (lambda: as_zip(FLAT | {"c\u2028d/1.png": b"x"}), "U+2028"),
+    "tar: invisible": (lambda: as_tar(FLAT | {"cat\u200b/1.png": b"x"}), "cat\\u200b"),
+    "tar: long name": (lambda: as_tar(FLAT | {f"cat/{'x' * 300}.png": b"x"}), "255 bytes"),
+    "zip: blank name": (lambda: as_zip(FLAT | {" /1.png": b"x"}), "is blank"),
+    "npz: newline in a name": (
+        lambda: as_npz(class_names=np.array(["a", "b\n| c |", "d"])),
+        "b\\n| c |",
+    ),
+    "npz: surrogate in a name": (
+        lambda: as_npz(class_names=np.array(["a", "\ud800", "c"])),
+        "U+D800",
+    ),
+    "npz: names that are not UTF-8": (
+        lambda: as_npz(class_names=np.array([b"a", b"\xff", b"c"])),
+        "class_names",
+    ),
+    "npz: names that are floats": (lambda: as_npz(class_names=np.arange(3.0)), "class_names"),
+    "cifar: control character in a name": (
+        lambda: as_cifar(**{"batches.meta.txt": b"a\n\x1b]0;x\x07\nc\n"}),
+        "\\x1b]0;x",
+    ),
+    # bombs
+    "zip: bzip2": (lambda: zip_by(zipfile.ZIP_BZIP2), "cat/0.png"),
+    "zip: too many entries": (lambda: as_zip(FLAT), "download.limits.files", expect(files=5)),
+    "tar: zeros behind the end": (lambda: with_bytes_behind(as_tar(FLAT), 2_000_000), "set.tar.gz"),
+    "tar: many extended headers": (many_headers, "set.tar"),
+    "npz: pixels": (lambda: as_npz(), "download.limits.pixels", expect(pixels=28 * 28 - 1)),
+    "npz: file_bytes": (
+        lambda: as_npz(),
+        "download.limits.file_bytes",
+        expect(file_bytes=28 * 28 - 1),
+    ),
+    "npz: files": (lambda: as_npz(), "download.limits.files", expect(files=8)),
+    "npz: labels for a billion": (
+        lambda: in_npz("y_train", npy(LABELS % 10**9, bytes(48))),
+        "y_train has the shape (1000000000,)",
+    ),
+    "npz: names of a gigabyte": (
+        lambda: in_npz("class_names", npy(LABELS.replace("<i8", "<U9") % 10**8, b"")),
+        "class_names has",
+    ),
+    "npz: header of a gigabyte": (
+        lambda: in_npz("y_train", b"\x93NUMPY\2\0" + struct.pack("<I", 10**9)),
+        "set.npz",
+    ),
+    "npz: bzip2": (lambda: in_npz("y_x", b"", zipfile.ZIP_BZIP2), "x_train"),
+    "npz: labels beyond int64": (
+        lambda: as_npz(y_train=np.full(6, 2**64 - 1, np.uint64)),
+        "y_train or y_test",
+    ),
+    "npz: labels that are NaN": (lambda: as_npz(y_train=np.full(6, np.nan)), "y_train"),
+    # publishers' files
+    "official: idx by other names": (lambda: publisher("idx", "a", "b", "c", "d"), "train-images"),
+    "official: idx without class names": (lambda: publisher("idx", *IDX), "class_names"),
+    "official: two npz": (lambda: publisher("npz", "a.npz", "b.npz"), "one file"),
+    "official: one name twice": (lambda: publisher("idx", *IDX[:3], IDX[0]), "same name"),
+    "official: images in no archive": (lambda: publisher("images", "a.rar"), "a.rar"),
+    "official: larger than the limits": (
+        lambda: patched(publisher("npz", "a.npz"), b"npz'", b"npz', bytes: 99"),
+        "download.limits.total_bytes",
+        expect(total_bytes=98),
+    ),
+    "cifar: for Python": (
+        lambda: as_tar(
+            {
+                f"cifar-10-batches-py/{name}": b"\x80\4N."
+                for name in ("batches.meta", "data_batch_1")
+            },
+            "cifar-10-python.tar.gz",
+        ),
+        "cifar-10-binary.tar.gz",
+    ),
+    "cifar: for Python, unpacked": (
+        lambda: as_folder(
+            dict.fromkeys(("meta", "train", "test"), b"\x80\4N."), "cifar-100-python"
+        ),
+        "cifar-100-binary.tar.gz",
+    ),
     "folder: stray image": (lambda: as_folder(FLAT | {"stray.JPG": encoded("JPEG")}), "stray.JPG"),
     "folder: newline in a name": (lambda: as_folder(FLAT | {"cat/a\nb.png": encoded()}), "cat/a"),
     "folder: not UTF-8": (lambda: as_folder(FLAT | {"cat/\udcff.png": encoded()}), "png"),

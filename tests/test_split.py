@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from stages import params
 from stages.preparation import splitting as split
@@ -23,6 +23,7 @@ from stages.preparation.splitting import (
     without_copies,
 )
 from stages.runtime.errors import UserError
+from stages.storage import files
 
 CHOSEN = params.load(ROOT / "params.yaml").split
 FLOWERS = (764, 1052, 784, 733, 984)  # images of daisy, dandelion, rose, sunflower, tulip
@@ -162,8 +163,51 @@ def test_a_class_too_small_is_named(
 def test_a_limit_keeps_the_balance():
     labels = np.repeat([0, 1, 2], [100, 200, 1])
     kept = limited(np.arange(301), labels, 30, seed=0)
-    assert np.bincount(labels[kept]).tolist()[:2] == [10, 20] and len(set(kept)) == 30
+    assert np.bincount(labels[kept]).tolist() == [10, 19, 1] and len(set(kept)) == 30
     assert limited(np.arange(301), labels, 400, seed=0).tolist() == list(range(301))
+
+
+@pytest.fixture
+def rare() -> Any:
+    """300 images of one class and 6 of another, no two of them equal."""
+    data = raw(300, 6, order=0)
+    data.digests = np.arange(306, dtype="<u8").view(np.uint8).reshape(306, 8)
+    return data
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_class_stays_in_each_part_that_is_limited(rare: Any, tmp_path: Path, seed: int):
+    small = chosen(limit_train=10, limit_validation=5, limit_test=5)
+    split.write(rare, small, seed, tmp_path / "split")
+    parts = files.read_json(tmp_path / "split/split.json")["parts"]
+    assert [part["images"] for part in parts.values()] == [10, 5, 5]
+    assert [part["classes"]["class1"] for part in parts.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "named"),
+    [
+        (  # all images of the class are equal: none is left to train
+            lambda data: data.digests.__setitem__(data.labels == 1, 7),
+            {"deduplicate": True},
+            ["'class1'", "train part", "split.deduplicate", "4 training"],
+        ),
+        (  # the test images of the source are of one class alone
+            lambda data: setattr(data, "train", 306 - int(np.argmax(data.labels[::-1]))),
+            {},
+            ["'class1'", "test part", "datasets.made-up.source"],
+        ),
+        (lambda data: None, {"limit_test": 1}, ["limit_test", "2 classes"]),
+    ],
+)
+def test_a_class_without_images_in_a_part_is_refused(
+    rare: Any, tmp_path: Path, change: Any, options: dict[str, Any], named: list[str]
+):
+    change(rare)
+    with pytest.raises(UserError) as error:
+        split.write(rare, chosen(**options), 0, tmp_path / "split")
+    assert all(part in str(error.value) for part in named), error.value
+    assert not list(tmp_path.iterdir())
 
 
 def test_equal_images_are_found_and_kept_out_of_training():

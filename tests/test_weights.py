@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import data_json
+from support.project import data_json
 from test_fetch import OPTIONS, server  # noqa: F401
 
 from stages import params

@@ -4,7 +4,7 @@ Each stage instance that is not up to date runs as soon as those that it depends
 worker of a Dask cluster: by default processes on this machine, with --scheduler any cluster. A
 worker runs it under DVC in a clone of its own, with the working tree as it is, also where it is not
 committed. Results travel through DVC's cache, or with --remote through its default remote.
-commands/parallel/README.md says more.
+docs/scale.md says more.
 """
 
 import argparse

@@ -36,6 +36,7 @@ def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
     found = []
     if head.outdated:
         found.append(f"`dvc repro` would run {', '.join(map(str, head.outdated))}")
+        found += filter(None, [lock.recheck_hint(head.outdated)])
     elif ran:
         found.append(
             f"it was out of date, {', '.join(map(str, ran))} had to run: the new results are to be "

@@ -1,43 +1,36 @@
 """Where in git's history the revisions of a review lie."""
 
-import subprocess
-
-from commands.reviewing.revisions import Revision, plain
+from commands.reviewing.revisions import Revision, strip_markup
+from stages.runtime import git
 from stages.runtime.errors import UserError
 
 
-def git(*arguments: str) -> str | None:
-    """What a git command prints, or None when it fails."""
-    result = subprocess.run(["git", *arguments], text=True, capture_output=True, check=False)
-    return None if result.returncode else result.stdout.strip()
-
-
-def working_tree() -> tuple[Revision, list[str]]:
+def read_working_tree() -> tuple[Revision, list[str]]:
     """The working tree, and its files that differ from the last commit."""
-    changed = git("status", "--porcelain")
+    changed = git.ask("status", "--porcelain")
     if changed is None:
         raise UserError("a review compares revisions: this folder is no git repository")
-    head = git("rev-parse", "--short", "HEAD")
+    head = git.ask("rev-parse", "--short", "HEAD")
     files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
     name = (
         f"the working tree on {head}"
         if files and head
         else "the working tree"
         if not head
-        else f"{head} ({plain(git('log', '-1', '--format=%s'))})"
+        else f"{head} ({strip_markup(git.ask('log', '-1', '--format=%s'))})"
     )
     return Revision(name, None), files
 
 
-def commit(name: str) -> str | None:
+def find_commit(name: str) -> str | None:
     """The commit that a name stands for: a branch, also of `origin` alone, a tag, a digest, or an
     experiment of DVC. Raises `UserError` where several experiments have it."""
     for one in (name, f"origin/{name}"):
-        found = git("rev-parse", "--verify", "--quiet", f"{one}^{{commit}}")
+        found = git.ask("rev-parse", "--verify", "--quiet", f"{one}^{{commit}}")
         if found:
             return found
     refs = (
-        git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
+        git.ask("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     ).splitlines()
     found = [
         ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")
@@ -50,41 +43,42 @@ def commit(name: str) -> str | None:
     return found[0] if found else None
 
 
-def named(name: str, commit: str) -> str:
+def name_commit(name: str, commit: str) -> str:
     """A commit in words, by the name that led to it."""
-    return commit[:7] if commit.startswith(name) else f"{plain(name)} ({commit[:7]})"
+    return commit[:7] if commit.startswith(name) else f"{strip_markup(name)} ({commit[:7]})"
 
 
 class NotFound(UserError):
     """The revision to compare with is not here."""
 
 
-def base_of(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
+def find_base(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
     """What `head` is compared with: the commit where it left the branch `name`; else None and why
     there is none, in a sentence. Raises `NotFound` where there must be one, and this clone does not
     have it."""
-    if not git("rev-parse", "--verify", "--quiet", "HEAD"):
+    if not git.ask("rev-parse", "--verify", "--quiet", "HEAD"):
         return None, "There is no commit yet: nothing to compare with."
-    shallow = git("rev-parse", "--is-shallow-repository") == "true"
+    shallow = git.ask("rev-parse", "--is-shallow-repository") == "true"
     fetch = (
         "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
     )
-    tip = commit(name)
+    tip = find_commit(name)
     if not tip:
-        missing = f"There is no revision `{plain(name)}` here: nothing to compare with."
+        missing = f"There is no revision `{strip_markup(name)}` here: nothing to compare with."
         raise NotFound(fetch if shallow else f"{missing} Is it fetched?")
-    where = git("merge-base", tip, head.commit or "HEAD")
+    where = git.ask("merge-base", tip, head.commit or "HEAD")
     if not where:
         raise NotFound(
             fetch
             if shallow
-            else f"The histories of `{plain(name)}` and this revision have no commit in common."
+            else f"The histories of `{strip_markup(name)}` and this revision have no commit in "
+            "common."
         )
-    if where == (head.commit or git("rev-parse", "HEAD")) and not dirty:
-        if not shallow and not git("rev-parse", "--verify", "--quiet", f"{where}^"):
+    if where == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
+        if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{where}^"):
             return None, "This is the first commit: nothing to compare with."
         return (
             None,
             f"This revision is part of `{name}`, without a change of its own: nothing to compare.",
         )
-    return Revision(named(name, where), where), ""
+    return Revision(name_commit(name, where), where), ""

@@ -5,18 +5,20 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
@@ -64,14 +66,27 @@ def opened(revision: str | None) -> Iterator[Repo]:
 @dataclass(frozen=True)
 class Outdated:
     """A stage that ``dvc repro`` would run: its results are `stale`, of other code, data or
-    parameters; or some are `missing`."""
+    parameters; or some are `missing`. `by_code`: stale, and by nothing but code."""
 
     stage: str
     stale: bool
     missing: tuple[str, ...]
+    by_code: bool = False
 
     def __str__(self) -> str:
         return f"{self.stage} (missing: {', '.join(self.missing)})" if self.missing else self.stage
+
+
+def recheck_hint(stages: Iterable[Outdated]) -> str:
+    """What to do where trainings are out of date by their code alone, as a sentence; empty where
+    none is."""
+    trainings = [one.stage for one in stages if one.by_code and "train@" in one.stage]
+    if not trainings:
+        return ""
+    return (
+        f"{', '.join(trainings)}: only the code changed. `make recheck` shows in minutes whether "
+        "it computes the same, and if so brings dvc.lock up to date without training"
+    )
 
 
 def outdated(revision: str | None = None) -> list[Outdated]:
@@ -109,36 +124,74 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     result = []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        stale = changed(stage, made, read)
-        if stale or missing:
-            result.append(Outdated(stage.addressing, stale, missing))
+        what = changes(stage, made, read)
+        first = next(what, None)
+        if first or missing:
+            by_code = first is not None and all(
+                one.of_code for one in itertools.chain([first], what)
+            )
+            result.append(Outdated(stage.addressing, first is not None, missing, by_code))
     return result
 
 
-def changed(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> bool:
-    """What ``stage.changed(allow_missing=True)`` says of a stage. That parses the files of
-    parameters anew for each stage, which would be a third of a review's time; `read` gives the
-    content of such a file. `made` are the digests of what the stages make."""
-    if stage.changed_stage() or stage.changed_outs(allow_missing=True):
-        return True
-    if stage.frozen or stage.always_changed or stage.is_callback:
-        return not stage.frozen
+@dataclass(frozen=True)
+class Change:
+    """What differs between a stage and its lock entry: ``cmd``, or a path, or a parameter.
+    `of_code`: what `make recheck` can judge, which runs both codes on their own parameters: code, a
+    digest of code, or a parameter that the entry does not know."""
+
+    name: str
+    of_code: bool
+
+
+def changes(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> Iterator[Change]:
+    """What differs between a stage and its lock entry, as ``stage.changed(allow_missing=True)``
+    looks at it. That parses the files of parameters anew for each stage, which would be a third of
+    a review's time; `read` gives the content of such a file. `made` are the digests of what the
+    stages make."""
+    if stage.changed_stage():
+        yield Change("cmd", True)
+    for out in stage.outs:
+        if out.status().get(str(out), "deleted") not in ("not in cache", "deleted"):
+            yield Change(path_of(out), is_code(path_of(out)))
+    if stage.frozen:
+        return
+    if stage.always_changed or stage.is_callback:
+        yield Change("it always runs", False)
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency) and dep.params:
             then = dep.hash_info.value or {}
-            if any(
-                (now := value_at(read(dep.fs_path), key)) is ABSENT or now != then.get(key, ABSENT)
-                for key in dep.params
-            ):
-                return True
+            for key in dep.params:
+                before, now = then.get(key, ABSENT), value_at(read(dep.fs_path), key)
+                if now is ABSENT or now != before:
+                    yield Change(f"{path_of(dep)}: {key}", extends(now, before))
             continue
         status = dep.status().get(str(dep))
         if status == "deleted":  # not here, but what it was may stand in the lock file
-            if made.get(dep.fs_path, dep.hash_info) != dep.hash_info:
-                return True
-        elif status:
-            return True
-    return False
+            status = made.get(dep.fs_path, dep.hash_info) != dep.hash_info
+        if status:
+            yield Change(path_of(dep), is_code(path_of(dep)))
+
+
+def path_of(item: Output) -> str:
+    """The path of a dependency or an output, from the project's folder."""
+    return os.path.relpath(item.fs_path, item.repo.root_dir)
+
+
+def is_code(path: str) -> bool:
+    """Whether a path is that of code of the stages, or of a digest of code."""
+    return f"{path}/".startswith(("stages/", "reports/code/"))
+
+
+def extends(now: Any, before: Any) -> bool:
+    """Whether a parameter, perhaps a section, is what it was, but for keys that are new."""
+    if before is ABSENT or now == before:
+        return now is not ABSENT
+    return (
+        isinstance(now, dict)
+        and isinstance(before, dict)
+        and all(extends(now.get(key, ABSENT), value) for key, value in before.items())
+    )
 
 
 def value_at(content: Any, key: str) -> Any:

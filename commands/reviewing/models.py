@@ -8,14 +8,14 @@ import pandas as pd
 from commands.reviewing import charts, noise
 from commands.reviewing.comparing import Verdict
 from commands.reviewing.revisions import Revision
-from stages.drawing import vega as page_charts
+from stages.drawing import vega
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_BLOCKS = 40  # epochs that a row of blocks shows
 CONFUSIONS = 3  # of a model, those that changed most
 
 
-def blocks(rows: list[list[float]]) -> list[str]:
+def draw_blocks(rows: list[list[float]]) -> list[str]:
     """Rows of numbers as rows of block characters, on one scale."""
     least, most = min(map(min, rows)), max(map(max, rows))
     scale = (len(BLOCKS) - 1) / (most - least) if most > least else 0
@@ -25,7 +25,7 @@ def blocks(rows: list[list[float]]) -> list[str]:
     ]
 
 
-def curves_of(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
+def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
     """The learning curves of both revisions in one table, with the column `revision`."""
     tables = [one.report(model, "curves.csv") for one in (base, head)]
     if any(table is None for table in tables):
@@ -36,7 +36,7 @@ def curves_of(base: Revision, head: Revision, model: str) -> pd.DataFrame | None
     )
 
 
-def confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame:
+def count_confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame:
     """How many images each cell of the confusion matrix has in `base` (before) and `head` (after),
     and the change."""
     counts = [
@@ -47,10 +47,10 @@ def confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame
     return table.assign(change=table["after"] - table["before"]).reset_index()
 
 
-def confusions(base: Revision, head: Revision, model: str) -> list[dict[str, Any]]:
+def find_confusions(base: Revision, head: Revision, model: str) -> list[dict[str, Any]]:
     """The cells beside the confusion matrix's diagonal that changed most: actual, predicted,
     before, after, change."""
-    cells = confusion_change(base, head, model)
+    cells = count_confusion_change(base, head, model)
     cells = cells[(cells["actual"] != cells["predicted"]) & (cells["change"] != 0)]
     return (
         cells.sort_values("change", key=abs, ascending=False, kind="stable")
@@ -59,7 +59,7 @@ def confusions(base: Revision, head: Revision, model: str) -> list[dict[str, Any
     )
 
 
-def described(
+def describe_model(
     base: Revision | None, head: Revision, model: str, verdict: Verdict | None
 ) -> dict[str, Any]:
     """What the templates show of a model: its headline metrics in both revisions (None where there
@@ -68,7 +68,7 @@ def described(
         (one.json("reports/metrics.json") or {}).get(model, {}) if one else None
         for one in (base, head)
     ]
-    curves = curves_of(base, head, model) if base else None
+    curves = read_curves(base, head, model) if base else None
     rows = []
     if curves is not None and verdict and verdict.words != noise.SAME:
         validation = curves[curves["part"] == "validation"]
@@ -81,15 +81,15 @@ def described(
         "verdict": verdict,
         "old": metrics[0],
         "new": metrics[1],
-        "confusions": confusions(base, head, model) if verdict and verdict.difference else [],
-        "blocks": blocks(rows) if rows and all(rows) else [],
+        "confusions": find_confusions(base, head, model) if verdict and verdict.difference else [],
+        "blocks": draw_blocks(rows) if rows and all(rows) else [],
         "ends": [(max(row), len(row)) for row in rows if row],
     }
 
 
-def drawn(
+def draw_charts(
     base: Revision, head: Revision, verdicts: dict[str, Verdict]
-) -> dict[str, page_charts.Spec]:
+) -> dict[str, vega.Spec]:
     """The charts of the page, by the id of their place in it; numbered as the models are."""
     judged = [
         {
@@ -101,16 +101,20 @@ def drawn(
         for name, one in verdicts.items()
         if one.difference
     ]
-    result = {"differences": charts.differences(pd.DataFrame(judged))} if judged else {}
+    result = {"differences": charts.draw_differences(pd.DataFrame(judged))} if judged else {}
     for number, (name, verdict) in enumerate(verdicts.items()):
-        curves = curves_of(base, head, name)
+        curves = read_curves(base, head, name)
         if curves is None or verdict.words == noise.SAME:
             continue
-        result[f"accuracy-{number}"] = charts.curves(curves, "accuracy", "accuracy")
-        result[f"loss-{number}"] = charts.curves(curves, "loss", "loss")
+        result[f"accuracy-{number}"] = vega.draw_learning_curves(
+            curves, "accuracy", by="revision", columns=1
+        )
+        result[f"loss-{number}"] = vega.draw_learning_curves(
+            curves, "loss", by="revision", columns=1
+        )
         if verdict.difference:
             classes = head.report(name, "training.json")["class_names"]
-            result[f"confusion-{number}"] = charts.confusion(
-                confusion_change(base, head, name), classes
+            result[f"confusion-{number}"] = charts.draw_confusion_change(
+                count_confusion_change(base, head, name), classes
             )
     return result

@@ -36,7 +36,7 @@ COLUMNS = {  # that tables must have
 PIPELINE = "the pipeline"  # among what is damaged
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """A text from outside in one line, without the characters that Markdown or HTML takes for
     markup, or GitHub for a mention."""
     return " ".join(re.sub(r"[`<>|@*\[\]]", " ", text).split())
@@ -66,7 +66,7 @@ class Revision:
         except (OSError, DvcException):
             return None
         except UnicodeDecodeError as error:
-            self.damaged[path] = plain(str(error))
+            self.damaged[path] = strip_markup(str(error))
             return None
 
     def json(self, path: str) -> dict[str, Any] | None:
@@ -74,7 +74,7 @@ class Revision:
         try:
             content = None if text is None else json.loads(text)
         except ValueError as error:
-            self.damaged[path] = plain(str(error))
+            self.damaged[path] = strip_markup(str(error))
             return None
         wanted = KEYS.get(path, KEYS[path.rsplit("/")[-1]])
         if content is not None and not (isinstance(content, dict) and wanted <= content.keys()):
@@ -92,7 +92,7 @@ class Revision:
                 else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
             )
         except ValueError as error:
-            self.damaged[path] = plain(str(error))
+            self.damaged[path] = strip_markup(str(error))
             return None
         if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
             self.damaged[path] = f"it lacks the column {min(lacking)}"
@@ -130,7 +130,7 @@ class Revision:
         try:
             return dict(YAML(typ="safe").load(self.text("params.yaml") or "{}") or {})
         except (YAMLError, TypeError, ValueError) as error:
-            self.damaged["params.yaml"] = plain(str(error))
+            self.damaged["params.yaml"] = strip_markup(str(error))
             return {}
 
     def options(self, current: Params) -> tuple[Review, Gate]:
@@ -162,7 +162,7 @@ class Revision:
         try:
             return lock.outdated(self.commit)
         except UserError as error:
-            self.damaged[PIPELINE] = plain(str(error))
+            self.damaged[PIPELINE] = strip_markup(str(error))
             return []
 
     def stale(self, model: str) -> bool:
@@ -172,6 +172,7 @@ class Revision:
             "data/dvc.yaml:download",
             "split",
             "preprocess",
+            "fingerprint",  # until it has run, nobody knows which trainings the code changed
             f"train@{model}",
             f"evaluate@{model}",
         }
@@ -193,7 +194,7 @@ def same_test_data(one: Revision, other: Revision) -> bool:
     return array == other_array is not None or (split == other_split and None not in split)
 
 
-def changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
+def list_changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
     """The parameters that differ, as ``dvc params diff`` finds them: name, old, new; None where
     there is none."""
     with Repo() as repo:
@@ -207,7 +208,7 @@ def changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
     ]
 
 
-def not_in_cache() -> list[str]:
+def list_missing_outputs() -> list[str]:
     """The outputs of the pipeline that DVC's cache does not hold."""
     with Repo() as repo:
         return sorted(

@@ -50,24 +50,20 @@ def network(
         x = keras.layers.Dense(auxiliary_units, activation="relu", name=f"{name}_dense")(x)
         return keras.layers.Dropout(auxiliary_dropout, name=f"{name}_dropout")(x)
 
-    x = convolve(
-        x, stem_filters[0], stem_kernel_size[0], strides=stem_strides, padding=stem_padding
-    )
-    x = pool(x)
-    for width, kernel in zip(stem_filters[1:], stem_kernel_size[1:]):
+    first, *others = zip(stem_filters, stem_kernel_size)
+    x = pool(convolve(x, *first, stem_strides, stem_padding))
+    for width, kernel in others:
         x = convolve(x, width, kernel)
     x = pool(x)
     x = apply_inception(x, inception_3a, "inception_3a")
-    x = apply_inception(x, inception_3b, "inception_3b")
-    x = pool(x)
+    x = pool(apply_inception(x, inception_3b, "inception_3b"))
     x = apply_inception(x, inception_4a, "inception_4a")
     auxiliary1 = branch_off(x, "auxiliary1")
     x = apply_inception(x, inception_4b, "inception_4b")
     x = apply_inception(x, inception_4c, "inception_4c")
     x = apply_inception(x, inception_4d, "inception_4d")
     auxiliary2 = branch_off(x, "auxiliary2")
-    x = apply_inception(x, inception_4e, "inception_4e")
-    x = pool(x)
+    x = pool(apply_inception(x, inception_4e, "inception_4e"))
     x = apply_inception(x, inception_5a, "inception_5a")
     x = apply_inception(x, inception_5b, "inception_5b")
     x = keras.layers.GlobalAveragePooling2D()(x)

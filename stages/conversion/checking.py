@@ -31,8 +31,14 @@ def load(path: Path) -> "keras.Model":
     """The model in `path` with its main output alone."""
     import keras
 
-    saved = keras.saving.load_model(path, compile=False)
-    return keras.Model(saved.inputs, saved.outputs[0], name=saved.name)
+    return keep_main_output(keras.saving.load_model(path, compile=False))
+
+
+def keep_main_output(model: "keras.Model") -> "keras.Model":
+    """`model` without the auxiliary heads that only training uses."""
+    import keras
+
+    return keras.Model(model.inputs, model.outputs[0], name=model.name)
 
 
 def in_float32(model: "keras.Model") -> "keras.Model":

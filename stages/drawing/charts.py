@@ -1,11 +1,14 @@
 """The pictures of the reports, by matplotlib. Equal numbers give equal bytes: no date, no version
 in the file."""
 
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.storage import files
@@ -36,71 +39,124 @@ COLOURS = [
 ]
 
 
+class Accuracies(NamedTuple):
+    """What one colour of `draw_accuracies` shows; a row without a value is NaN."""
+
+    label: str
+    values: pd.Series
+    errors: pd.Series | None  # half the length of the bars; None for none
+    style: dict[str, Any]  # of matplotlib's errorbar
+    shift: float = 0  # of the dots, in rows downwards
+
+
 def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     with files.replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
 
 
-def comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
-    """Validation and test accuracy of each model, with bars of one standard error; the threshold of
-    the selection as a line."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.4 + 0.45 * len(table)), layout="constrained")
-        axes = figure.add_subplot(xlabel="accuracy (bars: one standard error)")
-        places = range(len(table))
-        for part, shift, colour, marker in (
-            ("validation", -0.12, COLOURS[0], "o"),
-            ("test", 0.12, COLOURS[1], "s"),
-        ):
-            axes.errorbar(
-                table[f"{part}_accuracy"],
-                [place + shift for place in places],
-                xerr=table[f"{part}_standard_error"],
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                markersize=6,
-                label=part,
-            )
-        axes.axvline(
-            selection["threshold"],
-            color=COLOURS[0],
-            linewidth=1,
-            linestyle="--",
-            label="selection's threshold",
-        )
-        names = [f"{row.model}\n{row.parameters:,} parameters" for row in table.itertuples()]
-        axes.set_yticks(places, names)
-        axes.get_yticklabels()[table["model"].tolist().index(selection["selected"])].set_fontweight(
-            "bold"
-        )
-        axes.invert_yaxis()
-        figure.suptitle(f"Accuracy of the models; selected: {selection['selected']}")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+@matplotlib.rc_context(STYLE)
+def draw_accuracies(
+    title: str,
+    xlabel: str,
+    names: list[str],
+    series: list[Accuracies],
+    row_height: float,
+    threshold: tuple[str, float] | None = None,
+) -> Figure:
+    """A dot with an error bar for each accuracy, a row of `row_height` inches for each name;
+    `threshold` is a line with its label."""
+    figure = Figure(figsize=(9, 1.4 + row_height * len(names)), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel)
+    places = np.arange(len(names))
+    for one in series:
+        axes.errorbar(one.values, places + one.shift, xerr=one.errors, label=one.label, **one.style)
+    if threshold:
+        label, value = threshold
+        axes.axvline(value, color=COLOURS[0], linewidth=1, linestyle="--", label=label)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    figure.suptitle(title)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch; a colour a model, full lines for validation, dotted ones for
+def plot_learning_curves(
+    axes: Axes, curves: pd.DataFrame, measure: str, styles: dict[str, dict[str, Any]]
+) -> None:
+    """Draw `measure` by epoch: a colour and a label for each model, and a style (of matplotlib's
+    plot) for each part. A style may have a colour and a label of its own."""
+    models = curves["model"].unique()
+    for model, colour in zip(models, itertools.cycle(COLOURS)):
+        for part, style in styles.items():
+            some = curves[(curves["model"] == model) & (curves["part"] == part)]
+            axes.plot(some["epoch"], some[measure], **({"color": colour, "label": model} | style))
+
+
+@matplotlib.rc_context(STYLE)
+def draw_learning_curves(
+    title: str,
+    curves: pd.DataFrame,
+    panels: dict[str, dict[str, str]],
+    styles: dict[str, dict[str, Any]],
+    size: tuple[float, float],
+) -> Figure:
+    """A panel for each measure, with its texts; `size` in inches. `styles` as for
+    `plot_learning_curves`. The legend is left to the caller."""
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, (measure, texts) in zip(figure.subplots(1, len(panels)), panels.items()):
+        plot_learning_curves(axes, curves, measure, styles)
+        axes.set(xlabel="epoch", **texts)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(title)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
+    """Validation and test accuracy of each model, with bars of one standard error; the threshold of
+    the selection as a line, the selected model in bold."""
+    style = {"capsize": 3, "markersize": 6}
+    series = [
+        Accuracies(
+            part,
+            table[f"{part}_accuracy"],
+            table[f"{part}_standard_error"],
+            {"color": colour, "fmt": marker, **style},
+            shift,
+        )
+        for part, shift, colour, marker in (
+            ("validation", -0.12, COLOURS[0], "o"),
+            ("test", 0.12, COLOURS[1], "s"),
+        )
+    ]
+    figure = draw_accuracies(
+        f"Accuracy of the models; selected: {selection['selected']}",
+        "accuracy (bars: one standard error)",
+        [f"{row.model}\n{row.parameters:,} parameters" for row in table.itertuples()],
+        series,
+        row_height=0.45,
+        threshold=("selection's threshold", selection["threshold"]),
+    )
+    selected = table["model"].tolist().index(selection["selected"])
+    figure.axes[0].get_yticklabels()[selected].set_fontweight("bold")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
+    """Accuracy and loss by epoch; a colour a model, full lines for validation, dotted ones for
     training."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 4.6), layout="constrained")
-        panels = figure.subplots(1, 2)
-        models = curves["model"].unique()
-        for axes, measure, title in zip(panels, ("accuracy", "loss"), ("Accuracy", "Loss")):
-            axes.set(title=title, xlabel="epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            for number, model in enumerate(models):
-                for part, line in (("validation", "-"), ("training", ":")):
-                    some = curves[(curves["model"] == model) & (curves["part"] == part)]
-                    axes.plot(
-                        some["epoch"],
-                        some[measure],
-                        line,
-                        color=COLOURS[number % len(COLOURS)],
-                        linewidth=1.6,
-                        label=model if part == "validation" and axes is panels[0] else None,
-                    )
-        figure.suptitle("Learning curves: validation (full) and training (dotted)")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure = draw_learning_curves(
+        "Learning curves: validation (full) and training (dotted)",
+        curves,
+        {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
+        {
+            "validation": {"linestyle": "-", "linewidth": 1.6},
+            "training": {"linestyle": ":", "linewidth": 1.6, "label": None},
+        },
+        size=(9, 4.6),
+    )
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -16,18 +16,18 @@ KINDS = (
 HEIGHT, GAP, BASE = 120, 4, 18  # pixels: of the highest block, between blocks, and below them
 
 
-def kind(layer: dict[str, Any]) -> str:
+def classify_layer(layer: dict[str, Any]) -> str:
     """The CSS class of a layer of training.json."""
     return next((name for part, name in KINDS if part in layer["type"]), "plain")
 
 
-def shape(layer: dict[str, Any]) -> str:
+def format_shape(layer: dict[str, Any]) -> str:
     """A layer's output shape in words: 28×28×20. Networks with several outputs a layer have the
     first one's."""
     return "×".join(str(side) for side in layer["output_shape"])
 
 
-def drawing(layers: list[dict[str, Any]]) -> str:
+def draw_network(layers: list[dict[str, Any]]) -> str:
     """The SVG of `layers` (training.json's), in their order; what a branch does is drawn behind
     what the one before it does."""
     highest = max(
@@ -35,26 +35,16 @@ def drawing(layers: list[dict[str, Any]]) -> str:
     )
     blocks, place = [], GAP
     for layer in layers:
-        sides = layer["output_shape"]
-        spatial = len(sides) == 3
-        height = HEIGHT * (
-            math.sqrt(sides[0] / highest) if spatial else 0.12 * math.log2(sides[0] + 1) / 1.6
-        )
-        height = min(max(height, 8), HEIGHT)
-        slim = (
-            layer["parameters"] == 0 and kind(layer) == "plain" or kind(layer) in ("norm", "drop")
-        )
-        width = 5 if slim else 6 + 3 * math.log2(sides[-1] + 1) if spatial else 12
-        title = (
-            f"{layer['type']} {layer['name']}: {shape(layer)}, {layer['parameters']:,} parameters"
-        )
+        width, height = measure_block(layer, highest)
+        kind, text = classify_layer(layer), format_shape(layer)
+        title = f"{layer['type']} {layer['name']}: {text}, {layer['parameters']:,} parameters"
         blocks.append(
-            f'<rect class="{kind(layer)}" x="{place:.1f}" y="{(HEIGHT - height) / 2 + GAP:.1f}" '
+            f'<rect class="{kind}" x="{place:.1f}" y="{(HEIGHT - height) / 2 + GAP:.1f}" '
             f'width="{width:.1f}" '
             f'height="{height:.1f}" rx="2"><title>{escape(title)}</title></rect>'
         )
         place += width + GAP
-    first, last = shape(layers[0]), shape(layers[-1])
+    first, last = format_shape(layers[0]), format_shape(layers[-1])
     text = (
         f'<text x="{GAP}" y="{HEIGHT + BASE + 2}">{first}</text>'
         f'<text x="{max(place - GAP, 110):.1f}" y="{HEIGHT + BASE + 2}" '
@@ -67,3 +57,16 @@ def drawing(layers: list[dict[str, Any]]) -> str:
         f'height="{HEIGHT + BASE + 8}" viewBox="0 0 {width:.0f} '
         f'{HEIGHT + BASE + 8}">{"".join(blocks)}{text}</svg>'
     )
+
+
+def measure_block(layer: dict[str, Any], highest: int) -> tuple[float, float]:
+    """The width and the height in pixels of a layer's block; `highest` is the height of the
+    network's highest image."""
+    kind, sides = classify_layer(layer), layer["output_shape"]
+    spatial = len(sides) == 3
+    height = HEIGHT * (
+        math.sqrt(sides[0] / highest) if spatial else 0.12 * math.log2(sides[0] + 1) / 1.6
+    )
+    slim = layer["parameters"] == 0 and kind == "plain" or kind in ("norm", "drop")
+    width = 5 if slim else 6 + 3 * math.log2(sides[-1] + 1) if spatial else 12
+    return width, min(max(height, 8), HEIGHT)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stages.drawing.charts import COLOURS, DPI, STYLE
+from stages.images.pillow import to_pillow
 
 WIDTH = 1000  # pixels, of each picture
 GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
@@ -14,29 +15,41 @@ NAME_HEIGHT, TITLE_HEIGHT = 30, 45  # pixels, of a line with a class's name, and
 FEW = 12  # classes that have a line of their own; more of them share lines
 
 
-def samples(images: list[np.ndarray], names: list[str]) -> Figure:
+def draw_samples(images: list[np.ndarray], names: list[str], of: int = 0) -> Figure:
     """A strip of images for each class, under its name. `images` has an array for each class, uint8
-    (images, height, width, channels), with at least one image between them."""
+    (images, height, width, channels), with at least one image between them. `of` says how many
+    classes there are, where these are the first of more."""
     columns, count = (2, 8) if len(names) <= FEW else (4, 4)
-    return strips(
-        [some[:count] for some in images], names, columns, count, "Training images of each class"
+    return draw_strips(
+        [some[:count] for some in images],
+        names,
+        columns,
+        count,
+        "Training images of " + name_shown(names, of),
     )
 
 
-def means(images: np.ndarray, names: list[str]) -> Figure:
-    """The mean image of each class; `images` uint8 (classes, height, width, channels)."""
+def draw_means(images: np.ndarray, names: list[str], of: int = 0) -> Figure:
+    """The mean image of each class; `images` uint8 (classes, height, width, channels); `of` as
+    above."""
     columns = min(len(names), 5 if len(names) <= FEW else 10)
-    return strips(images[:, np.newaxis], names, columns, 1, "The mean training image of each class")
+    title = "The mean training image of " + name_shown(names, of)
+    return draw_strips(images[:, np.newaxis], names, columns, 1, title)
 
 
-def augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> Figure:
+def name_shown(names: list[str], of: int) -> str:
+    """Which classes a picture shows, for its title."""
+    return "each class" if of <= len(names) else f"the first {len(names):,} of {of:,} classes"
+
+
+def draw_augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> Figure:
     """What augmentation does: uint8 `images` (images, height, width, channels), each followed by
     versions of it, `changed` (images, versions, height, width, channels), under the names of their
     classes."""
     rows = [
         np.concatenate([image[np.newaxis], versions]) for image, versions in zip(images, changed)
     ]
-    return strips(
+    return draw_strips(
         rows,
         names,
         1,
@@ -45,7 +58,7 @@ def augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> F
     )
 
 
-def strips(
+def draw_strips(
     rows: list[np.ndarray], names: list[str], columns: int, count: int, title: str
 ) -> Figure:
     """Strips of up to `count` images with a name above each, in `columns`, filled line by line: one
@@ -73,32 +86,34 @@ def strips(
                 GAP + place % columns * (strip + gap),
                 TITLE_HEIGHT + place // columns * (NAME_HEIGHT + height),
             )
-            write(figure, left, top + 0.82 * NAME_HEIGHT, name, size)
+            write_text(figure, left, top + 0.82 * NAME_HEIGHT, name, size)
             for number, image in enumerate(images):
                 x, y = left + number * (width + GAP), top + NAME_HEIGHT
-                canvas[y : y + height, x : x + width] = scaled(image, width, height)
-        write(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
+                canvas[y : y + height, x : x + width] = scale(image, width, height)
+        write_text(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
         figure.figimage(canvas, zorder=-1)
     return figure
 
 
-def write(figure: Figure, x: float, y: float, text: str, size: float) -> None:
+def write_text(figure: Figure, x: float, y: float, text: str, size: float) -> None:
     """Write `text` in `size` points at a place in pixels from the left and the top."""
     width, height = (side * DPI for side in figure.get_size_inches())
     figure.text(x / width, 1 - y / height, text, fontsize=size, parse_math=False)
 
 
-def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """A uint8 image (any height, any width, 1 or 3), as uint8 (height, width, 3); pixels stay
     visible where it is much enlarged."""
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+    picture = to_pillow(image).convert("RGB")
     method = Image.Resampling.NEAREST if 2 * picture.width <= width else Image.Resampling.LANCZOS
     return np.asarray(picture.resize((width, height), method))
 
 
-def class_balance(counts: dict[str, dict[str, int]]) -> Figure:
-    """The images of each class in each part, a panel a part; `counts` of each part and class."""
-    names = list(next(iter(counts.values())))
+def draw_class_balance(counts: dict[str, dict[str, int]], most: int = 100) -> Figure:
+    """The images of each class in each part, a panel a part; `counts` of each part and class. Of
+    more than `most` classes, the first."""
+    all_names = list(next(iter(counts.values())))
+    names = all_names[:most]
     few = len(names) <= 2 * FEW
     with matplotlib.rc_context(STYLE):
         figure = Figure(
@@ -106,7 +121,7 @@ def class_balance(counts: dict[str, dict[str, int]]) -> Figure:
         )
         panels = figure.subplots(1, len(counts), sharey=True)
         for axes, colour, (part, classes) in zip(panels, COLOURS, counts.items()):
-            bars = axes.barh(range(len(names)), list(classes.values()), color=colour)
+            bars = axes.barh(range(len(names)), [classes[name] for name in names], color=colour)
             axes.set(title=f"{part}: {sum(classes.values()):,} images", xlabel="images")
             axes.grid(False, axis="y")
             axes.margins(y=0.01)
@@ -116,5 +131,5 @@ def class_balance(counts: dict[str, dict[str, int]]) -> Figure:
                 axes.margins(x=0.16)
         panels[0].set_yticks(range(len(names)), names, fontsize=9 if few else 7, parse_math=False)
         panels[0].invert_yaxis()
-        figure.suptitle("Images of each class")
+        figure.suptitle("Images of " + name_shown(names, len(all_names)))
     return figure

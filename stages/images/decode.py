@@ -8,22 +8,40 @@ colour becomes grey as Y = 0.299 R + 0.587 G + 0.114 B. Colour profiles are not 
 
 import warnings
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from stages.runtime.text import printable
+
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
+# what systems leave beside images: Windows, and macOS in an archive
+LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 ORIENTATION = 0x0112  # EXIF's tag; what is to be done for each of its values:
 UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: lambda array: array[:, ::-1],
+    3: lambda array: array[::-1, ::-1],
+    4: lambda array: array[::-1],
+    5: lambda array: array.transpose(1, 0, 2),
+    6: lambda array: np.rot90(array, -1),
+    7: lambda array: array[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda array: np.rot90(array),
 }
+STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder, named relative to the folder that was given, is one that nobody put
+    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`."""
+    return any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
+
+
+def is_image_file(name: str) -> bool:
+    """Whether a file found in a folder, named relative to it with ``/``, is taken for an image: by
+    its suffix, and not hidden. The one rule of training, download and prediction."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
 class BadImage(Exception):
@@ -49,9 +67,13 @@ def decode(
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as image:
+                transparent = transparent_colour(image)
                 image.load()
-                array = np.asarray(converted(image, channels))
-                return array.reshape(*array.shape[:2], channels)
+                if transparent is not None:
+                    image.info["transparency"] = transparent
+                turn = UPRIGHT.get(orientation(image))
+                array = converted(image, channels)
+            return np.ascontiguousarray(turn(array)) if turn else array
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise BadImage(f"more than {pixels:,} pixels, the limit {limit}") from None
         except Image.UnidentifiedImageError:
@@ -59,23 +81,52 @@ def decode(
         except (
             Exception
         ) as error:  # on damaged data, Pillow's readers raise errors of almost any type
-            raise BadImage(str(error) or type(error).__name__) from None
+            raise BadImage(printable(error) or type(error).__name__) from None
 
 
-def converted(image: Image.Image, channels: int) -> Image.Image:
-    """The image upright and in the mode that `channels` asks for, ``L`` or ``RGB``."""
-    turn = UPRIGHT.get(orientation(image))
-    if image.mode.startswith(
-        "I"
-    ):  # 16 bit; Pillow's own conversion would cut off what is above 255
+def converted(image: Image.Image, channels: int) -> np.ndarray:
+    """The image as uint8 (height, width, channels), strip by strip."""
+    rows = max(1, STRIP // image.width)
+    if rows >= image.height:
+        return np.asarray(flattened(image, channels)).reshape(image.height, image.width, channels)
+    array = np.empty((image.height, image.width, channels), np.uint8)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = flattened(image.crop((0, top, image.width, bottom)), channels)
+        array[top:bottom] = np.asarray(strip).reshape(bottom - top, image.width, channels)
+    return array
+
+
+def flattened(image: Image.Image, channels: int) -> Image.Image:
+    """The image on white, and in the mode that `channels` asks for, ``L`` or ``RGB``."""
+    if image.mode.startswith("I"):  # 16 bit; Pillow's conversion would cut off what is above 255
+        transparent = image.info.get("transparency")
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        if transparent is not None:
+            grey[grey == transparent] = 65535
         image = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if turn is not None:
-        image = image.transpose(turn)
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def transparent_colour(image: Image.Image) -> Any:
+    """The colour that a PNG calls transparent, as pixels have it once they are decoded; None where
+    there is none, or Pillow gives it right.
+
+    Pillow leaves it in the file's own depth (PNG specification, 11.3.2.1), and brings pixels of 1,
+    2 and 4 bits, and colours of 16, to 8; of the latter it keeps the upper byte.
+    """
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or image.mode == "P" or colour is None or not image.tile:
+        return None
+    stored = image.tile[0].args  # how Pillow unpacks a line of pixels
+    stored = stored if isinstance(stored, str) else stored[0]
+    if stored == "RGB;16B":
+        return tuple(value >> 8 for value in colour)
+    scale = {"1": 255, "L;2": 85, "L;4": 17}.get(stored)
+    return None if scale is None else min(colour * scale, 255)
 
 
 def orientation(image: Image.Image) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from stages.images.pillow import to_pillow
 from stages.params.schema import Preprocess
 
 
@@ -13,8 +14,7 @@ def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
     side, channels = options.image_size, options.channels or image.shape[2]
     if image.shape == (side or image.shape[0], side or image.shape[1], channels):
         return image
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    picture = picture.convert({1: "L", 3: "RGB"}[channels])
+    picture = to_pillow(image).convert({1: "L", 3: "RGB"}[channels])
     if side:
         method = Image.Resampling[options.interpolation.upper()]
         if options.aspect == "stretch":

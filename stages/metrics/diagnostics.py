@@ -15,7 +15,7 @@ FALSE_POSITIVE_RATES = np.concatenate(
 )  # where ROC curves are read: densely at the left
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> pd.DataFrame:
+def tabulate_confusion(labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> pd.DataFrame:
     """The cells of the confusion matrix: actual, predicted, images, share (of the actual class's
     images).
 
@@ -34,44 +34,59 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> pd
     )
 
 
-def areas(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def compute_areas(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The area under the one-vs-rest ROC curve of each class; NaN for a class that has no images,
     or all of them."""
+    areas = np.full(probabilities.shape[1], np.nan)
+    for number, rates in compute_class_curves(probabilities, labels).items():
+        areas[number] = metrics.auc(*rates)
+    return areas
+
+
+def compute_class_curves(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """False and true positive rates of each class against the rest, by its number; a class that has
+    no images, or all of them, has no curve."""
     counts = np.bincount(labels, minlength=probabilities.shape[1])
-    return np.array(
-        [
-            metrics.roc_auc_score(labels == number, scores)
-            if 0 < counts[number] < len(labels)
-            else np.nan
-            for number, scores in enumerate(probabilities.T)
-        ]
-    )
+    return {
+        int(number): metrics.roc_curve(labels == number, probabilities[:, number])[:2]
+        for number in np.flatnonzero((counts > 0) & (counts < len(labels)))
+    }
 
 
-def micro_area(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The area under the ROC curve of all decisions together: each image and class is one."""
-    return metrics.roc_auc_score(one_hot(probabilities, labels).ravel(), probabilities.ravel())
+def compute_micro_curve(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates of all decisions together: each image and class is one."""
+    truth = np.arange(probabilities.shape[1]) == labels[:, np.newaxis]
+    return metrics.roc_curve(truth.ravel(), probabilities.ravel())[:2]
 
 
-def one_hot(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return np.arange(probabilities.shape[1]) == labels[:, np.newaxis]
+def average_curves(
+    curves: dict[int, tuple[np.ndarray, np.ndarray]], rates: np.ndarray
+) -> np.ndarray:
+    """The macro-averaged ROC curve: the mean of the classes' true positive rates at each of the
+    false positive `rates`, read between two points of a curve on the straight line (vertical
+    averaging: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006,
+    algorithm 3; a point on that line is reached by choosing between both thresholds at random). The
+    area under it is the mean of the classes' areas."""
+    return np.mean([np.interp(rates, *curve) for curve in curves.values()], axis=0)
 
 
-def roc(probabilities: np.ndarray, labels: np.ndarray, names: list[str]) -> pd.DataFrame:
+def tabulate_roc(probabilities: np.ndarray, labels: np.ndarray, names: list[str]) -> pd.DataFrame:
     """ROC curves, one-vs-rest, at `FALSE_POSITIVE_RATES`: curve, false_positive_rate,
     true_positive_rate.
 
     ``curve`` is micro (all decisions together), macro (the mean of the classes' curves), or the
     name of one of the `HARDEST`.
     """
-    area = areas(probabilities, labels)
-    known = np.flatnonzero(~np.isnan(area))
-    classes = {number: step_curve(labels == number, probabilities[:, number]) for number in known}
-    curves = {"micro": step_curve(one_hot(probabilities, labels).ravel(), probabilities.ravel())}
+    classes = compute_class_curves(probabilities, labels)
+    curves = {"micro": np.interp(FALSE_POSITIVE_RATES, *compute_micro_curve(probabilities, labels))}
     if classes:
-        curves["macro"] = np.mean(list(classes.values()), axis=0)
-    for number in known[np.argsort(area[known], kind="stable")][:HARDEST]:
-        curves[f"class {names[number]}"] = classes[number]
+        curves["macro"] = average_curves(classes, FALSE_POSITIVE_RATES)
+    for number in sorted(classes, key=lambda number: metrics.auc(*classes[number]))[:HARDEST]:
+        curves[f"class {names[number]}"] = np.interp(FALSE_POSITIVE_RATES, *classes[number])
     rates = {"false_positive_rate": FALSE_POSITIVE_RATES}
     tables = [
         pd.DataFrame({"curve": name, **rates, "true_positive_rate": curve})
@@ -80,14 +95,7 @@ def roc(probabilities: np.ndarray, labels: np.ndarray, names: list[str]) -> pd.D
     return pd.concat(tables, ignore_index=True)
 
 
-def step_curve(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The greatest true positive rate that costs at most each of `FALSE_POSITIVE_RATES`; `truth`
-    bool and `scores` (decisions,)."""
-    false_positive, true_positive, _ = metrics.roc_curve(truth, scores)
-    return true_positive[np.searchsorted(false_positive, FALSE_POSITIVE_RATES, side="right") - 1]
-
-
-def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int) -> pd.DataFrame:
+def tabulate_calibration(confidence: np.ndarray, correct: np.ndarray, bins: int) -> pd.DataFrame:
     """The reliability diagram's bins that hold images: lower, upper, images, mean confidence,
     accuracy.
 

@@ -15,7 +15,12 @@ from stages.storage.prepared import Prepared
 DIGITS = 6  # decimals in reports
 
 
-def measured(
+def estimate_standard_error(accuracy: float, images: int) -> float:
+    """The binomial standard error of an accuracy measured on so many images."""
+    return float(np.sqrt(accuracy * (1 - accuracy) / images))
+
+
+def measure(
     probabilities: np.ndarray, labels: np.ndarray, top_k: int, bins: int
 ) -> dict[str, float]:
     """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,).
@@ -29,7 +34,10 @@ def measured(
     count, classes = probabilities.shape
     predicted, every_class = probabilities.argmax(axis=1), np.arange(classes)
     accuracy = metrics.accuracy_score(labels, predicted)
-    result = {"accuracy": accuracy, "standard_error": np.sqrt(accuracy * (1 - accuracy) / count)}
+    result = {
+        "accuracy": accuracy,
+        "standard_error": estimate_standard_error(accuracy, count),
+    }
     if classes > top_k:
         result[f"top_{top_k}_accuracy"] = metrics.top_k_accuracy_score(
             labels, probabilities, k=top_k, labels=every_class
@@ -47,31 +55,29 @@ def measured(
             f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores)
         }
     result["cohen_kappa"] = metrics.cohen_kappa_score(labels, predicted, labels=every_class)
-    result["expected_calibration_error"] = calibration_error(
+    result["expected_calibration_error"] = measure_calibration_error(
         probabilities.max(axis=1), predicted == labels, bins
     )
-    areas = diagnostics.areas(probabilities, labels)
+    areas = diagnostics.compute_areas(probabilities, labels)
     if not np.isnan(areas).all():
         result["macro_auc"] = np.nanmean(areas)
-    result["micro_auc"] = diagnostics.micro_area(probabilities, labels)
+    result["micro_auc"] = metrics.auc(*diagnostics.compute_micro_curve(probabilities, labels))
     # what is not defined, such as kappa where there is only one class, is left out
     return {
         name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)
     }
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
-    """Expected calibration error (Guo et al., arXiv 1706.04599): the distance between confidence
-    and accuracy, averaged over the images in `bins` of equal width in confidence. `confidence`
-    float (images,) in (0, 1], `correct` bool (images,)."""
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    distance = np.bincount(
-        bin_of, weights=confidence - correct, minlength=bins
-    )  # mean distance times count, a bin
-    return np.abs(distance).sum() / len(confidence)
+def measure_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
+    """Expected calibration error (Guo et al., arXiv 1706.04599): the distance between the mean
+    confidence and the accuracy of each bin of the reliability diagram, averaged over the images.
+    `confidence` float (images,) in (0, 1], `correct` bool (images,)."""
+    table = diagnostics.tabulate_calibration(confidence, correct, bins)
+    distance = (table["accuracy"] - table["confidence"]).abs()
+    return float(np.average(distance, weights=table["images"]))
 
 
-def head_accuracies(
+def measure_heads(
     probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
     """``validation_accuracy`` and ``test_accuracy`` of each auxiliary head: the entries
@@ -88,7 +94,7 @@ def head_accuracies(
     }
 
 
-def class_table(
+def tabulate_classes(
     labels: np.ndarray, predicted: np.ndarray, names: list[str], areas: np.ndarray
 ) -> pd.DataFrame:
     """Precision, recall, F1, area under the ROC curve and number of images of each class, a row a
@@ -104,15 +110,18 @@ def class_table(
     return table.round(DIGITS)
 
 
-def curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
+def tabulate_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
     """A row for each epoch and part, from Keras's columns, where those of the validation part begin
-    with ``val_``."""
+    with ``val_``; the learning rate of an epoch stands in both."""
     columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
     parts = {
         "training": history[columns],
         "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1),
     }
     table = pd.concat(parts, names=["part", "epoch"]).reset_index()
+    if "learning_rate" in history:
+        table = table.join(history["learning_rate"], on="epoch")
+        columns = [*columns, "learning_rate"]
     return table.assign(model=model)[["model", "epoch", "part", *columns]]
 
 
@@ -127,16 +136,19 @@ def measure_model(
     with np.load(source / "predictions.npz", allow_pickle=False) as file:
         probabilities = dict(file)
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
-    heads = head_accuracies(probabilities, labels)
+    heads = measure_heads(probabilities, labels)
+    history = pd.read_csv(source / "history.csv", index_col="epoch")
     result = {
         "model": model,
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
+        # with a schedule the highest; trainings of before it was recorded have none
+        **({"learning_rate": history["learning_rate"].max()} if "learning_rate" in history else {}),
         **{
             part: {
                 "images": len(truth),
-                **measured(probabilities[part], truth, options.top_k, options.calibration_bins),
+                **measure(probabilities[part], truth, options.top_k, options.calibration_bins),
             }
             for part, truth in labels.items()
         },
@@ -146,15 +158,17 @@ def measure_model(
     predicted, confidence = test.argmax(axis=1), test.max(axis=1)
     actual = {"actual": np.take(names, truth), "predicted": np.take(names, predicted)}
     tables = {
-        "classes": class_table(truth, predicted, names, diagnostics.areas(test, truth)),
+        "classes": tabulate_classes(
+            truth, predicted, names, diagnostics.compute_areas(test, truth)
+        ),
         "predictions": pd.DataFrame({**actual, "confidence": confidence.astype(np.float64)}).round(
             DIGITS
         ),
-        "confusion": diagnostics.confusion(truth, predicted, names).round(DIGITS),
-        "roc": diagnostics.roc(test, truth, names).assign(model=model).round(DIGITS),
-        "calibration": diagnostics.calibration(
+        "confusion": diagnostics.tabulate_confusion(truth, predicted, names).round(DIGITS),
+        "roc": diagnostics.tabulate_roc(test, truth, names).assign(model=model).round(DIGITS),
+        "calibration": diagnostics.tabulate_calibration(
             confidence, predicted == truth, options.calibration_bins
         ).round(DIGITS),
-        "curves": curves(pd.read_csv(source / "history.csv", index_col="epoch"), model),
+        "curves": tabulate_curves(history, model),
     }
     return result, tables, probabilities

@@ -9,11 +9,11 @@ VEGA_LITE = "6.4"
 TEMPLATE = Path(__file__).parent / "plots.html"
 
 
-def javascript() -> str:
+def bundle_javascript() -> str:
     """The libraries (BSD licence), as vl-convert carries them; they define ``window.vegaEmbed``."""
     return vl_convert.javascript_bundle(vl_version=VEGA_LITE)
 
 
-def plots_page() -> str:
+def fill_plots_page() -> str:
     """The template of DVC's pages, with the libraries in it."""
-    return TEMPLATE.read_text(encoding="utf-8").replace("VEGA\n", f"{javascript()}\n", 1)
+    return TEMPLATE.read_text(encoding="utf-8").replace("VEGA\n", f"{bundle_javascript()}\n", 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from stages.drawing import network, pictures, vega
+from stages.drawing import network, pictures, vega, vega_predictions
 from stages.images import data_uri
 from stages.storage import files
 
@@ -16,7 +16,7 @@ PAIRS, EXAMPLES, MISTAKES = 10, 6, 24  # shown: pairs of classes, images of each
 WEAK = 5  # classes that the card names as the weakest
 
 
-def read(model: str) -> dict[str, Any]:
+def read_model(model: str) -> dict[str, Any]:
     """What evaluate wrote of a model: its two JSON files, and its tables by their names."""
     folder = REPORTS / "models" / model
     tables = {
@@ -33,16 +33,16 @@ def read(model: str) -> dict[str, Any]:
     }
 
 
-def wrong(predictions: pd.DataFrame) -> pd.DataFrame:
+def list_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
     """The mistakes, the most confident first; the index is the image's place in the test part."""
     mistakes = predictions[predictions["actual"] != predictions["predicted"]]
     return mistakes.sort_values("confidence", ascending=False, kind="stable")
 
 
-def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
+def find_confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
     """The pairs of classes that are confused most: actual, predicted, images, share of the actual
     class, and the places of some."""
-    mistakes = wrong(predictions).reset_index(names="place")
+    mistakes = list_mistakes(predictions).reset_index(names="place")
     sizes = predictions["actual"].value_counts()
     pairs = mistakes.groupby(["actual", "predicted"], as_index=False).agg(
         images=("place", "size"), places=("place", lambda places: list(places[:EXAMPLES]))
@@ -51,7 +51,7 @@ def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values("images", ascending=False, kind="stable").head(PAIRS)
 
 
-def labelled(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
+def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
     """The ROC curves with a label each, which gives the area under it."""
     areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"].get("macro_auc")}
     areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
@@ -59,7 +59,7 @@ def labelled(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) 
     return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
 
 
-def drawn(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega.Spec]:
+def draw_charts(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega.Spec]:
     """All charts of the page, by the id of their place in it."""
     accuracies = [
         {
@@ -72,38 +72,44 @@ def drawn(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega
     ]
     curves = pd.concat(one["curves"] for one in models.values())
     result = {
-        "comparison": vega.comparison(pd.DataFrame(accuracies), threshold),
-        "accuracy": vega.learning_curves(curves, "accuracy", "accuracy"),
-        "loss": vega.learning_curves(curves, "loss", "loss"),
+        "comparison": vega.draw_comparison(pd.DataFrame(accuracies), threshold),
+        "accuracy": vega.draw_learning_curves(curves, "accuracy"),
+        "loss": vega.draw_learning_curves(curves, "loss"),
     }
+    if curves["learning_rate"].nunique() > 1:  # there is a schedule
+        training = curves[curves["part"] == "training"]
+        result["learning_rate"] = vega.draw_learning_curves(training, "learning_rate")
     for number, one in enumerate(models.values()):
-        roc = labelled(one["roc"], one["metrics"], one["classes"])
+        roc = label_roc(one["roc"], one["metrics"], one["classes"])
         result |= {
-            f"confusion-{number}": vega.confusion(one["confusion"]),
-            f"classes-{number}": vega.classes(one["classes"]),
-            f"roc-{number}": vega.roc(roc, corner=False),
-            f"corner-{number}": vega.roc(roc, corner=True),
-            f"reliability-{number}": vega.reliability(one["calibration"]),
+            f"confusion-{number}": vega_predictions.draw_confusion(one["confusion"]),
+            f"classes-{number}": vega_predictions.draw_classes(one["classes"]),
+            f"roc-{number}": vega_predictions.draw_roc(roc, corner=False),
+            f"corner-{number}": vega_predictions.draw_roc(roc, corner=True),
+            f"reliability-{number}": vega_predictions.draw_reliability(one["calibration"]),
         }
     return result
 
 
-def described(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
     """What the page says of a model beside its charts. `images` are the test images, uint8 (images,
     height, width, channels)."""
-    pairs = confused_pairs(model["predictions"]).to_dict("records")
+    pairs = find_confused_pairs(model["predictions"]).to_dict("records")
     mistakes = (
-        wrong(model["predictions"]).head(MISTAKES).reset_index(names="place").to_dict("records")
+        list_mistakes(model["predictions"])
+        .head(MISTAKES)
+        .reset_index(names="place")
+        .to_dict("records")
     )
     for pair in pairs:
-        pair["examples"] = [data_uri.of_array(images[place]) for place in pair["places"]]
+        pair["examples"] = [data_uri.encode_array(images[place]) for place in pair["places"]]
     for mistake in mistakes:
-        mistake["image"] = data_uri.of_array(images[mistake["place"]])
+        mistake["image"] = data_uri.encode_array(images[mistake["place"]])
     layers = [
-        {**layer, "kind": network.kind(layer), "shape": network.shape(layer)}
+        {**layer, "kind": network.classify_layer(layer), "shape": network.format_shape(layer)}
         for layer in model["training"]["layers"]
     ]
-    drawing = Markup(network.drawing(model["training"]["layers"]))
+    drawing = Markup(network.draw_network(model["training"]["layers"]))
     total = int((model["predictions"]["actual"] != model["predictions"]["predicted"]).sum())
     return {
         "pairs": pairs,
@@ -114,7 +120,7 @@ def described(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
     }
 
 
-def weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
+def find_weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     """The classes with the least F1, each with the class that it is most often taken for, and how
     often."""
     rows = model["classes"].sort_values("f1", kind="stable").head(WEAK).to_dict("records")
@@ -127,13 +133,13 @@ def weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def picture(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
+def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
     """The figure of mistakes.png."""
-    mistakes = wrong(model["predictions"]).head(MISTAKES)
+    mistakes = list_mistakes(model["predictions"]).head(MISTAKES)
     if mistakes.empty:  # DVC wants the file all the same
         mistakes = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
     captions = [f"{row.actual}\ntaken for {row.predicted}" for row in mistakes.itertuples()]
     strips = images[mistakes.index.to_numpy(dtype=int)][:, np.newaxis]
-    return pictures.strips(
+    return pictures.draw_strips(
         strips, captions, 6, 1, f"{name}: the test images it is most sure of and wrong about"
     )

@@ -8,7 +8,7 @@ import jinja2
 TEMPLATES = Path(__file__).parent
 
 
-def templates() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
     """The templates' environment: HTML is escaped, Markdown is not, and a name that is missing is
     an error."""
     environment = jinja2.Environment(
@@ -19,17 +19,20 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"listed": listed, "count": lambda number: f"{number:,}"}
+    environment.filters |= {
+        "list_parameters": list_parameters,
+        "count": lambda number: f"{number:,}",
+    }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
 
 
-def listed(section: dict[str, Any]) -> list[tuple[str, str]]:
+def list_parameters(section: dict[str, Any]) -> list[tuple[str, str]]:
     """A section of parameters as (key, value) in words; those that are empty are left out."""
     pairs = []
     for key, value in section.items():
         if isinstance(value, dict):
-            pairs += [(f"{key}.{inner}", text) for inner, text in listed(value)]
+            pairs += [(f"{key}.{inner}", text) for inner, text in list_parameters(value)]
         elif value is not None:
             pairs.append(
                 (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))

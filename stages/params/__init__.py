@@ -2,8 +2,8 @@
 a line.
 
 Every stage loads the whole file when it starts, so that a mistake shows before the first model
-trains. The check can refuse a run and never changes one (no default, no conversion), so no stage
-has this package among its dependencies.
+trains. The check can refuse a run and never changes one, so no stage has this package among its
+dependencies: it converts nothing, and the few keys that may be left out are off by default.
 """
 
 from collections import Counter
@@ -13,13 +13,16 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
+from stages.params.reading import read_yaml
 from stages.params.schema import FAMILIES, Architecture, Params, suggest
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
+SHOWN = 50  # problems in a message
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -35,15 +38,7 @@ def checked(
 ) -> Checked:
     """What the YAML file at `path` holds, checked by `schema` and then by `cross_check`. Raises
     `UserError` as `load` does."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = YAML(typ="safe").load(text)  # as DVC reads it: both see the same values
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: start the command in the folder of the project"
-        ) from None
-    except (UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+    text, values = read_yaml(path)
     try:
         content = schema.model_validate(values)
         problems = list(cross_check(content))
@@ -52,8 +47,11 @@ def checked(
     if problems:
         marked = YAML().load(text)  # with line numbers
         lines = [
-            f"{path}{line_number(marked, keys)}: {dotted(keys)}: {what}" for keys, what in problems
+            f"{path}{line_number(marked, keys)}: {dotted(keys)}: {printable(what, 5000)}"
+            for keys, what in problems[:SHOWN]
         ]
+        if len(problems) > SHOWN:
+            lines.append(f"… and {len(problems) - SHOWN:,} more")
         raise UserError("\n       ".join(lines))
     return content
 
@@ -100,7 +98,7 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
     given, kind = details["input"], details["type"]
     if kind == "missing" or kind == "union_tag_not_found":
         keys += ("family",) if kind == "union_tag_not_found" else ()
-        return keys, "this key is missing: there are no hidden defaults"
+        return keys, "this key is missing, and it has no default"
     if kind == "union_tag_invalid":
         return (
             *keys,
@@ -109,7 +107,9 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
     if kind == "extra_forbidden":
         return keys, f"unknown key. {suggest(keys[-1], allowed_keys(keys[:-1], values, schema))}"
     message = details["msg"].removeprefix("Value error, ")
-    return keys, message if isinstance(given, dict) else f"{given!r} is not valid. {message}"
+    if isinstance(given, dict):
+        return keys, message
+    return keys, f"{printable(repr(given))} is not valid. {message}"
 
 
 def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:
@@ -129,9 +129,9 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
 
 def dotted(keys: tuple) -> str:
     """A place as it is written by hand: ``architectures.mine.layers[0]``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(
-        "."
-    )
+    return "".join(
+        f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in keys
+    ).removeprefix(".")
 
 
 def line_number(node: Any, keys: tuple) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from stages.params.names import ACTIVATIONS, APPLICATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, LONGEST_PATH, name_fault
 
 
 def suggest(name: Any, allowed: Iterable[str]) -> str:
@@ -42,8 +43,24 @@ def one_of(*allowed: str) -> Any:
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)
 ]  # becomes the name of a folder and of a DVC stage
+
+
+def one_line(longest: int) -> Any:
+    """The type of a line of printable text, at most `longest` bytes long; see
+    `stages.runtime.text`."""
+
+    def check(value: str) -> str:
+        if fault := name_fault(value, longest):
+            raise PydanticCustomError("one_line", "It {fault}", {"fault": fault})
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
+
+ClassName = one_line(LONGEST_NAME)
+Line = one_line(LONGEST_LINE)
 
 
 def one_or_list(kind: Any) -> Any:
@@ -58,18 +75,18 @@ def exactly(length: int, kind: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``: each key must be there, no other key may be, and types are not
-    converted."""
+    """A part of ``params.yaml``: keys without a default here are required, unknown keys are
+    refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Source(Section):
-    source: Annotated[str, Field(pattern=r"^[^~]")]  # nobody expands a ~ here
-    class_names: Annotated[list[str], Field(min_length=2)] | None = (
-        None  # of an .npz file without names; else absent
-    )
-    licence: str | None = None  # for the data card; a publisher's file says its own
+    # nobody expands a ~ here
+    source: Annotated[one_line(LONGEST_PATH), Field(pattern=r"^[^~]")]
+    # of an .npz file without names; else absent
+    class_names: Annotated[list[ClassName], Field(min_length=2)] | None = None
+    licence: Line | None = None  # for the data card; a publisher's file says its own
 
 
 class Limits(Section):
@@ -303,7 +320,7 @@ class FineTuning(Section):
 
     head_epochs: Annotated[int, Field(ge=0)]
     head_learning_rate: Annotated[float, Field(gt=0)]
-    layers: str
+    layers: Line
     batch_norm: one_of("frozen", "trained")
 
     @model_validator(mode="after")
@@ -319,7 +336,7 @@ class Application(Network):
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
     # both or neither; without them, networks of random weights stay as they were
-    weights: Annotated[str, Field(min_length=1, pattern=r"^[^~]")] | None = None
+    weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
     fine_tuning: FineTuning | None = None
 
     @model_validator(mode="after")
@@ -405,6 +422,14 @@ class Verify(Section):
     accuracy_tolerance: Annotated[float, Field(ge=0, le=1)]
 
 
+class Recheck(Section):
+    batches: Count
+    epochs: Annotated[int, Field(ge=2)]
+    patience: Count
+    validation_images: Count
+    pixels: Count
+
+
 class Review(Section):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
 
@@ -442,6 +467,7 @@ class Params(Section):
     evaluate: Evaluate
     compare: Compare
     verify: Verify
+    recheck: Recheck
     review: Review
     gate: Gate
     parallel: Parallel

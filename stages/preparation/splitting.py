@@ -107,26 +107,65 @@ def parted(raw: Raw, split: Split, seed: int) -> Parts:
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
     return {
-        part: np.sort(limited(index, raw.labels, limit, one))
+        part: np.sort(limited(index, raw.labels, limit, one, f"limit_{part}"))
         for part, index, limit, one in zip(PARTS, (train, validation, test), limits, seeds)
     }
 
 
-def limited(index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    """At most `limit` of `index`, each class by its share, drawn with `seed`; None keeps all.
-    Raises `UserError` where the limit is smaller than the number of classes."""
+def limited(
+    index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int, key: str = "limit_*"
+) -> np.ndarray:
+    """At most `limit` of `index`, each class by its share and with an image at least, drawn with
+    `seed`; None keeps all. Raises `UserError` naming `key` where the limit is smaller than the
+    number of classes."""
     if limit is None or limit >= len(index):
         return index
     if limit < (classes := len(np.unique(labels[index]))):
-        raise UserError(
-            f"split: a limit of {limit} images is too small for {classes} classes: raise "
-            "split.limit_* in params.yaml"
-        )
+        raise UserError(f"split.{key}: {limit} images are too few for {classes} classes: raise it")
     from sklearn.utils import resample
 
-    return resample(
+    kept = resample(
         index, replace=False, n_samples=limit, stratify=labels[index], random_state=seed
     )
+    return with_each_class(kept, index, labels, seed)
+
+
+def with_each_class(
+    kept: np.ndarray, index: np.ndarray, labels: np.ndarray, seed: int
+) -> np.ndarray:
+    """`kept`, some images of `index`, with an image of each class of `index`: where a share rounds
+    to none, an image drawn with `seed` takes the place of one of the class that has most."""
+    kept, draw = kept.copy(), np.random.default_rng(seed)
+    for missing in np.setdiff1d(labels[index], labels[kept]):
+        largest = np.bincount(labels[kept]).argmax()
+        place = draw.choice(np.flatnonzero(labels[kept] == largest))
+        kept[place] = draw.choice(index[labels[index] == missing])
+    return kept
+
+
+def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
+    """Raise `UserError` unless each class has an image in each of `parts`, as they are after all
+    that changes them; `removed` training images were left out as copies."""
+    for part, index in parts.items():
+        counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+        if counts.all():
+            continue
+        name = raw.class_names[counts.argmin()]
+        if part == "train" and removed:
+            why = (
+                f"split.deduplicate left out {removed:,} training images that equal images of "
+                "another part: set it to false, or remove the copies from the source"
+            )
+        elif part == "test" and raw.train < len(raw.labels):
+            why = (
+                f"the test images that {raw.dataset['name']} brings hold none: add some to "
+                f"datasets.{raw.dataset['name']}.source, or leave the class out there"
+            )
+        else:
+            why = f"raise split.limit_{part}, or change split.method" + (
+                f" or split.{part}" if part != "train" else ""
+            )
+        raise UserError(f"split: the class {name!r} has no image in the {part} part:\n       {why}")
 
 
 def groups(digests: np.ndarray) -> np.ndarray:
@@ -172,6 +211,7 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
     kept = without_copies(parts, group) if split.deduplicate else parts["train"]
     found["removed_from_train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
+    refuse_missing(parts, raw, split, found["removed_from_train"])
     with files.replacing(target) as folder:
         folder.mkdir()
         counts = {}

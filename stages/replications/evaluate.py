@@ -8,7 +8,7 @@ Reads ``replications/trained/NAME/``, and the labels and test images in
                      digest, seeds, budget, digest and number of the images
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
-                     labels; first seed
+                     labels; the learning rate; first seed
     curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
 
 Works without TensorFlow.
@@ -30,7 +30,7 @@ from stages.storage import files
 from stages.storage.prepared import PARTS
 
 
-def find_obtained(
+def take_published_measure(
     published: options.Published, metrics: dict[str, Any], history: pd.DataFrame
 ) -> float:
     """The accuracy that stands beside the published one: of the same part, in the same epoch
@@ -41,7 +41,7 @@ def find_obtained(
     return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), DIGITS)
 
 
-def list_parameters(
+def collect_parameters(
     root: Params, replications: options.Replications, entry: options.Entry
 ) -> dict[str, Any]:
     """All parameters that decide the result."""
@@ -68,17 +68,17 @@ def main(experiment: str) -> None:
         source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
         metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
         history = pd.read_csv(source / "history.csv", index_col="epoch")
-        seeds[seed] = {"obtained": find_obtained(published, metrics, history), **metrics}
+        seeds[seed] = {"obtained": take_published_measure(published, metrics, history), **metrics}
         if number == 0:
             files.write_csv(tables["classes"], target / "classes.csv", index=True)
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
-            drawn = figures.of_experiment(
-                experiment, tables["curves"], probabilities["test"], prepared, training
+            drawings = figures.draw_experiment(
+                experiment, tables, probabilities["test"], prepared, training
             )
-            for name, figure in drawn.items():
+            for name, figure in drawings.items():
                 charts.save(figure, target / f"{name}.png")
-    parameters = list_parameters(root, replications, entry)
+    parameters = collect_parameters(root, replications, entry)
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     result = {
         "experiment": experiment,

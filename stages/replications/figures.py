@@ -1,6 +1,5 @@
 """The figures that the documents draw, for each replicated experiment, by matplotlib."""
 
-import itertools
 import math
 from typing import Any
 
@@ -9,36 +8,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import auc, roc_curve
+from sklearn.metrics import auc
 
-from stages.drawing.charts import COLOURS, STYLE
+from stages.drawing import charts
+from stages.drawing.charts import COLOURS, STYLE, Accuracies
+from stages.metrics import diagnostics
 from stages.storage.prepared import Prepared
 
 SHOWN = 15  # test images with their predictions
 LABELLED = 20  # classes at most whose names and counts stand in the confusion matrix
 
 
-def of_experiment(
+@matplotlib.rc_context(STYLE)
+def draw_experiment(
     name: str,
-    curves: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
     probabilities: np.ndarray,
     prepared: Prepared,
     training: dict[str, Any],
 ) -> dict[str, Figure]:
-    """The figures of one experiment by their names. `probabilities` float32 (images, classes) of
-    the test part."""
+    """The figures of one experiment by their names. `tables` are those of
+    `stages.metrics.measures.measure_model`; `probabilities` float32 (images, classes) of the test
+    part."""
     names, labels = prepared.description["class_names"], prepared.labels("test")
-    with matplotlib.rc_context(STYLE):
-        return {
-            "curves": learning_curves(name, curves),
-            "confusion": confusion(name, labels, probabilities.argmax(axis=1), names),
-            "roc": roc(name, labels, probabilities, names),
-            "predictions": predictions(name, prepared.images("test"), labels, probabilities, names),
-            "architecture": architecture(name, training),
-        }
+    return {
+        "curves": draw_curves(name, tables["curves"]),
+        "confusion": draw_confusion(name, tables["confusion"], names),
+        "roc": draw_roc(name, labels, probabilities, names),
+        "predictions": draw_predictions(
+            name, prepared.images("test"), labels, probabilities, names
+        ),
+        "architecture": draw_architecture(name, training),
+    }
 
 
-def learning_curves(title: str, curves: pd.DataFrame) -> Figure:
+def draw_curves(title: str, curves: pd.DataFrame) -> Figure:
     """Accuracy, loss, and squared error where it was recorded, by epoch,
     training and validation."""
     labels = {
@@ -46,35 +50,30 @@ def learning_curves(title: str, curves: pd.DataFrame) -> Figure:
         "loss": "loss (cross-entropy, nats)",
         "mean_squared_error": "mean squared error",
     }
-    measures = [measure for measure in labels if measure in curves]
-    figure = Figure(figsize=(4.5 * len(measures), 3.8), layout="constrained")
-    for axes, measure in zip(figure.subplots(1, len(measures)), measures):
-        for number, part in enumerate(("training", "validation")):
-            some = curves[curves["part"] == part]
-            axes.plot(
-                some["epoch"], some[measure], "o-", markersize=3, color=COLOURS[number], label=part
-            )
-        axes.set(xlabel="epoch", ylabel=labels[measure])
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False)
-    figure.suptitle(f"{title}: learning curves")
+    panels = {measure: {"ylabel": label} for measure, label in labels.items() if measure in curves}
+    styles = {
+        part: {"marker": "o", "markersize": 3, "color": colour, "label": part}
+        for part, colour in zip(("training", "validation"), COLOURS)
+    }
+    size = (4.5 * len(panels), 3.8)
+    figure = charts.draw_learning_curves(f"{title}: learning curves", curves, panels, styles, size)
+    figure.axes[-1].legend(frameon=False)
     return figure
 
 
-def confusion(title: str, labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> Figure:
+def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     """Test images by true class (rows) and predicted class (columns), with counts where they can be
-    read."""
+    read. `cells` as `stages.metrics.diagnostics.tabulate_confusion` gives them."""
     classes = len(names)
-    counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, predicted), 1)
+    counts = cells.pivot(index="actual", columns="predicted", values="images")
+    counts = counts.reindex(index=names, columns=names).fillna(0).to_numpy(int)
     few = classes <= LABELLED
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axes = figure.add_subplot(
         title=f"{title}: confusion matrix, test part", xlabel="predicted class", ylabel="true class"
     )
-    image = axes.imshow(
-        counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1
-    )
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="fraction of the true class", shrink=0.8)
     axes.grid(False)
     step = 1 if few else 5
@@ -82,42 +81,32 @@ def confusion(title: str, labels: np.ndarray, predicted: np.ndarray, names: list
     axes.set_yticks(range(0, classes, step), names[::step], fontsize=9 if few else 7)
     if few:
         for true, guess in np.ndindex(classes, classes):
-            share = counts[true, guess] / max(counts[true].sum(), 1)
-            axes.text(
-                guess,
-                true,
-                counts[true, guess],
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if share > 0.5 else "black",
-            )
+            colour = "white" if shares[true, guess] > 0.5 else "black"
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
+            axes.text(guess, true, counts[true, guess], **style)
     return figure
 
 
-def roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: list[str]) -> Figure:
+def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: list[str]) -> Figure:
     """ROC of one class against the rest: micro, macro, and the best, middle and worst class; the
     upper left corner beside it."""
-    truth = np.eye(len(names))[labels]
-    present = np.flatnonzero(truth.any(axis=0))
-    of_class = {
-        number: roc_curve(truth[:, number], probabilities[:, number])[:2] for number in present
-    }
-    areas = {number: auc(*rates) for number, rates in of_class.items()}
-    grid = np.linspace(0, 1, 2001)
-    macro = np.mean([np.interp(grid, *rates) for rates in of_class.values()], axis=0)
-    micro = roc_curve(truth.ravel(), probabilities.ravel())[:2]
-    ordered = sorted(present, key=areas.get, reverse=True)
-    lines = [("micro", *micro, "--"), ("macro", grid, macro, ":")]
+    of_class = diagnostics.compute_class_curves(probabilities, labels)
+    micro = diagnostics.compute_micro_curve(probabilities, labels)
+    rates = np.linspace(0, 1, 2001)
+    macro = diagnostics.average_curves(of_class, rates)
+    areas = {number: auc(*curve) for number, curve in of_class.items()}
+    ordered = sorted(of_class, key=areas.get, reverse=True)
+    lines = [
+        ("micro", *micro, auc(*micro), "--"),
+        ("macro", rates, macro, np.mean(list(areas.values())), ":"),
+    ]
     for number in dict.fromkeys((ordered[0], ordered[len(ordered) // 2], ordered[-1])):
-        lines.append((names[number], *of_class[number], "-"))
+        lines.append((names[number], *of_class[number], areas[number], "-"))
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     whole, corner = figure.subplots(1, 2)
-    for colour, (name, false, true, style) in zip(COLOURS, lines):
+    for colour, (name, false, true, area, style) in zip(COLOURS, lines):
         for axes in (whole, corner):
-            axes.plot(
-                false, true, style, color=colour, label=f"{name}, area {auc(false, true):.4f}"
-            )
+            axes.plot(false, true, style, color=colour, label=f"{name}, area {area:.4f}")
     whole.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=0.8)
     whole.set(title="all", xlabel="false positive rate", ylabel="true positive rate")
     corner.set(
@@ -130,7 +119,7 @@ def roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: list[s
     return figure
 
 
-def predictions(
+def draw_predictions(
     title: str, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: list[str]
 ) -> Figure:
     """Some test images, evenly spread, with the predicted class, its probability, and the true
@@ -153,7 +142,7 @@ def predictions(
     return figure
 
 
-def architecture(title: str, training: dict[str, Any]) -> Figure:
+def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
     """The layers as boxes from top to bottom, with output shape and parameters; long networks in
     several columns."""
     layers = training["layers"]
@@ -187,111 +176,100 @@ def architecture(title: str, training: dict[str, Any]) -> Figure:
     return figure
 
 
-def published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
+@matplotlib.rc_context(STYLE)
+def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
     """All experiments, published beside obtained, with bars of two standard errors; reduced budgets
     paler."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.2 + 0.28 * len(rows)), layout="constrained")
-        axes = figure.add_subplot(xlabel="accuracy (bars: two standard errors)", xlim=(0, 1))
-        for place, row in enumerate(rows):
-            if row["published"] is not None:
-                axes.plot(row["published"], place, "D", color=COLOURS[1], markersize=5)
-            if "obtained" in row:
-                axes.errorbar(
-                    row["obtained"],
-                    place,
-                    xerr=2 * row["standard_error"],
-                    fmt="o",
-                    color=COLOURS[0],
-                    markersize=5,
-                    alpha=1 if row["budget"] == "full" else 0.35,
-                    capsize=2,
-                )
-        for fmt, colour, alpha, label in (
-            ("D", COLOURS[1], 1, "published"),
-            ("o", COLOURS[0], 1, "obtained, in full"),
-            ("o", COLOURS[0], 0.35, "obtained, reduced budget"),
-        ):
-            axes.plot([], [], fmt, color=colour, alpha=alpha, label=label)
-        axes.set_yticks(range(len(rows)), [row["experiment"] for row in rows], fontsize=8)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        figure.suptitle("The documents' accuracies, published and obtained")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    measured = ["published", "obtained", "standard_error"]
+    table = pd.DataFrame(rows, columns=["experiment", "budget", *measured])
+    table = table.astype(dict.fromkeys(measured, float))  # nothing may be published, or obtained
+    full = table["budget"] == "full"
+    obtained, errors = table["obtained"], 2 * table["standard_error"]
+    style = {"fmt": "o", "color": COLOURS[0], "markersize": 5, "capsize": 2}
+    series = [
+        Accuracies(
+            "published",
+            table["published"],
+            None,
+            {"fmt": "D", "color": COLOURS[1], "markersize": 5},
+        ),
+        Accuracies("obtained, in full", obtained.where(full), errors.where(full), style),
+        Accuracies(
+            "obtained, reduced budget",
+            obtained.where(~full),
+            errors.where(~full),
+            style | {"alpha": 0.35},
+        ),
+    ]
+    figure = charts.draw_accuracies(
+        "The documents' accuracies, published and obtained",
+        "accuracy (bars: two standard errors)",
+        table["experiment"].tolist(),
+        series,
+        row_height=0.28,
+    )
+    axes = figure.axes[0]
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", labelsize=8)
     return figure
 
 
-def document_curves(title: str, curves: pd.DataFrame) -> Figure:
+@matplotlib.rc_context(STYLE)
+def draw_curves_of_document(title: str, curves: pd.DataFrame) -> Figure:
     """Validation accuracy by epoch of experiments that belong together; training accuracy dotted,
     with crosses. One panel, or where one has not colours enough, a panel for each beginning of
     names (``flowers-v3``)."""
-    models = list(dict.fromkeys(curves["model"]))
-    crowded = len(models) > len(COLOURS)
-    panel_of = {model: "-".join(model.split("-")[:2]) if crowded else "" for model in models}
-    panels = list(dict.fromkeys(panel_of.values()))
+    crowded = curves["model"].nunique() > len(COLOURS)
+    panel_of = curves["model"].str.split("-").str[:2].str.join("-") if crowded else ""
+    panels = list(curves.assign(panel=panel_of).groupby("panel", sort=False))
     rows = math.ceil(len(panels) / 2) if crowded else 1
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(
-            figsize=(14 if crowded else 9, 2.6 * rows if crowded else 5), layout="constrained"
-        )
-        grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
-        for axes, panel in zip(grid, panels):
-            some = [model for model in models if panel_of[model] == panel]
-            for model, colour in zip(some, itertools.cycle(COLOURS)):
-                for part, style, size, label in (
-                    ("validation", "o-", 4, model),
-                    ("training", "x:", 5, None),
-                ):
-                    one = curves[(curves["model"] == model) & (curves["part"] == part)]
-                    axes.plot(
-                        one["epoch"],
-                        one["accuracy"],
-                        style,
-                        markersize=size,
-                        color=colour,
-                        label=label,
-                    )
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.set(
-                xlabel="epoch",
-                title=panel,
-                xlim=(0.5, curves.loc[curves["model"].isin(some), "epoch"].max() + 0.5),
-            )
-            if crowded:
-                axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-        for axes in grid[len(panels) :]:
-            axes.axis("off")
-        if not crowded:
-            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        figure.supylabel("accuracy: validation (points), training (dotted, crosses)", fontsize=9)
-        figure.suptitle(title)
+    styles = {
+        "validation": {"marker": "o", "linestyle": "-", "markersize": 4},
+        "training": {"marker": "x", "linestyle": ":", "markersize": 5, "label": None},
+    }
+    size = (14, 2.6 * rows) if crowded else (9, 5)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
+    for axes, (panel, some) in zip(grid, panels):
+        charts.plot_learning_curves(axes, some, "accuracy", styles)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set(xlabel="epoch", title=panel, xlim=(0.5, some["epoch"].max() + 0.5))
+        if crowded:
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    if not crowded:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.supylabel("accuracy: validation (points), training (dotted, crosses)", fontsize=9)
+    figure.suptitle(title)
     return figure
 
 
-def losses() -> Figure:
+@matplotlib.rc_context(STYLE)
+def draw_losses() -> Figure:
     """Squared error and cross-entropy of one output where the truth is 0, as the flowers document
     compares them: values and slopes at the prediction 0.9 are 0.81 and 2.3, 1.8 and 10."""
-    with matplotlib.rc_context(STYLE):
-        predicted = np.linspace(0, 0.97, 400)
-        figure = Figure(figsize=(9, 4), layout="constrained")
-        values, slopes = figure.subplots(1, 2)
-        for axes, title, square, entropy in (
-            (values, "loss", predicted**2, -np.log(1 - predicted)),
-            (slopes, "slope of the loss", 2 * predicted, 1 / (1 - predicted)),
-        ):
-            axes.plot(predicted, square, color=COLOURS[0], label="squared error")
-            axes.plot(predicted, entropy, color=COLOURS[1], label="cross-entropy")
-            axes.axvline(0.9, color="#b0b0b0", linewidth=0.8)
-            for curve, colour in ((square, COLOURS[0]), (entropy, COLOURS[1])):
-                height = np.interp(0.9, predicted, curve)
-                axes.plot(0.9, height, "o", color=colour)
-                axes.annotate(
-                    f"{height:.2g}",
-                    (0.9, height),
-                    (-28, 4),
-                    textcoords="offset points",
-                    color=colour,
-                )
-            axes.set(title=title, xlabel="predicted probability of the wrong class")
-        values.legend(frameon=False)
-        figure.suptitle("Squared error and cross-entropy where the truth is 0")
+    predicted = np.linspace(0, 0.97, 400)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    values, slopes = figure.subplots(1, 2)
+    for axes, title, square, entropy in (
+        (values, "loss", predicted**2, -np.log(1 - predicted)),
+        (slopes, "slope of the loss", 2 * predicted, 1 / (1 - predicted)),
+    ):
+        axes.plot(predicted, square, color=COLOURS[0], label="squared error")
+        axes.plot(predicted, entropy, color=COLOURS[1], label="cross-entropy")
+        axes.axvline(0.9, color="#b0b0b0", linewidth=0.8)
+        for curve, colour in ((square, COLOURS[0]), (entropy, COLOURS[1])):
+            height = np.interp(0.9, predicted, curve)
+            axes.plot(0.9, height, "o", color=colour)
+            axes.annotate(
+                f"{height:.2g}",
+                (0.9, height),
+                (-28, 4),
+                textcoords="offset points",
+                color=colour,
+            )
+        axes.set(title=title, xlabel="predicted probability of the wrong class")
+    values.legend(frameon=False)
+    figure.suptitle("Squared error and cross-entropy where the truth is 0")
     return figure

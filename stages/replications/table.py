@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from stages.drawing import charts
+from stages.metrics.measures import estimate_standard_error
 from stages.replications import figures, options
 from stages.runtime import cli
 from stages.storage import files
@@ -24,12 +25,7 @@ RESULTS = options.FOLDER / "results"
 OWN = "recipes"  # the "document" of our own recipes: a section of their own, and not in the picture
 
 
-def standard_error(accuracy: float, images: int) -> float:
-    """Binomial, of an accuracy measured on so many images."""
-    return math.sqrt(accuracy * (1 - accuracy) / images)
-
-
-def spreads(
+def measure_spreads(
     results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]
 ) -> dict[str, float | None]:
     """The standard deviation over seeds of each experiment: its own with three seeds or more, else
@@ -46,7 +42,7 @@ def spreads(
     return {name: own.get(name, max(siblings[name], default=None)) for name in documents}
 
 
-def row(
+def build_row(
     name: str,
     facts: options.Facts,
     entry: options.Entry,
@@ -80,7 +76,7 @@ def row(
         "parameters": seeds[0]["parameters"],
         "parameters_published": published.parameters,
         "obtained": mean,
-        "standard_error": standard_error(mean, images),
+        "standard_error": estimate_standard_error(mean, images),
         "spread": spread if len(seeds) >= 3 else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
@@ -88,10 +84,11 @@ def row(
         "measured_images": images,
         "budget": "reduced" if reduced else "full",
     }
-    return common | {"verdict": verdict(published, mean, images, len(seeds), spread, reduced)}
+    words = judge_replication(published, mean, images, len(seeds), spread, reduced)
+    return common | {"verdict": words}
 
 
-def verdict(
+def judge_replication(
     published: options.Published,
     mean: float,
     images: int,
@@ -99,16 +96,18 @@ def verdict(
     spread: float | None,
     reduced: bool,
 ) -> str:
-    """In words, whether the published accuracy was obtained again."""
+    """In words, whether the published accuracy was obtained again. Of the document's run only the
+    accuracy is known: what both networks predict for each image, as the review of two runs of ours
+    compares it, is not."""
     if published.accuracy is None:
         return "nothing published"
     if reduced:
         return "reduced budget"
     seed_variance = (spread or 0) ** 2
     noise = math.sqrt(
-        standard_error(published.accuracy, published.images) ** 2
+        estimate_standard_error(published.accuracy, published.images) ** 2
         + seed_variance * (1 + 1 / seeds)
-        + standard_error(mean, images) ** 2
+        + estimate_standard_error(mean, images) ** 2
     )
     difference = mean - published.accuracy
     if abs(difference) <= 2 * noise:
@@ -116,18 +115,18 @@ def verdict(
     return "above" if difference > 0 else "below"
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def format_table(rows: list[dict[str, Any]]) -> str:
     """The table for people, a section a document."""
     lines = []
     for document in dict.fromkeys(one["document"] for one in rows):
         some = [one for one in rows if one["document"] == document]
         if lines:
             lines.append("")
-        lines += [f"## {document}", "", *section(some)]
+        lines += [f"## {document}", "", *format_section(some)]
     return "\n".join([*lines, ""])
 
 
-def section(rows: list[dict[str, Any]]) -> list[str]:
+def format_section(rows: list[dict[str, Any]]) -> list[str]:
     """The lines of one document's table."""
     lines = [
         "| experiment | parameters | published | obtained | of | images | epochs | seeds | budget "
@@ -182,9 +181,9 @@ def main() -> None:
         for name in entries
         if (RESULTS / name / "result.json").exists()
     }
-    spread = spreads(results, documents)
+    spread = measure_spreads(results, documents)
     rows = [
-        row(
+        build_row(
             name,
             documents[name],
             entry,
@@ -195,13 +194,12 @@ def main() -> None:
         for name, entry in entries.items()
     ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
-    with files.replacing(options.FOLDER / "table.md") as partial:
-        partial.write_text(markdown(rows), encoding="utf-8")
+    files.write_text(options.FOLDER / "table.md", format_table(rows))
     charts.save(
-        figures.published_and_obtained([one for one in rows if one["document"] != OWN]),
+        figures.draw_published_and_obtained([one for one in rows if one["document"] != OWN]),
         options.FOLDER / "published_and_obtained.png",
     )
-    charts.save(figures.losses(), options.FOLDER / "losses.png")
+    charts.save(figures.draw_losses(), options.FOLDER / "losses.png")
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
         for document in dict.fromkeys(documents[name].document for name in results):
@@ -212,7 +210,7 @@ def main() -> None:
                 if document == OWN
                 else f"{document}: the document's experiments, run again"
             )
-            charts.save(figures.document_curves(title, curves), folder / f"{document}.png")
+            charts.save(figures.draw_curves_of_document(title, curves), folder / f"{document}.png")
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 
 

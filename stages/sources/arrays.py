@@ -1,131 +1,208 @@
 """Data sets in an ``.npz`` file with the arrays of ``keras.datasets``: x_train, y_train, x_test,
-y_test, perhaps class_names."""
+y_test, perhaps class_names.
+
+An array of a few MB in the file may announce, and unpack to, any number of bytes. So the headers of
+all arrays are read first and compared with ``download.limits``; then the labels, and the images in
+chunks.
+"""
 
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.runtime.errors import UserError
-from stages.sources.archives import reading
-from stages.sources.writing import CHUNK, Arrays
+from stages.runtime.text import LONGEST_NAME, printable
+from stages.sources.archives import METHODS, opened_zip, reading
+from stages.sources.writing import Arrays, chunk_of, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 PARTS = ("train", "test")
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+MEMBERS = 1000  # arrays in a file at most
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+HEADER = 1 << 14  # bytes; numpy refuses headers of more than 10,000 once it has read them
+WHOLE = 1 << 28  # bytes of an array in Fortran's order, which is read whole
+
+
+@dataclass
+class Header:
+    """What an array says of itself."""
+
+    shape: tuple[int, ...]
+    fortran: bool  # whether its first index changes fastest
+    dtype: np.dtype
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
 def read_npz(path: Path, limits: "Limits") -> Arrays:
     """Check the file, and read it while the chunks are asked for: memory holds the labels and one
-    chunk. Arrays in Fortran's order are the exception, they are read whole. Raises `UserError`
-    naming the array that is missing or not as it should be."""
+    chunk. Raises `UserError` naming the array that is missing or not as it should be."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged, or not an .npz file")
-    with reading(path), np.load(path, allow_pickle=False) as file:
-        if missing := [
-            name for part in PARTS for name in (f"x_{part}", f"y_{part}") if name not in file.files
-        ]:
-            raise UserError(
-                f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files) or 'nothing'}"
-            )
-        shapes = [images_shape(path, f"x_{part}") for part in PARTS]
-        if (
-            total := sum(int(np.prod(shape, dtype=object)) for shape in shapes)
-        ) > limits.total_bytes:
-            raise UserError(
-                f"{path}: {total:,} bytes of pixels, more than download.limits.total_bytes: "
-                f"{limits.total_bytes:,}"
-            )
-        if shapes[0][1:] != shapes[1][1:]:
-            raise UserError(
-                f"{path}: images of x_train are {shapes[0][1:]}, of x_test {shapes[1][1:]}; they "
-                "must agree"
-            )
-        labels = [
-            as_labels(file[f"y_{part}"], shape[0], f"{path}: y_{part}")
-            for part, shape in zip(PARTS, shapes)
-        ]
-        class_names = (
-            [str(name) for name in np.ravel(file["class_names"])]
-            if "class_names" in file.files
-            else None
+    headers = read_headers(path)
+    if missing := [
+        name for part in PARTS for name in (f"x_{part}", f"y_{part}") if name not in headers
+    ]:
+        raise UserError(
+            f"{path} lacks {', '.join(missing)}; it holds "
+            f"{printable(', '.join(headers)) or 'nothing'}"
         )
-    if any(label >= sum(map(len, labels)) for some in labels for label in [int(some.max())]):
+    shapes = [images_shape(headers[f"x_{part}"], f"{path}: x_{part}") for part in PARTS]
+    if shapes[0][1:] != shapes[1][1:]:
+        raise UserError(
+            f"{path}: images of x_train are {shapes[0][1:]}, of x_test {shapes[1][1:]}; they must "
+            "agree"
+        )
+    shape = (shapes[0][0] + shapes[1][0], *shapes[0][1:])
+    refuse_large(shape, limits, f"{path}: x_train and x_test")
+    for part in PARTS:
+        header = headers[f"x_{part}"]
+        if header.fortran and header.bytes > WHOLE:
+            raise UserError(
+                f"{path}: x_{part} is in Fortran's order, which is read whole, and too large for "
+                "that: save it as numpy.ascontiguousarray gives it"
+            )
+        check_labels(headers[f"y_{part}"], shapes[PARTS.index(part)][0], f"{path}: y_{part}")
+    labels = [as_labels(read_whole(path, f"y_{part}"), f"{path}: y_{part}") for part in PARTS]
+    if any(some.max() >= shape[0] for some in labels):
         raise UserError(
             f"{path}: y_train or y_test holds a label as large as the number of images: classes "
             "are numbered from 0"
         )
-    shape = (shapes[0][0] + shapes[1][0], *shapes[0][1:])
-    return Arrays(shape, shapes[0][0], class_names, chunks(path, labels))
+    class_names = read_class_names(path, headers, shape[0])
+    labels = [some.astype(np.int64) for some in labels]
+    return Arrays(shape, shapes[0][0], class_names, chunks(path, labels, shapes))
+
+
+def read_headers(path: Path) -> dict[str, Header]:
+    """What each array in the file says of itself, by name."""
+    with reading(path), opened_zip(path, MEMBERS) as archive:
+        names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+    headers = {}
+    for name in names:
+        if name in (*(f"{kind}_{part}" for kind in "xy" for part in PARTS), "class_names"):
+            with member(path, name) as (_, header):
+                headers[name] = header
+        else:
+            headers[name] = None  # not read at all
+    return headers
 
 
 @contextmanager
-def member(path: Path, name: str) -> Iterator[tuple[Any, tuple[int, ...], bool, np.dtype]]:
-    """An array's file inside the archive, at the first value; its shape, whether in Fortran's
-    order, and its dtype."""
-    with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in HEADERS:
-            raise UserError(
-                f"{path}: {name} is in version {version} of the .npy format: save it with "
-                "numpy.savez"
-            )
-        yield file, *HEADERS[version](file)
+def member(path: Path, name: str) -> Iterator[tuple[Any, Header]]:
+    """An array's file inside the archive, at the first value, and its header."""
+    with reading(path), opened_zip(path, MEMBERS) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type not in METHODS:
+            raise UserError(f"{path}: {name} is not packed as numpy.savez_compressed packs it")
+        with archive.open(info) as file:
+            start = BytesIO(file.read(HEADER))
+            version = np.lib.format.read_magic(start)
+            if version not in READERS:
+                raise UserError(
+                    f"{path}: {name} is in version {version} of the .npy format: save it with "
+                    "numpy.savez"
+                )
+            header = Header(*READERS[version](start))
+            if header.dtype.hasobject:
+                raise UserError(
+                    f"{path}: {name} holds Python objects, which can run code when they are read: "
+                    "save it as an array of numbers or text"
+                )
+            if min(header.shape, default=0) < 0:
+                raise UserError(f"{path}: {name} announces the shape {header.shape}")
+            file.seek(start.tell())
+            yield file, header
 
 
-def images_shape(path: Path, name: str) -> tuple[int, int, int, int]:
+def read_whole(path: Path, name: str) -> np.ndarray:
+    """An array whose header was found to be small enough."""
+    with member(path, name) as (file, header):
+        content = file.read(header.bytes + 1)  # one more: the checksum is compared at the end
+        if len(content) != header.bytes:
+            raise UserError(f"{path}: {name} is shorter or longer than its header says")
+        order = "F" if header.fortran else "C"
+        return np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
+
+
+def images_shape(header: Header, where: str) -> tuple[int, int, int, int]:
     """The shape of an array of images as (images, height, width, channels)."""
-    with member(path, name) as (_, shape, _, dtype):
-        if dtype != np.uint8:
-            raise UserError(f"{path}: {name} is {dtype}: pixels must be uint8, 0 to 255")
-        full = (*shape, 1) if len(shape) == 3 else shape
-        if len(full) != 4 or full[3] not in (1, 3) or min(full) < 1:
-            raise UserError(
-                f"{path}: {name} has the shape {shape}: it must be (images, height, width) or "
-                "(images, height, width, 1 or 3)"
-            )
+    if header.dtype != np.uint8:
+        raise UserError(f"{where} is {header.dtype}: pixels must be uint8, 0 to 255")
+    shape = header.shape
+    full = (*shape, 1) if len(shape) == 3 else shape
+    if len(full) != 4 or full[3] not in (1, 3) or min(full) < 1:
+        raise UserError(
+            f"{where} has the shape {brief(shape)}: it must be (images, height, width) or (images, "
+            "height, width, 1 or 3)"
+        )
     return full
 
 
-def as_labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Labels as int64 (images,); Keras's CIFAR arrays have them as (images, 1)."""
-    if array.shape not in ((count,), (count, 1)):
+def check_labels(header: Header, count: int, where: str) -> None:
+    """Raise `UserError` unless an array can be the labels of `count` images."""
+    if header.shape not in ((count,), (count, 1)):
         raise UserError(
-            f"{where} has the shape {array.shape}: it must be ({count},), a label an image"
+            f"{where} has the shape {brief(header.shape)}: it must be ({count},), a label an image"
         )
-    if array.dtype.kind not in "iu" or array.min() < 0:
-        smallest = "" if array.dtype.kind not in "iu" else f", the smallest {array.min()}"
-        raise UserError(f"{where} must hold whole numbers from 0; it is {array.dtype}{smallest}")
-    return array.reshape(count).astype(np.int64)
+    if header.dtype.kind not in "iu":
+        raise UserError(f"{where} must hold whole numbers from 0; it is {printable(header.dtype)}")
 
 
-def chunks(path: Path, labels: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images as uint8 (some, height, width, channels) and their labels, first
-    those for training."""
-    for part, some in zip(PARTS, labels):
-        shape = images_shape(path, f"x_{part}")
-        with member(path, f"x_{part}") as (file, _, fortran, _):
-            if fortran:
-                with np.load(path, allow_pickle=False) as whole:
-                    images = whole[f"x_{part}"].reshape(shape)
-            for start in range(0, len(some), CHUNK):
-                count = min(CHUNK, len(some) - start)
-                if fortran:
-                    yield images[start : start + count], some[start : start + count]
+def as_labels(array: np.ndarray, where: str) -> np.ndarray:
+    """Labels of any type of whole numbers as (images,); Keras's CIFAR arrays have them as
+    (images, 1)."""
+    if array.min() < 0:
+        raise UserError(f"{where} must hold whole numbers from 0; the smallest is {array.min()}")
+    return array.reshape(len(array))
+
+
+def read_class_names(path: Path, headers: dict[str, Header], most: int) -> list[str] | None:
+    """The array class_names, of text or of UTF-8 bytes; None where there is none."""
+    if (header := headers.get("class_names")) is None:
+        return None
+    where = f"{path}: class_names"
+    if header.dtype.kind not in "USiu":
+        raise UserError(f"{where} is {printable(header.dtype)}: it must hold text")
+    if header.bytes > min(most, 1 << 20) * 4 * LONGEST_NAME:
+        raise UserError(f"{where} has {header.bytes:,} bytes, more than names of classes need")
+    with reading(path):
+        names = np.ravel(read_whole(path, "class_names")).tolist()
+    try:
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    except UnicodeDecodeError:
+        raise UserError(f"{where} holds bytes that are not UTF-8: save it as text") from None
+
+
+def chunks(
+    path: Path, labels: list[np.ndarray], shapes: list[tuple[int, ...]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images as uint8 (some, height, width, channels) and their labels, first those for
+    training."""
+    for part, some, shape in zip(PARTS, labels, shapes):
+        where = f"{path}: x_{part}"
+        step = chunk_of(shape[1:])
+        with member(path, f"x_{part}") as (file, header):
+            if header.fortran:
+                whole = read_whole(path, f"x_{part}").reshape(shape)
+            for start in range(0, len(some), step):
+                their = some[start : start + step]
+                if header.fortran:
+                    yield whole[start : start + step], their
                 else:
-                    yield (
-                        from_bytes(file, (count, *shape[1:]), f"{path}: x_{part}"),
-                        some[start : start + count],
-                    )
-            if not fortran and file.read(
-                1
-            ):  # the archive's checksum is compared at the end of the file
-                raise UserError(f"{path}: x_{part} is longer than its header says")
+                    yield from_bytes(file, (len(their), *shape[1:]), where), their
+            if not header.fortran and file.read(1):  # the checksum is compared at the end
+                raise UserError(f"{where} is longer than its header says")
 
 
 def from_bytes(file: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -135,3 +212,8 @@ def from_bytes(file: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     if len(content) != np.prod(shape):
         raise UserError(f"{where} ends early: it is cut off, or damaged")
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def brief(shape: tuple[int, ...]) -> str:
+    """A shape in a message."""
+    return printable(shape, 80)

@@ -5,7 +5,7 @@ CIFAR-10 has one label byte; CIFAR-100 has two, the coarse and the fine class, o
 counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,33 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.sources import archives
-from stages.sources.writing import CHUNK, Arrays
+from stages.sources.writing import CHUNK, Arrays, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 SIDE, CHANNELS = 32, 3
+NAMES_BYTES = 1 << 16  # of the file with the class names, at most
+# some files by which the other editions are known, without .mat
+OTHER_EDITIONS = {10: {"batches.meta", "data_batch_1"}, 100: {"meta", "train", "test"}}
 NAMES = {
     "batches.meta.txt": 1,
     "fine_label_names.txt": 2,
 }  # the file with the class names, and how many label bytes go with it
+
+
+def refuse_pickles(files: Iterable[str], path: Path) -> None:
+    """Raise `UserError` where `files` are CIFAR's edition for Python or MATLAB, which holds Python
+    objects."""
+    names = {name.rpartition("/")[2].removesuffix(".mat") for name in files}
+    for number, known in OTHER_EDITIONS.items():
+        if known <= names:
+            raise UserError(
+                f"{path} is the edition of CIFAR-{number} for Python or MATLAB: it holds Python "
+                "objects, which can run code when they are read.\n       Fetch the binary edition, "
+                f"https://www.cs.toronto.edu/~kriz/cifar-{number}-binary.tar.gz, and name that "
+                f"file as the source, or data/official/cifar{number}.yaml, which fetches it"
+            )
 
 
 def read_cifar(path: Path, limits: "Limits") -> Arrays:
@@ -42,6 +59,8 @@ def read_cifar(path: Path, limits: "Limits") -> Arrays:
             f"{path} is not the binary edition of CIFAR: it lacks {' or '.join(NAMES)}, or train "
             "or test records"
         )
+    if sizes[by_name[kind]] > NAMES_BYTES:
+        raise UserError(f"{path}: {kind} is longer than names of classes need")
     with archives.reading(path):
         (_, text), *_ = archives.contents(path, {by_name[kind]: sizes[by_name[kind]]})
         class_names = [line.strip() for line in text.decode().splitlines() if line.strip()]
@@ -54,6 +73,7 @@ def read_cifar(path: Path, limits: "Limits") -> Arrays:
             )
     train, test = (sum(sizes[name] for name in names) // record for names in parts)
     shape = (train + test, SIDE, SIDE, CHANNELS)
+    refuse_large(shape, limits, str(path))
     return Arrays(
         shape, train, class_names, chunks(path, [*parts[0], *parts[1]], NAMES[kind], class_names)
     )
@@ -65,7 +85,10 @@ def chunks(
     """Images as uint8 (some, 32, 32, 3) and their labels, int64."""
     record = label_bytes + CHANNELS * SIDE * SIDE
     with archives.reading(path), archives.opened_tar(path) as archive:
-        members = {archives.plain_name(member.name): member for member in archive}
+        members = {}
+        while member := archives.next_member(archive):
+            if (name := archives.plain_name(member.name)) in names:
+                members[name] = member
         for name in names:
             file = archive.extractfile(members[name])
             while content := file.read(CHUNK * record):

@@ -4,21 +4,30 @@ names.
     CLASS/image                       all for training; the stage split cuts a test part
     train/CLASS/image, test/CLASS/image
 
-either of them below one wrapping folder or not. Passed over: names that begin with a dot,
-``__MACOSX``, ``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file by
+either of them below one wrapping folder or not. Folders that have only names of parts, such as
+train/, val/ and test/, are no classes. Passed over: names that begin with a dot, ``__MACOSX``,
+``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file by
 file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class folders
 that are not named like images (README, licence). Everything in a class folder is meant to be an
 image.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.images.decode import SUFFIXES
+from stages.images.decode import is_hidden, is_image_file
 from stages.runtime.errors import UserError
 
-PASSED_OVER = ("__macosx", "thumbs.db", "desktop.ini")
 PARTS = ("train", "test")
+# what people and competitions call a part of a data set: train, Training_images, test-set, val2
+PART_NAME = re.compile(
+    r"(train(ing)?|test(ing)?|val(id(ation|ate)?)?|dev(el)?|eval(uation)?|hold[ _-]?out"
+    r"|entrenamiento|pruebas?|validaci[oó]n|public|private|stage|sub|un|label(l?ed)?|images?|imgs?|pictures?|photos?|data|sets?|parts?|split"
+    r"|files?|all|small|full|[ _.-]|[0-9])+",
+    re.IGNORECASE,
+)
+SAYS_PART = re.compile(r"train|test|val|dev|hold|entren|prueba", re.IGNORECASE)
 
 
 @dataclass
@@ -39,8 +48,8 @@ class Classes:
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     """Find the images among `files`. Raises `UserError` where the folders are not as above, with
     what was found instead."""
-    files = {name: size for name, size in files.items() if not passed_over(name)}
-    folders = {name for name in folders if not passed_over(name)}
+    files = {name: size for name, size in files.items() if not is_hidden(name)}
+    folders = {name for name in folders if not is_hidden(name)}
     prefix, stray = "", []
     tops = top_level(folders)
     if len(tops) == 1 and below(folders) and not parts_of(folders):  # a wrapping folder
@@ -97,6 +106,7 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
             f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it"
         )
     class_names = sorted({label for test, label, *_ in images if not test})
+    refuse_parts_as_classes(images, prefix, path)
     if unknown := sorted({label for test, label, *_ in images if test} - set(class_names)):
         raise UserError(f"{path}: the class {unknown[0]!r} is in test/ and not in train/")
     number = {label: place for place, label in enumerate(class_names)}
@@ -107,13 +117,29 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         labels=[number[label] for _, label, *_ in images],
         train=sum(not test for test, *_ in images),
         class_names=class_names,
-        outside=sorted(name for name in outside if name.lower().endswith(SUFFIXES)),
+        outside=sorted(name for name in outside if is_image_file(name)),
     )
 
 
-def passed_over(name: str) -> bool:
-    """Whether a name, or a folder in it, is one of those that systems leave behind."""
-    return any(part.startswith(".") or part.lower() in PASSED_OVER for part in name.split("/"))
+def refuse_parts_as_classes(
+    images: list[tuple[bool, str, str, str]], prefix: str, path: Path
+) -> None:
+    """Raise `UserError` where all folders with images have names of parts, as in competitions that
+    give the labels in a table. `images` are part, class, file name and name."""
+    named = [image for image in images if is_image_file(image[2])] or images
+    folders = {label: name.rpartition("/")[0] for _, label, _, name in named}
+    if all(is_part_name(label) for label in folders):
+        first = prefix + folders[min(folders)]
+        raise UserError(
+            f"{path}: images lie directly in {first}/, whose name is that of a part of a data set "
+            "and not of a class: put each image into the folder of its class, as in "
+            f"{first}/CLASS/, or in CLASS/ alone"
+        )
+
+
+def is_part_name(folder: str) -> bool:
+    """Whether a folder's name says which part of a data set lies there, and nothing else."""
+    return bool(PART_NAME.fullmatch(folder) and SAYS_PART.search(folder))
 
 
 def top_level(folders: set[str]) -> list[str]:

@@ -3,25 +3,34 @@
 A transfer that was cut is taken up again where it ended, by an HTTP Range request, in this run or a
 later one: what came so far lies in ``FILE.partial``. requests honours the variables HTTPS_PROXY,
 HTTP_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE.
+
+Whatever a server sends is bounded: a transfer stops past the published size, and past
+``download.limits.total_bytes``; one that is slower than `SLOWEST` counts as cut.
 """
 
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 from stages.sources import official
 from stages.storage import files
 
 if TYPE_CHECKING:
     from stages.params.schema import Download
 
-CHUNK = 1 << 14  # bytes; the rest of a chunk is lost when a transfer is cut
+CHUNK = 1 << 14  # bytes read at a time, at most
+SLOWEST = 1000  # bytes a second, over ``download.timeout``; a server could hold us for ever by less
+REDIRECTS = 10  # followed one after the other
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be gone at the next try
 
 
@@ -30,26 +39,49 @@ class Cut(Exception):
     is the reason."""
 
 
-def fetch(file: official.File, folder: Path, options: "Download") -> Path:
+class Session(requests.Session):
+    """A session that follows no redirection by itself: requests would take the body of one into
+    memory, however long it is."""
+
+    def get_redirect_target(self, response: requests.Response) -> None:
+        return None
+
+
+def fetch_all(publisher: official.Publisher, folder: Path, options: "Download") -> dict[str, Path]:
+    """The publisher's files in `folder` by name, together at most ``limits.total_bytes`` long."""
+    found, room = {}, options.limits.total_bytes
+    for file in publisher.files:
+        found[file.name] = fetch(file, folder, options, room)
+        room -= size_of(found[file.name])
+    return found
+
+
+def fetch(file: official.File, folder: Path, options: "Download", room: int | None = None) -> Path:
     """The file in `folder`, checked; fetched unless it lies there already. `options` is the section
-    ``download``.
+    ``download``; `room` is how many bytes it may have, without it ``limits.total_bytes``.
 
     Raises `UserError` when the transfer fails for good, with what to fetch by hand; nothing
     unchecked ever has the file's name.
     """
+    room = options.limits.total_bytes if room is None else room
     path = folder / file.name
     partial = folder / f"{file.name}.partial"
     if path.is_file() and official.fault(path, file, options.limits) is None:
         return path
     address = f"{options.mirror.rstrip('/')}/{file.name}" if options.mirror else file.url
     folder.mkdir(parents=True, exist_ok=True)
-    tries, longest = 0, size_of(partial)
-    with requests.Session() as session:
+    tries, longest, since = 0, size_of(partial), time.monotonic()
+    with Session() as session:
         while True:
             begun = size_of(partial)
             try:
+                if (file.bytes or 0) > room:
+                    raise UserError(too_long(file.name, room))
                 if not complete(partial, file):
-                    transfer(session, address, partial, file, options.timeout)
+                    transfer(session, address, partial, file, room, options.timeout)
+                if size_of(partial) > room:
+                    files.remove(partial)
+                    raise UserError(too_long(address, room))
                 if not (faults := official.packed_faults(partial, file)):
                     os.replace(partial, path)
                     return path
@@ -64,8 +96,10 @@ def fetch(file: official.File, folder: Path, options: "Download") -> Path:
                     )
                 raise Cut("what was fetched in pieces is not the published file")
             except Cut as error:
-                if size_of(partial) > longest:  # it got on: the tries count anew
-                    tries, longest = 0, size_of(partial)
+                gained, now = size_of(partial) - longest, time.monotonic()
+                if gained > 0 and gained >= SLOWEST * (now - since):  # it gets on: tries count anew
+                    tries = 0
+                longest, since = longest + max(gained, 0), now
                 if tries == options.retries:
                     raise UserError(
                         f"{address} cannot be fetched: {error}\n{by_hand(file, path)}"
@@ -80,28 +114,33 @@ def fetch(file: official.File, folder: Path, options: "Download") -> Path:
                 time.sleep(pause)
             except requests.RequestException as error:
                 raise UserError(
-                    f"{address} cannot be fetched: {error}\n{by_hand(file, path)}"
+                    f"{address} cannot be fetched: {printable(error)}\n{by_hand(file, path)}"
                 ) from None
             except OSError as error:
                 raise UserError(f"{partial} cannot be written: {error}") from None
 
 
 def transfer(
-    session: requests.Session, address: str, partial: Path, file: official.File, timeout: float
+    session: Session,
+    address: str,
+    partial: Path,
+    file: official.File,
+    room: int,
+    timeout: float,
 ) -> None:
-    """Fetch what `partial` lacks. Raises `Cut` where another try may help, `UserError` where none
-    will."""
+    """Fetch what `partial` lacks, and stop one byte past the published size, or past `room`. Raises
+    `Cut` where another try may help, `UserError` or requests' own where none will."""
     start = size_of(partial)
     headers = {"Accept-Encoding": "identity"}  # the bytes as published, not packed for the way
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with session.get(address, headers=headers, stream=True, timeout=timeout) as response:
+        with get(session, address, headers=headers, timeout=timeout) as response:
             if response.status_code == 416 and start:
                 files.remove(partial)
                 raise Cut("the server's file is not longer than what was fetched before")
             if response.status_code in PASSING:
-                raise Cut(f"HTTP status {response.status_code} {response.reason}")
+                raise Cut(f"HTTP status {response.status_code} {printable(response.reason)}")
             response.raise_for_status()
             resumed = response.status_code == 206 and response.headers.get(
                 "Content-Range", ""
@@ -111,30 +150,54 @@ def transfer(
                 raise Cut("the server sent another range of bytes than it was asked for")
             begin = start if resumed else 0  # a server without ranges sends the whole file
             length = response.headers.get("Content-Length", "")
-            total = file.bytes or (begin + int(length) if length.isdigit() else None)
+            announced = begin + int(length) if length.isdigit() else None
+            if (announced or 0) > room:
+                raise UserError(too_long(address, room))
             with (
                 open(partial, "ab" if resumed else "wb") as output,
                 tqdm(
                     desc=file.name,
-                    total=total,
+                    total=file.bytes or announced,
                     initial=begin,
                     unit="B",
                     unit_scale=True,
                     disable=None,
                 ) as bar,  # on a terminal
             ):
-                for content in response.iter_content(CHUNK):
+                most = min(room, file.bytes or room) + 1
+                for content in received(response, most - begin, timeout):
                     output.write(content)
                     bar.update(len(content))
-    except (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-    ) as error:
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         reason = (
             getattr(error.args[0], "reason", error) if error.args else error
         )  # without urllib3's "Max retries exceeded"
-        raise Cut(f"no connection, or it broke off: {reason}") from None
+        raise Cut(f"no connection, or it broke off: {printable(reason)}") from None
+
+
+def get(session: Session, address: str, **options: Any) -> requests.Response:
+    """The answer to a request, without its body, behind any redirections."""
+    for _ in range(REDIRECTS):
+        response = session.get(address, stream=True, **options)
+        target = requests.Session.get_redirect_target(session, response)
+        if target is None:
+            return response
+        response.close()
+        address = urljoin(response.url, target)
+    raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects, one after the other")
+
+
+def received(response: requests.Response, most: int, timeout: float) -> Iterator[bytes]:
+    """The body as it comes, at most `most` bytes of it. Raises `Cut` where less than `SLOWEST`
+    bytes a second come for `timeout` seconds."""
+    since, came = time.monotonic(), 0
+    while most > 0 and (content := response.raw.read1(min(CHUNK, most), decode_content=False)):
+        yield content
+        most, came = most - len(content), came + len(content)
+        if (seconds := time.monotonic() - since) >= timeout:
+            if came < SLOWEST * seconds:
+                raise Cut(f"{came:,} bytes in {seconds:.0f} s: too slow to wait for the rest")
+            since, came = time.monotonic(), 0
 
 
 def complete(partial: Path, file: official.File) -> bool:
@@ -149,6 +212,11 @@ def complete(partial: Path, file: official.File) -> bool:
 def size_of(path: Path) -> int:
     """A file's size in bytes, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
+
+
+def too_long(what: str, room: int) -> str:
+    """The message for a file beyond the limits."""
+    return f"{what} is longer than download.limits.total_bytes leaves room for: {room:,} bytes"
 
 
 def by_hand(file: official.File, path: Path) -> str:

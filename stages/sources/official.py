@@ -5,19 +5,23 @@ import gzip
 import hashlib
 import struct
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML, YAMLError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stages.params.schema import Limits, one_of
+from stages.params import dotted
+from stages.params.reading import read_yaml
+from stages.params.schema import ClassName, Limits, Line, one_of
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
+from stages.sources import archives, idx
 from stages.sources.archives import CHUNK, reading
 from stages.sources.arrays import read_npz
 from stages.storage import files
 
 FOLDER = Path("data/official")
+SHOWN = 20  # mistakes in a message
 
 
 class Strict(BaseModel):
@@ -25,9 +29,9 @@ class Strict(BaseModel):
 
 
 class File(Strict):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    url: str = Field(pattern=r"^https?://")
-    bytes: int | None = None
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    url: Annotated[Line, Field(pattern=r"^https?://")]
+    bytes: int | None = Field(None, ge=1)
     md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     unpacked_sha256: dict[str, str] | None = None  # of what is packed in the file, by name
@@ -42,29 +46,58 @@ class File(Strict):
         )
 
 
+def names_differ(given: list[File]) -> list[File]:
+    """Check that no two files have one name, and none that of the lock beside them."""
+    names = [file.name.lower() for file in given] + ["download.lock"]
+    if len(set(names)) < len(names):
+        raise ValueError("two files have the same name, or one is called download.lock")
+    return given
+
+
 class Publisher(Strict):
-    homepage: str
-    licence: str
+    homepage: Line
+    licence: Line
     format: one_of("npz", "idx", "cifar", "images")
-    class_names: list[str] | None = None
-    files: list[File] = Field(min_length=1)
-    images: dict[str, int] | None = None  # of each class
+    class_names: list[ClassName] | None = None
+    files: Annotated[list[File], Field(min_length=1, max_length=10), AfterValidator(names_differ)]
+    images: dict[ClassName, int] | None = None  # of each class
+
+    @model_validator(mode="after")
+    def names_suit_format(self) -> "Publisher":
+        names = [file.name for file in self.files]
+        if self.format == "idx":
+            if len(names) != 4 or not all(
+                any(name.startswith(start) for name in names) for start in idx.FILES
+            ):
+                raise ValueError(
+                    "format idx has four files, whose names begin with " + ", ".join(idx.FILES)
+                )
+            if not self.class_names:
+                raise ValueError("format idx has no names of classes: give class_names")
+        elif len(names) > 1:
+            raise ValueError(f"format {self.format} has one file, not {len(names)}")
+        elif self.format in ("images", "cifar"):
+            kinds = ("tar",) if self.format == "cifar" else ("zip", "tar")
+            if archives.kind_by_name(names[0]) not in kinds:
+                raise ValueError(
+                    f"format {self.format} has a file whose name ends in "
+                    f"{' or '.join('.' + kind for kind in kinds)} (.tar.gz, .tar.xz, ...), not "
+                    f"{names[0]}"
+                )
+        return self
 
 
 def load(path: Path) -> Publisher:
     """Read a publisher's file. Raises `UserError` with a line for each mistake in it."""
+    _, values = read_yaml(path)
     try:
-        return Publisher.model_validate(
-            YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        )
+        return Publisher.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"{path}: {'.'.join(map(str, details['loc']))}: {details['msg']}"
-            for details in error.errors()
+            f"{path}: {dotted(details['loc']) or 'all of it'}: {printable(details['msg'], 500)}"
+            for details in error.errors()[:SHOWN]
         ]
         raise UserError("\n       ".join(lines)) from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
 
 
 def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
@@ -123,10 +156,12 @@ def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | 
     try:
         if path.suffix == ".npz":
             return arrays_sha256(path, limits)
-        digest = hashlib.sha256()
+        digest, left = hashlib.sha256(), limits.file_bytes
         with reading(path), gzip.open(path) as opened:
             while content := opened.read(CHUNK):
                 digest.update(content)
+                if (left := left - len(content)) < 0:
+                    return None
         return {path.stem: digest.hexdigest()}
     except UserError:
         return None

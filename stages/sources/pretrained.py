@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
-from ruamel.yaml import YAML
 
+from stages.params.reading import read_yaml
 from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.sources import official
@@ -52,8 +52,8 @@ class Published(official.Strict):
 
 def published() -> list[Weights]:
     """The files that keras.applications publishes."""
-    text = LIST.read_text(encoding="utf-8")
-    return Published.model_validate(YAML(typ="safe", pure=True).load(text)).files
+    _, values = read_yaml(LIST)
+    return Published.model_validate(values).files
 
 
 def find(name: str, architecture: "Application") -> Weights:

@@ -1,20 +1,21 @@
 """The layout of ``data/raw/NAME/``, which the stage download writes and split and preprocess read.
 
-labels.npy    int64 (images,), 0 for the first class; the training images first, then the test
-images digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have
-equal digests dataset.json  name, source, kind, official, source_digest, licence, class_names, how
-many images are for training and for testing,
-              channels, the least and greatest width and height in pixels, and what was skipped,
-              with the reason
+    labels.npy    int64 (images,), 0 for the first class; training images first, then test images
+    digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have
+                  equal digests
+    dataset.json  name, source, kind, official, source_digest, licence, class_names, the number of
+                  training and test images, channels, the least and greatest width and height in
+                  pixels, and what was skipped, with the reason
 
-and the images, of a source that holds arrays (all of one size) or of one that holds encoded files,
-which keep their bytes:
+and the images. If the source holds arrays, all of one size:
 
-images.npy    uint8 (images, height, width, channels)
-    or
-images.bin    the files' contents, one after the other offsets.npy   int64 (images + 1,), where each
-begins in images.bin, and where the last ends names.txt     their names inside the source, UTF-8, a
-line each
+    images.npy    uint8 (images, height, width, channels)
+
+If it holds encoded files, which keep their bytes:
+
+    images.bin    the contents of the files, one after another
+    offsets.npy   int64 (images + 1,), where each begins in images.bin, and where the last ends
+    names.txt     their names inside the source, UTF-8, one per line
 """
 
 from collections.abc import Iterable

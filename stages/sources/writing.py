@@ -10,14 +10,16 @@ import numpy as np
 
 from stages.images.decode import BadImage, decode
 from stages.runtime.errors import UserError
+from stages.runtime.text import check_name, printable
 from stages.sources.classes import Classes
 from stages.sources.raw import DIGEST_BYTES, digest
 from stages.storage import files
 
 if TYPE_CHECKING:
-    from stages.params.schema import Download
+    from stages.params.schema import Download, Limits
 
-CHUNK = 1000  # images read at a time
+CHUNK = 1000  # images read at a time, at most
+CHUNK_BYTES = 1 << 24  # and bytes, though one image at least
 SHOWN = 20  # bad images named in a message
 
 
@@ -31,6 +33,29 @@ class Arrays:
     chunks: Iterable[
         tuple[np.ndarray, np.ndarray]
     ]  # uint8 (some, height, width, channels), int64 (some,)
+
+
+def chunk_of(shape: tuple[int, ...]) -> int:
+    """How many images of a shape (height, width, channels) are read at a time."""
+    return int(np.clip(CHUNK_BYTES // int(np.prod(shape)), 1, CHUNK))
+
+
+def refuse_large(shape: tuple[int, int, int, int], limits: "Limits", where: str) -> None:
+    """Raise `UserError` where arrays of uint8 images (images, height, width, channels) exceed the
+    section ``download.limits``; an image counts as a file."""
+    images, height, width, channels = map(int, shape)
+    image = height * width * channels
+    for found, limit in (
+        (images, "files"),
+        (height * width, "pixels"),
+        (image, "file_bytes"),
+        (images * image, "total_bytes"),
+    ):
+        if found > (most := getattr(limits, limit)):
+            raise UserError(
+                f"{where}: {printable(images)} images of {printable(height)}×{printable(width)}"
+                f"×{channels} are more than download.limits.{limit} allows: {most:,}"
+            )
 
 
 def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
@@ -152,7 +177,7 @@ def close_gaps(file: Any, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 def complaint(bad: dict[str, str], source: str) -> str:
     """The bad images by name, the first of many, and what to do about them."""
-    lines = [f"{name}: {reason}" for name, reason in sorted(bad.items())]
+    lines = [f"{printable(name)}: {reason}" for name, reason in sorted(bad.items())]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"… and {len(lines) - SHOWN:,} more"]
     lines.append(
@@ -174,6 +199,8 @@ def about(
 ) -> dict[str, Any]:
     """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt
     from them."""
+    for name in class_names:
+        check_name(name, f"{source}: the class")
     if len(class_names) < 2:
         raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
     if len(set(class_names)) < len(class_names):
@@ -200,7 +227,11 @@ def about(
 
 
 def finish(folder: Path, description: dict[str, Any], labels: np.ndarray, digests: bytes) -> None:
-    """Write the files that all data sets have."""
+    """Write the files that all data sets have. Of a source outside the project, dataset.json keeps
+    the name alone: where it lies on one machine is no part of the data."""
+    source = Path(description["source"])
+    if source.is_absolute():
+        description = description | {"source": source.name}
     np.save(folder / "labels.npy", labels)
     np.save(folder / "digests.npy", np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
     files.write_json(folder / "dataset.json", description)

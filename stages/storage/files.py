@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -43,19 +44,30 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON that diffs well: indented, keys in the order given."""
-    with replacing(path) as partial:
-        partial.write_text(
-            json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-            encoding="utf-8",
-        )
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(table: "pd.DataFrame", path: Path, index: bool = False) -> None:
     """Write a pandas table as CSV."""
     with replacing(path) as partial:
         table.to_csv(partial, index=index, lineterminator="\n")
+
+
+def write_npz(path: Path, *arrays: "np.ndarray", **named: "np.ndarray") -> None:
+    """Write arrays as numpy's ``.npz``, whatever the suffix of `path`; those without a name are
+    called ``arr_0``, ``arr_1`` and so on."""
+    import numpy as np
+
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.savez(file, *arrays, **named)
 
 
 def read_json(path: Path) -> Any:

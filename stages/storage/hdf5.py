@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 OTHERS = {  # how files begin that are taken for weights by mistake
@@ -60,7 +61,9 @@ def read(path: Path, layers: list[Layer]) -> list[list[np.ndarray]]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except DAMAGE as error:
-        raise UserError(f"{path} is damaged, or holds no weights of Keras: {error}") from None
+        raise UserError(
+            f"{path} is damaged, or holds no weights of Keras: {printable(error)}"
+        ) from None
     for number, arrays in enumerate(values):
         if not all(np.isfinite(array).all() for array in arrays):
             raise UserError(f"{path} is damaged: not all weights of layer {number + 1} are numbers")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from stages.params.schema import FineTuning, suggest
+from stages.params.schema import FineTuning, Train, suggest
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -54,6 +54,22 @@ def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     )
 
 
+def complete_head_recipe(experiment: Experiment) -> Train:
+    """The recipe of the first phase: Adam at the head's rate, for the head's epochs; else that of
+    the section ``train``."""
+    tuning = experiment.architecture.fine_tuning
+    return experiment.train.model_copy(
+        update={
+            "optimizer": "adam",
+            "optimizer_arguments": {},
+            "learning_rate": tuning.head_learning_rate,
+            "schedule": None,
+            "schedule_arguments": {},
+            "epochs": tuning.head_epochs,
+        }
+    )
+
+
 def compute_features(
     experiment: Experiment, network: keras.Model, prepared: Prepared, folder: Path
 ) -> dict[str, np.ndarray]:
@@ -65,7 +81,7 @@ def compute_features(
             partial.mkdir()
             for part in PARTS:
                 write_features(experiment, network, prepared, part, partial / f"{part}.npy")
-            (partial / "key.txt").write_text(key)
+            files.write_text(partial / "key.txt", key)
     return {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS}
 
 
@@ -85,8 +101,6 @@ def write_features(
 
 def describe_features(experiment: Experiment, prepared: Prepared) -> str:
     """A digest of all that decides the features: not of the recipe, nor of the seed."""
-    from stages.training.fitting import list_versions
-
     architecture, train = experiment.architecture, experiment.train
     parts = [
         architecture.model_dump(include={"network", "top", "arguments"}),
@@ -95,6 +109,6 @@ def describe_features(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         code.fingerprint(architecture.family),
-        list_versions(),
+        code.list_versions(),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()

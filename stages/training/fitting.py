@@ -1,9 +1,8 @@
-"""The training itself: batches, callbacks, Keras's `fit`, and the description of what was done."""
+"""The training itself: phases, batches, callbacks, and Keras's `fit`."""
 
-import hashlib
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,25 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, code, finetuning, heads, recipe
+from stages.training import augmentation, finetuning, heads, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
+from stages.training.description import describe_training, fingerprint
 from stages.training.network import Network
 from stages.training.run import Experiment, locate_head_checkpoint
 
-OF_DATA = (  # what training.json takes over from data.json
-    "dataset",
-    "class_names",
-    "image_shape",
-    "decoded_channels",
-    "preprocess",
-    "validation_is_test",
-    "validation_is_training",
-)
 STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
 
 
 @dataclass(frozen=True)
 class Phase:
     """What one call of Keras's `fit` takes: a model that is compiled with `optimizer`, the batches
-    of both parts, how many epochs at most, and the file of the checkpoint."""
+    of both parts, and the file of the checkpoint."""
 
     trainer: heads.Trainer
     optimizer: keras.Optimizer
     batches: Batches
     validation: Batches
-    epochs: int
     checkpoint: Path
 
 
@@ -58,14 +48,9 @@ def train_network(
         past = train_head(experiment, network, prepared, folder, checkpoint)
         head_epochs = len(past.history)
     if not tuning or tuning.layers != "none":
-        phase = Phase(
-            compile_trainer(experiment, network),
-            network.optimizer,
-            *make_batches(experiment, prepared),
-            experiment.train.epochs,
-            checkpoint,
-        )
-        past = fit_phase(experiment, prepared, folder, phase, carry_over(past, phase.trainer))
+        trainer = compile_trainer(experiment, network)
+        phase = Phase(trainer, network.optimizer, *make_batches(experiment, prepared), checkpoint)
+        past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer))
     description = describe_training(experiment, network, prepared, past)
     if tuning:
         description["pretrained"] = {**experiment.pretrained.about, "head_epochs": head_epochs}
@@ -77,28 +62,23 @@ def train_head(
 ) -> Past:
     """Fit the classifier of a pre-trained network alone, on the features that the rest gives of
     the images; a phase with a checkpoint of its own beside `checkpoint`."""
-    tuning, train = experiment.architecture.fine_tuning, experiment.train
+    one = replace(experiment, train=finetuning.complete_head_recipe(experiment))
     base, head = finetuning.build_head(network.model)
-    place = checkpoint.parent / "features"
-    features = finetuning.compute_features(experiment, base, prepared, place)
-    optimizer = keras.optimizers.Adam(tuning.head_learning_rate)
+    features = finetuning.compute_features(one, base, prepared, checkpoint.parent / "features")
+    optimizer = recipe.build_optimizer(one.train)
     optimizer.build(head.trainable_variables)
     trainer = heads.Trainer(head.inputs, head.outputs)
-    compile_model(trainer, optimizer, train)
-    phase = Phase(
-        trainer,
-        optimizer,
-        *make_batches(experiment, prepared, features),
-        tuning.head_epochs,
-        locate_head_checkpoint(checkpoint),
-    )
-    return fit_phase(experiment, prepared, folder, phase, Past())
+    compile_model(trainer, optimizer, one.train)
+    batches = make_batches(one, prepared, features)
+    phase = Phase(trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
+    return fit_phase(one, prepared, folder, phase, Past())
 
 
 def fit_phase(
     experiment: Experiment, prepared: Prepared, folder: Path, phase: Phase, past: Past
 ) -> Past:
-    """Fit one phase, behind the epochs in `past`. Returns these and its own."""
+    """Fit one phase with the recipe of `experiment`, behind the epochs in `past`. Returns these and
+    its own."""
     early_stopping = EarlyStopping(**experiment.train.early_stopping.model_dump())
     keeper = Checkpoint(
         phase.checkpoint,
@@ -119,9 +99,9 @@ def fit_phase(
         phase.batches,
         validation_data=phase.validation,
         initial_epoch=done,
-        epochs=done if keeper.finished else len(past.history) + phase.epochs,
+        epochs=done if keeper.finished else len(past.history) + experiment.train.epochs,
         callbacks=[
-            Watch(experiment.name, phase.batches),  # first: a checkpoint never holds NaN
+            Watch(experiment, phase.batches, phase.optimizer),  # first: what it does, others keep
             early_stopping,
             keeper,
             keras.callbacks.LambdaCallback(
@@ -200,11 +180,12 @@ def make_batches(
 
 
 class Watch(keras.callbacks.Callback):
-    """Draw the order of each epoch's batches; stop a training whose loss is no longer a number."""
+    """Draw the order of each epoch's batches; log the learning rate of its last step; stop a
+    training whose loss is no longer a number, so that no checkpoint holds that."""
 
-    def __init__(self, name: str, batches: Batches):
+    def __init__(self, experiment: Experiment, batches: Batches, optimizer: keras.Optimizer):
         super().__init__()
-        self.name, self.batches = name, batches
+        self.experiment, self.batches, self.optimizer = experiment, batches, optimizer
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.batches.begin(epoch)
@@ -212,65 +193,14 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             raise UserError(
-                f"{self.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
+                f"{self.experiment.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
                 "train.learning_rate may help"
             )
+        logs["learning_rate"] = recipe.read_learning_rate(self.experiment.train, self.optimizer)
 
 
 def write_history(history: list[dict[str, float]], folder: Path) -> None:
     """Write history.csv: a row for each epoch done, counted from 1."""
     table = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
     with files.replacing(folder / "history.csv") as partial:
-        table.round(6).to_csv(partial)
-
-
-def describe_training(
-    experiment: Experiment, network: Network, prepared: Prepared, past: Past
-) -> dict[str, Any]:
-    """The content of training.json after all phases."""
-    model, description = network.model, prepared.description
-    epochs, best = len(past.history), past.kept.get("best_epoch")  # counted from 0
-    return {
-        "model": experiment.name,
-        "parameters": {
-            "total": model.count_params(),
-            "trainable": sum(math.prod(weights.shape) for weights in model.trainable_weights),
-        },
-        "epochs": epochs,
-        "kept_epoch": epochs if best is None else best + 1,
-        "seed": experiment.seed,
-        "architecture": experiment.architecture.model_dump(exclude_unset=True),
-        "train": experiment.train.model_dump(),
-        "augment": experiment.augment.model_dump(),
-        **{key: description[key] for key in OF_DATA},
-        "layers": [describe_layer(layer) for layer in model.layers],
-    }
-
-
-def describe_layer(layer: keras.Layer) -> dict[str, Any]:
-    """A layer as training.json lists it; output_shape is without the batch axis."""
-    return {
-        "name": layer.name,
-        "type": type(layer).__name__,
-        "output_shape": layer.output.shape[1:],
-        "parameters": layer.count_params(),
-    }
-
-
-def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
-    """A digest of all that decides the result: the experiment, the data, the code, and the versions
-    of the libraries."""
-    parts = [
-        experiment,
-        prepared.description,
-        prepared.most,
-        code.fingerprint(experiment.architecture.family),
-        list_versions(),
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def list_versions() -> list[str]:
-    """The backend, and the versions of the libraries that compute."""
-    backend = keras.config.backend()
-    return [backend, *(sys.modules[name].__version__ for name in ("keras", backend, "numpy"))]
+        table.round({name: 6 for name in table if name != "learning_rate"}).to_csv(partial)

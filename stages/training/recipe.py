@@ -15,10 +15,7 @@ def build_optimizer(train: Train) -> keras.Optimizer:
     parameters leave it empty."""
     arguments = dict(train.optimizer_arguments)
     if train.schedule:
-        schedule = build(
-            "schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments
-        )
-        arguments["learning_rate"] = schedule
+        arguments["learning_rate"] = build_schedule(train)
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
     chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
@@ -27,6 +24,43 @@ def build_optimizer(train: Train) -> keras.Optimizer:
     ):  # as `compile` would: small gradients are lost in float16 otherwise
         return keras.optimizers.LossScaleOptimizer(chosen)
     return chosen
+
+
+def build_schedule(train: Train) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The schedule of the learning rate, by the number of the step, counted from 0."""
+    return build("schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments)
+
+
+def read_learning_rate(train: Train, optimizer: keras.Optimizer) -> float:
+    """The learning rate of the last step that `optimizer` took, to six digits."""
+    rate = optimizer.learning_rate
+    if train.schedule:  # which Keras evaluates for the next step
+        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        rate = build_schedule(train)(max(done - 1, 0))
+    return shorten(float(keras.ops.convert_to_numpy(rate)))
+
+
+def describe(one: keras.Optimizer | keras.Loss) -> dict[str, Any]:
+    """The class of an object of Keras with all its arguments, those that Keras fills in
+    included."""
+    return simplify({"class_name": type(one).__name__, "config": one.get_config()})
+
+
+def simplify(value: Any) -> Any:
+    """What Keras serialised, without the names of modules and of the object; learning rates, which
+    Keras reads from a float32, as they are written by hand."""
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    arguments = {
+        key: shorten(one) if key == "learning_rate" and isinstance(one, float) else simplify(one)
+        for key, one in value["config"].items()
+        if key != "name"
+    }
+    return {"class": value["class_name"], **arguments}
+
+
+def shorten(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def build_loss(train: Train) -> keras.Loss:

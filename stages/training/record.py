@@ -3,13 +3,14 @@ host or version."""
 
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from stages.runtime import git
 
 
 def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
@@ -38,12 +39,7 @@ def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, A
 def read_revision() -> str | None:
     """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
     git."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        capture_output=True,
-        text=True,
-    )
-    return git.stdout.strip() or None
+    return git.ask("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def read_processor() -> str:

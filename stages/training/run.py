@@ -113,8 +113,7 @@ def write_results(
 ) -> None:
     """Write predictions.npz and training.json, with the size and digest of the model.keras that
     lies in `folder`."""
-    with files.replacing(folder / "predictions.npz") as partial, open(partial, "wb") as file:
-        np.savez(file, **predictions)
+    files.write_npz(folder / "predictions.npz", **predictions)
     model = folder / "model.keras"
     training["file"] = {"bytes": model.stat().st_size, "sha256": files.sha256(model)}
     files.write_json(folder / "training.json", training)

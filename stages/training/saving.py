@@ -46,8 +46,7 @@ def save_and_load(model: keras.Model, path: Path) -> keras.Model:
 def save_state(optimizer: keras.Optimizer, path: Path) -> None:
     """Write what an optimizer has gathered: its step count and moments. The learning rate is not
     among that: it is a parameter."""
-    with files.replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, *(np.asarray(variable) for variable in list_state(optimizer)))
+    files.write_npz(path, *(np.asarray(variable) for variable in list_state(optimizer)))
 
 
 def load_state(optimizer: keras.Optimizer, path: Path) -> None:

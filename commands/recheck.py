@@ -1,0 +1,225 @@
+"""Where nothing but code changed since a training ran: show that the present code computes the same
+bits, and bring dvc.lock up to date without training.
+
+Each such training runs a short experiment twice, on this machine, in temporary folders: with the
+code of the revision that its results were made with, and with the code of the working tree. The
+data and the recipe are its own, cut down to what ``recheck`` in ``params.yaml`` says. Learning rate
+schedule, augmentation, dropout, a smaller last batch and early stopping take part; the present code
+is stopped on the way, and goes on from its checkpoint. Then every weight, every state of a random
+generator, every prediction, the history and the epoch that was kept are compared. The verdict:
+
+    equal      the lock entry is brought up to date, as ``dvc commit`` does, and the run record says
+               *carried over from REVISION*; ``--dry`` only compares
+    different  which array or column, how many values, and the first; nothing is changed, and the
+               exit status is 1
+    left       data or parameters differ too, data are not here, or no commit holds the lock entry
+               together with its code
+
+Takes about 25 seconds a training; large networks take longer.
+"""
+
+import argparse
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+
+from commands.rechecking import budget, sides, stale
+from commands.rechecking.sides import Verdict
+from commands.rechecking.stale import Training
+from stages import params
+from stages.params.schema import Recheck
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+PIPELINES = {
+    "root": (budget.ROOT,),
+    "replications": (budget.REPLICATIONS,),
+    "both": (budget.ROOT, budget.REPLICATIONS),
+}
+
+
+def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
+    options = params.load().recheck
+    code = digest_code()
+    trainings = [one for path in PIPELINES[pipeline] for one in stale.find_trainings(path)]
+    chosen = choose(trainings, names)
+    left, candidates = sort_out(chosen, trainings, dry)
+    revisions = stale.find_revisions(candidates)
+    for one in candidates:
+        if one.address not in revisions:
+            left[one.address] = (
+                "no commit holds its entry of the lock file together with the code that the entry "
+                "names"
+            )
+    candidates = [one for one in candidates if one.address in revisions]
+    for address, why in left.items():
+        print(f"left: {address}: {why}", flush=True)
+    if not candidates:
+        print("nothing to recheck: no training is out of date by its code alone")
+        return
+    failed = 0
+    for one, verdict in compare_all(candidates, trainings, revisions, options, workers):
+        revision = revisions[one.address]
+        if verdict.differences:
+            failed += 1
+            listed = "\n  ".join(verdict.differences)
+            print(f"different: {one.address}, from {revision[:7]}:\n  {listed}", flush=True)
+            continue
+        said = f"{verdict.steps} steps equal to those of {revision[:7]}"
+        if not dry:
+            if digest_code() != code:
+                raise UserError("the code changed while it was compared: start again")
+            stale.carry_over(one)
+            record(one, revision, verdict.steps)
+            said = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
+        print(f"equal: {one.address}: {said}{describe(verdict)}", flush=True)
+    if failed:
+        raise UserError(
+            f"{failed} of {len(candidates)} trainings compute other bits with the present code, "
+            "or failed: `dvc repro` trains them again"
+        )
+
+
+def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:
+    """The trainings that are named by key, stage or address; all without names."""
+    known = {name: one for one in trainings for name in (one.key, one.name, one.address)}
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"{unknown[0]!r} is no training of the pipeline: see `dvc stage list`")
+    return [one for one in trainings if not names or {one.key, one.name, one.address} & set(names)]
+
+
+def sort_out(
+    trainings: Sequence[Training], everything: Sequence[Training], dry: bool
+) -> tuple[dict[str, str], list[Training]]:
+    """The trainings that recheck leaves alone, with the reason, by address; and those that are out
+    of date by code alone. What never ran, or is up to date, is in neither."""
+    left, candidates = {}, []
+    outs = {out for one in everything for out in one.outs}  # those are trained here, cut down
+    for one in trainings:
+        if one.entry is None or not (one.changes or one.other_changes or one.new_outs):
+            continue
+        missing = sorted({*one.missing} - outs)
+        if one.new_outs and not dry:
+            left[one.address] = (
+                f"{', '.join(one.new_outs)} is a new output, which only a training makes; with "
+                "--dry it is compared nevertheless"
+            )
+        elif one.other_changes:
+            left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
+        elif missing:
+            left[one.address] = (
+                f"{', '.join(missing)} is not here: `dvc checkout` or `dvc repro` brings it"
+            )
+        else:
+            candidates.append(one)
+    return left, candidates
+
+
+def compare_all(
+    candidates: Sequence[Training],
+    trainings: Sequence[Training],
+    revisions: dict[str, str],
+    options: Recheck,
+    workers: int,
+):
+    """The verdict on each of the candidates, as they come, `workers` side by side."""
+    with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
+        place = Path(temporary)
+        present = sides.copy_working_tree(place / "present")
+        for revision in set(revisions.values()):
+            sides.copy_revision(revision, place / revision)
+
+        def compare_one(number: int, one: Training) -> Verdict:
+            folder = place / str(number)
+            chain = one.predecessors(trainings)
+            try:
+                old = place / revisions[one.address]
+                return sides.compare_codes(one, chain, old, present, options, folder)
+            except UserError as error:
+                return Verdict([str(error)])
+            finally:
+                files.remove(folder)
+
+        pool = ThreadPoolExecutor(workers)
+        try:
+            jobs = {
+                pool.submit(compare_one, number, one): one for number, one in enumerate(candidates)
+            }
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def describe(verdict: Verdict) -> str:
+    """What a reader must know of an equal training, behind the verdict."""
+    notes = []
+    if not verdict.resumed:
+        notes.append("it ended before it could be stopped, so its checkpoint was not tried")
+    if verdict.additions:
+        notes.append(
+            f"the present code also writes {', '.join(verdict.additions)}, which these results "
+            "lack until they are trained again"
+        )
+    return "".join(f"\n  {note}" for note in notes)
+
+
+def record(training: Training, revision: str, steps: int) -> None:
+    """Note in the run record, which DVC does not track, where the results come from."""
+    note = {
+        "from": revision,
+        "steps_equal": steps,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if training.pipeline == budget.ROOT:
+        path = Path("models") / training.key / "run.json"
+        content = files.read_json(path) if path.exists() else {}
+        files.write_json(path, content | {"carried_over": note})
+        return
+    path = Path("replications/runs") / f"{training.key}.json"
+    if path.exists():
+        content = files.read_json(path)
+        files.write_json(
+            path, {seed: one | {"carried_over": note} for seed, one in content.items()}
+        )
+
+
+def digest_code() -> str:
+    """A digest of all code of stages in the working tree."""
+    paths = sorted(Path("stages").rglob("*.py"))
+    return hashlib.sha256(
+        "".join(f"{path} {files.sha256(path)}\n" for path in paths).encode()
+    ).hexdigest()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="trainings: keys, or stages such as train@mnist-dense (default: all)",
+    )
+    parser.add_argument(
+        "--pipeline", choices=PIPELINES, default="root", help="(default: %(default)s)"
+    )
+    parser.add_argument("--dry", action="store_true", help="compare, and change nothing")
+    parser.add_argument(
+        "--workers",
+        type=at_least_one,
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        help="trainings side by side (default: one a core, %(default)s)",
+    )
+
+
+def at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("it takes one worker or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

@@ -1,0 +1,131 @@
+"""What a training is cut down to when two codes are compared: a few batches, and so few validation
+images that early stopping acts within some epochs."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from stages.params.schema import Recheck
+from stages.storage import files
+from stages.storage.prepared import PARTS
+
+ROOT, REPLICATIONS = "dvc.yaml", "replications/dvc.yaml"
+PARAMS = {ROOT: Path("params.yaml"), REPLICATIONS: Path("replications/params.yaml")}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The size of a short experiment; `patience` is None where the recipe stops at no epoch but
+    the last."""
+
+    batch_size: int
+    prediction_batch_size: int
+    steps: int  # batches an epoch, the last of which is smaller
+    epochs: int
+    patience: int | None
+    images: dict[str, int]  # of each part
+
+
+def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> Cut:
+    """The cut of a recipe, for images of a shape (height, width, channels).
+
+    With early stopping the epochs suffice for it to act: the validation accuracy of n images takes
+    n + 1 values, so it rises at most n times after the first epoch, each time after at most
+    `patience` epochs. Where it watches the loss of the validation part, that rises soon (`cut_data`
+    shifts the labels); on training images nothing is certain, and `epochs_done` tells.
+    """
+    height, width = image_shape[:2]
+    most = max(2, budget.pixels // (height * width))
+    batch_size = min(train["batch_size"], most)
+    prediction_batch_size = min(train["prediction_batch_size"], most)
+    patience, epochs = train["early_stopping"]["patience"], budget.epochs
+    if patience is not None:
+        patience = min(patience, budget.patience)
+        epochs = (budget.validation_images + 1) * patience + 2
+    images = {
+        "train": budget.batches * batch_size + max(1, batch_size // 2),
+        "validation": budget.validation_images,
+        "test": prediction_batch_size + max(1, prediction_batch_size // 2),
+    }
+    return Cut(batch_size, prediction_batch_size, budget.batches + 1, epochs, patience, images)
+
+
+def read_recipe(folder: Path, pipeline: str, name: str) -> dict[str, Any]:
+    """The recipe of a training, complete: the section ``train``, or what an experiment of the
+    replications says, completed by ``common``."""
+    content = read_yaml(folder / PARAMS[pipeline])
+    if pipeline == ROOT:
+        return content["train"]
+    common, own = content["common"]["train"], content["experiments"][name]["train"]
+    stopping = common["early_stopping"] | own.get("early_stopping", {})
+    return common | own | {"early_stopping": stopping}
+
+
+def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | None) -> None:
+    """Write the cut into the parameters in `folder`; replications train with `seed` alone."""
+    path, recipe = folder / PARAMS[pipeline], read_recipe(folder, pipeline, name)
+    content = read_yaml(path)
+    train = content["train"] if pipeline == ROOT else content["experiments"][name]["train"]
+    train |= {
+        "batch_size": cut.batch_size,
+        "prediction_batch_size": cut.prediction_batch_size,
+        "epochs": cut.epochs,
+    }
+    if cut.patience is not None:
+        train["early_stopping"] = train.get("early_stopping", {}) | {"patience": cut.patience}
+    train["schedule_arguments"] = shorten_schedule(recipe["schedule_arguments"], cut.steps)
+    if pipeline == REPLICATIONS:
+        experiment = content["experiments"][name]
+        experiment["seeds"] = [seed]
+        experiment["budget"] = {  # `cut_data` leaves one image more: drawing fewer takes part
+            "epochs": cut.epochs,
+            "train": cut.images["train"],
+            "evaluation": cut.images["test"],
+        }
+        for key in experiment.keys() & {"keep_model", "keep_optimizer"}:
+            experiment[key] = True  # there is more to compare then
+    with files.replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(content, file)
+
+
+def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The arguments of a schedule, with each phase (``decay_steps``, ``warmup_steps``, …) at
+    most `steps` batches long, so that all take part."""
+    return {
+        key: min(value, steps)
+        if key.endswith("_steps") and value
+        else list(range(1, len(value) + 1))
+        if key == "boundaries"
+        else value
+        for key, value in arguments.items()
+    }
+
+
+def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> None:
+    """Write prepared data like those in `source` to `target`: of each part as many images as the
+    cut has, and `spare` more, evenly spaced since classes may be stored one after the other.
+
+    Where early stopping watches the validation loss, the validation labels are shifted by one
+    class, so that training on the right ones raises it.
+    """
+    target.mkdir(parents=True)
+    description = files.read_json(source / "data.json")
+    shutil.copy(source / "data.json", target)
+    for part in PARTS:
+        images = np.load(source / f"{part}.npy", mmap_mode="r")
+        labels = np.load(source / f"{part}_labels.npy")
+        count = min(cut.images[part] + spare, len(labels))
+        chosen = np.linspace(0, len(labels) - 1, count).astype(int)
+        kept = labels[chosen]
+        if part == "validation" and monitor == "val_loss":
+            kept = (kept + 1) % len(description["class_names"])
+        np.save(target / f"{part}.npy", images[chosen])
+        np.save(target / f"{part}_labels.npy", kept)
+
+
+def read_yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))

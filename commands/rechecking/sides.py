@@ -1,0 +1,186 @@
+"""The short experiment: the code of a revision, or of the working tree, trains in a temporary
+folder of its own by the stage's command, as DVC would start it. No code of another revision is
+imported here."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands.rechecking import budget, comparing
+from commands.rechecking.stale import Training
+from stages.params.schema import Recheck
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+# what no training reads, and would only be copied
+UNREAD = ("reports", "benchmarks", "tests", "docs", "replications/results", "replications/curves")
+PATHS = (".", *(f":!{path}" for path in UNREAD), ":!data/embedded")
+CHECKPOINTS = {  # of the present code
+    budget.ROOT: "models/{name}/checkpoint.npz",
+    budget.REPLICATIONS: "replications/checkpoints/{name}/*.npz",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison of a training says: it has `differences`, or is equal in `steps`, with
+    `additions` that only the present code writes; `resumed` where it was stopped on the way."""
+
+    differences: list[str]
+    steps: int = 0
+    additions: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+def copy_revision(revision: str, target: Path) -> Path:
+    """The files of a revision that a training may read."""
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(
+            ["git", "archive", "--format=tar", revision, "--", *PATHS], stdout=file, check=True
+        )
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            archive.extractall(target, filter="data")
+    return target
+
+
+def copy_working_tree(target: Path) -> Path:
+    """The files of the working tree that a training may read, with those not committed yet."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PATHS]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if Path(name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, target / name)
+    return target
+
+
+def compare_codes(
+    training: Training,
+    chain: Sequence[Training],
+    old_code: Path,
+    new_code: Path,
+    options: Recheck,
+    folder: Path,
+) -> Verdict:
+    """Run the short experiment with both codes, in the empty `folder`, and compare what they
+    computed. `chain` are the trainings that this one goes on from.
+
+    The present code is stopped after an epoch and goes on from its checkpoint; the old one is not.
+    """
+    old = prepare_side(training, chain, old_code, folder / "old", options)
+    new = prepare_side(training, chain, new_code, folder / "new", options)
+    for one in chain:
+        run(one.entry["cmd"], old.folder)
+        run(one.command, new.folder)
+    run(training.entry["cmd"], old.folder)
+    checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
+    resumed = interrupt(training.command, new.folder, checkpoint)
+    run(training.command, new.folder)
+    results = [
+        comparing.collect_files(old.folder, tuple(out["path"] for out in training.entry["outs"])),
+        comparing.collect_files(new.folder, training.outs),
+    ]
+    if found := comparing.compare(*results):
+        return Verdict(found)
+    epochs = count_epochs(results[0])
+    if old.cut.patience is not None and epochs == old.cut.epochs:
+        return Verdict([f"early stopping did not act in {epochs} epochs: nothing is shown of it"])
+    additions = tuple(comparing.find_additions(*results))
+    return Verdict([], epochs * old.cut.steps, additions, resumed)
+
+
+@dataclass(frozen=True)
+class Side:
+    folder: Path
+    cut: budget.Cut
+
+
+def prepare_side(
+    training: Training, chain: Sequence[Training], code: Path, folder: Path, options: Recheck
+) -> Side:
+    """A copy of `code` with parameters and data cut down; both sides get the same."""
+    shutil.copytree(code, folder)
+    pipeline, cut = training.pipeline, None
+    for one in (*chain, training):
+        recipe = budget.read_recipe(folder, pipeline, one.key)
+        seed = first_seed(folder, training)
+        for path in one.data:
+            for prepared in (path, path / "prepared"):
+                if (prepared / "data.json").exists():
+                    shape = files.read_json(prepared / "data.json")["image_shape"]
+                    cut = budget.plan_cut(recipe, shape, options)
+                    monitor = recipe["early_stopping"]["monitor"]
+                    spare = int(pipeline == budget.REPLICATIONS)
+                    files.remove(folder / prepared)
+                    budget.cut_data(prepared, folder / prepared, cut, monitor, spare)
+                    break
+            else:
+                copy(path, folder / path)
+        if cut is None:
+            raise UserError(f"{one.address}: none of its dependencies holds prepared data")
+        budget.cut_params(folder, pipeline, one.key, cut, seed)
+    return Side(folder, cut)
+
+
+def first_seed(folder: Path, training: Training) -> int | None:
+    if training.pipeline == budget.ROOT:
+        return None
+    content = budget.read_yaml(folder / budget.PARAMS[training.pipeline])
+    return content["experiments"][training.key]["seeds"][0]
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copy(source, target)
+
+
+def start(command: str, folder: Path, output: int) -> subprocess.Popen:
+    """A stage's command in `folder`, with the Python that runs this."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path}
+    environment.pop("PYTHONPATH", None)  # it may lead to the code of the working tree
+    return subprocess.Popen(
+        shlex.split(command), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+    )
+
+
+def run(command: str, folder: Path) -> None:
+    """Run a command to its end. Raises `UserError` with its last lines where it fails."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        status = start(command, folder, output.fileno()).wait()
+        if status:
+            output.seek(0)
+            last = "\n         ".join(output.read().splitlines()[-8:])
+            side = "old" if folder.name == "old" else "present"
+            raise UserError(
+                f"the {side} code's `{command}` ended with exit status {status}:\n         {last}"
+            )
+
+
+def interrupt(command: str, folder: Path, checkpoint: str) -> bool:
+    """Start a training and kill it as soon as it has written its first checkpoint. Returns whether
+    that came about, and the checkpoint is there to go on from."""
+    process = start(command, folder, subprocess.DEVNULL)
+    while process.poll() is None and not any(folder.glob(checkpoint)):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    return any(folder.glob(checkpoint))
+
+
+def count_epochs(results: dict[str, Path]) -> int:
+    """The epochs that were trained, by the history; of a single seed."""
+    history = next(path for name, path in results.items() if name.endswith("history.csv"))
+    return len(next(iter(comparing.read_table(history).values())))

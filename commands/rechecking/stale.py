@@ -1,0 +1,200 @@
+"""Which trainings differ from their results in code alone, and which revision the results were made
+with: by the lock files, through DVC."""
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+from dvc.stage import Stage
+from dvc.utils.serialize import load_path
+
+from commands.reviewing import lock
+from commands.reviewing.history import git
+from commands.reviewing.lock import Change
+from stages.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage train: its name is ``train@KEY``; paths are relative to the project's folder."""
+
+    pipeline: str
+    name: str
+    address: str  # as DVC's commands take it
+    command: str
+    outs: tuple[str, ...]
+    data: tuple[Path, ...]  # the dependencies that are no code
+    entry: dict[str, Any] | None  # of the lock file; None where it never ran
+    changes: tuple[Change, ...]  # what differs from the entry
+
+    @property
+    def key(self) -> str:
+        return self.name.partition("@")[2]
+
+    @property
+    def other_changes(self) -> list[str]:
+        """What differs and is not of code, with the data that the lock entry does not know."""
+        known = {one["path"] for one in self.entry["deps"]}
+        new = {str(path) for path in self.data} - known
+        return sorted(new | {change.name for change in self.changes if not change.of_code})
+
+    @property
+    def new_outs(self) -> list[str]:
+        """The outputs that the lock entry does not know."""
+        return sorted({*self.outs} - {one["path"] for one in self.entry["outs"]})
+
+    @property
+    def missing(self) -> list[str]:
+        """The data that are not here."""
+        return [str(path) for path in self.data if not path.exists()]
+
+    def predecessors(self, trainings: Iterable["Training"]) -> list["Training"]:
+        """The trainings that this one goes on from, the first one first."""
+        wanted = {str(path) for path in self.data}
+        found = [one for one in trainings if wanted & set(one.outs)]
+        return [earlier for one in found for earlier in (*one.predecessors(trainings), one)]
+
+
+def find_trainings(pipeline: str) -> list[Training]:
+    """All trainings of a pipeline, in its order; the digests of code that stages read are made anew
+    before."""
+    refresh_digests()
+    path = Path(pipeline).with_suffix(".lock")
+    entries = lock.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    with lock.opened(None) as repo:
+        compare = comparison(repo)
+        return [
+            Training(
+                pipeline,
+                stage.name,
+                stage.addressing,
+                stage.cmd,
+                tuple(lock.path_of(out) for out in stage.outs),
+                tuple(
+                    Path(place)
+                    for dep in stage.deps
+                    if not getattr(dep, "params", None)
+                    and not lock.is_code(place := lock.path_of(dep))
+                ),
+                entries.get(stage.name),
+                tuple(compare(stage)),
+            )
+            for stage in repo.stage.collect(pipeline)
+            if stage.name.startswith("train@")
+        ]
+
+
+def comparison(repo: Repo):
+    """A function that lists what differs between a stage and its lock entry."""
+    made = {out.fs_path: out.hash_info for stage in repo.index.stages for out in stage.outs}
+    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
+    return lambda stage: lock.changes(stage, made, read)
+
+
+def digest_makers(repo: Repo) -> list[Stage]:
+    """The stages that write digests of code, which trainings depend on in place of the code."""
+    return [
+        stage
+        for stage in repo.index.stages
+        if any(lock.is_code(lock.path_of(out)) for out in stage.outs)
+    ]
+
+
+def refresh_digests() -> None:
+    """Run the stages that write digests of code, where they are out of date; they take seconds."""
+    with lock.opened(None) as repo:
+        compare = comparison(repo)
+        stages = [
+            stage.addressing
+            for stage in digest_makers(repo)
+            if any(compare(stage)) or not all(out.exists for out in stage.outs)
+        ]
+    for stage in stages:
+        command = [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", stage]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError(f"the stage {stage} failed, which the trainings depend on")
+
+
+def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
+    """The commit that the results of each training were made with, by its address: one that holds
+    the same lock entry, and the code whose digests stand in it. Of several the earliest, which
+    brought the entry. Trainings for which no commit is found are left out."""
+    found: dict[str, str] = {}
+    wanted = {one.address: one for one in trainings}
+    tried = set()
+    for commit, addresses in find_holders(list(wanted.values())).items():
+        code = git("rev-parse", f"{commit}:stages")
+        left = [address for address in addresses if address not in found]
+        if left and (code, *left) not in tried:
+            tried.add((code, *left))
+            current = find_current(commit, [wanted[address] for address in left])
+            found |= dict.fromkeys(current, commit)
+    return found
+
+
+def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
+    """The commits whose lock files hold the same entries as now, the earliest first, each with the
+    addresses of these trainings."""
+    holders: dict[str, list[str]] = {}
+    equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
+    for commit in (git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
+        for path in sorted({str(Path(one.pipeline).with_suffix(".lock")) for one in trainings}):
+            blob = git("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
+            if (path, blob) not in equal:
+                text = git("cat-file", "blob", blob) if blob else None
+                entries = lock.parse(text, path) if text else {}
+                equal[path, blob] = [
+                    one.address
+                    for one in trainings
+                    if path == str(Path(one.pipeline).with_suffix(".lock"))
+                    and entries.get(one.name) == one.entry
+                ]
+            if equal[path, blob]:
+                holders.setdefault(commit, []).extend(equal[path, blob])
+    return holders
+
+
+def find_current(commit: str, trainings: list[Training]) -> list[str]:
+    """Those of the trainings whose code at a commit is the one that their lock entry there names,
+    by their addresses."""
+    with lock.opened(commit) as repo:
+        compare = comparison(repo)
+        if any(change.of_code for stage in digest_makers(repo) for change in compare(stage)):
+            return []
+        stages = {
+            (pipeline, stage.name): stage
+            for pipeline in {one.pipeline for one in trainings}
+            for stage in repo.stage.collect(pipeline)
+        }
+        return [
+            one.address
+            for one in trainings
+            if (stage := stages.get((one.pipeline, one.name)))
+            and not any(change.of_code for change in compare(stage))
+        ]
+
+
+def carry_over(training: Training) -> None:
+    """Bring the lock entry of a training up to date with the code, as ``dvc commit --force`` does.
+    Outputs that are not here keep their digests. Raises `UserError` where one that is here has
+    another."""
+    with lock.opened(None) as repo:
+        (stage,) = (
+            stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
+        )
+        stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
+        entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
+        for out in stage.outs:
+            if out.hash_info.value != entry[lock.path_of(out)]:
+                raise UserError(
+                    f"{out} is not what dvc.lock says: `dvc checkout --force {out}` brings that "
+                    "back from the cache"
+                )
+        stage.commit(allow_missing=True)
+        stage.dump(update_pipeline=False)

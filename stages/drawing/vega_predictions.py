@@ -1,0 +1,231 @@
+"""Charts of one model's predictions as Vega-Lite specifications: confusion matrix, ROC,
+reliability, and each class."""
+
+from typing import Any
+
+import pandas as pd
+
+from stages.drawing.charts import COLOURS
+from stages.drawing.vega import Spec, build_chart, build_field, build_legend
+
+# classes: up to FEW the cells of a matrix carry numbers; above MANY everything is drawn smaller
+FEW, MANY = 12, 40
+
+
+def draw_matrix(
+    cells: pd.DataFrame,
+    classes: list[str],
+    colour: Spec,
+    shade: Spec,
+    text: str,
+    white: str,
+    tooltip: list[dict[str, Any]],
+) -> Spec:
+    """A square for each of `cells` (a row each: actual, predicted and more), with `classes` on both
+    axes in their order. `colour` and `shade` are Vega-Lite's encodings of the squares' colour and
+    opacity; where classes are few, the column `text` stands in each, white where the test `white`
+    holds."""
+    step, size = (28, 11) if len(classes) <= FEW else (18, 10) if len(classes) <= MANY else (11, 9)
+    axis = {
+        "labelFontSize": size,
+        "labelOverlap": False,
+        "labelLimit": 130,
+        "ticks": len(classes) <= FEW,
+        "domain": False,
+    }
+    scale, upright = {"domain": classes}, {**axis, "labelAngle": -90}
+    axes = {
+        "x": build_field("predicted", "predicted class", "nominal", scale=scale, axis=upright),
+        "y": build_field("actual", "true class", "nominal", scale=scale, axis=axis),
+    }
+    tooltip = [{"field": "actual", "title": "true class"}, {"field": "predicted"}, *tooltip]
+    squares = {
+        "mark": "rect",
+        "encoding": {"color": colour, "opacity": shade, "tooltip": tooltip},
+    }
+    numbers = {
+        "mark": {"type": "text", "fontSize": 10},
+        "encoding": {
+            "text": {"field": text},
+            "tooltip": tooltip,
+            "color": {"condition": {"test": white, "value": "white"}, "value": "TEXT"},
+        },
+    }
+    layers = [squares, numbers] if len(classes) <= FEW else [squares]
+    steps = {"width": {"step": step}, "height": {"step": step}}
+    return build_chart(cells, encoding=axes, layer=layers) | steps
+
+
+def draw_confusion(cells: pd.DataFrame) -> Spec:
+    """The confusion matrix: blue where the prediction is right, red where wrong, the stronger the
+    larger the share of the class."""
+    classes = cells["actual"].drop_duplicates().tolist()
+    return draw_matrix(
+        cells[cells["images"] > 0].assign(right=cells["actual"] == cells["predicted"]),
+        classes,
+        colour={
+            "field": "right",
+            "type": "nominal",
+            "scale": {"domain": [True, False], "range": COLOURS[:2]},
+            "legend": None,
+        },
+        shade={
+            "field": "share",
+            "type": "quantitative",
+            "legend": None,
+            "scale": {"type": "sqrt", "domain": [0, 1], "range": [0.04, 1]},
+        },
+        text="images",
+        white="datum.share > 0.35",
+        tooltip=[
+            {"field": "images"},
+            {"field": "share", "title": "share of the true class", "format": ".1%"},
+        ],
+    )
+
+
+def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
+    """ROC curves; `curves` has label, false_positive_rate, true_positive_rate. With `corner`, the
+    upper left one alone."""
+    labels = curves["label"].unique().tolist()
+    least = (
+        curves.loc[curves["false_positive_rate"] <= 0.05]
+        .groupby("label")["true_positive_rate"]
+        .max()
+        .min()
+    )
+    domains = ([0, 0.2], [min(0.8, least // 0.1 / 10), 1]) if corner else ([0, 1], [0, 1])
+    axes = [
+        build_field(
+            f"{kind}_positive_rate",
+            f"{kind} positive rate",
+            scale={"domain": domain, "nice": False},
+            axis={"tickCount": 5},
+        )
+        for kind, domain in zip(("false", "true"), domains)
+    ]
+    dashes = {"domain": labels, "range": [[1, 0], [6, 3]] + [[2, 2]] * (len(labels) - 2)}
+    return build_chart(
+        curves,
+        height=300,
+        mark={"type": "line", "interpolate": "step-after", "clip": True},
+        encoding={
+            "x": axes[0],
+            "y": axes[1],
+            "color": build_field(
+                "label",
+                "curve",
+                "nominal",
+                scale={"domain": labels, "range": COLOURS},
+                legend=build_legend(None, 1),
+            ),
+            "strokeDash": build_field(
+                "label", "curve", "nominal", scale=dashes, legend=build_legend(None, 1)
+            ),
+            "tooltip": [
+                {"field": "label", "title": "curve"},
+                {"field": "false_positive_rate"},
+                {"field": "true_positive_rate"},
+            ],
+        },
+    )
+
+
+def draw_reliability(bins: pd.DataFrame) -> Spec:
+    """The reliability diagram: accuracy of each bin of confidence as a bar, its mean confidence as
+    a point sized by its images."""
+    unit = {"domain": [0, 1], "nice": False}
+    tooltip = [
+        {"field": "images"},
+        {"field": "confidence", "format": ".3f"},
+        {"field": "accuracy", "format": ".3f"},
+    ]
+    return build_chart(
+        bins,
+        height=300,
+        layer=[
+            {
+                "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35, "binSpacing": 1},
+                "encoding": {
+                    "x": build_field(
+                        "lower",
+                        "confidence (probability of the predicted class)",
+                        bin={"binned": True},
+                        scale=unit,
+                    ),
+                    "x2": {"field": "upper"},
+                    "y": build_field("accuracy", "accuracy", scale=unit),
+                    "tooltip": tooltip,
+                },
+            },
+            {
+                "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
+                "mark": {"type": "line", "strokeDash": [5, 4], "strokeWidth": 1.5, "color": "gray"},
+                "encoding": {
+                    "x": {"field": "x", "type": "quantitative"},
+                    "y": {"field": "y", "type": "quantitative"},
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "opacity": 1, "color": COLOURS[1]},
+                "encoding": {
+                    "x": {"field": "confidence", "type": "quantitative"},
+                    "y": {"field": "accuracy", "type": "quantitative"},
+                    "size": build_field(
+                        "images",
+                        "images",
+                        legend=build_legend("images in the bin", 4),
+                        scale={"range": [15, 300]},
+                    ),
+                    "tooltip": tooltip,
+                },
+            },
+        ],
+    )
+
+
+def draw_classes(table: pd.DataFrame) -> Spec:
+    """F1 of each class as a bar, the worst first, precision and recall as marks on it."""
+    order = table.sort_values("f1", kind="stable")["class"].tolist()
+    step, size = (22, 11) if len(order) <= MANY else (12, 9)
+    long = table.melt(["class"], ["precision", "recall"], "measure", "value")
+    axis = {"labelFontSize": size, "labelOverlap": False, "labelLimit": 130, "title": None}
+    place = build_field("class", "class", "nominal", sort=order, axis=axis)
+    tooltip = [{"field": "class"}] + [
+        {"field": name, "format": ".3f"} for name in ("precision", "recall", "f1", "auc")
+    ]
+    return build_chart(
+        table,
+        height=step * len(table),
+        encoding={"y": place},
+        layer=[
+            {
+                "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35},
+                "encoding": {
+                    "x": build_field(
+                        "f1", "F1 (bar), precision and recall (marks)", scale={"domain": [0, 1]}
+                    ),
+                    "tooltip": tooltip,
+                },
+            },
+            {
+                "data": {"values": long.to_dict("records")},
+                "mark": {"type": "tick", "thickness": 3},
+                "encoding": {
+                    "x": {"field": "value", "type": "quantitative"},
+                    "color": build_field(
+                        "measure",
+                        "measure",
+                        "nominal",
+                        scale={"range": COLOURS[1:3]},
+                        legend=build_legend(None),
+                    ),
+                    "tooltip": [
+                        {"field": "class"},
+                        {"field": "measure"},
+                        {"field": "value", "format": ".3f"},
+                    ],
+                },
+            },
+        ],
+    )

@@ -1,0 +1,82 @@
+"""How YAML that people write is read: bounded before any of it becomes an object.
+
+A few hundred bytes of YAML can stand for any number of values, by aliases of aliases ("billion
+laughs"), and a few thousand brackets exhaust the stack of what reads them. So the events of the
+parser are counted first.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    MappingStartEvent,
+    NodeEvent,
+    SequenceStartEvent,
+)
+
+from stages.runtime.errors import UserError
+from stages.runtime.text import printable
+
+BYTES = 1_000_000  # of a file; the documents' experiments take 35,000
+VALUES = 100_000  # keys and values, those that aliases repeat counted each time
+DEPTH = 30  # of nesting; params.yaml has 7
+
+
+def read_yaml(path: Path) -> tuple[str, Any]:
+    """The text of a YAML file and its values, as DVC reads them. Raises `UserError` for a file that
+    is missing, larger than `BYTES`, no YAML, or beyond `VALUES` and `DEPTH`."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(BYTES + 1)
+        if len(content) > BYTES:
+            raise UserError(f"{path} has more than {BYTES:,} bytes: it is not read")
+        text = content.decode("utf-8")
+        refuse_bombs(text, path)
+        return text, YAML(typ="safe").load(text)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing: start the command in the folder of the project"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except (YAMLError, ValueError) as error:  # the latter of dates and numbers such as 2024-99-99
+        lines = (printable(line) for line in str(error).splitlines())
+        raise UserError(f"{path} is not valid YAML: " + "\n".join(lines)) from None
+
+
+def refuse_bombs(text: str, path: Path) -> None:
+    """Raise `UserError` where `text` stands for more values, or is nested deeper, than allowed."""
+    bomb = (
+        f"{path} stands for more than {VALUES:,} values, or more than {DEPTH} levels of them, what "
+        "its aliases (*name) repeat counted each time: it is not read"
+    )
+    sizes: dict[str, tuple[int, int]] = {}  # values and depth of what each anchor names
+    open_nodes: list[list] = []  # of each collection that is not closed yet: anchor, values, depth
+    for event in YAML(typ="safe").parse(text):
+        if isinstance(event, SequenceStartEvent | MappingStartEvent):
+            open_nodes.append([event.anchor, 1, 1])
+            if len(open_nodes) <= DEPTH:
+                continue
+            raise UserError(bomb)
+        if isinstance(event, AliasEvent):
+            if event.anchor not in sizes:
+                raise UserError(
+                    f"{path}: *{printable(event.anchor)} stands for nothing, or for itself"
+                )
+            anchor, values, depth = None, *sizes[event.anchor]
+        elif isinstance(event, NodeEvent):
+            anchor, values, depth = event.anchor, 1, 1
+        elif open_nodes and type(event).__name__ in ("SequenceEndEvent", "MappingEndEvent"):
+            anchor, values, depth = open_nodes.pop()
+        else:
+            continue
+        if anchor:
+            sizes[anchor] = values, depth
+        if open_nodes:
+            open_nodes[-1][1] += values
+            open_nodes[-1][2] = max(open_nodes[-1][2], depth + 1)
+            values, depth = open_nodes[-1][1], len(open_nodes) + depth
+        if values > VALUES or depth > DEPTH:
+            raise UserError(bomb)

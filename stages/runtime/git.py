@@ -1,0 +1,39 @@
+"""The git command, as the stages and the commands call it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from stages.runtime.errors import UserError
+
+
+def run(*arguments: str, folder: Path | None = None, **variables: str) -> str:
+    """What ``git ARGUMENTS`` prints in `folder`, without the last line break; `variables` are added
+    to its environment. Raises `UserError`, with git's own message, when it fails."""
+    result = _start(arguments, folder, variables)
+    if result is None:
+        raise UserError("git is not installed")
+    if result.returncode:
+        raise UserError(f"git {arguments[0]} failed: {result.stderr.strip()}")
+    return result.stdout.rstrip("\n")
+
+
+def ask(*arguments: str, folder: Path | None = None) -> str | None:
+    """As `run`, but None when git fails: outside a repository, for a revision that is not there."""
+    result = _start(arguments, folder, {})
+    return None if result is None or result.returncode else result.stdout.rstrip("\n")
+
+
+def _start(
+    arguments: tuple[str, ...], folder: Path | None, variables: dict[str, str]
+) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return None

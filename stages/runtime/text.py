@@ -1,0 +1,60 @@
+"""Text that comes from outside (names of classes, files, data sets and models, licences): what it
+may be, decided here alone, and how it is shown.
+
+A name is one line of printable text. What the Unicode standard calls a control, format, surrogate,
+private or unassigned character is refused: a newline forges a line of a table, an escape sequence
+acts on a terminal, and U+202E and its like show text in another order than it is stored (Unicode
+Technical Report 36, section 2.7). The two joiners stay, which Persian, Indic scripts and emoji
+need, and so do spaces of any width, which macOS writes into file names. Characters that mean
+something to HTML, Markdown or CSV are allowed: each format escapes its own.
+"""
+
+import unicodedata
+
+from stages.runtime.errors import UserError
+
+LONGEST_NAME = 255  # characters, and bytes in UTF-8: what file systems allow for one name
+LONGEST_PATH = 4096  # Linux's PATH_MAX
+LONGEST_LINE = 1000  # of a licence, an address
+SHOWN = 200  # characters of a text in a message
+JOINERS = "\u200c\u200d"
+
+
+def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> str:
+    """Return `text` as it is. Raises `UserError` unless it is printable, not blank and at most
+    `longest` bytes long in UTF-8; `what` begins the message and says where the text stands."""
+    if fault := name_fault(text, longest):
+        raise UserError(f"{what}: '{printable(text)}' {fault}")
+    return text
+
+
+def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
+    """Why `text` cannot be a name, as the end of a sentence; None where it can."""
+    if not text.strip().strip(JOINERS):
+        return "is blank: give it a name"
+    if len(text) > longest or len(text.encode("utf-8", "surrogatepass")) > longest:
+        return f"is longer than {longest:,} bytes: give it a shorter name"
+    if text.isprintable():  # nearly all, and fast: a data set may have a million names
+        return None
+    if bad := next((letter for letter in text if not is_printable(letter)), None):
+        kind = "is not UTF-8" if unicodedata.category(bad) == "Cs" else "is not printable"
+        return f"holds U+{ord(bad):04X}, which {kind}: give it another name"
+    return None
+
+
+def is_printable(letter: str) -> bool:
+    """Whether one character may stand in a name."""
+    return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
+
+
+def printable(text: object, longest: int = SHOWN) -> str:
+    """`text` for a terminal or a log: what may not stand in a name is escaped as in Python, and
+    the middle is left out beyond `longest` characters."""
+    text = str(text)
+    if len(text) > longest:
+        half = (longest - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return "".join(
+        letter if is_printable(letter) else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

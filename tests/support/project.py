@@ -1,0 +1,170 @@
+"""The small project of the tests and of some benchmarks: the real stages and the real DVC, in a
+temporary folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+PARTS = (
+    "stages",
+    "commands",
+    "data/dvc.yaml",
+    "data/official",
+    "data/pretrained",
+    "replications/dvc.yaml",
+    "replications/params.yaml",
+    "replications/published.yaml",
+    "replications/from-scratch.txt",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvc/plots.html",
+    ".dvcignore",
+    ".gitattributes",
+    ".gitignore",
+)
+
+
+class Project:
+    """A folder with a copy of the project: how the tests run commands in it and look at what they
+    left."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def environment(self) -> dict[str, str]:
+        scripts = str(
+            Path(sys.executable).parent
+        )  # `python` in dvc.yaml is the one that runs the tests
+        return os.environ | {
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+        }
+
+    def start(self, *command: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """The output of a command, which must end with the exit status `status`."""
+        process = self.start(*command)
+        output, _ = process.communicate()
+        assert process.returncode == status, output
+        return output
+
+    def dvc(self, *arguments: str, status: int = 0) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, status=status)
+
+    def stage(self, module: str, *arguments: str, status: int = 0) -> str:
+        return self.run(sys.executable, "-m", f"stages.{module}", *arguments, status=status)
+
+    def command(self, module: str, *arguments: str, status: int = 0) -> str:
+        return self.run(sys.executable, "-m", f"commands.{module}", *arguments, status=status)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run(
+            "git",
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "commit",
+            "--quiet",
+            "--message",
+            "a state",
+        )
+
+    def changes(self) -> list[str]:
+        return self.run("git", "status", "--porcelain").splitlines()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def edit_params(self, change: Callable[[Any], None]) -> None:
+        yaml = YAML()
+        content = yaml.load(self.path("params.yaml"))
+        change(content)
+        yaml.dump(content, self.path("params.yaml"))
+
+
+def data_json(shape: list[int], classes: int) -> dict[str, Any]:
+    """What preprocess says in data.json of images of `shape` (height, width, channels)."""
+    return {
+        "dataset": "made-up",
+        "class_names": [f"class {number}" for number in range(classes)],
+        "image_shape": shape,
+        "decoded_channels": shape[2],
+        "preprocess": {},
+        "rescaling": {"scale": [1 / 255] * shape[2], "offset": [0.0] * shape[2]},
+        "validation_is_test": False,
+        "validation_is_training": False,
+    }
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC says it ran, in order."""
+    return [
+        line.split("'")[1].split(":")[-1]
+        for line in output.splitlines()
+        if line.startswith("Running stage ")
+    ]
+
+
+def shrink(params: Any) -> None:
+    """Two small networks, one of them with dropout and batch norm, for two epochs."""
+    params["models"] = ["mnist-dense", "fashion-2blocks"]
+    params["train"] |= {"epochs": 2, "batch_size": 20}
+    params["architectures"]["mnist-dense"]["units"] = [8]
+    params["architectures"]["fashion-2blocks"] |= {
+        "filters": [2, 3],
+        "dense_units": [4],
+        "dropout": 0.3,
+        "batch_norm": "after",
+    }
+
+
+def small_project(folder: Path) -> Project:
+    """The small project, committed, before its first run, in a new folder: 200 + 80 images of the
+    embedded sample."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    with np.load(ROOT / "data/embedded/fashion_mnist.npz") as sample:
+        few = {
+            name: sample[name][: 200 if "train" in name else 80]
+            for name in ("x_train", "y_train", "x_test", "y_test")
+        }
+        (folder / "data/embedded").mkdir()
+        np.savez(
+            folder / "data/embedded/fashion_mnist.npz", **few, class_names=sample["class_names"]
+        )
+    project = Project(folder)
+    project.edit_params(shrink)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.commit()
+    return project
+
+
+def copy(project: Project, folder: Path) -> Project:
+    """A copy of a project, as it is now, in a new folder below `folder`."""
+    return Project(Path(shutil.copytree(project.folder, folder / "project", symlinks=True)))

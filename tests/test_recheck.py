@@ -1,0 +1,250 @@
+"""What `make recheck` passes, and what it must never pass: planted changes of code, each of which
+changes a result by little."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from support.project import ROOT, Project
+
+from commands.rechecking import budget, comparing
+from stages.params.schema import Recheck
+from stages.replications import options
+from stages.training import backend
+
+backend.start(2)
+
+import keras  # noqa: E402
+
+from stages import train  # noqa: E402
+
+BUDGET = Recheck(batches=3, epochs=3, patience=2, validation_images=3, pixels=100000)
+MODEL = "fashion-2blocks"
+
+
+# What counts as a difference
+
+
+def test_each_bit_counts():
+    one = np.array([1.0, 2.0, np.nan], np.float32)
+    assert comparing.difference(one, one.copy()) == ""
+    other = one.copy()
+    other[1] = np.nextafter(other[1], np.float32(3))
+    assert comparing.difference(one, other).startswith("1 of 3 values differ, the first at [1] ")
+    assert "differ" in comparing.difference(np.float32(0.0), np.float32(-0.0))
+    assert "shape" in comparing.difference(one, one[:2])
+    assert "type" in comparing.difference(one, one.astype(np.float64))
+
+
+def test_arrays_under_new_names_are_matched_by_content():
+    old = {"dense": np.ones(3), "bias": np.zeros(2)}
+    gone, come = comparing.match_arrays(old, {"dense_new": np.ones(3), "bias": np.zeros(2)})
+    assert set(gone) == set(come) == {"bias"}
+    gone, come = comparing.match_arrays(old, {"dense_new": np.full(3, 2.0), "bias": np.zeros(2)})
+    assert set(gone) == {"dense", "bias"}
+
+
+# The cut
+
+
+@pytest.mark.parametrize("side", [28, 224])
+def test_the_last_batch_is_smaller_and_early_stopping_must_act(side: int):
+    recipe = {
+        "batch_size": 32,
+        "prediction_batch_size": 50,
+        "early_stopping": {"patience": 15, "monitor": "val_accuracy"},
+    }
+    cut = budget.plan_cut(recipe, [side, side, 3], BUDGET)
+    assert cut.batch_size == (32 if side == 28 else 2)
+    assert 0 < cut.images["train"] - BUDGET.batches * cut.batch_size < cut.batch_size
+    assert cut.patience == 2
+    # the worst case: the accuracy rises three times, each time after a wait of one epoch
+    assert cut.epochs > 1 + 3 * 2 + 2
+    recipe["early_stopping"]["patience"] = None
+    assert budget.plan_cut(recipe, [side, side, 3], BUDGET).epochs == BUDGET.epochs
+
+
+def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "replications").mkdir()
+    for path in budget.PARAMS.values():
+        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
+    key = "cifar10-whitened"  # with a schedule, an augmentation, and budgets in other rows
+    for pipeline, name in ((budget.ROOT, "mnist-dense"), (budget.REPLICATIONS, key)):
+        recipe = budget.read_recipe(tmp_path, pipeline, name)
+        cut = budget.plan_cut(recipe, [32, 32, 3], BUDGET)
+        budget.cut_params(tmp_path, pipeline, name, cut, seed=1)
+    monkeypatch.chdir(tmp_path)
+    root, replications = options.load()
+    entry = replications.experiments[key]
+    assert root.train.early_stopping.patience == BUDGET.patience
+    cut_recipe = options.complete_train(replications.common, entry)
+    assert (cut_recipe.epochs, entry.seeds) == (BUDGET.epochs, [1])
+    # warm-up and decay are over within the few steps
+    steps = [cut_recipe.schedule_arguments[key] for key in ("warmup_steps", "decay_steps")]
+    assert sum(steps) < cut.steps * cut.epochs
+
+
+# Planted changes
+
+
+@pytest.fixture(scope="module")
+def cut_project(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small project's parameters and data, cut down, where the present code has
+    trained: its results are moved to `old`."""
+    folder, source = tmp_path_factory.mktemp("planted"), finished_template.folder
+    (folder / "params.yaml").write_bytes((source / "params.yaml").read_bytes())
+    recipe = budget.read_recipe(folder, budget.ROOT, MODEL)
+    cut = budget.plan_cut(recipe, [28, 28, 1], BUDGET)
+    budget.cut_data(source / "data/prepared", folder / "data/prepared", cut, "val_accuracy", 0)
+    budget.cut_params(folder, budget.ROOT, MODEL, cut, None)
+    with pytest.MonkeyPatch.context() as patch:
+        train_in(folder, patch)
+    (folder / "models" / MODEL).rename(folder / "old")
+    return folder
+
+
+def train_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
+    train.main(MODEL)
+
+
+def changed_argument(owner: type, name: str, change: Callable):
+    """A planted change of an argument that Keras has a default for, or is given."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        real = owner.__init__
+
+        def init(self, *args, **kwargs):
+            real(self, *args, **kwargs | {name: change(kwargs.get(name))})
+
+        patch.setattr(owner, "__init__", init)
+
+    return plant
+
+
+def swapped_batches(patch: pytest.MonkeyPatch) -> None:
+    real = np.random.default_rng
+    swapped = lambda seed=None: real(seed[::-1] if isinstance(seed, list) else seed)  # noqa: E731
+    patch.setattr(np.random, "default_rng", swapped)
+
+
+def scaled_loss(patch: pytest.MonkeyPatch) -> None:
+    real = keras.losses.SparseCategoricalCrossentropy.call
+    patch.setattr(keras.losses.SparseCategoricalCrossentropy, "call", lambda *args: 2 * real(*args))
+
+
+WEIGHTS, HISTORY = "model.keras: layers/", "history.csv: column "
+
+
+@pytest.mark.parametrize(
+    ("plant", "named"),
+    [
+        (lambda patch: None, None),
+        (
+            changed_argument(
+                keras.optimizers.Adam, "learning_rate", lambda rate: (rate or 0.001) * 1.0001
+            ),
+            WEIGHTS,
+        ),
+        (changed_argument(keras.layers.Dropout, "seed", lambda seed: 7), WEIGHTS),
+        (swapped_batches, WEIGHTS),
+        (
+            changed_argument(
+                keras.callbacks.EarlyStopping, "patience", lambda patience: patience + 1
+            ),
+            HISTORY,
+        ),
+        (scaled_loss, HISTORY + "loss"),
+        (
+            changed_argument(
+                keras.layers.Dense,
+                "bias_initializer",
+                lambda bias: keras.initializers.Constant(1e-7),
+            ),
+            WEIGHTS,
+        ),
+    ],
+    ids=[
+        "none",
+        "learning rate",
+        "dropout seed",
+        "batch order",
+        "patience",
+        "loss scale",
+        "a layer's default",
+    ],
+)
+def test_a_planted_change_is_caught(
+    cut_project: Path, plant: Callable, named: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.rmtree(cut_project / "models", ignore_errors=True)
+    plant(monkeypatch)
+    train_in(cut_project, monkeypatch)
+    old, new = (comparing.collect_files(cut_project, (out,)) for out in ("old", f"models/{MODEL}"))
+    found = comparing.compare(old, new)
+    if named is None:
+        assert found == []
+    else:
+        assert any(one.startswith(named) and "instead of" in one for one in found), found
+
+
+# With DVC
+
+
+def lock_entries(project: Project) -> dict:
+    return yaml.safe_load(project.path("dvc.lock").read_text())["stages"]
+
+
+def replace(project: Project, old: str, new: str) -> None:
+    """Replace a text in all modules of the stages."""
+    count = 0
+    for path in project.path("stages").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        count += text.count(old)
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    assert count
+
+
+def test_a_refactoring_is_carried_over_without_training(finished: Project):
+    before = lock_entries(finished)
+    batches = finished.path("stages/training/batches.py")
+    batches.rename(batches.with_name("feeding.py"))
+    replace(finished, "training.batches import", "training.feeding import")
+    replace(finished, "read_ahead(", "prefetch(")
+    with open(finished.path("stages/train.py"), "a", encoding="utf-8") as file:
+        file.write("# a comment\n")
+    # the result lies in the cache alone
+    finished.path(f"models/{MODEL}/predictions.npz").unlink()
+
+    assert f"train@{MODEL}" in finished.dvc("status", f"train@{MODEL}")
+    assert "make recheck" in finished.command("check_lock", status=1)
+    dry = finished.command("recheck", MODEL, "--dry")
+    assert f"equal: train@{MODEL}" in dry and lock_entries(finished) == before
+    revision = finished.run("git", "rev-parse", "HEAD").strip()
+    said = finished.command("recheck", MODEL)
+    assert f"carried over from {revision[:7]}" in said and "could be stopped" not in said
+
+    finished.dvc("checkout", f"train@{MODEL}")
+    assert "up to date" in finished.dvc("status", f"train@{MODEL}")
+    after = lock_entries(finished)
+    assert after[f"train@{MODEL}"]["outs"] == before[f"train@{MODEL}"]["outs"]
+    assert after["train@mnist-dense"] == before["train@mnist-dense"]
+    record = json.loads(finished.path(f"models/{MODEL}/run.json").read_text())
+    assert record["carried_over"]["from"] == revision and record["seconds"]
+    assert "nothing to recheck" in finished.command("recheck", MODEL)
+
+
+def test_a_changed_result_is_never_carried_over(finished: Project):
+    before = lock_entries(finished)
+    replace(finished, "default_rng([self.seed, epoch])", "default_rng([epoch, self.seed])")
+    finished.edit_params(lambda params: params["architectures"]["mnist-dense"].update(units=[9]))
+    said = finished.command("recheck", status=1)
+    assert f"different: train@{MODEL}" in said and "model.keras: layers/" in said
+    assert "left: train@mnist-dense: not only code differs: params.yaml" in said
+    assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
