@@ -34,6 +34,8 @@ TINY = {
     },
 }
 
+NETWORK = {key: value for key, value in TINY.items() if key not in ("family", "fine_tuning")}
+
 
 def test_the_list_has_the_digests_of_the_installed_keras():
     source = Path(find_spec("keras").origin).parent / "src" / "applications"
@@ -257,8 +259,9 @@ def test_a_network_predicts_as_keras_does_with_its_weights(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_mean.assign(0.1 * np.arange(layer.moving_mean.shape[0]) % 1)
     save(keras, theirs, tmp_path / name)
-    arguments = {key: value for key, value in TINY.items() if key != "family"} | {"top": top}
-    ours = architectures.build("tiny", "application", arguments, data_json([32, 32, 3], 4))
+    ours = architectures.build(
+        "tiny", "application", NETWORK | {"top": top}, data_json([32, 32, 3], 4)
+    )
     application.load(ours, tmp_path / name, "MobileNet", top)
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     last = theirs.get_layer("conv_pw_13_relu").output
@@ -275,7 +278,6 @@ def test_weights_of_another_alpha_are_refused_before_training(keras, tmp_path: P
         alpha=0.5, weights=None, include_top=False, input_shape=(32, 32, 3)
     )
     other.save_weights(tmp_path / "w.weights.h5")
-    arguments = {key: value for key, value in TINY.items() if key != "family"}
-    ours = architectures.build("tiny", "application", arguments, data_json([32, 32, 3], 4))
+    ours = architectures.build("tiny", "application", NETWORK, data_json([32, 32, 3], 4))
     with pytest.raises(UserError, match="another network"):
         application.load(ours, tmp_path / "w.weights.h5", "MobileNet", "global_average_pooling")
