@@ -172,6 +172,16 @@ def test_encoded_images_are_read_back():
     assert (raw.dataset["kind"], raw.dataset["source_digest"]) == ("zip", digest_of("set.zip"))
 
 
+def test_where_a_source_lies_is_no_part_of_the_data(tmp_path):
+    content, written = Path(as_zip(TREE)).read_bytes(), set()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "set.zip").write_bytes(content)
+        bring(str(tmp_path / folder / "set.zip"))
+        written.add(Path("data/raw/mine/dataset.json").read_bytes())
+    assert len(written) == 1
+
+
 def test_without_parts_all_is_for_training_and_classes_may_be_named_train_and_test():
     raw = bring(
         as_folder({f"{label}/1.png": encoded() for label in ("train", "test", "naïve Straße 图")})
