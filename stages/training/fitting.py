@@ -27,8 +27,10 @@ STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with 
 @dataclass(frozen=True)
 class Phase:
     """What one call of Keras's `fit` takes: a model that is compiled with `optimizer`, the batches
-    of both parts, and the file of the checkpoint."""
+    of both parts, and the file of the checkpoint. The name stands in history.csv, where a training
+    has phases."""
 
+    name: str | None
     trainer: heads.Trainer
     optimizer: keras.Optimizer
     batches: Batches
@@ -49,7 +51,9 @@ def train_network(
         head_epochs = len(past.history)
     if not tuning or tuning.layers != "none":
         trainer = compile_trainer(experiment, network)
-        phase = Phase(trainer, network.optimizer, *make_batches(experiment, prepared), checkpoint)
+        name = "fine-tuning" if tuning else None
+        batches = make_batches(experiment, prepared)
+        phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
         past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer))
     description = describe_training(experiment, network, prepared, past)
     if tuning:
@@ -70,7 +74,7 @@ def train_head(
     trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, one.train)
     batches = make_batches(one, prepared, features)
-    phase = Phase(trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
+    phase = Phase("head", trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
     return fit_phase(one, prepared, folder, phase, Past())
 
 
@@ -105,14 +109,14 @@ def fit_phase(
             early_stopping,
             keeper,
             keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: write_history(keeper.history, folder)
+                on_epoch_end=lambda epoch, logs: write_history(keeper.history, folder, past, phase)
             ),
         ],
         class_weight=recipe.weigh_classes(experiment.train, prepared.labels("train")),
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,  # the batches shuffle themselves
     )
-    write_history(keeper.history, folder)  # where no epoch was left to train
+    write_history(keeper.history, folder, past, phase)  # where no epoch was left to train
     state = {}
     if early_stopping.best_weights is not None:
         state = {"best": early_stopping.best, "best_epoch": early_stopping.best_epoch}
@@ -199,8 +203,13 @@ class Watch(keras.callbacks.Callback):
         logs["learning_rate"] = recipe.read_learning_rate(self.experiment.train, self.optimizer)
 
 
-def write_history(history: list[dict[str, float]], folder: Path) -> None:
-    """Write history.csv: a row for each epoch done, counted from 1."""
+def write_history(history: list[dict[str, float]], folder: Path, past: Past, phase: Phase) -> None:
+    """Write history.csv: a row for each epoch done, counted from 1; with the name of its phase
+    where there are phases: those in `past` were of the head."""
     table = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
+    if phase.name:
+        table.insert(0, "phase", phase.name)
+        table.loc[: len(past.history), "phase"] = "head"
     with files.replacing(folder / "history.csv") as partial:
-        table.round({name: 6 for name in table if name != "learning_rate"}).to_csv(partial)
+        exact = ("phase", "learning_rate")
+        table.round({name: 6 for name in table if name not in exact}).to_csv(partial)
