@@ -41,13 +41,10 @@ def main(model: str) -> None:
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads)
+        architecture = options.architectures[model]
+        pretrained = getattr(architecture, "weights", None) and find_pretrained(WEIGHTS / model)
         experiment = Experiment(
-            model,
-            options.seed,
-            options.architectures[model],
-            options.augment,
-            options.train,
-            find_pretrained(WEIGHTS / model),
+            model, options.seed, architecture, options.augment, options.train, pretrained
         )
         record = run(experiment, Prepared(), folder, folder / "checkpoint.npz")
         files.write_json(folder / "run.json", record)

@@ -26,8 +26,8 @@ from stages.training.run import Experiment
 class Replication(Experiment):
     """An experiment with what only some of the documents do."""
 
-    start: str | None  # digest of the model that it goes on from
-    evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
+    start: str | None = None  # digest of the model that it goes on from
+    evaluate_in_training_mode: bool = False  # whether dropout stays on when images are predicted
 
 
 def run(
@@ -74,8 +74,8 @@ def main(experiment: str) -> None:
     prepared = options.open_prepared(entry)
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
-    source = Path(entry.starts_from)
-    pretrained = training.find_pretrained(source) if (source / "source.json").exists() else None
+    source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
+    pretrained = getattr(architecture, "weights", None) and training.find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads)
         for seed in entry.seeds:
@@ -85,7 +85,7 @@ def main(experiment: str) -> None:
             one = Replication(
                 name=experiment,
                 seed=seed,
-                architecture=root.architectures[entry.architecture],
+                architecture=architecture,
                 augment=options.complete_augment(common, entry),
                 train=recipe,
                 pretrained=pretrained,

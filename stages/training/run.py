@@ -36,17 +36,15 @@ class Experiment:
     architecture: Architecture
     augment: Augment
     train: Train
-    pretrained: Pretrained | None  # None: the weights start random
+    pretrained: Pretrained | None = None  # None: the weights start random
 
 
-def find_pretrained(folder: Path) -> Pretrained | None:
-    """The weights in `folder`, which the stage weights wrote; None where there are none. Raises
-    `UserError` where the file is another one."""
+def find_pretrained(folder: Path) -> Pretrained:
+    """The weights in `folder`, which the stage weights wrote. Raises `UserError` where they are
+    missing, or other ones."""
     about = files.read_json(folder / "source.json")
-    if not about:
-        return None
     file = folder / "weights.h5"
-    if not file.exists() or files.sha256(file) != about["sha256"]:
+    if not file.exists() or files.sha256(file) != about.get("sha256"):
         state = "is another than source.json beside it says" if file.exists() else "is missing"
         raise UserError(f"{file} {state}: `dvc repro` brings it back")
     return Pretrained(file, about)
