@@ -12,11 +12,16 @@ from support.project import Project, ran
 
 CLASSES = ("amarillo", "blue sky", "rojo")
 SAVE = """
-import sys, keras
+import sys, keras, numpy
 keras.utils.set_random_seed(int(sys.argv[2]))
 network = keras.applications.MobileNet(
     alpha=0.25, weights=None, include_top=False, input_shape=(160, 160, 3)
 )
+norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
+for layer in norms:
+    layer.momentum = 0.0  # statistics that keep signals alive through all layers
+images = numpy.random.default_rng(1).uniform(-1, 1, (8, 160, 160, 3))
+network(images.astype("float32"), training=True)
 network.save_weights(sys.argv[1])
 """
 
@@ -39,6 +44,7 @@ def use_small_network(params) -> None:
     }
     params["architectures"]["pretrained-small"]["fine_tuning"] |= {
         "head_epochs": 3,
+        "head_learning_rate": 0.03,
         "layers": "conv_pw_13",
     }
 
