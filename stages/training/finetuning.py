@@ -43,6 +43,14 @@ def freeze(model: keras.Model, tuning: FineTuning, name: str) -> None:
         layer.trainable = number >= first and not (norm and tuning.batch_norm == "frozen")
 
 
+def zero_head(model: keras.Model) -> None:
+    """Let the classifier begin with zeros, as in Kolesnikov et al., arXiv 1912.11370: random ones
+    would first have to be unlearnt, which takes longer than small data sets allow. Measured: 26
+    images of each of five flowers, 0.79 instead of 0.69; 2,300 images, 0.87 instead of 0.86."""
+    kernel = model.get_layer(HEAD).kernel
+    kernel.assign(keras.ops.zeros_like(kernel))
+
+
 def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The two parts of `model`, which share its weights: images → features, float (batch,
     features), and features → class probabilities."""

@@ -38,6 +38,7 @@ def build_network(experiment: Experiment, prepared: Prepared) -> Network:
     model = architectures.build(experiment.name, family, arguments, prepared.description)
     if experiment.pretrained:
         architectures.load(model, experiment.name, family, arguments, experiment.pretrained.file)
+        finetuning.zero_head(model)
         finetuning.freeze(model, experiment.architecture.fine_tuning, experiment.name)
     saved = heads.add_test_time_augmentation(model) if average_mirrored else model
     optimizer = recipe.build_optimizer(experiment.train)
