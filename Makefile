@@ -1,7 +1,12 @@
 # `make help` lists the targets. Everything runs in the environment .venv/.
 PYTHON ?= python3
 VENV := .venv
+# what is given on the command line reaches commands by the environment, whatever characters it has
 BASE ?= main
+override BASE := $(value BASE)
+override HEAD := $(value HEAD)
+override WORKERS := $(value WORKERS)
+export BASE HEAD WORKERS
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -22,7 +27,7 @@ repro: setup ## Run the pipeline: dvc repro
 	dvc repro
 
 parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: the cores divided by train.threads)
-	python -m commands.parallel $(if $(WORKERS),--workers '$(WORKERS)')
+	python -m commands.parallel $${WORKERS:+--workers "$$WORKERS"}
 
 test: setup ## Run the tests, as many files at once as there are cores
 	python -m pytest --numprocesses auto --dist loadfile
@@ -37,10 +42,10 @@ check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock
 
 review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
-	python -m commands.review --base '$(BASE)' $(if $(HEAD),--head '$(HEAD)') $(if $(REPRO),--repro)
+	python -m commands.review --base "$$BASE" $${HEAD:+--head "$$HEAD"} $(if $(REPRO),--repro)
 
 gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
-	python -m commands.gate --base '$(BASE)'
+	python -m commands.gate --base "$$BASE"
 
 seed-spread: setup ## Measure how much accuracies differ between seeds (five by default)
 	python -m commands.seed_spread

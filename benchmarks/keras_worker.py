@@ -92,7 +92,9 @@ def notebook(job, prepared) -> None:
     )
     model = keras.Model(
         inputs,
-        architectures.classifier(features, "probability", len(prepared.description["class_names"])),
+        architectures.add_classifier(
+            features, "probability", len(prepared.description["class_names"])
+        ),
     )
     turns.answer({"parameters": trainable(model), "flop": flop(model)})
     model.compile(recipe.build_optimizer(train), recipe.build_loss(train), metrics=["accuracy"])
@@ -148,10 +150,9 @@ def stage(job, prepared) -> None:
 
 def without_what_must_not_change_bits() -> None:
     """One batch between two returns to Python, no reading ahead, Linux's default scheduling."""
-    from stages.training import batches
-    from stages.training import run as train
+    from stages.training import batches, fitting
 
-    train.STEPS_PER_EXECUTION = 1
+    fitting.STEPS_PER_EXECUTION = 1
     batches.read_ahead = lambda images, places: None
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 

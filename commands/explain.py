@@ -7,6 +7,8 @@ feature maps; there each pixel is weighted by its gradient times its value. Need
 Keras's backend.
 """
 
+import os
+from hashlib import blake2b
 from pathlib import Path
 
 import keras
@@ -21,6 +23,9 @@ from stages.storage import files
 
 SIDE = 224  # pixels of a picture's longer side, at least
 STRENGTH = 0.55  # of the colours laid over the image, 0 to 1
+MOST_BYTES = (
+    230  # of a picture's name, of the 255 that file systems take; some are for what is added
+)
 GAP = 8  # pixels between the image and the map
 
 
@@ -48,9 +53,16 @@ class Explainer:
         averaged = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         if averaged:  # over versions of each image: the network itself is a layer
             network = checking.keep_main_output(averaged[0])
+        layers = {layer.name: layer for layer in network.layers}
+        mapped = [layer for layer in network.layers if has_maps(layer)]
+        if not mapped or not hasattr(layers.get("probability"), "activation"):
+            raise UserError(
+                f"--explain: {model} is no network of this project: it has no layer called "
+                "probability, or none that keeps the shape of an image"
+            )
         # scores instead of probabilities: those near 1 have no gradients
-        network.get_layer("probability").activation = keras.activations.linear
-        last = [layer for layer in network.layers if has_maps(layer)][-1]
+        layers["probability"].activation = keras.activations.linear
+        last = mapped[-1]
         self.pixels = isinstance(
             last, keras.layers.InputLayer | keras.layers.Rescaling
         )  # no map but the image itself
@@ -98,6 +110,11 @@ class Explainer:
 
     def place(self, path: Path) -> Path:
         """Where the picture for `path` goes: its own path below the target, so that equal names in
-        two folders stay apart."""
-        parts = [part for part in path.parts if part not in (path.anchor, "..")]
-        return self.target.joinpath(*parts[:-1], f"{parts[-1]}.png")
+        two folders stay apart. A name too long to be made longer is cut, with a digest in place of
+        the rest."""
+        *folders, name = [part for part in path.parts if part not in (path.anchor, "..")]
+        content = os.fsencode(name)
+        if len(content) > MOST_BYTES:
+            digest = blake2b(content, digest_size=8).hexdigest()
+            name = f"{os.fsdecode(content[: MOST_BYTES - 17])}-{digest}"
+        return self.target.joinpath(*folders, f"{name}.png")

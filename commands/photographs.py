@@ -21,7 +21,7 @@ import numpy as np
 from dvc.utils.serialize import modify_yaml
 
 from stages import params
-from stages.params.schema import Application, Params
+from stages.params.schema import Application, Params, Train
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
@@ -127,9 +127,9 @@ def split(key: str) -> list[str]:
     return [first, *rest]
 
 
-def time_network(architecture: Application, size: int, threads: int) -> tuple[float, float]:
+def time_network(architecture: Application, size: int, train: Train) -> tuple[float, float]:
     """Seconds an image of `size` pixels takes to be predicted, and to be trained on."""
-    backend.start(threads)
+    backend.start(train.threads, train.instruction_set)
     import keras
 
     from stages import architectures
@@ -204,7 +204,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
-    times = time_network(architecture, preset.image_size, options.train.threads)
+    times = time_network(architecture, preset.image_size, options.train)
     announce(settings, images, estimate(len(images.names), epochs, *times))
     if dry:
         return

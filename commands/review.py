@@ -7,12 +7,12 @@ Reads both through DVC, from what lies in git: neither data nor models are neede
     review.html   the same with charts: learning curves of both, what changed in the confusion
                   matrices; opens without internet
 
+The exit status is 1 where there must be something to compare with, and it is not here.
 ``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about 12
 seconds.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ from stages import params
 from stages.page import bundle
 from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment
-from stages.runtime import cli
+from stages.runtime import cli, escape
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -55,7 +55,7 @@ def some(names: Iterable[object]) -> str:
     """A list in words, the first ones alone where it is long."""
     names = list(names)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
+    return ", ".join(escape.code(name) for name in names[:LISTED]) + more
 
 
 def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[str]:
@@ -77,7 +77,10 @@ def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[st
     if base and not base.models:
         found.append(f"There are no results in {base.name} to compare with.")
     if base and base.dataset != head.dataset:
-        found.append(f"The data set is another one: {base.dataset} before, {head.dataset} now.")
+        found.append(
+            f"The data set is another one: {some([base.dataset])} before, "
+            f"{some([head.dataset])} now."
+        )
     return found
 
 
@@ -127,6 +130,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         "gate": gate.checks(base, head, bounds, content, lost, ran),
         "charts": models.draw_charts(base, head, verdicts) if verdicts else {},
         "last": without_cache(head),
+        "lost": lost,
     }
     return result | {
         "messages": [*comparing.damages(base, head), *notes]
@@ -154,13 +158,9 @@ def changed(model: dict[str, Any], measure: str) -> str:
     return " → ".join(dict.fromkeys(values))
 
 
-def code(value: Any) -> str:
-    """A value as code in a Markdown table."""
-    text = " ".join(str("" if value is None else value).split())
-    if "`" in text:
-        fence = "`" * (1 + max(map(len, re.findall("`+", text))))
-        text = f"{fence} {text} {fence}"
-    return (text if "`" in text else f"`{text}`").replace("|", "\\|") if text else ""
+def cell(value: Any) -> str:
+    """A parameter or its value as code in a Markdown table."""
+    return escape.code("" if value is None else value, in_table=True)
 
 
 def explanation(seeds: int | None, rate: float) -> str:
@@ -182,7 +182,7 @@ def write(content: dict[str, Any]) -> None:
     environment = make_environment()
     environment.globals |= {"changed": changed, "explanation": explanation}
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment.filters |= {"code": code}
+    environment.filters |= {"cell": cell}
     page = {
         "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
@@ -221,7 +221,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
             EMPTY
             | {
                 "head": Revision(revisions.strip_markup(head or "the working tree"), None),
-                "messages": [why],
+                "messages": [revisions.strip_markup(why)],
             }
         )
         if refused:
@@ -245,8 +245,8 @@ def main(base: str, head: str | None, repro: bool) -> None:
     for message in (*content["messages"], *content["last"]):
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
-    if failure:
-        raise UserError(failure)
+    if failure or content["lost"]:
+        raise UserError(failure or str(content["lost"]))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

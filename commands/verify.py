@@ -9,7 +9,9 @@ from the beginning. The verdict is one of
                       another platform
     not re-created    anything else; the exit status is 1
 
-Takes as long as a ``dvc repro`` from the beginning.
+Where bits differ, it names the models that do, and says whether this processor has the instruction
+set of the committed results (``train.instruction_set``): another one explains a difference in the
+last digits. Takes as long as a ``dvc repro`` from the beginning.
 """
 
 import subprocess
@@ -22,6 +24,7 @@ from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
+from stages.training import backend
 
 METRICS = Path("reports/metrics.json")
 LOCKS = ("dvc.lock", "data/dvc.lock")
@@ -61,7 +64,7 @@ def differences(
 
 
 def main() -> None:
-    tolerance = params.load().verify.accuracy_tolerance
+    options = params.load()
     revision = git.run("rev-parse", "HEAD")
     if git.run("status", "--porcelain"):
         print(
@@ -84,8 +87,28 @@ def main() -> None:
     print(f"\n{revision}:")
     print(
         verdict(
-            committed, obtained, in_git, differences(committed_metrics, obtained_metrics), tolerance
+            committed,
+            obtained,
+            in_git,
+            differences(committed_metrics, obtained_metrics),
+            options.verify.accuracy_tolerance,
+            explain_platform(options.train.instruction_set, backend.find_instruction_set()),
         )
+    )
+
+
+def explain_platform(asked: str, found: str) -> str:
+    """Whether a processor with the instruction set `found` explains other bits than one with
+    `asked`, the ``train.instruction_set`` of the committed results."""
+    if backend.has(found, asked):
+        return (
+            f"This processor has the instruction set of the committed results ({asked}): "
+            "the platform does not explain a difference"
+        )
+    return (
+        f"This processor has the instruction set {found}, the committed results were made with "
+        f"{asked}: other kernels, which round otherwise. Results of train.instruction_set=avx2 "
+        "have the same bits on both"
     )
 
 
@@ -95,25 +118,29 @@ def verdict(
     in_git: list[str],
     accuracy: dict[str, float],
     tolerance: float,
+    platform: str,
 ) -> str:
-    """The verdict in words, from the digests of both runs, and the files `in_git` that the new run
-    changed. Raises `UserError` when the results were not re-created."""
+    """The verdict in words, from the digests of both runs, the files `in_git` that the new run
+    changed, and what `explain_platform` says. Raises `UserError` when the results were not
+    re-created."""
     changed = sorted(
         {path for path, digest in committed.items() if obtained.get(path) != digest} | set(in_git)
     )
     if not changed:
         return f"equal bits: all {len(committed)} outputs are the same, and so are the files in git"
-    listed = "\n".join(f"  {path}" for path in changed)
+    models = sorted({path.split("/")[1] for path in changed if path.startswith("models/")})
+    differing = f"Models with other bits: {', '.join(models) or 'none'}. Files that differ:\n" + (
+        "\n".join(f"  {path}" for path in changed)
+    )
     worst = max(accuracy, key=accuracy.get)
     if accuracy[worst] > tolerance:
         raise UserError(
             f"not re-created: {worst} differs by {accuracy[worst]:.4f}, more than {tolerance}. "
-            f"Outputs that differ:\n{listed}"
+            f"{platform}. {differing}"
         )
     return (
         f"within tolerance: accuracies differ by at most {accuracy[worst]:.4f} ({worst}), "
-        f"{tolerance} is allowed; "
-        f"{len(changed)} files have other bits:\n{listed}"
+        f"{tolerance} is allowed. {platform}. {differing}"
     )
 
 

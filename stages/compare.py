@@ -1,17 +1,16 @@
-"""Stage compare: all models side by side, and the one that is selected.
+"""Stage compare: compare all models, and select one on validation accuracy alone.
 
-Reads ``reports/models/``, and removes what is there of models that ``models`` no longer names.
+Reads ``reports/models/``, and removes the reports of models that ``models`` no longer names.
 Writes into ``reports/``:
 
-    metrics.json                     the headline metrics of each model, and its learning rate, for
-                                     ``dvc metrics diff``
-    comparison.csv, .md, .png        one row a model: parameters, accuracies with standard errors
-    selection.json                   the selected model, the digest of its file, and the rule that
-                                     selected it
-    learning_curves.csv, .png        loss and accuracy of each epoch, of all models
-    roc.csv                          the micro and macro ROC curves of all models, on the test part
+    metrics.json                 the headline metrics of each model and its learning rate, for
+                                 ``dvc metrics diff``
+    comparison.csv, .md, .png    one row per model: parameters, accuracies with standard errors
+    selection.json               the selected model, the digest of its file, and the rule applied
+    learning_curves.csv, .png    loss and accuracy per epoch, of all models
+    roc.csv                      micro and macro ROC curves of all models, on the test part
 
-The selection looks at validation accuracy alone. Takes 2 seconds.
+Takes 2 seconds.
 """
 
 from pathlib import Path

@@ -22,7 +22,7 @@ import numpy as np
 from stages import params
 from stages.drawing import charts, pictures
 from stages.params.schema import Params
-from stages.runtime import cli
+from stages.runtime import cli, escape
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import augmentation, backend
@@ -89,11 +89,11 @@ def format_card(card: dict[str, Any]) -> str:
     """The card for people."""
     height, width, channels = card["prepared_shape"]
     lines = [
-        f"# Data card: {card['dataset']}",
+        f"# Data card: {escape.markdown(card['dataset'])}",
         "",
-        f"- source: `{card['source'] or 'not recorded'}`",
-        f"- digest of the source: `{card['source_digest'] or 'not recorded'}`",
-        f"- licence: {card['licence'] or 'not stated'}",
+        f"- source: {escape.code(card['source'] or 'not recorded')}",
+        f"- digest of the source: {escape.code(card['source_digest'] or 'not recorded')}",
+        f"- licence: {escape.markdown(card['licence'] or 'not stated')}",
         f"- images as they come: {format_range(card['height'])} × {format_range(card['width'])} "
         "pixels (height × width)",
         f"- images as models get them: {height} × {width} pixels, {channels} "
@@ -112,7 +112,7 @@ def format_card(card: dict[str, Any]) -> str:
         "",
         "## Skipped files",
         "",
-        *([f"- `{one['file']}`: {one['reason']}" for one in card["skipped"]] or ["None."]),
+        *(format_skipped(card["skipped"]) or ["None."]),
         "",
     ]
     return "\n".join(lines)
@@ -141,7 +141,7 @@ def format_counts(parts: dict[str, Any]) -> list[str]:
     lines = [f"| class | {' | '.join(parts)} |", "|---|" + "--:|" * len(parts)]
     for name in parts["train"]["classes"]:
         lines.append(
-            f"| {name.replace('|', '/')} | "
+            f"| {escape.markdown(name)} | "
             + " | ".join(f"{part['classes'][name]:,}" for part in parts.values())
             + " |"
         )
@@ -149,6 +149,11 @@ def format_counts(parts: dict[str, Any]) -> list[str]:
         *lines,
         "| **all** | " + " | ".join(f"**{part['images']:,}**" for part in parts.values()) + " |",
     ]
+
+
+def format_skipped(files: list[dict[str, str]]) -> list[str]:
+    """The files that were left out, as lines of Markdown."""
+    return [f"- {escape.code(one['file'])}: {escape.markdown(one['reason'])}" for one in files]
 
 
 def format_duplicates(found: dict[str, Any]) -> list[str]:

@@ -1,19 +1,20 @@
-"""Stage evaluate: measure one model by its predictions of the validation and the test part.
+"""Stage evaluate: compute the metrics of one model from its predictions of the validation and test
+parts.
 
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
-    metrics.json      all metrics, with parameter count, epochs and learning rate (with a schedule
-                      the highest); of a network with auxiliary heads also their accuracies
-    curves.csv        loss and accuracy of each epoch, on both parts; the squared error where it was
-                      recorded; the learning rate
+    metrics.json      all metrics, parameter count, epochs and learning rate (with a schedule, the
+                      highest); also the accuracies of auxiliary heads, if the network has any
+    curves.csv        loss, accuracy and learning rate per epoch, on both parts; the squared error
+                      if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
-  of the test part:
-    predictions.csv   true class, predicted class and its probability, a row an image: also the
-                      record that pairs two models
+  for the test part:
+    predictions.csv   true class, predicted class and its probability, one row per image; also
+                      pairs the predictions of two models
     classes.csv       precision, recall, F1, area under the ROC curve and count of each class
     confusion.csv     the cells of the confusion matrix
-    roc.csv           ROC curves, one-vs-rest: micro, macro, and of the three hardest classes
-    calibration.csv   confidence and accuracy, a row a bin of the reliability diagram
+    roc.csv           one-vs-rest ROC curves: micro, macro, and of the three hardest classes
+    calibration.csv   confidence and accuracy, one row per bin of the reliability diagram
 
 Works without TensorFlow, in 2 seconds.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from stages import params
 from stages.metrics.measures import measure_model
-from stages.runtime import cli
+from stages.runtime import cli, escape
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
@@ -32,6 +33,8 @@ def main(model: str) -> None:
     result, tables, _ = measure_model(model, source, Prepared(), params.load().evaluate)
     files.write_json(target / "metrics.json", result)
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
+    confusion = tables["confusion"]  # DVC writes it into a page
+    confusion[["actual", "predicted"]] = confusion[["actual", "predicted"]].map(escape.script)
     for name, table in tables.items():
         files.write_csv(table, target / f"{name}.csv", index=name == "classes")
     print("{}: test accuracy {accuracy:.4f} ± {standard_error:.4f}".format(model, **result["test"]))

@@ -1,14 +1,14 @@
-"""Stage fingerprint: write down which code each training runs, as digests.
+"""Stage fingerprint: record which code each training runs, as digests.
 
-Reads the modules of the training, and the families of ``architectures``; writes into
+Reads the modules of the training and of the families of ``architectures``; writes into
 ``reports/code/``:
 
-    NAME.json            of each key of ``architectures``: ``training``, the digest of the code that
-                         all trainings share, and ``family``, that of its family's code
-    replications.json    ``replications``: of what the replications' training has beyond that
+    NAME.json            for each key of ``architectures``: ``training``, the digest of the code
+                         that all trainings share, and ``family``, that of its family's code
+    replications.json    ``replications``: the digest of what the replications add to that
 
-The stages that train depend on these files instead of on modules. So a comment, or a family that
-is new, makes no training out of date. Works without TensorFlow, in a second.
+The training stages depend on these files instead of on modules, so that a comment or a new family
+makes no training out of date. Works without TensorFlow, in a second.
 """
 
 from pathlib import Path

@@ -1,24 +1,24 @@
-"""Stage train: train one model, read it back from disk, and predict the validation and the test
-part with it.
+"""Stage train: train one model, read it back from disk, and predict the validation and test parts
+with it.
 
 Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/``:
 
-    model.keras      the network with its normalisation, for images of 0..255, without optimizer
+    model.keras      the network with its normalisation, for pixels 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
-                     of a network with auxiliary heads also validation_auxiliary1 and so on
-    history.csv      loss and accuracy of each epoch, mean_squared_error where the loss takes
-                     one-hot labels, the learning rate of its last step; rewritten after each
-    training.json    what the model is and what using it needs: class names, image shape,
-                     preprocess; seed, recipe, also with every default of
-                     Keras's (effective_recipe), layers, epochs done, the epoch whose weights were
-                     kept; size and digest of model.keras
-    features/        of a pre-trained network: what it makes of the images before it is fine-tuned;
-                     computed again only where that changes; not tracked by DVC
+                     for a network with auxiliary heads also validation_auxiliary1 and so on
+    history.csv      loss, accuracy and the last step's learning rate per epoch, and
+                     mean_squared_error if the loss takes one-hot labels; rewritten every epoch
+    training.json    what the model is, and what is needed to use it: class names, image shape,
+                     preprocess; seed, recipe (effective_recipe: with all of Keras's defaults),
+                     layers, epochs done, the epoch whose weights were kept; size and digest of
+                     model.keras
+    features/        what a pre-trained network makes of the images before fine-tuning: computed
+                     again only where that changes; not tracked by DVC
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
 
-Interrupted in any way and started again, it goes on behind the last complete epoch
-(``checkpoint.npz``) and ends with the bits of a training that was never interrupted. Takes 8 s
-beside the training itself, most of them for the import of TensorFlow.
+If it is interrupted in any way and started again, it resumes after the last complete epoch
+(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Takes 8 s
+in addition to the training itself, mostly to import TensorFlow.
 """
 
 from pathlib import Path
@@ -40,7 +40,7 @@ def main(model: str) -> None:
         raise UserError(f"{model!r} is not a key of architectures in params.yaml")
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
-        backend.start(options.train.threads)
+        backend.start(options.train.threads, options.train.instruction_set)
         architecture = options.architectures[model]
         pretrained = getattr(architecture, "weights", None) and find_pretrained(WEIGHTS / model)
         experiment = Experiment(

@@ -45,6 +45,55 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
     checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"RandomFlip": {}},
+        {"RandAugment": {"value_range": [0, 1]}},
+        {"Solarization": {"value_range": [0, 1]}},
+        {"Normalization": {"mean": [0.5], "variance": [0.1]}},
+    ],
+    ids=lambda layer: next(iter(layer)),
+)
+def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path: Path, layer: dict):
+    """Keras calls what stands behind a random layer as in training, where nothing else is said."""
+    checking.start(threads=2)
+    layers = [{"Conv2D": {"filters": 2, "kernel_size": 3}}, {"BatchNormalization": {}}]
+    description = data_json([5, 5, 1], 3)
+    layers = [layer, *layers, {"Flatten": {}}]
+    model = architectures.build("own", "sequential", {"layers": layers}, description)
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
+    expected = model.predict_on_batch(images)
+    onnx.as_onnx(model, description, tmp_path / "model.onnx")
+    predict = onnx.onnx_predict(tmp_path / "model.onnx", threads=1)
+    checking.check("the ONNX file", predict, images, expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "instead"),
+    [
+        ({"Equalization": {"value_range": [0, 1]}}, "ContrastLimited"),
+        ({"RandomCrop": {"height": 5, "width": 5}}, "augment.crop_padding"),
+        ({"Resizing": {"height": 5, "width": 5, "interpolation": "bicubic"}}, "bilinear"),
+        ({"Resizing": {"height": 5, "width": 5, "antialias": True}}, "without antialias"),
+        ({"UpSampling2D": {"interpolation": "lanczos3"}}, "bicubic"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_onnx_cannot_express_is_refused_before_anything_is_trained(
+    fresh: Project, layer: dict, instead: str
+):
+    def own(content) -> None:
+        content["architectures"]["own"] = {
+            "family": "sequential",
+            "layers": [layer, {"Flatten": {}}],
+        }
+
+    fresh.edit_params(own)
+    output = fresh.stage("check", status=1)
+    assert "architectures.own.layers[0]" in output and "ONNX" in output and instead in output
+
+
 def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
     checking.start(threads=2)
     layers = [

@@ -4,8 +4,11 @@ again, with the same bits.
 The long version is ``benchmarks/kills.py``, with random kills of every stage.
 """
 
+import os
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 from support.kills import one_round, running, state, writing
 from support.project import ROOT, Project
@@ -13,6 +16,11 @@ from support.project import ROOT, Project
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
+    "file too large": (
+        "__import__('resource').setrlimit(1, (0, 0)); os.write(os.memfd_create('x'), b'x')",
+        "file too large",
+    ),
+    "name too long": ("Path('x' * 300).write_text('x')", "file name too long"),
     "no memory": ("np.ones(10**15)", "not enough memory"),
     "not made": (
         "np.load('data/prepared/test.npy')",
@@ -35,6 +43,87 @@ def test_what_the_machine_refuses_is_said_in_words(tmp_path, statement: str, mes
     output = outcome(tmp_path, statement)
     assert output.startswith("error: ") and message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_as_good_as_nowhere(tmp_path, closed: str):
+    """And no file that is opened later gets the number of a closed stream, and what is printed."""
+    code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages.runtime import cli\n"
+    code += """def main():
+    with open("written", "wb") as file:
+        print("printed", flush=True)
+        print("an error", file=sys.stderr, flush=True)
+        os.system("echo from a process; echo an error >&2")
+        assert file.fileno() > 2
+cli.run(main, "")"""
+    output = Project(tmp_path).run("bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, code)
+    assert "Traceback" not in output and (tmp_path / "written").read_bytes() == b""
+
+
+@pytest.mark.parametrize("module", ["stages.split", "commands.predicting.pictures"])
+def test_nothing_but_tensorflow_starts_threads(module: str):
+    """OpenBLAS's own, where they get no memory (``ulimit -v``), wait for each other for minutes."""
+    code = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
+    count = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "8"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert int(count) == 1
+
+
+DAMAGED = {
+    "zeros": lambda path: path.write_bytes(bytes(5000)),
+    "text": lambda path: path.write_text("not an archive"),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "without state": lambda path: np.savez(path, variable0=np.zeros(3)),
+    "other arrays": lambda path: rewrite(path, variable0=np.zeros(3)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+def rewrite(path, **changes: np.ndarray) -> None:
+    with np.load(path) as file:
+        content = dict(file) | changes
+    np.savez(path, **content)
+
+
+def trained_on(path, epochs: int):
+    """A tiny network after `epochs` epochs in all, of which some may lie in the checkpoint `path`;
+    and how many did."""
+    import keras
+
+    from stages.training.checkpoint import Checkpoint, EarlyStopping
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, "mse")
+    stopping = EarlyStopping("loss", None, "always")
+    checkpoint = Checkpoint(path, "the same", model, optimizer, stopping)
+    done = checkpoint.restore()
+    model.fit(
+        np.ones((4, 2)), np.ones((4, 1)), initial_epoch=done, epochs=epochs, verbose=0,
+        shuffle=False, callbacks=[stopping, checkpoint],
+    )  # fmt: skip
+    return model.get_weights(), done
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=list(DAMAGED))
+def test_a_damaged_checkpoint_counts_as_none(tmp_path, capsys, damage):
+    expected, _ = trained_on(tmp_path / "whole.npz", 3)
+    path = tmp_path / "checkpoint.npz"
+    trained_on(path, 1)
+    assert trained_on(path, 2)[1] == 1 and capsys.readouterr().out == ""
+    damage(path)
+    weights, done = trained_on(path, 3)
+    assert done == 0 and "checkpoint.npz is damaged" in capsys.readouterr().out
+    for one, other in zip(weights, expected):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_reader_who_has_read_enough(tmp_path):

@@ -9,13 +9,21 @@ import pytest
 
 from stages import params
 from stages.runtime.errors import UserError
-from stages.sources.fetch import CHUNK, fetch
-from stages.sources.official import File
+from stages.sources import fetch as fetching
+from stages.sources.fetch import CHUNK, fetch, fetch_all
+from stages.sources.official import File, Publisher
 
 CONTENT = bytes(range(256)) * 1000
 CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
+ENDLESS = (
+    "endless",
+    "endless, announced",
+    "endless redirect",
+    "endless drip",
+    "endless drip of headers",
+)
 OPTIONS = params.load().download.model_copy(
-    update={"timeout": 0.2, "retries": 2, "backoff": 0.0, "mirror": None}
+    update={"timeout": 0.5, "retries": 2, "backoff": 0.0, "mirror": None}
 )
 
 
@@ -28,6 +36,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.seen, self.ranges, self.done = [], [], True, threading.Event()
+        self.sent = 0  # bytes without an end
 
     @property
     def address(self) -> str:
@@ -44,10 +53,13 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(behaviour, int):
             self.send_error(behaviour)
             return
-        if behaviour == "redirect":
+        if behaviour in ("redirect", "redirect to nowhere"):
             self.send_response(302)
-            self.send_header("Location", "/elsewhere")
+            self.send_header("Location", "/elsewhere" if behaviour == "redirect" else "http://[")
             self.end_headers()
+            return
+        if behaviour in ENDLESS:
+            self.endless(behaviour)
             return
         start = (
             int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
@@ -66,13 +78,32 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        if behaviour in ("cut", "stall"):
-            self.wfile.write(content[start : start + CUT])
+        if behaviour in ("cut", "stall", "cut early"):
+            self.wfile.write(content[start : start + (100 if behaviour == "cut early" else CUT)])
             self.wfile.flush()
             if behaviour == "stall":
                 self.server.done.wait(5)
             return
         self.wfile.write(content[start:])
+
+    def endless(self, behaviour: str) -> None:
+        """Send without an end, fast or a byte at a time, until the other side has enough; the
+        server notes how much."""
+        self.send_response(302 if "redirect" in behaviour else 200)
+        self.send_header("Location", "/elsewhere")
+        if "announced" in behaviour:
+            self.send_header("Content-Length", "100000000000")
+        if "headers" in behaviour:
+            self.wfile.write(b"".join(self._headers_buffer))
+        else:
+            self.end_headers()
+        try:
+            while not self.server.done.wait(0.02 if "drip" in behaviour else 0):
+                content = b"x" if "drip" in behaviour else CONTENT
+                self.wfile.write(content)
+                self.server.sent += len(content)
+        except OSError:
+            pass
 
 
 @pytest.fixture
@@ -136,6 +167,7 @@ FOR_GOOD = {  # behaviours, facts that the publisher states, what the message na
     "404": ([404], {}, "404"),
     "403": ([403], {}, "403"),
     "503 each time": ([503, 503, 503], {}, "503"),
+    "redirected to nowhere": (["redirect to nowhere"], {}, "no address"),
     "redirected in a circle": (["redirect"] * 40, {}, "redirects"),
 }
 
@@ -149,6 +181,58 @@ def test_fails_with_what_to_do_by_hand(server, tmp_path, plan, facts, named):
     for part in (named, file.url, str(tmp_path / "set.bin"), file.digest):
         assert part in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_less_than_a_chunk_is_kept_when_a_transfer_is_cut(server, tmp_path):
+    server.plan = ["cut early", "cut early"]
+    fetch(published(server), tmp_path, OPTIONS)
+    assert ranges(server) == [None, "bytes=100-", "bytes=200-"]
+
+
+BOUNDED = {  # behaviour, what the publisher says of the size, what the message names
+    "past the published size": ("endless", len(CONTENT), "set.bin"),
+    "past the limits": ("endless", None, "download.limits.total_bytes"),
+    "an announcement past the limits": ("endless, announced", None, "download.limits.total_bytes"),
+    "a published size past the limits": ("well", 10**9, "download.limits.total_bytes"),
+    "a redirection without an end": ("endless redirect", len(CONTENT), "redirects"),
+}
+
+
+@pytest.mark.parametrize("behaviour, size, named", BOUNDED.values(), ids=BOUNDED)
+def test_a_body_without_an_end_is_bounded(server, tmp_path, behaviour, size, named):
+    server.plan = [behaviour] * 50
+    limits = OPTIONS.limits.model_copy(update={"total_bytes": 2 * len(CONTENT)})
+    with pytest.raises(UserError) as error:
+        fetch(
+            published(server, bytes=size), tmp_path, OPTIONS.model_copy(update={"limits": limits})
+        )
+    assert named in str(error.value)
+    assert not list(tmp_path.iterdir())
+    assert server.sent < 500 * len(CONTENT)  # what buffers take of each answer: no more was read
+
+
+@pytest.mark.parametrize(
+    "behaviour, named", [("endless drip", "too slow"), ("endless drip of headers", "no answer")]
+)
+def test_a_drip_ends_though_it_never_stops(server, tmp_path, monkeypatch, behaviour, named):
+    monkeypatch.setattr(fetching, "ANSWER", 2)
+    server.plan = [behaviour] * 50
+    with pytest.raises(UserError, match=named):
+        fetch(published(server), tmp_path, OPTIONS)
+    assert len(server.seen) == 1 + OPTIONS.retries
+
+
+def test_all_files_of_a_publisher_together_keep_within_the_limits(server, tmp_path):
+    files = [published(server).model_copy(update={"name": name}) for name in ("a.bin", "b.bin")]
+    publisher = Publisher.model_construct(files=files)
+    for total, fits in ((2 * len(CONTENT), True), (2 * len(CONTENT) - 1, False)):
+        limits = OPTIONS.limits.model_copy(update={"total_bytes": total})
+        options = OPTIONS.model_copy(update={"limits": limits})
+        if fits:
+            assert set(fetch_all(publisher, tmp_path / str(total), options)) == {"a.bin", "b.bin"}
+        else:
+            with pytest.raises(UserError, match=r"b\.bin.*total_bytes"):
+                fetch_all(publisher, tmp_path / str(total), options)
 
 
 def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support.project import ROOT, Project, copy, ran
 
-from commands.parallel import cluster, snapshot
+from commands.parallel import cluster, dispatch, snapshot
 from stages.runtime.errors import UserError
 
 PARALLEL = [sys.executable, "-m", "commands.parallel", "--workers", "2"]
@@ -137,6 +137,20 @@ def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
         "exported",
     ):
         assert project.path(file).read_bytes() == serial.path(file).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a # b", "a, b", "[a]", "it's", 'a "b"', "100% $c = d"])
+def test_the_cache_of_the_clones_is_that_of_the_project_whatever_its_path(
+    tmp_path: Path, name: str
+):
+    """Cut at a ``#``, it was another folder, outside the project."""
+    from dvc.config import Config
+
+    folder = tmp_path / ".dvc"
+    folder.mkdir()
+    text = dispatch.configuration(tmp_path / name)
+    (folder / "config.local").write_text(text)
+    assert Config(str(folder))["cache"]["dir"] == str(tmp_path / name)
 
 
 def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):

@@ -98,6 +98,8 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),
         ("seed: 1337", "seed: [1337", ["params.yaml"]),
         ("seed: 1337 ", "sed: 1337 ", ["sed", "seed", "missing"]),
+        ("seed: 1337 ", '"[": 1\nseed: 1337 ', ["[: unknown key"]),
+        ("seed: 1337 ", '"[one]": 1\nseed: 1337 ', ["[one]: unknown key"]),
         (TEXT, "", ["params.yaml"]),
         (TEXT, "just text", ["params.yaml"]),
     ],

@@ -1,9 +1,16 @@
 """`python -m commands.predict` on files, as a user runs it: with the saved model alone."""
 
+import hashlib
 import json
+import os
 import shutil
+import socket
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.project import Project
 
@@ -75,3 +82,129 @@ def test_an_exported_folder_explains_itself(finished: Project):
 def test_an_unknown_model_is_named_with_those_that_are_there(finished: Project):
     output = finished.command("predict", "--model", "mnist-danse", "a.png", status=1)
     assert "'mnist-danse'" in output and "mnist-dense" in output and "Traceback" not in output
+
+
+def image(project: Project, name: str) -> None:
+    path = project.path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.load(project.path("data/prepared/test.npy"))[0, ..., 0]).save(path, "PNG")
+
+
+def test_only_regular_files_of_a_bounded_size_are_read_and_the_others_go_on(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    names = ["long" * 61 + ".jpg", "=1+1.png", "\x1b]0;title\x07\nerror: forged.png"]
+    for name in [*names, "folder/._a.png", "folder/__MACOSX/a.png", "folder/.cache/a.png"]:
+        image(finished, name)
+    image(finished, "folder/a.png")
+    monkeypatch.chdir(finished.folder)
+    os.mkfifo("pipe.png")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket.png")
+    with open("huge.png", "wb") as file:
+        file.truncate(200_000_000_000)  # sparse
+    wrong = ["pipe.png", "socket.png", "huge.png", "/dev/zero", "x" * 300]
+    arguments = ("--explain", "why", *wrong, "folder", *names)
+    output = finished.command("predict", *arguments, status=1)
+    assert "Traceback" not in output and "error: 5 files could not be classified" in output
+    assert output.count("not a regular file") == 3 and "200,000,000,000 bytes" in output
+    assert output.count("folder/") == 1 and "folder/a.png" in output
+    assert "\x1b" not in output and "\nerror: forged" not in output
+    assert len(list(Path("why").rglob("*.png"))) == 4
+    assert "\n'=1+1.png," in finished.command("predict", "--format", "csv", "=1+1.png")
+
+
+def text(folder: Path) -> None:
+    (folder / "model.keras").write_text("not a model")
+
+
+def truncated(folder: Path) -> None:
+    (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:-100])
+
+
+def with_digest(folder: Path) -> None:
+    """Let training.json speak of the file that is there, as a hostile one would."""
+    content = json.loads((folder / "training.json").read_text())
+    content["file"]["sha256"] = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+    (folder / "training.json").write_text(json.dumps(content))
+
+
+def hdf5(folder: Path) -> None:
+    (folder / "model.keras").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000))
+    with_digest(folder)
+
+
+def in_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "model.keras"
+        with zipfile.ZipFile(path) as file:
+            members = {name: file.read(name) for name in file.namelist()}
+        config = json.loads(members["config.json"])
+        change(config)
+        members["config.json"] = json.dumps(config).encode()
+        with zipfile.ZipFile(path, "w") as file:
+            for name, content in members.items():
+                file.writestr(name, content)
+        with_digest(folder)
+
+    return edit
+
+
+def a_lambda(config: dict) -> None:
+    code = {"class_name": "__lambda__", "config": {"code": "4wEAAAAA", "defaults": None}}
+    config["config"]["layers"][1] |= {
+        "class_name": "Lambda",
+        "config": {"name": "rescaling", "function": code, "arguments": {}},
+    }
+
+
+def in_training(**changes: object) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        content = json.loads((folder / "training.json").read_text()) | changes
+        content = {key: value for key, value in content.items() if value is not None}
+        (folder / "training.json").write_text(json.dumps(content))
+
+    return edit
+
+
+def no_numbers(folder: Path) -> None:
+    import keras
+
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
+    model.save(folder / "model.keras")
+    with_digest(folder)
+
+
+DAMAGES = {
+    "text": (text, "their SHA-256 digests differ"),
+    "truncated": (truncated, "their SHA-256 digests differ"),
+    "HDF5": (hdf5, "Keras cannot load it"),
+    "code": (in_config(a_lambda), "Keras cannot load it"),
+    "empty": (in_config(dict.clear), "Keras cannot load it"),
+    "large": (in_training(image_shape=[20_000, 20_000, 1]), "less than or equal to 4096"),
+    "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
+    "classes": (in_training(class_names=["a"]), "tells 10 classes apart"),
+    "missing key": (in_training(preprocess=None), "preprocess: Field required"),
+    "type": (in_training(decoded_channels="1"), "decoded_channels: "),
+    "JSON": (lambda folder: (folder / "training.json").write_text("{"), "Invalid JSON"),
+    "training.json": (lambda folder: (folder / "training.json").unlink(), "is missing"),
+    "model.keras": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
+    "NaN": (no_numbers, "no numbers (NaN)"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
+    finished_template: Project, tmp_path: Path, damage: Callable[[Path], None], said: str
+):
+    folder = tmp_path / "fetched"
+    shutil.copytree(finished_template.path("exports"), folder, copy_function=shutil.copyfile)
+    damage(folder)
+    project = Project(tmp_path)
+    Image.new("L", (28, 28)).save(project.path("a.png"))
+    for part in ("stages", "commands"):
+        project.path(part).symlink_to(finished_template.path(part))
+    output = project.command("predict", "--model", "fetched", "a.png", status=1)
+    assert output.startswith("error: ") and said in output and "Traceback" not in output
+    assert "dvc repro" not in output

@@ -224,8 +224,6 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
 
     assert f"train@{MODEL}" in finished.dvc("status", f"train@{MODEL}")
     assert "make recheck" in finished.command("check_lock", status=1)
-    dry = finished.command("recheck", MODEL, "--dry")
-    assert f"equal: train@{MODEL}" in dry and lock_entries(finished) == before
     revision = finished.run("git", "rev-parse", "HEAD").strip()
     said = finished.command("recheck", MODEL)
     assert f"carried over from {revision[:7]}" in said and "could be stopped" not in said
@@ -245,6 +243,6 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     replace(finished, "default_rng([self.seed, epoch])", "default_rng([epoch, self.seed])")
     finished.edit_params(lambda params: params["architectures"]["mnist-dense"].update(units=[9]))
     said = finished.command("recheck", status=1)
-    assert f"different: train@{MODEL}" in said and "model.keras: layers/" in said
+    assert f"not equal: train@{MODEL}" in said and "model.keras: layers/" in said
     assert "left: train@mnist-dense: not only code differs: params.yaml" in said
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]

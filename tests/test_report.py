@@ -11,7 +11,7 @@ import pytest
 import vl_convert
 from browser import CHROMIUM, open_page
 from sklearn import metrics
-from support.project import ROOT, Project
+from support.project import ROOT, Project, copy
 
 from commands import plots_page
 from stages.drawing import vega_predictions
@@ -161,6 +161,61 @@ def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, wid
         assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         # what is wider scrolls by itself
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+HOSTILE = [
+    "</script><script>window.pwned = true</script>",
+    "<img src=x onerror='window.pwned = true'>",
+    "TEXT",
+    "[link](http://example.org) | <b>\n# heading",
+]
+
+
+@pytest.fixture(scope="module")
+def hostile(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, finished, with class names that mean something elsewhere."""
+    project = copy(finished_template, tmp_path_factory.mktemp("hostile"))
+    for pattern in ("data/prepared/data.json", "models/*/training.json"):
+        for path in project.folder.glob(pattern):
+            content = json.loads(path.read_text())
+            content["class_names"][: len(HOSTILE)] = HOSTILE
+            path.unlink()
+            path.write_text(json.dumps(content))
+    path = project.path("data/split/split.json")
+    content = json.loads(path.read_text())
+    for part in content["parts"].values():
+        counts = list(part["classes"].values())
+        names = [*HOSTILE, *list(part["classes"])[len(HOSTILE) :]]
+        part["classes"] = dict(zip(names, counts))
+    path.unlink()
+    path.write_text(json.dumps(content))
+    for model in MODELS:
+        project.stage("evaluate", model)
+    for stage in ("describe", "compare", "report"):
+        project.stage(stage)
+    return project
+
+
+def test_class_names_do_nothing_in_cards(hostile: Project):
+    for name in ("reports/data/card.md", "reports/model_card.md"):
+        text = hostile.path(name).read_text(encoding="utf-8")
+        assert "\\[link\\](http" in text and "\\<img" in text and "\n# heading" not in text
+        assert "<img" not in text.replace("\\<", "") and "<script" not in text.replace("\\<", "")
+
+
+@needs_chromium
+def test_class_names_do_nothing_in_pages(hostile: Project):
+    hostile.dvc("plots", "show")
+    page = hostile.path("dvc_plots/index.html").as_uri()
+    drawn = "document.querySelectorAll('[data-drawn]').length === 5"
+    with open_page(page, 1400, drawn) as browser:
+        assert browser.evaluate("window.pwned") is None
+    page = hostile.path("reports/index.html").as_uri() + "#all"
+    drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
+    with open_page(page, 1400, drawn) as browser:
+        assert browser.evaluate("window.pwned") is None
+        axis = "coloured(CHARTS['confusion-0'], 'red').data.values.map((row) => row.actual)"
+        assert set(HOSTILE) <= set(browser.evaluate(axis))
 
 
 @needs_chromium

@@ -2,6 +2,11 @@
 by simulation."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +14,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, open_page
 from ruamel.yaml import YAML
-from support.project import Project, copy, ran
+from support.project import ROOT, Project, copy, ran
 
 from commands import seed_spread
 from commands.reviewing import comparing, gate, lock, noise
@@ -192,6 +197,24 @@ def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path
     )
 
 
+def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Other test images, and all but export run again: the model is the same, and so is selected;
+    what export read lies inside data/prepared, which the clone does not have."""
+    finished.edit_params(lambda content: content["split"].update(limit_test=40))
+    assert "export" not in ran(finished.dvc("repro", "report"))
+    finished.commit()
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    output = clone.command("check_lock", status=1)
+    assert "out of date" in output and "export" in output
+    monkeypatch.chdir(finished.folder)  # without the data, but with DVC's cache
+    shutil.rmtree("data/prepared")
+    assert [one.stage for one in lock.outdated()] == ["export"]
+    assert [one.stage for one in lock.outdated("main")] == ["export"]
+
+
 def test_a_stage_is_out_of_date_when_dvc_says_so(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -346,6 +369,115 @@ def test_damaged_results_are_named_and_close_the_gate(finished: Project):
     assert "reports/metrics.json in damaged" in text and f"| {MODEL} | – → 0." in text
 
 
+HOSTILE = "x`</code><!-- @someone ![i](http://e/i.png) | **better** ```\n# Gate"
+
+
+def acting(text: str) -> list[str]:
+    """What of `HOSTILE` is in a text of Markdown outside code, where it would act."""
+    visible = re.sub(r"(`+)[^`].*?\1", "", text)
+    return [one for one in ("@", "<!--", "![", "**better**", "\n# Gate") if one in visible]
+
+
+def test_what_a_pull_request_writes_is_text_in_the_review(finished: Project):
+    """Keys of parameters and of results, and names of models: they would forge verdicts."""
+    finished.edit_params(
+        lambda content: content["train"].update(
+            schedule="ExponentialDecay",
+            schedule_arguments={
+                "initial_learning_rate": 0.01,
+                "decay_steps": 100,
+                "decay_rate": 0.9,
+                HOSTILE: 1,
+            },
+        )
+    )
+    finished.path(HOSTILE.replace("/", "_")).touch()
+    text = review(finished)
+    assert "train.schedule_arguments" in text
+    assert not acting(text)
+    metrics = finished.path("reports/metrics.json")
+    content = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(content | {HOSTILE: content[MODEL]}))
+    finished.path("reports/selection.json").write_text(json.dumps({"selected": HOSTILE}))
+    text = review(finished)
+    assert "reports/metrics.json in the working tree" in text and "is damaged" in text
+    assert not acting(text)
+    metrics.write_text(json.dumps(content | {MODEL: {"test_accuracy": "**1.0**"}}))
+    assert "reports/metrics.json in the working tree" in review(finished)
+
+
+def test_a_base_that_is_not_here_is_an_error(finished: Project):
+    finished.path("README.md").touch()
+    output = finished.command("review", "--base", "nosuch", status=1)
+    assert "error: There is no revision `nosuch` here" in output
+    assert "no revision `nosuch`" in finished.path("review.md").read_text()
+
+
+GH = """#!/bin/sh
+# the GitHub CLI, as far as .ci/comment uses it: one open pull request, without a comment
+case "$*" in
+  *pulls*) echo 7 ;;
+  *body=@*)
+    for one in "$@"; do case "$one" in body=@*) cat "${one#body=@}" > posted ;; esac; done ;;
+esac
+"""
+
+
+@pytest.fixture
+def comment(tmp_path: Path) -> Callable[[str], str]:
+    """What .ci/comment posts of a file."""
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    given = {"GH_REPO": "o/r", "HEAD": "o:b", "SHA": "0" * 40, "RUN": "https://example.org/run"}
+    given |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def post(file: str) -> str:
+        command = [str(ROOT / ".ci/comment"), file]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | given, check=True)
+        return (tmp_path / "posted").read_text(encoding="utf-8")
+
+    return post
+
+
+def test_a_comment_says_who_wrote_it_and_has_no_effect(tmp_path: Path, comment):
+    text = "## Review\n\n![i](https://e/i.png) [l](https://e) <img src=x> @one www.e.org #1\n"
+    (tmp_path / "review.md").write_bytes(
+        text.encode() + b"\xff\x1b[2J\0\n```\n<!--\n" + b"\xc3\xa9" * 40_000
+    )
+    marker, line, *rest = comment("review.md").split("\n")
+    assert marker == "<!-- review -->" and line.startswith("Written by the pull request’s code")
+    posted = "\n".join(rest)
+    assert posted.replace("\u200b", "").strip().startswith(text.strip())
+    for acting in ("](", "<i", "<!", "@o", "://", "www.", "#1", "\x1b", "\0"):
+        assert acting not in posted
+    assert len((tmp_path / "posted").read_bytes()) < 65_536
+
+
+def test_a_comment_is_no_other_file_of_the_machine(tmp_path: Path, comment):
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "review.md").symlink_to("secret")
+    posted = comment("review.md")
+    assert "secret" not in posted and "broke off" in posted
+
+
+def test_make_passes_a_branch_as_it_is_called(tmp_path: Path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/installed").touch()
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    for base in ("it's", "$(shell touch made)", "a `touch made` $x b"):
+        for given in ([f"BASE={base}"], []):
+            output = subprocess.run(
+                ["make", "--silent", "gate", *given],
+                cwd=tmp_path, env=os.environ | {"BASE": base}, check=True,
+                capture_output=True, text=True,
+            ).stdout  # fmt: skip
+            assert output.splitlines()[-1] == base
+    assert not (tmp_path / "made").exists()
+
+
 def other_classes(project: Project) -> None:
     path = project.path(f"reports/models/{MODEL}/training.json")
     path.write_text(path.read_text().replace('"Bag"', '"Box"'))
@@ -424,7 +556,7 @@ def test_clones_without_history_without_cache_without_base(
     finished.run(
         "git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), str(tmp_path / "clone")
     )
-    text = review(Project(tmp_path / "clone"))
+    text = review(Project(tmp_path / "clone"), status=1)
     assert (
         "git fetch --unshallow" in text
         and "DVC's cache does not hold" in text

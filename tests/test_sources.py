@@ -863,22 +863,22 @@ BAD = {  # how the source is made, what the message must name, and options
     ),
     "folder: class in test only": (lambda: as_folder(TREE | {"test/emu/0.png": encoded()}), "emu"),
     # a competition's layout: names of parts are no classes
-    "parts as classes: folder": (lambda: as_folder(flat("train", "test")), "set: images lie"),
+    "parts as classes: folder": (lambda: as_folder(flat("train", "test")), "in test/,"),
     "parts as classes: wrapped": (
         lambda: as_zip(flat("train", "test", prefix="set/") | {"set/labels.csv": b"id,label"}),
-        "set/test/CLASS/",
+        "in set/test/,",
     ),
     "parts as classes: other names": (
         lambda: as_tar(flat("Training_images", "val", "test-set", "holdout2")),
-        "Training_images/CLASS/",
+        "in Training_images/,",
     ),
     "parts as classes: below train": (
         lambda: as_folder(flat("train", "valid", prefix="train/")),
-        "train/train/CLASS/",
+        "in train/train/,",
     ),
     "parts as classes: beside labels": (
         lambda: as_zip(flat("train", "test") | {"labels/1.xml": b"<a/>"}),
-        "test/CLASS/",
+        "in test/,",
         {"on_bad_image": "skip"},
     ),
     # names
@@ -932,7 +932,7 @@ BAD = {  # how the source is made, what the message must name, and options
     "npz: bzip2": (lambda: in_npz("y_x", b"", zipfile.ZIP_BZIP2), "x_train"),
     "npz: labels beyond int64": (
         lambda: as_npz(y_train=np.full(6, 2**64 - 1, np.uint64)),
-        "y_train or y_test",
+        "y_train holds the label 18446744073709551615",
     ),
     "npz: labels that are NaN": (lambda: as_npz(y_train=np.full(6, np.nan)), "y_train"),
     # publishers' files

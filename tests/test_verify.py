@@ -1,34 +1,47 @@
-"""The three verdicts of `make verify`."""
+"""The verdicts of `make verify`, and what it says of the platform."""
 
 import pytest
 
-from commands.verify import differences, verdict
+from commands.verify import differences, explain_platform, verdict
 from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
+NEAR = {"net": {"test_accuracy": 0.905, "test_loss": 0.5}}
+SAME, OTHER = explain_platform("avx512", "avx512_bf16"), explain_platform("avx512", "avx2")
 
 
 def test_equal_bits():
-    assert verdict({"a": "1"}, {"a": "1"}, [], differences(METRICS, METRICS), 0.01).startswith(
-        "equal bits"
-    )
+    said = verdict({"a": "1"}, {"a": "1"}, [], differences(METRICS, METRICS), 0.01, SAME)
+    assert said.startswith("equal bits")
 
 
-def test_another_platform_inside_the_tolerance():
-    near = {"net": {"test_accuracy": 0.905, "test_loss": 0.5}}
-    assert verdict({"a": "1"}, {"a": "2"}, [], differences(METRICS, near), 0.01).startswith(
-        "within tolerance"
-    )
+def test_another_platform_inside_the_tolerance_with_the_models_that_differ():
+    committed = {"models/net/model.keras": "1", "models/dense/model.keras": "1"}
+    obtained = committed | {"models/net/model.keras": "2"}
+    said = verdict(committed, obtained, [], differences(METRICS, NEAR), 0.01, OTHER)
+    assert said.startswith("within tolerance") and "other bits: net." in said and OTHER in said
 
 
 def test_a_committed_report_that_the_run_does_not_give():
-    said = verdict(
-        {"a": "1"}, {"a": "1"}, ["reports/metrics.json"], differences(METRICS, METRICS), 0.01
-    )
+    no_difference = differences(METRICS, METRICS)
+    said = verdict({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, SAME)
     assert said.startswith("within tolerance") and "reports/metrics.json" in said
 
 
 @pytest.mark.parametrize("obtained", [{"net": {"test_accuracy": 0.88, "test_loss": 0.3}}, {}])
 def test_not_re_created(obtained: dict):
     with pytest.raises(UserError, match="net.test_accuracy"):
-        verdict({"a": "1"}, {"a": "2"}, [], differences(METRICS, obtained), 0.01)
+        verdict({"a": "1"}, {"a": "2"}, [], differences(METRICS, obtained), 0.01, SAME)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "explains"),
+    [
+        ("avx512", "avx512", False),
+        ("avx2", "avx512_bf16", False),
+        ("avx512", "avx2", True),
+        ("avx2", "other", True),
+    ],
+)
+def test_the_platform_explains_other_bits_where_it_lacks_the_instructions(asked, found, explains):
+    assert ("other kernels" in explain_platform(asked, found)) == explains

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from configobj import ConfigObj
 from distributed import Client, Future
 
 from commands.parallel import cluster, graph, snapshot, worker
@@ -189,7 +190,10 @@ class Dispatch:
 def configuration(cache: Path | None) -> str:
     """DVC's local configuration of a clone: the cache of the one who started the run, or the
     machine's own."""
-    lines = ["[core]", "    site_cache_dir = .dvc/tmp/site"]
+    config = ConfigObj(
+        interpolation=False
+    )  # with which DVC reads it: it quotes what has a meaning there, such as #
+    config["core"] = {"site_cache_dir": ".dvc/tmp/site"}
     if cache:
-        lines += ["[cache]", f"    dir = {cache}", '    type = "reflink,hardlink,copy"']
-    return "\n".join([*lines, ""])
+        config["cache"] = {"dir": str(cache), "type": "reflink,hardlink,copy"}
+    return "\n".join([*config.write(), ""])

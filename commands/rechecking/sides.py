@@ -110,10 +110,11 @@ def prepare_side(
     """A copy of `code` with parameters and data cut down; both sides get the same."""
     shutil.copytree(code, folder)
     pipeline, cut = training.pipeline, None
+    trained = {out for one in chain for out in one.outs}
     for one in (*chain, training):
         recipe = budget.read_recipe(folder, pipeline, one.key)
         seed = first_seed(folder, training)
-        for path in one.data:
+        for path in filter(lambda path: str(path) not in trained, one.data):
             for prepared in (path, path / "prepared"):
                 if (prepared / "data.json").exists():
                     shape = files.read_json(prepared / "data.json")["image_shape"]

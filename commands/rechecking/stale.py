@@ -15,8 +15,8 @@ from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 
 from commands.reviewing import lock
-from commands.reviewing.history import git
 from commands.reviewing.lock import Change
+from stages.runtime import git
 from stages.runtime.errors import UserError
 
 
@@ -92,7 +92,7 @@ def find_trainings(pipeline: str) -> list[Training]:
 
 def comparison(repo: Repo):
     """A function that lists what differs between a stage and its lock entry."""
-    made = {out.fs_path: out.hash_info for stage in repo.index.stages for out in stage.outs}
+    made = lock.Made(repo.index.stages)
     read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
     return lambda stage: lock.changes(stage, made, read)
 
@@ -129,7 +129,7 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
     wanted = {one.address: one for one in trainings}
     tried = set()
     for commit, addresses in find_holders(list(wanted.values())).items():
-        code = git("rev-parse", f"{commit}:stages")
+        code = git.ask("rev-parse", f"{commit}:stages")
         left = [address for address in addresses if address not in found]
         if left and (code, *left) not in tried:
             tried.add((code, *left))
@@ -143,11 +143,11 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
     addresses of these trainings."""
     holders: dict[str, list[str]] = {}
     equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
-    for commit in (git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
+    for commit in (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
         for path in sorted({str(Path(one.pipeline).with_suffix(".lock")) for one in trainings}):
-            blob = git("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
+            blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
-                text = git("cat-file", "blob", blob) if blob else None
+                text = git.ask("cat-file", "blob", blob) if blob else None
                 entries = lock.parse(text, path) if text else {}
                 equal[path, blob] = [
                     one.address

@@ -6,6 +6,7 @@ from typing import Any
 
 from commands.reviewing import noise, spread
 from commands.reviewing.revisions import Revision, same_test_data
+from stages.runtime import escape
 
 NOT_COMPARABLE = "not comparable"
 
@@ -75,7 +76,7 @@ def notes(
             f"{spread.SPREAD} is another one now; differences are judged by that of {which.name}."
         )
     changed = [
-        f"`{section}.{key}`"
+        escape.code(f"{section}.{key}")
         for section in ("review", "gate")
         for key, value in (head.parameters.get(section) or {}).items()
         if value != (base.parameters.get(section) or {}).get(key, value)

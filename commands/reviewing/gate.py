@@ -6,8 +6,9 @@ from typing import Any
 
 from commands.reviewing import comparing, history, lock
 from commands.reviewing.lock import Outdated
-from commands.reviewing.revisions import Revision
+from commands.reviewing.revisions import Revision, strip_markup
 from stages.params.schema import Gate
+from stages.runtime import escape
 from stages.runtime.errors import UserError
 
 HOLDS = (
@@ -35,12 +36,12 @@ def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
     because it was not."""
     found = []
     if head.outdated:
-        found.append(f"`dvc repro` would run {', '.join(map(str, head.outdated))}")
+        found.append(f"`dvc repro` would run {', '.join(map(escape.code, head.outdated))}")
         found += filter(None, [lock.recheck_hint(head.outdated)])
     elif ran:
         found.append(
-            f"it was out of date, {', '.join(map(str, ran))} had to run: the new results are to be "
-            "committed"
+            f"it was out of date, {', '.join(map(escape.code, ran))} had to run: the new results "
+            "are to be committed"
         )
     found += [f"{path} is damaged: {what}" for path, what in head.damaged.items()]
     return Check("dvc.lock", not found, "; ".join(found) or "up to date")
@@ -110,7 +111,7 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     held = [one for one in tables[0].to_dict("records") if one["verdict"] in HOLDS]
     now = {} if tables[1] is None else dict(zip(tables[1]["experiment"], tables[1]["verdict"]))
     lost = [
-        f"{one['experiment']} ({now.get(one['experiment'], 'gone')})"
+        strip_markup(f"{one['experiment']} ({now.get(one['experiment'], 'gone')})")
         for one in held
         if now.get(one["experiment"]) not in HOLDS
     ]
@@ -119,7 +120,7 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     try:
         stages = lock.outdated_replications(head.commit)
     except UserError as error:
-        return Check(name, False, str(error))
+        return Check(name, False, strip_markup(str(error)))
     if stages:
         return Check(
             name, None, f"the table is of older code: {len(stages)} of its stages are out of date"

@@ -79,6 +79,7 @@ def find_base(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, 
             return None, "This is the first commit: nothing to compare with."
         return (
             None,
-            f"This revision is part of `{name}`, without a change of its own: nothing to compare.",
+            f"This revision is part of `{strip_markup(name)}`, without a change of its own: "
+            "nothing to compare.",
         )
     return Revision(name_commit(name, where), where), ""

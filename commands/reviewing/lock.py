@@ -11,11 +11,13 @@ import logging
 import os
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency.base import Dependency
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.output import Output
@@ -23,8 +25,10 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.utils.serialize import load_path
+from dvc_data.hashfile.tree import Tree
 from ruamel.yaml import YAML, YAMLError
 
+from stages.runtime import escape
 from stages.runtime.errors import UserError
 
 ABSENT = object()
@@ -34,12 +38,15 @@ Lock = dict[str, Any]  # the stages of dvc.lock by their names
 @contextlib.contextmanager
 def opened(revision: str | None) -> Iterator[Repo]:
     """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
-    folder meanwhile. Raises `UserError` where DVC cannot read the pipeline, or another command of
-    DVC's runs there."""
+    folder meanwhile and shares DVC's cache. Raises `UserError` where DVC cannot read the pipeline,
+    or another command of DVC's runs there."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        config = None
         if revision:
+            with Repo() as here:
+                config = {"cache": {"dir": here.cache.local_cache_dir}}
             clone = (
                 Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))) / "clone"
             )
@@ -52,7 +59,7 @@ def opened(revision: str | None) -> Iterator[Repo]:
             )
             stack.enter_context(contextlib.chdir(clone))
         try:
-            repo = stack.enter_context(Repo())
+            repo = stack.enter_context(Repo(config=config))
             stack.enter_context(repo.lock)
             yield repo
         except DvcException as error:
@@ -84,8 +91,8 @@ def recheck_hint(stages: Iterable[Outdated]) -> str:
     if not trainings:
         return ""
     return (
-        f"{', '.join(trainings)}: only the code changed. `make recheck` shows in minutes whether "
-        "it computes the same, and if so brings dvc.lock up to date without training"
+        f"{', '.join(map(escape.code, trainings))}: only the code changed. `make recheck` shows in "
+        "minutes whether it computes the same; if so, it updates dvc.lock without training"
     )
 
 
@@ -117,9 +124,9 @@ def outdated_replications(revision: str | None = None) -> list[Outdated]:
 
 
 def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
-    """Those of `stages` that are out of date; what `dvc add` keeps is no stage to run, but gives
-    the others their data."""
-    made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
+    """Those of `stages` that are out of date. Files that `dvc add` tracks are inputs, not stages to
+    run, and are compared with what the stages read."""
+    made = Made(stages)
     read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
     result = []
     for stage in filter(lambda stage: stage.cmd, stages):
@@ -134,6 +141,36 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     return result
 
 
+class Made:
+    """What lock files say of the files that `stages` make, for files that are not here."""
+
+    def __init__(self, stages: Iterable[Stage]):
+        self.outs = {out.fs_path: out for stage in stages for out in stage.outs}
+        self.recorded = defaultdict(set)  # the digests that stages have read each path with
+        for dep in (dep for stage in stages for dep in stage.deps):
+            self.recorded[dep.fs_path].add(str(dep.hash_info))
+
+    def proves_another(self, dep: Dependency) -> bool:
+        """Whether `dep` is not what its stage has read, as far as it can be known.
+
+        A whole output has its digest in the lock file. A file inside an output that is a folder has
+        none: it is looked up in the folder's list of files where DVC's cache holds that, and
+        otherwise compared with what other stages have read. Where these disagree, one of them has
+        read another file, and nothing says which."""
+        place = next((one for one in parents(dep.fs_path) if one in self.outs), None)
+        if place == dep.fs_path:
+            return self.outs[place].hash_info != dep.hash_info
+        if place and isinstance(folder := self.outs[place].get_obj(), Tree):
+            entry = folder.get(Path(dep.fs_path).relative_to(place).parts)
+            return entry is None or entry[1] != dep.hash_info
+        return len(self.recorded[dep.fs_path]) > 1
+
+
+def parents(path: str) -> list[str]:
+    """A path and the folders that it lies in, the innermost first."""
+    return [path, *map(str, Path(path).parents)]
+
+
 @dataclass(frozen=True)
 class Change:
     """What differs between a stage and its lock entry: ``cmd``, or a path, or a parameter.
@@ -144,11 +181,11 @@ class Change:
     of_code: bool
 
 
-def changes(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> Iterator[Change]:
+def changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Change]:
     """What differs between a stage and its lock entry, as ``stage.changed(allow_missing=True)``
-    looks at it. That parses the files of parameters anew for each stage, which would be a third of
-    a review's time; `read` gives the content of such a file. `made` are the digests of what the
-    stages make."""
+    looks at it, and more: DVC takes a missing file inside a folder for unchanged, and `made` may
+    prove that it is another. DVC also parses the files of parameters anew for each stage, which
+    would be a third of a review's time; `read` gives the content of such a file."""
     if stage.changed_stage():
         yield Change("cmd", True)
     for out in stage.outs:
@@ -168,7 +205,7 @@ def changes(stage: Stage, made: dict[str, Any], read: Callable[[str], Any]) -> I
             continue
         status = dep.status().get(str(dep))
         if status == "deleted":  # not here, but what it was may stand in the lock file
-            status = made.get(dep.fs_path, dep.hash_info) != dep.hash_info
+            status = made.proves_another(dep)
         if status:
             yield Change(path_of(dep), is_code(path_of(dep)))
 

@@ -6,27 +6,75 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import dvc.api
 import pandas as pd
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
+from typing_extensions import TypedDict
 
 from commands.reviewing import lock
 from commands.reviewing.lock import Outdated
 from stages.params.schema import Gate, Params, Review
+from stages.runtime import escape
 from stages.runtime.errors import UserError
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
-KEYS = {  # that JSON files must have
-    "metrics.json": {"test", "validation"},
-    "training.json": {"class_names", "architecture", "parameters"},
-    "selection.json": {"selected"},
-    "seed_spread.json": {"measured_on", "n", "models"},
-    "reports/metrics.json": set(),  # of all models
+Number = Annotated[float, Field(allow_inf_nan=False)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,199}$")]  # names a folder too
+
+
+class Test(TypedDict):
+    expected_calibration_error: Number
+
+
+class Metrics(TypedDict):
+    test: Test
+
+
+class Family(TypedDict):
+    family: str
+
+
+class Parameters(TypedDict):
+    total: Annotated[int, Field(ge=1)]
+
+
+class Training(TypedDict):
+    class_names: list[str]
+    architecture: Family
+    parameters: Parameters
+
+
+class Selection(TypedDict):
+    selected: ModelName
+
+
+class Deviation(TypedDict):
+    sd: Annotated[Number, Field(ge=0)]
+
+
+class Measured(TypedDict):
+    family: str
+    parameters: Annotated[int, Field(ge=1)]
+    test_accuracy: Deviation
+
+
+class SeedSpread(TypedDict):
+    measured_on: dict[str, str]
+    n: Annotated[int, Field(ge=2)]
+    models: Annotated[dict[ModelName, Measured], Field(min_length=1)]
+
+
+SCHEMAS = {  # of JSON files: what must be there, with its type; more may be
+    "metrics.json": TypeAdapter(Metrics),
+    "training.json": TypeAdapter(Training),
+    "selection.json": TypeAdapter(Selection),
+    "seed_spread.json": TypeAdapter(SeedSpread),
+    "reports/metrics.json": TypeAdapter(dict[ModelName, dict[str, Number]]),  # of all models
 }
 COLUMNS = {  # that tables must have
     "predictions.csv": {"actual", "predicted"},
@@ -39,7 +87,7 @@ PIPELINE = "the pipeline"  # among what is damaged
 def strip_markup(text: str) -> str:
     """A text from outside in one line, without the characters that Markdown or HTML takes for
     markup, or GitHub for a mention."""
-    return " ".join(re.sub(r"[`<>|@*\[\]]", " ", text).split())
+    return escape.terminal(" ".join(re.sub(r"[`<>|@*\[\]~&$\\]", " ", str(text)).split()))
 
 
 @dataclass(frozen=True)
@@ -71,16 +119,18 @@ class Revision:
 
     def json(self, path: str) -> dict[str, Any] | None:
         text = self.text(path)
+        if text is None:
+            return None
         try:
-            content = None if text is None else json.loads(text)
-        except ValueError as error:
+            content = json.loads(text)
+            SCHEMAS.get(path, SCHEMAS[path.rsplit("/")[-1]]).validate_python(content)
+            return content
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            self.damaged[path] = strip_markup(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        except (ValueError, RecursionError) as error:
             self.damaged[path] = strip_markup(str(error))
-            return None
-        wanted = KEYS.get(path, KEYS[path.rsplit("/")[-1]])
-        if content is not None and not (isinstance(content, dict) and wanted <= content.keys()):
-            self.damaged[path] = f"it lacks {', '.join(sorted(wanted)) or 'its keys'}"
-            return None
-        return content
+        return None
 
     def table(self, path: str) -> pd.DataFrame | None:
         text = self.text(path)

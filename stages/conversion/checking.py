@@ -28,10 +28,17 @@ def start(threads: int) -> None:
 
 
 def load(path: Path) -> "keras.Model":
-    """The model in `path` with its main output alone."""
+    """The model in `path` with its main output alone. Raises `UserError` where Keras refuses the
+    file: it may be damaged, or hold code."""
     import keras
 
-    return keep_main_output(keras.saving.load_model(path, compile=False))
+    try:
+        return keep_main_output(keras.saving.load_model(path, compile=False))
+    except MemoryError:
+        raise
+    except Exception as error:  # what a file holds decides which
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: Keras cannot load it: {lines[0][:200]}") from None
 
 
 def keep_main_output(model: "keras.Model") -> "keras.Model":

@@ -8,23 +8,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.conversion.checking import Predict
+from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import keras
     import onnx
 
 
+AUGMENTATION = (  # layers that change images in training, and outside give them as they are
+    "AugMix", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip",
+    "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
+    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+    "RandomTranslation", "RandomZoom", "Solarization",
+)  # fmt: skip
+
+
 def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     """Write `model` as ONNX, with an input `image` and an output `probability` for any number of
-    images."""
+    images. Raises `UserError` where ONNX cannot express it; what is known of that in advance,
+    `stages.params` refuses before anything is trained."""
     import keras
     import onnx
 
     teach_erfc()
+    model = for_inference(model)
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of numpy, about the converter
-        model.export(path, format="onnx", verbose=False, input_signature=signature)
+        try:
+            model.export(path, format="onnx", verbose=False, input_signature=signature)
+        except Exception as error:  # of the converter, of any type
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(
+                f"ONNX cannot express the network {model.name}: {lines[0][:200]}"
+            ) from None
     converted = onnx.load(path)
     graph = converted.graph
     settle(graph)
@@ -36,6 +54,41 @@ def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     )
     onnx.checker.check_model(converted)
     path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+def for_inference(model: "keras.Model") -> "keras.Model":
+    """The model itself, or one with its weights and without the layers that change images in
+    training alone, whose random numbers ONNX lacks. Normalization's constants go into the graph."""
+    import keras
+
+    config = model.get_config()
+    if (without := without_augmentation(config)) != config:
+        model, trained = keras.Model.from_config(without), model
+        model.set_weights(trained.get_weights())
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization) and layer.mean is not None:
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+    return model
+
+
+def without_augmentation(config: Any) -> Any:
+    """The `config` of a model with Identity in place of each of the `AUGMENTATION` layers. Keras
+    calls these with ``training=True`` where nothing else is said, and the layers behind them
+    too."""
+    if isinstance(config, list):
+        return [without_augmentation(one) for one in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") in AUGMENTATION and "inbound_nodes" in config:
+        return {
+            "module": "keras.layers",
+            "class_name": "Identity",
+            "config": {"name": config["config"]["name"]},
+            "registered_name": None,
+            "name": config["name"],
+            "inbound_nodes": [node | {"kwargs": {}} for node in config["inbound_nodes"]],
+        }
+    return {key: without_augmentation(one) for key, one in config.items()}
 
 
 def teach_erfc() -> None:

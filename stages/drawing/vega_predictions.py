@@ -48,7 +48,7 @@ def draw_matrix(
         "encoding": {
             "text": {"field": text},
             "tooltip": tooltip,
-            "color": {"condition": {"test": white, "value": "white"}, "value": "TEXT"},
+            "color": {"condition": {"test": white, "value": "white"}, "value": {"page": "text"}},
         },
     }
     layers = [squares, numbers] if len(classes) <= FEW else [squares]

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from stages.drawing import network, pictures, vega, vega_predictions
 from stages.images import data_uri
+from stages.runtime import escape
 from stages.storage import files
 
 REPORTS = Path("reports")
@@ -27,6 +28,8 @@ def read_model(model: str) -> dict[str, Any]:
         )
         for name in ("classes", "confusion", "predictions", "calibration", "roc", "curves")
     }
+    for name in ("actual", "predicted"):
+        tables["confusion"][name] = tables["confusion"][name].map(escape.from_script)
     return {
         **{name: files.read_json(folder / f"{name}.json") for name in ("metrics", "training")},
         **tables,
@@ -77,8 +80,8 @@ def draw_charts(models: dict[str, dict[str, Any]], threshold: float) -> dict[str
         "loss": vega.draw_learning_curves(curves, "loss"),
     }
     if curves["learning_rate"].nunique() > 1:  # there is a schedule
-        training = curves[curves["part"] == "training"]
-        result["learning_rate"] = vega.draw_learning_curves(training, "learning_rate")
+        once = curves[curves["part"] == "validation"]  # both parts have the same
+        result["learning_rate"] = vega.draw_learning_curves(once, "learning_rate")
     for number, one in enumerate(models.values()):
         roc = label_roc(one["roc"], one["metrics"], one["classes"])
         result |= {

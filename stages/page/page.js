@@ -17,9 +17,15 @@ function config() {
   };
 }
 
+// a chart with the page's colour in place of its mark, {"page":"text"}: an object, which no text in the data
+// can be taken for, since JSON escapes the quotes inside texts
+function coloured(chart, text) {
+  return JSON.parse(JSON.stringify(chart).replaceAll('{"page":"text"}', () => JSON.stringify(text)));
+}
+
 async function draw(place) {
   const { text, config: colours } = config();
-  const spec = JSON.parse(JSON.stringify(CHARTS[place.id]).replaceAll('"TEXT"', JSON.stringify(text)));
+  const spec = coloured(CHARTS[place.id], text);
   try {
     await vegaEmbed(place, { $schema: "https://vega.github.io/schema/vega-lite/v6.json", ...spec }, {
       config: colours,

@@ -5,12 +5,14 @@ from typing import Any
 
 import jinja2
 
+from stages.runtime import escape
+
 TEMPLATES = Path(__file__).parent
 
 
 def make_environment() -> jinja2.Environment:
-    """The templates' environment: HTML is escaped, Markdown is not, and a name that is missing is
-    an error."""
+    """The templates' environment: HTML is escaped, Markdown by the filters ``md`` and ``code``, and
+    a name that is missing is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=lambda name: name is not None and "html" in name,
@@ -20,8 +22,10 @@ def make_environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "list_parameters": list_parameters,
+        "listed": list_parameters,
         "count": lambda number: f"{number:,}",
+        "md": escape.markdown,
+        "code": escape.code,
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment

@@ -23,6 +23,7 @@ from stages.runtime.text import printable
 Checked = TypeVar("Checked", bound=BaseModel)
 Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
 SHOWN = 50  # problems in a message
+PYDANTICS = ("[one]", "[list]", "[key]")  # among the keys that lead to a place: not the file's own
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -90,9 +91,10 @@ def brings_its_pixels(params: Params, number: int, model: str) -> Iterator[Probl
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:
     """One of pydantic's errors in words."""
-    keys = tuple(
-        key for key in details["loc"] if not str(key).startswith("[")
-    )  # without the branch of a union
+    *place, last = details["loc"] or ("",)
+    keys = tuple(key for key in place if key not in PYDANTICS)
+    if details["type"] == "extra_forbidden" or last not in PYDANTICS:
+        keys += (last,)
     if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
         keys = keys[:2] + keys[3:]  # likewise
     given, kind = details["input"], details["type"]

@@ -168,6 +168,7 @@ class Train(Section):
     precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
     prediction_batch_size: Count
     threads: Count
+    instruction_set: one_of("avx512", "avx2")
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> "Train":
@@ -351,8 +352,26 @@ class Application(Network):
         return self
 
 
+def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
+    """What of a layer the stage export cannot write as ONNX, and what to take instead; None where
+    nothing is known. Tried with each of `LAYERS`."""
+    if name == "Equalization":
+        return "ContrastLimitedAdaptiveHistogramEqualization can"
+    if name == "RandomCrop":
+        return "augment.crop_padding crops in training"
+    if name == "Resizing":
+        if arguments.get("interpolation", "bilinear") not in ("bilinear", "nearest"):
+            return "the interpolations bilinear and nearest can"
+        if arguments.get("antialias") or arguments.get("pad_to_aspect_ratio"):
+            return "without antialias and pad_to_aspect_ratio it can"
+    if name == "UpSampling2D" and "lanczos" in str(arguments.get("interpolation")):
+        return "the interpolations bilinear, bicubic and nearest can"
+    return None
+
+
 def one_layer(layer: Any) -> Any:
-    """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name."""
+    """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name;
+    and that the trained network can be exported."""
     if not isinstance(layer, dict) or len(layer) != 1:
         raise ValueError(
             "a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, "
@@ -366,6 +385,8 @@ def one_layer(layer: Any) -> Any:
             f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
             "kernel_size: 3}}"
         )
+    if instead := not_in_onnx(name, arguments or {}):
+        raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
     return layer
 
 

@@ -77,7 +77,7 @@ def main(experiment: str) -> None:
     source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
     pretrained = getattr(architecture, "weights", None) and training.find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
-        backend.start(recipe.threads)
+        backend.start(recipe.threads, recipe.instruction_set)
         for seed in entry.seeds:
             name = f"seed-{seed}"
             start = source / name

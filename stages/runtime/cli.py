@@ -3,12 +3,14 @@
 import argparse
 import errno
 import os
+import resource
 import shutil
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-from stages.runtime import guard
+from stages.runtime import escape, guard
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
@@ -19,6 +21,8 @@ REMEDIES = {
     errno.EPERM: "give this user the right to it (chmod, chown), and start again",
     errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
     errno.EIO: "the disk may be failing: copy the project to another one",
+    errno.EFBIG: "raise this user's limit on the size of files (ulimit -f), or use another disk",
+    errno.ENAMETOOLONG: "give a shorter name, or move the project to a shorter path",
 }
 MADE = (
     "data",
@@ -44,35 +48,33 @@ def run(
     wrong arguments, or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
-        description=description.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=(description or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, text in arguments.items():
         parser.add_argument(name, help=text)
     if options:
         options(parser)
+    prepare_streams()
     values = vars(parser.parse_args())
     guard.end_with_dvc()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(
-            errors="backslashreplace"
-        )  # where the locale's encoding lacks a character, such as × or ±
     try:
         main(**values)
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        fail(str(error))
     except BrokenPipeError:  # who read the output has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if not (message := refusal(error)):
             raise
-        sys.exit(f"error: {message}")
+        fail(message)
     except MemoryError as error:
         what = str(error) or "all of it is used"
-        sys.exit(
-            f"error: not enough memory: {what}.\n       End other programs, or make images or "
-            "batches smaller"
+        fail(
+            f"not enough memory: {what}.\n       End other programs, or make images or batches "
+            "smaller"
         )
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
@@ -82,14 +84,36 @@ def run(
         )  # at once: the threads of a backend may take long to end by themselves
 
 
+def prepare_streams() -> None:
+    """Make sure that there is an output and an error stream, and that they take any character.
+    Where the one who started the process closed them (``>&-``), what is written is lost; and no
+    file that is opened later gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        # where the locale's encoding lacks a character, such as × or ±
+        stream.reconfigure(errors="backslashreplace")
+
+
+def fail(message: str) -> NoReturn:
+    """End the process with a message, in which no name from outside can act on the terminal."""
+    sys.exit(f"error: {escape.terminal(message, keep=chr(10))}")
+
+
 def refusal(error: OSError) -> str | None:
     """What the machine refused, in words, with what to do; None where it is no matter of the
     machine."""
     number = error.errno
-    if (
-        number is None and shutil.disk_usage(".").free < FULL
-    ):  # numpy says only that less was written than it asked for
-        number = errno.ENOSPC
+    if number is None:  # NumPy says only that less was written than it asked for
+        if shutil.disk_usage(".").free < FULL:
+            number = errno.ENOSPC
+        elif resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+            number = errno.EFBIG
     if number == errno.ENOENT and str(error.filename).split(os.sep)[0] in MADE:
         return (
             f"{error.filename} is missing: what the pipeline makes, `dvc repro` makes again, "

@@ -1,5 +1,5 @@
 """Text that comes from outside (names of classes, files, data sets and models, licences): what it
-may be, decided here alone, and how it is shown.
+may be, decided here alone, and how a message shows it.
 
 A name is one line of printable text. What the Unicode standard calls a control, format, surrogate,
 private or unassigned character is refused: a newline forges a line of a table, an escape sequence
@@ -12,19 +12,19 @@ something to HTML, Markdown or CSV are allowed: each format escapes its own.
 import unicodedata
 
 from stages.runtime.errors import UserError
+from stages.runtime.escape import JOINERS, is_printable, terminal
 
 LONGEST_NAME = 255  # characters, and bytes in UTF-8: what file systems allow for one name
 LONGEST_PATH = 4096  # Linux's PATH_MAX
 LONGEST_LINE = 1000  # of a licence, an address
 SHOWN = 200  # characters of a text in a message
-JOINERS = "\u200c\u200d"
 
 
 def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> str:
     """Return `text` as it is. Raises `UserError` unless it is printable, not blank and at most
     `longest` bytes long in UTF-8; `what` begins the message and says where the text stands."""
     if fault := name_fault(text, longest):
-        raise UserError(f"{what}: '{printable(text)}' {fault}")
+        raise UserError(f"{what} '{printable(text)}' {fault}")
     return text
 
 
@@ -42,19 +42,11 @@ def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
     return None
 
 
-def is_printable(letter: str) -> bool:
-    """Whether one character may stand in a name."""
-    return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
-
-
 def printable(text: object, longest: int = SHOWN) -> str:
-    """`text` for a terminal or a log: what may not stand in a name is escaped as in Python, and
-    the middle is left out beyond `longest` characters."""
+    """`text` for a message: as `terminal` gives it, and the middle is left out beyond `longest`
+    characters."""
     text = str(text)
     if len(text) > longest:
         half = (longest - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
-    return "".join(
-        letter if is_printable(letter) else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    return terminal(text)

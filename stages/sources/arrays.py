@@ -74,11 +74,12 @@ def read_npz(path: Path, limits: "Limits") -> Arrays:
             )
         check_labels(headers[f"y_{part}"], shapes[PARTS.index(part)][0], f"{path}: y_{part}")
     labels = [as_labels(read_whole(path, f"y_{part}"), f"{path}: y_{part}") for part in PARTS]
-    if any(some.max() >= shape[0] for some in labels):
-        raise UserError(
-            f"{path}: y_train or y_test holds a label as large as the number of images: classes "
-            "are numbered from 0"
-        )
+    for part, some in zip(PARTS, labels):
+        if some.max() >= shape[0]:
+            raise UserError(
+                f"{path}: y_{part} holds the label {some.max()} and the file {shape[0]:,} images: "
+                "classes are numbered from 0"
+            )
     class_names = read_class_names(path, headers, shape[0])
     labels = [some.astype(np.int64) for some in labels]
     return Arrays(shape, shapes[0][0], class_names, chunks(path, labels, shapes))

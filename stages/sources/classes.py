@@ -131,9 +131,9 @@ def refuse_parts_as_classes(
     if all(is_part_name(label) for label in folders):
         first = prefix + folders[min(folders)]
         raise UserError(
-            f"{path}: images lie directly in {first}/, whose name is that of a part of a data set "
-            "and not of a class: put each image into the folder of its class, as in "
-            f"{first}/CLASS/, or in CLASS/ alone"
+            f"{path}: images lie directly in {first}/, whose name is a part's and not a class's. "
+            "Expected is a folder for each class: CLASS/image, or train/CLASS/image and "
+            "test/CLASS/image"
         )
 
 

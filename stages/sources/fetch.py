@@ -9,7 +9,9 @@ Whatever a server sends is bounded: a transfer stops past the published size, an
 """
 
 import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 14  # bytes read at a time, at most
 SLOWEST = 1000  # bytes a second, over ``download.timeout``; a server could hold us for ever by less
+ANSWER = 10  # times ``download.timeout``, at most, until a server has answered with its headers
 REDIRECTS = 10  # followed one after the other
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses that may be gone at the next try
 
@@ -178,13 +181,38 @@ def transfer(
 def get(session: Session, address: str, **options: Any) -> requests.Response:
     """The answer to a request, without its body, behind any redirections."""
     for _ in range(REDIRECTS):
-        response = session.get(address, stream=True, **options)
-        target = requests.Session.get_redirect_target(session, response)
+        response = answered(session, address, **options)
+        try:
+            target = requests.Session.get_redirect_target(session, response)
+            address = urljoin(response.url, target or "")
+        except ValueError:  # of the standard library's, on brackets and bytes that are no text
+            response.close()
+            raise requests.exceptions.InvalidURL("redirected to what is no address") from None
         if target is None:
             return response
         response.close()
-        address = urljoin(response.url, target)
     raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects, one after the other")
+
+
+def answered(session: Session, address: str, timeout: float, **options: Any) -> requests.Response:
+    """The answer to one request. Raises `Cut` where its headers take longer than `ANSWER`: requests
+    would wait for a further byte again and again, and so does the thread, which nobody joins."""
+    answers: queue.Queue = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(session.get(address, stream=True, timeout=timeout, **options))
+        except Exception as error:  # raised below, in the thread that waits
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=ANSWER * timeout)
+    except queue.Empty:
+        raise Cut(f"no answer within {ANSWER * timeout:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def received(response: requests.Response, most: int, timeout: float) -> Iterator[bytes]:

@@ -1,35 +1,139 @@
-"""Starting Keras: with the backend's threads fixed, its operations deterministic, and its greetings
-held back."""
+"""Starting Keras in an environment that is the project's own: whatever can change a result is set
+here, and what the user's configuration says of it is not heeded.
+
+What stays free is the backend, the device it computes on, and the processor's instruction set:
+`describe_platform` names them, for the run record and the checkpoint.
+"""
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
+from pathlib import Path
+
+from stages.runtime.errors import UserError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+# what the names of the variables begin with that the backends read, and the libraries below them
+LIBRARIES = (
+    "AUTOGRAPH_",
+    "CUBLAS_",
+    "CUDNN_",
+    "DNNL_",
+    "GOMP_",
+    "JAX_",
+    "KERAS_",
+    "KMP_",
+    "MKL_",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_",
+    "ONEDNN_",
+    "PYTORCH_",
+    "TF_",
+    "TORCH_",
+    "XLA_",
+)
+# of these, what chooses the backend, the device, where its memory comes from, and where a log goes
+FREE = (
+    "JAX_PLATFORMS",
+    "KERAS_BACKEND",
+    "KERAS_TORCH_DEVICE",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TF_CPP_",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR",
+    "XLA_PYTHON_CLIENT_",
+)
+# the widest kernels of oneDNN's that `train.instruction_set` allows: none that one vendor alone
+# has, such as AMX
+KERNELS = {"avx512": "AVX512_CORE_BF16", "avx2": "AVX2"}
+# instruction sets, the widest first, and the marks in /proc/cpuinfo that show them
+INSTRUCTION_SETS = {
+    "avx512_bf16": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "avx2": {"avx2", "fma"},
+}
 
 
-def start(threads: int) -> None:
+def start(threads: int, instruction_set: str = "avx512") -> None:
     """Import Keras and its backend, which read these settings when they are imported.
 
-    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch.
+    `instruction_set` is the widest that TensorFlow's kernels use: a key of `KERNELS`. On a
+    processor that lacks it they use what there is, and a note on standard error says so.
+
+    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. Where the
+    environment says otherwise than these settings, a note on standard error says that it is not
+    heeded. Raises `UserError` for another backend, or one that is not installed.
     """
-    os.environ |= {
+    backend = choose_backend()
+    settings = {
+        "KERAS_BACKEND": backend,
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": str(threads),
         "TF_DETERMINISTIC_OPS": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "ONEDNN_MAX_CPU_ISA": KERNELS[instruction_set],
         "TF_CPP_MIN_LOG_LEVEL": "3",  # nothing: its errors come as exceptions too
     }
+    settle(settings)
+    if not has(found := find_instruction_set(), instruction_set):
+        print(
+            f"note: train.instruction_set is {instruction_set}, and this processor has {found}: "
+            "results will have other bits than where it has it",
+            file=sys.stderr,
+        )
     # Linux: as a batch job the threads stay on cores of their own. Measured on two cores of an AMD
     # EPYC, Linux 6.18, 8 epochs of fashion-2blocks, in turn: 24 and 23 s of training against 36 and
     # 35 s, with the same bits.
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with tempfile.TemporaryFile() as held_back:  # some of TensorFlow's messages heed no log level
+    with held_back_messages(), own_keras_home():
+        import keras  # noqa: F401
+
+        if backend == "tensorflow":
+            from stages.training import arithmetic
+
+            arithmetic.use()
+
+
+def choose_backend() -> str:
+    """The backend that ``KERAS_BACKEND`` names, or TensorFlow."""
+    backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND={backend}: it must be one of {', '.join(BACKENDS)}")
+    if not importlib.util.find_spec(backend):
+        raise UserError(f"KERAS_BACKEND={backend}: {backend} is not installed in {sys.prefix}")
+    return backend
+
+
+def settle(settings: dict[str, str]) -> None:
+    """Make `settings` all that the environment says to the `LIBRARIES`, beside what is `FREE`."""
+    not_heeded = []
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(LIBRARIES) and not name.startswith(FREE):
+            del os.environ[name]
+            # others that begin with TF_ may be Terraform's, and thread counts other programs'
+            if name in settings and value != settings[name] and not name.endswith("_THREADS"):
+                not_heeded.append(f"{name}={value}")
+    os.environ |= settings
+    if not_heeded:
+        print(
+            f"note: not heeded, since results could depend on it: {' '.join(not_heeded)}",
+            file=sys.stderr,
+        )
+
+
+@contextlib.contextmanager
+def held_back_messages():
+    """Show standard error only after an exception: some of TensorFlow's messages heed no level."""
+    with tempfile.TemporaryFile() as held_back:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(held_back.fileno(), 2)
         try:
-            import keras  # noqa: F401
+            yield
         except BaseException:
             held_back.seek(0)
             os.write(stderr, held_back.read())
@@ -37,3 +141,46 @@ def start(threads: int) -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def own_keras_home():
+    """Keep the user's ``keras.json`` away from Keras, which reads it when it is imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["KERAS_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+
+
+def describe_platform() -> dict[str, str | list[str]]:
+    """What a result may depend on that the project leaves free; needs `start`."""
+    import keras
+
+    return {
+        "backend": keras.config.backend(),
+        "devices": keras.distribution.list_devices(),
+        "instruction_set": find_instruction_set(),
+    }
+
+
+def find_instruction_set() -> str:
+    """The widest of `INSTRUCTION_SETS` that Linux says the processor has, else ``other``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "other"
+    flags = {
+        flag
+        for line in lines
+        if line.startswith("flags")
+        for flag in line.partition(":")[2].split()
+    }
+    return next((name for name, needed in INSTRUCTION_SETS.items() if needed <= flags), "other")
+
+
+def has(found: str, instruction_set: str) -> bool:
+    """Whether a processor with `found`, as `find_instruction_set` says, has `instruction_set`."""
+    order = [*INSTRUCTION_SETS, "other"]
+    return order.index(found) <= order.index(instruction_set)

@@ -8,7 +8,6 @@ generators of dropout, and of early stopping.
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,26 +77,35 @@ class Checkpoint(keras.callbacks.Callback):
         self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
 
     def restore(self) -> bool:
-        """Load the file if there is one that fits. Returns whether it did."""
+        """Load the file if there is one that fits. Returns whether it did: not where the file is
+        missing or damaged, or belongs to another training."""
         try:
-            with np.load(self.file, allow_pickle=False) as file:
-                state = json.loads(str(file["state"]))
-                if state["fingerprint"] != self.fingerprint:
-                    return False
-                for number, variable in enumerate(self.variables):
-                    variable.assign(file[f"variable{number}"])
-                self.kept = state["early_stopping"]
-                if state["best_weights"] is not None:
-                    self.kept["best_weights"] = [
-                        file[f"best{number}"] for number in range(state["best_weights"])
-                    ]
-        except (
-            FileNotFoundError,
-            zipfile.BadZipFile,
-            EOFError,
-        ):  # a file that the machine's end cut short does not count
+            return self.load()
+        except FileNotFoundError:
             return False
-        self.history, self.finished = state["history"], state["finished"]
+        except (MemoryError, PermissionError):
+            raise  # the file may be good
+        except Exception as error:  # one that was cut short or overwritten fails in any way
+            why = str(error) or type(error).__name__
+            print(f"{self.file} is damaged, so the training starts anew: {why[:200]!r}")
+            return False
+
+    def load(self) -> bool:
+        """What `restore` does where the file is whole. Nothing is changed before all is read."""
+        with np.load(self.file, allow_pickle=False) as file:
+            state = json.loads(str(file["state"]))
+            if state["fingerprint"] != self.fingerprint:
+                return False
+            values = [file[f"variable{number}"] for number in range(len(self.variables))]
+            kept, best = dict(state["early_stopping"]), state["best_weights"]
+            if best is not None:
+                kept["best_weights"] = [file[f"best{number}"] for number in range(best)]
+        history, finished = list(state["history"]), bool(state["finished"])
+        if [value.shape for value in values] != [one.shape for one in self.variables]:
+            raise ValueError("its arrays have other shapes than the network's")
+        for value, variable in zip(values, self.variables):
+            variable.assign(value)
+        self.kept, self.history, self.finished = kept, history, finished
         return True
 
     def on_train_begin(self, logs=None):

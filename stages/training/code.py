@@ -17,9 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py")
-CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it
+CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what they alone import
+    "stages/__init__.py",
     "stages/params",
-    "stages/runtime",
+    *(f"stages/runtime/{name}.py" for name in ("cli", "errors", "git", "guard", "text")),
     "stages/training/code.py",
     "stages/training/record.py",
 )
@@ -43,14 +44,18 @@ def find_modules(module: Path, root: Path = ROOT) -> set[Path]:
     """The modules that can change what `module` computes: itself and those of ours that it imports,
     directly or not. Paths are relative to `root`."""
     return {
-        path
-        for path in find_imports(module, root) | {module}
-        if not any(path.is_relative_to(place) for place in CANNOT_CHANGE_A_RESULT)
+        path for path in find_imports(module, root) | {module} if not cannot_change_a_result(path)
     }
 
 
+def cannot_change_a_result(module: Path) -> bool:
+    """Whether `module`, relative to the project, is one that only refuses or reports."""
+    return any(module.is_relative_to(place) for place in CANNOT_CHANGE_A_RESULT)
+
+
 def find_imports(module: Path, root: Path = ROOT, seen: set[Path] | None = None) -> set[Path]:
-    """The files of the package `stages` that `module` imports, with those that they import."""
+    """The files of the package `stages` that `module` imports, with those that they import; what
+    only a module that cannot change a result imports is left out."""
     seen = set() if seen is None else seen
     names = set()
     for node in ast.walk(ast.parse((root / module).read_text(encoding="utf-8"))):
@@ -66,7 +71,8 @@ def find_imports(module: Path, root: Path = ROOT, seen: set[Path] | None = None)
         for file in (base.with_suffix(".py"), base / "__init__.py", *packages):
             if file not in seen and (root / file).exists():
                 seen.add(file)
-                find_imports(file, root, seen)
+                if not cannot_change_a_result(file):
+                    find_imports(file, root, seen)
     return seen
 
 

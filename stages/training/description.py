@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from stages.storage.prepared import Prepared
-from stages.training import code, recipe
+from stages.training import backend, code, recipe
 from stages.training.checkpoint import Past
 from stages.training.network import Network
 from stages.training.run import Experiment
@@ -68,6 +68,7 @@ def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         code.fingerprint(experiment.architecture.family),
-        code.list_versions(),
+        backend.describe_platform(),
+        *code.list_versions(),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()

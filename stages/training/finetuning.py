@@ -18,7 +18,7 @@ from stages.params.schema import FineTuning, Train, suggest
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import code
+from stages.training import backend, code
 from stages.training.batches import Batches
 from stages.training.run import Experiment
 
@@ -113,10 +113,11 @@ def describe_features(experiment: Experiment, prepared: Prepared) -> str:
     parts = [
         architecture.model_dump(include={"network", "top", "arguments"}),
         experiment.pretrained.about["sha256"],
-        (train.precision, train.prediction_batch_size, train.threads),
+        (train.precision, train.prediction_batch_size, train.threads, train.instruction_set),
         prepared.description,
         prepared.most,
         code.fingerprint(architecture.family),
+        backend.describe_platform(),
         code.list_versions(),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from stages.runtime import git
+from stages.training import backend
 
 
 def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, A
             "platform": platform.platform(),
             "processor": read_processor(),
             "cores": os.cpu_count(),
+            **backend.describe_platform(),
         },
     }
 

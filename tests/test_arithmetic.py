@@ -1,0 +1,182 @@
+"""TensorFlow's arithmetic as this project uses it: nothing that the processor's vendor decides,
+batch norm in one operation, and plain Keras layers in the saved file."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.training import backend
+
+backend.start(threads=2)
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow.python.eager import context  # noqa: E402
+
+from stages.training import arithmetic, saving  # noqa: E402
+
+make = keras.layers
+# operations whose machine code holds the processor's estimates
+ESTIMATES = {"Rsqrt", "Reciprocal", "Inv", "Erfc", "Atan", "Atan2", "LRN", "_UnaryOpsComposition"}
+ESTIMATES |= {"FusedBatchNormV3", "FusedBatchNormGradV3", "Softmax"}  # without oneDNN
+NORMALISING = [
+    make.BatchNormalization(),
+    make.BatchNormalization(trainable=False),
+    make.BatchNormalization(axis=1),
+    make.BatchNormalization(renorm=True),
+    make.LayerNormalization(),
+    make.GroupNormalization(2),
+    make.RMSNormalization(),
+    make.UnitNormalization(),
+    make.Normalization(mean=[1.0] * 8, variance=[2.0] * 8),
+    make.SpectralNormalization(make.Dense(8)),
+]
+ACTIVATIONS = ["gelu", "silu", "softplus", "selu", "mish", "tanh", "log_softmax", "softmax"]
+AUGMENTING = [
+    make.RandomRotation(0.1),
+    make.RandomZoom(0.1),
+    make.RandomTranslation(0.1, 0.1),
+    make.RandomShear(0.1),
+]
+
+
+def operations_of(function) -> set[str]:
+    """The names of the operations that TensorFlow runs in it, after the graph optimizer."""
+    context.context().enable_graph_collection()
+    function()
+    graphs = context.context().export_run_metadata().partition_graphs
+    context.context().disable_graph_collection()
+    functions = [one for graph in graphs for one in graph.library.function]
+    return {node.op for graph in graphs for node in graph.node} | {
+        node.op for one in functions for node in one.node_def
+    }
+
+
+def data(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(1.0, 2.0, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("optimizer", ["RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW"])
+def test_nothing_that_a_training_runs_is_an_estimate_of_the_processor(optimizer: str):
+    keras.utils.set_random_seed(1)
+    inputs = x = keras.Input((6, 6, 8))
+    if optimizer == "RMSprop":  # once with all of them
+        for layer in [*AUGMENTING, *NORMALISING, *map(make.Activation, ACTIVATIONS)]:
+            x = layer(x)
+    x = make.Dense(3, activation="softmax", kernel_constraint="unit_norm")(make.Flatten()(x))
+    # Identity hides the logits from Keras: the loss takes the logarithm of the probabilities
+    model = keras.Model(inputs, make.Identity()(x))
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    images, labels = data((20, 6, 6, 8)), np.arange(20) % 3
+    trained = operations_of(lambda: model.fit(images, labels, verbose=0))
+    predicted = operations_of(lambda: model.predict(images, verbose=0))
+    assert {"RealDiv", "Sqrt"} & trained and "MatMul" in " ".join(predicted)
+    assert not ESTIMATES & (trained | predicted)
+
+
+def test_roots_and_quotients_are_the_nearest_floats():
+    x = np.random.default_rng(0).uniform(0.01, 10, 10_000).astype(np.float32)
+    for function in (keras.ops.rsqrt, tf.function(lambda x: 1.0 / tf.sqrt(x))):
+        np.testing.assert_array_equal(function(x), 1 / np.sqrt(x))
+    for function in (keras.ops.reciprocal, tf.function(lambda x: 1.0 / x)):
+        np.testing.assert_array_equal(function(x), 1 / x)
+
+
+@pytest.mark.parametrize("slope", [0.3, 0.0, -0.5])
+def test_leaky_relu_has_the_gradient_of_tensorflow(slope: float):
+    x = tf.constant([-1e-45, -0.0, 0.0, 1e-45, np.nan, *data((100,))], tf.float32)
+    found = []
+    for function in (keras.ops.leaky_relu, arithmetic.LEAKY_RELU):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x, slope)
+        found.append(np.stack([y, tape.gradient(y, x)]))
+    np.testing.assert_array_equal(*found)
+
+
+def test_leaky_relu_is_computed_with_its_convolution():
+    keras.utils.set_random_seed(1)
+    network = [make.Conv2D(4, 3), make.LeakyReLU(0.3), make.Flatten(), make.Dense(3)]
+    model = keras.Sequential([keras.Input((6, 6, 3)), *network])
+    model.compile("sgd", "mse")
+    images = data((20, 6, 6, 3))
+    assert "LeakyRelu" not in operations_of(lambda: model.fit(images, images[:, 0, 0], verbose=0))
+
+
+def results(layer: keras.Layer, x: np.ndarray, training: bool) -> list[np.ndarray]:
+    """Output, gradients by input and weights, and the weights afterwards, of a layer in a graph."""
+    upstream = tf.constant(data(x.shape, 9))
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=training)
+            loss = tf.reduce_sum(tf.cast(y, tf.float32) * upstream)
+        return y, *tape.gradient(loss, [x, *[one.value for one in layer.trainable_variables]])
+
+    found = run(tf.constant(x, layer.compute_dtype))
+    return [np.asarray(tf.cast(one, tf.float32)) for one in (*found, *layer.weights)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("shape", [(7, 5, 5, 12), (1, 3, 3, 12), (7, 12), (7, 4, 12)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"trainable": False}, {"scale": False, "center": False, "epsilon": 1e-6}],
+    ids=["plain", "frozen", "without gamma and beta"],
+)
+def test_batch_norm_is_keras_own_to_rounding(precision: str, shape: tuple, options: dict):
+    x = data(shape)
+    for training in (True, False):
+        obtained, expected = [], []
+        for call, into in ((arithmetic.batch_norm, obtained), (arithmetic.KERAS_CALL, expected)):
+            kind = type("BatchNormalization", (make.BatchNormalization,), {"call": call})
+            layer = kind(momentum=0.9, dtype=precision, **options)
+            layer.build(shape)
+            for number, weights in enumerate(layer.weights):
+                weights.assign(np.abs(data(weights.shape, number)) + 0.5)
+            into += results(layer, x, training)
+        # a unit in the last place of the output's type, and what sums of a few hundred leave
+        unit = {"float32": 2e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}[precision]
+        assert len(obtained) == len(expected)
+        for one, other in zip(obtained, expected):
+            scale = np.abs(other).max()
+            np.testing.assert_allclose(one, other, rtol=unit, atol=unit * max(scale, 1))
+
+
+def test_a_mask_keeps_its_meaning():
+    x, mask = data((4, 3, 6)), np.array([[True, True, False]] * 4)
+    layer = make.BatchNormalization()
+    layer(x, training=True, mask=mask)
+    np.testing.assert_allclose(layer.moving_mean, 0.01 * x[:, :2].mean((0, 1)), rtol=1e-4)
+
+
+def test_the_saved_file_is_plain_keras(tmp_path: Path):
+    """Another Keras, without a module of ours, loads it and predicts the same."""
+    inputs = keras.Input((6, 6, 3))
+    x = make.BatchNormalization()(make.Conv2D(4, 3)(inputs))
+    x = make.BatchNormalization()(make.Dense(5, activation="gelu")(make.Flatten()(x)))
+    model = keras.Model(inputs, make.Dense(3, activation="softmax")(x))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    images = data((40, 6, 6, 3))
+    model.fit(images, np.arange(40) % 3, epochs=3, verbose=0)
+    saving.save(keras.Model(model.inputs, model.outputs), tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        layers = json.loads(file.read("config.json"))["config"]["layers"]
+    assert all(layer["module"] == "keras.layers" for layer in layers)
+    alone = (
+        "import keras, numpy; model = keras.saving.load_model('model.keras');"
+        "numpy.save('predicted.npy', model.predict(numpy.load('images.npy'), verbose=0))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, env=environment, check=True)
+    obtained = np.load(tmp_path / "predicted.npy")
+    np.testing.assert_allclose(obtained, model.predict(images, verbose=0), atol=1e-6)

@@ -1,0 +1,54 @@
+"""Text from outside does nothing in the formats that it is written into."""
+
+import pytest
+
+from stages.runtime import escape
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!-- <script>",
+    "[click](http://example.org)",
+    "![x](http://example.org/x.png)",
+    "a | b\n# heading",
+    "**bold** _under_ `code` ~~gone~~ $x$ &lt;",
+    "\x1b]0;title\x07 \u202egnp.exe \u2028 \x9b",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_shows_a_text_as_it_is(text: str):
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("gfm-like", {"linkify": False, "html": True})
+    shown = escape.terminal(" ".join(text.split()))
+    for line, row in ((f"- x {escape.markdown(text)}", 0), (f"- x {escape.code(text)}", 1)):
+        inline = next(token for token in parser.parse(line) if token.type == "inline")
+        kinds = {token.type for token in inline.children}
+        assert kinds <= {"text", "text_special", "code_inline"}
+        assert "".join(token.content for token in inline.children) == f"x {shown}", row
+    cells = f"| a | b |\n|---|---|\n| {escape.markdown(text)} | {escape.code(text, True)} |"
+    inline = [token for token in parser.parse(cells) if token.type == "inline"]
+    assert len(inline) == 4  # two cells in the head, two below
+
+
+def test_ordinary_names_stay_as_they_are():
+    for name in ("T-shirt/top", "batch_norm", "Ankle boot", "0.5", "árbol", "mixed_bfloat16"):
+        assert escape.markdown(name) == escape.terminal(name) == escape.spreadsheet(name) == name
+        assert escape.code(name) == f"`{name}`"
+
+
+def test_a_terminal_gets_no_control_character():
+    assert escape.terminal("a\x1b[2J\nb\u202e\udcff") == "a\\x1b[2J\\nb\\u202e\\udcff"
+    assert escape.terminal("a\nb", keep="\n") == "a\nb"
+
+
+def test_a_spreadsheet_computes_nothing():
+    for cell in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+        assert escape.spreadsheet(cell) == f"'{cell}"
+    assert escape.spreadsheet(-0.5) == -0.5
+
+
+def test_no_tag_in_a_script():
+    for text in HOSTILE:
+        assert "</" not in escape.script(text) and "<!" not in escape.script(text)
+        assert escape.from_script(escape.script(text)) == text

@@ -1,0 +1,83 @@
+"""The same bits whatever the user's environment says, and a sentence where that cannot be."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.project import ROOT
+
+from stages.runtime.errors import UserError
+from stages.training import backend
+
+TRAIN = """
+import hashlib
+from stages.training import backend
+backend.start(2)
+import keras, numpy as np
+from support.project import data_json
+from stages import architectures
+keras.utils.set_random_seed(1)
+images = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 3), np.uint8)
+arguments = {
+    "whitening_size": 2, "whitening_images": 96, "whitening_epsilon": 0.01, "filters": [8, 40],
+    "convolutions": 1, "kernel_size": 3, "pool_size": 2, "activation": "gelu",
+    "batch_norm_momentum": 0.9, "head_scale": 0.1,
+}
+model = architectures.build("net", "whitened", arguments, data_json([8, 8, 3], 4))
+architectures.adapt(model, "whitened", arguments, images)
+model.compile("rmsprop", "sparse_categorical_crossentropy")
+model.fit(images, np.arange(96) % 4, 32, epochs=2, verbose=0)
+results = [*model.get_weights(), model.predict(images, verbose=0)]
+print(hashlib.sha256(b"".join(one.tobytes() for one in results)).hexdigest())
+"""
+HOSTILE = {
+    "KERAS_MAX_STEPS_PER_EPOCH": "1",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL",
+    "OMP_NUM_THREADS": "1",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Prescott",
+    "PYTHONHASHSEED": "random",
+    "PYTHONOPTIMIZE": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+}
+
+
+def trained(**environment: str) -> tuple[str, str]:
+    """The digest of a small network after training in a process of its own, and what it said on
+    standard error."""
+    process = subprocess.run(
+        [sys.executable, "-c", TRAIN],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout, process.stderr
+
+
+def test_no_setting_of_the_user_changes_a_bit(tmp_path: Path):
+    configuration = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(configuration))
+    digest, said = trained(KERAS_HOME=str(tmp_path), **HOSTILE)
+    assert "TF_ENABLE_ONEDNN_OPTS=0" in said
+    assert digest == trained()[0]
+
+
+@pytest.mark.parametrize("name", ["theano", "numpy"])
+def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(UserError, match="tensorflow, jax, torch"):
+        backend.start(2)
+
+
+def test_a_command_explains_itself_without_docstrings():
+    command = [sys.executable, "-OO", "-m", "stages.check", "--help"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
