@@ -43,7 +43,7 @@ def test_the_list_has_the_digests_of_the_installed_keras():
     for file in source.glob("*.py"):
         if file.name not in ("imagenet_utils.py", "applications_test.py"):
             known |= set(re.findall(r'"([0-9a-f]{32}|[0-9a-f]{64})"', file.read_text("utf-8")))
-    listed = pretrained.published()
+    listed = pretrained.load_published()
     assert {file.digest.split()[1] for file in listed if file.digest} <= known
     assert {file.network for file in listed if not file.digest} == {"MobileNet", "MobileNetV2"}
     assert {(file.network, file.top) for file in listed} == {
@@ -140,6 +140,14 @@ def not_a_number(path: Path) -> None:
     write(path, [np.full((3, 3, 3, 2), np.nan)] + [np.zeros(2)] * 4)
 
 
+def packed(path: Path) -> None:
+    write(path)
+    with h5py.File(path, "a") as file:
+        del file["conv/conv/kernel:0"]
+        shapes = {"shape": (3, 3, 3, 2), "maxshape": (None,) * 4, "chunks": (300, 300, 300, 2)}
+        file["conv"].create_dataset("conv/kernel:0", dtype="f4", compression="gzip", **shapes)
+
+
 def text(path: Path) -> None:
     write(path)
     with h5py.File(path, "a") as file:
@@ -149,7 +157,7 @@ def text(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    [other_shape, other_layers, other_names, cut, linked, elsewhere, not_a_number, text],
+    [other_shape, other_layers, other_names, cut, linked, elsewhere, not_a_number, packed, text],
 )
 def test_a_file_of_other_or_no_weights_is_refused(tmp_path: Path, harm):
     harm(tmp_path / "w.h5")

@@ -6,6 +6,7 @@
 is a path.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,7 +51,7 @@ class Published(official.Strict):
     files: list[Weights] = Field(min_length=1)
 
 
-def published() -> list[Weights]:
+def load_published() -> list[Weights]:
     """The files that keras.applications publishes."""
     _, values = read_yaml(LIST)
     return Published.model_validate(values).files
@@ -62,7 +63,7 @@ def find(name: str, architecture: "Application") -> Weights:
     wanted = {key: architecture.arguments.get(key, default) for key, default in DEFAULTS.items()}
     fitting = {
         file.value: file
-        for file in published()
+        for file in load_published()
         if file.network == architecture.network
         and file.top == (architecture.top == "own")
         and DEFAULTS | file.arguments == wanted
@@ -109,4 +110,4 @@ def bring(
 
 def is_published(weights: str) -> bool:
     """Whether `weights` names a published file; otherwise it is a path."""
-    return weights.split("-")[0] == "imagenet"
+    return re.fullmatch(r"imagenet(-\d+)?", weights) is not None

@@ -52,7 +52,7 @@ def read(path: Path, layers: list[Layer]) -> list[list[np.ndarray]]:
     check_signature(path)
     try:
         with h5py.File(path, "r") as file:
-            found = list(datasets(file, layers))
+            found = list(find_datasets(file, layers))
             compare(found, layers)
             values = [
                 [np.asarray(one[()], np.float32) for one in ones] if shapes is not None else []
@@ -85,22 +85,22 @@ def compare(found: list[list[h5py.Dataset]], layers: list[Layer]) -> None:
             )
 
 
-def datasets(file: h5py.File, layers: list[Layer]) -> Iterator[list[h5py.Dataset]]:
+def find_datasets(file: h5py.File, layers: list[Layer]) -> Iterator[list[h5py.Dataset]]:
     """The weights of each layer that has some, in the file's order."""
     if "layers" in file and "layer_names" not in file.attrs:
-        group = member(file, "layers")
-        for name in saved_names([kind for kind, _ in layers], group):
-            weights = member(group, f"{name}/vars")
-            yield [member(weights, key) for key in sorted(weights, key=int)]
+        group = open_member(file, "layers")
+        for name in list_saved_names([kind for kind, _ in layers], group):
+            weights = open_member(group, f"{name}/vars")
+            yield [open_member(weights, key) for key in sorted(weights, key=int)]
         return
-    root = member(file, "model_weights") if "model_weights" in file else file
-    for name in texts(root, "layer_names"):
-        layer = member(root, name)
-        if weights := texts(layer, "weight_names"):
-            yield [member(layer, weight) for weight in weights]
+    root = open_member(file, "model_weights") if "model_weights" in file else file
+    for name in read_texts(root, "layer_names"):
+        layer = open_member(root, name)
+        if weights := read_texts(layer, "weight_names"):
+            yield [open_member(layer, weight) for weight in weights]
 
 
-def saved_names(kinds: list[str], group: h5py.Group) -> list[str]:
+def list_saved_names(kinds: list[str], group: h5py.Group) -> list[str]:
     """The names that Keras 3 gives layers of these `kinds` in a file: dense, dense_1 and so on; and
     behind them further layers of these kinds that are in the `group`."""
     counts: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def saved_names(kinds: list[str], group: h5py.Group) -> list[str]:
     ]
 
 
-def texts(group: h5py.Group, name: str) -> list[str]:
+def read_texts(group: h5py.Group, name: str) -> list[str]:
     """A list of texts that Keras keeps as an attribute, in numbered pieces where it is long."""
     numbered = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
     pieces = [name] if name in group.attrs else list(numbered)
@@ -123,7 +123,7 @@ def texts(group: h5py.Group, name: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
+def open_member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
     """What lies at `path` below `group`, without following a link to another place or file."""
     for name in path.strip("/").split("/"):
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -132,6 +132,8 @@ def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
     if isinstance(group, h5py.Dataset):
         if group.external or group.is_virtual:
             raise UserError(f"{path!r} lies in another file, which is not opened")
+        if group.chunks and any(map(int.__gt__, group.chunks, group.shape)):
+            raise UserError(f"{path!r} is packed in pieces larger than itself")
         if group.dtype.kind not in "fiu" or group.dtype.hasobject:
             raise UserError(f"{path!r} holds no numbers but {group.dtype}")
     return group

@@ -7,6 +7,7 @@ as it is, without augmentation: they are computed once and kept as arrays. Then 
 counted through; each phase has a patience of its own, and the best epoch of both is kept.
 """
 
+import difflib
 import hashlib
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from stages.params.schema import FineTuning, Train, suggest
+from stages.params.schema import FineTuning, Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -32,9 +33,10 @@ def freeze(model: keras.Model, tuning: FineTuning, name: str) -> None:
     layers = [layer for layer in model.layers if layer.name != HEAD]
     names = [layer.name for layer in layers]
     if tuning.layers not in ("all", "none", *names):
+        near = ", ".join(difflib.get_close_matches(tuning.layers, names, cutoff=0.3)) or names[-1]
         raise UserError(
             f"params.yaml: architectures.{name}.fine_tuning.layers: {tuning.layers!r} is neither "
-            f"all, none, nor a layer of the network. {suggest(tuning.layers, names)}"
+            f"all, none, nor one of the network's {len(names)} layers, such as {near}"
         )
     first = {"all": 0, "none": len(names)}.get(tuning.layers)
     first = names.index(tuning.layers) if first is None else first

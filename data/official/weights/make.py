@@ -58,7 +58,7 @@ def ask(name: str, origin: str, file_hash: str | None = None, **_: Any) -> None:
     raise Asked(name, origin, file_hash)
 
 
-def described(network: str, top: bool, arguments: dict[str, Any], size: int | None) -> dict:
+def describe(network: str, top: bool, arguments: dict[str, Any], size: int | None) -> dict:
     """The entry of one file."""
     place = {"input_shape": (size, size, 3)} if size else {}
     try:
@@ -76,7 +76,7 @@ def described(network: str, top: bool, arguments: dict[str, Any], size: int | No
 def main() -> None:
     with mock.patch("keras.src.utils.file_utils.get_file", ask):
         files = [
-            described(network, top, arguments, size)
+            describe(network, top, arguments, size)
             for network in APPLICATIONS
             for arguments in ARGUMENTS.get(network, [{}])
             for size in SIZES.get(network, [None])
