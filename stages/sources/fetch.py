@@ -252,6 +252,6 @@ def by_hand(file: official.File, path: Path) -> str:
     return (
         f"       Fetch {file.url} by hand and put it at {path}"
         + (f" (its digest: {file.digest})" if file.digest else "")
-        + ",\n       or name where it lies in datasets.NAME.source, "
+        + f",\n       or name where it lies in {file.place}, "
         "or a site that has it in download.mirror."
     )

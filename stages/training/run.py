@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.params.schema import Architecture, Augment, Train
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
 if TYPE_CHECKING:
     import keras
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The weights that a network starts from, as the stage weights brought them."""
+
+    file: Path
+    about: dict[str, Any]  # weights (the parameter), source, licence, bytes, sha256
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,18 @@ class Experiment:
     architecture: Architecture
     augment: Augment
     train: Train
+    pretrained: Pretrained | None = None  # None: the weights start random
+
+
+def find_pretrained(folder: Path) -> Pretrained:
+    """The weights in `folder`, which the stage weights wrote. Raises `UserError` where they are
+    missing, or other ones."""
+    about = files.read_json(folder / "source.json")
+    file = folder / "weights.h5"
+    if not file.exists() or files.sha256(file) != about.get("sha256"):
+        state = "is another than source.json beside it says" if file.exists() else "is missing"
+        raise UserError(f"{file} {state}: `dvc repro` brings it back")
+    return Pretrained(file, about)
 
 
 def run(
@@ -42,7 +63,7 @@ def run(
     saved = saving.save_and_load(model, folder / "model.keras")
     predictions = predict(saved, prepared, experiment.train.prediction_batch_size)
     write_results(training, predictions, folder)
-    files.remove(checkpoint)
+    remove_checkpoints(checkpoint)
     report(training, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
 
@@ -59,6 +80,17 @@ def fit(
     network = build_network(experiment, prepared)
     training = fitting.train_network(experiment, network, prepared, folder, checkpoint)
     return network.saved, network.optimizer, training
+
+
+def remove_checkpoints(checkpoint: Path) -> None:
+    """Remove what an interrupted training would go on from: of all phases."""
+    for file in (checkpoint, locate_head_checkpoint(checkpoint)):
+        files.remove(file)
+
+
+def locate_head_checkpoint(checkpoint: Path) -> Path:
+    """Where the phase of the head keeps its state, beside that of the fine-tuning."""
+    return checkpoint.with_stem(f"{checkpoint.stem}-head")
 
 
 def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:
