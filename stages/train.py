@@ -29,7 +29,8 @@ from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
-from stages.training.run import Experiment, find_pretrained, run
+from stages.training.experiment import Experiment, find_pretrained
+from stages.training.run import run
 
 WEIGHTS = Path("data/weights")
 

@@ -17,6 +17,7 @@ from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
+from stages.training.experiment import Experiment, Pretrained, find_pretrained
 
 backend.start(threads=2)
 
@@ -30,7 +31,7 @@ TUNING = TINY["fine_tuning"] | {"head_epochs": 3}
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> run.Pretrained:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     """Weights of a small MobileNet, as the stage weights brings them."""
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -48,7 +49,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> run.Pretrained:
     with h5py.File(folder / "weights.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, base)
     files.write_json(folder / "source.json", {"sha256": files.sha256(folder / "weights.h5")})
-    return run.find_pretrained(folder)
+    return find_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(folder)
 
 
-def experiment(start: run.Pretrained, tuning: dict | None = None, **recipe) -> run.Experiment:
+def experiment(start: Pretrained, tuning: dict | None = None, **recipe) -> Experiment:
     values = OPTIONS.train.model_dump() | {"epochs": 2, "batch_size": 16, "learning_rate": 0.001}
-    return run.Experiment(
+    return Experiment(
         name="tiny",
         seed=5,
         architecture=Application(**TINY | {"fine_tuning": TUNING | (tuning or {})}),
@@ -81,7 +82,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: files.sha256(folder / name) for name in names}
 
 
-def train(one: run.Experiment, prepared: Prepared, folder: Path) -> None:
+def train(one: Experiment, prepared: Prepared, folder: Path) -> None:
     keras.utils.clear_session()  # names of layers count anew, as in a process of its own
     run.run(one, prepared, folder, folder / "checkpoint.npz")
 
@@ -140,7 +141,7 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
     place = whole / "features"
     finetuning.compute_features(dataclasses.replace(other, seed=6), base, prepared, place)
     changed = dataclasses.replace(
-        other, pretrained=run.Pretrained(start.file, {"sha256": "of another file"})
+        other, pretrained=Pretrained(start.file, {"sha256": "of another file"})
     )
     with pytest.raises(AssertionError):
         finetuning.compute_features(changed, base, prepared, place)

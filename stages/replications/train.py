@@ -19,7 +19,7 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training import run as training
-from stages.training.run import Experiment
+from stages.training.experiment import Experiment, find_pretrained
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main(experiment: str) -> None:
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
     source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
-    pretrained = getattr(architecture, "weights", None) and training.find_pretrained(source)
+    pretrained = getattr(architecture, "weights", None) and find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads, recipe.instruction_set)
         for seed in entry.seeds:

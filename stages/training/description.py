@@ -9,8 +9,8 @@ import keras
 from stages.storage.prepared import Prepared
 from stages.training import backend, code, recipe
 from stages.training.checkpoint import Past
+from stages.training.experiment import Experiment
 from stages.training.network import Network
-from stages.training.run import Experiment
 
 OF_DATA = (  # what training.json takes over from data.json
     "dataset",

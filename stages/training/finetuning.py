@@ -21,7 +21,7 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, code
 from stages.training.batches import Batches
-from stages.training.run import Experiment
+from stages.training.experiment import Experiment
 
 PARTS = ("train", "validation")
 HEAD = "probability"  # the name of the classifier

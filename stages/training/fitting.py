@@ -18,8 +18,8 @@ from stages.training import augmentation, finetuning, heads, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 from stages.training.description import describe_training, fingerprint
+from stages.training.experiment import Experiment, locate_head_checkpoint
 from stages.training.network import Network
-from stages.training.run import Experiment, locate_head_checkpoint
 
 STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
 

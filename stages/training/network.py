@@ -7,7 +7,7 @@ import keras
 from stages import architectures
 from stages.storage.prepared import Prepared
 from stages.training import finetuning, heads, recipe
-from stages.training.run import Experiment
+from stages.training.experiment import Experiment
 
 
 @dataclass(frozen=True)

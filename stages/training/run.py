@@ -4,50 +4,17 @@ The module itself needs no Keras, since `backend.start` must come before the fir
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.params.schema import Architecture, Augment, Train
-from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
+from stages.training.experiment import Experiment, locate_head_checkpoint
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """The weights that a network starts from, as the stage weights brought them."""
-
-    file: Path
-    about: dict[str, Any]  # weights (the parameter), source, licence, bytes, sha256
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What decides the result of a training, beside the data and the code."""
-
-    name: str
-    seed: int
-    architecture: Architecture
-    augment: Augment
-    train: Train
-    pretrained: Pretrained | None = None  # None: the weights start random
-
-
-def find_pretrained(folder: Path) -> Pretrained:
-    """The weights in `folder`, which the stage weights wrote. Raises `UserError` where they are
-    missing, or other ones."""
-    about = files.read_json(folder / "source.json")
-    file = folder / "weights.h5"
-    if not file.exists() or files.sha256(file) != about.get("sha256"):
-        state = "is another than source.json beside it says" if file.exists() else "is missing"
-        raise UserError(f"{file} {state}: `dvc repro` brings it back")
-    return Pretrained(file, about)
 
 
 def run(
@@ -86,11 +53,6 @@ def remove_checkpoints(checkpoint: Path) -> None:
     """Remove what an interrupted training would go on from: of all phases."""
     for file in (checkpoint, locate_head_checkpoint(checkpoint)):
         files.remove(file)
-
-
-def locate_head_checkpoint(checkpoint: Path) -> Path:
-    """Where the phase of the head keeps its state, beside that of the fine-tuning."""
-    return checkpoint.with_stem(f"{checkpoint.stem}-head")
 
 
 def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:
