@@ -45,13 +45,15 @@ class Preset:
 
     architecture: str
     image_size: int  # pixels
-    learning_rate: float  # of Adam, at its highest
+    # of SGD with momentum, at its highest; ten times as much, or Adam at 0.0001, undoes what the
+    # weights know: validation accuracy 0.78 instead of 0.88 after an epoch on the flowers
+    learning_rate: float
 
 
 PRESETS = {
-    "small": Preset("pretrained-small", 160, 0.0001),
-    "medium": Preset("pretrained-medium", 192, 0.0001),
-    "accurate": Preset("pretrained-accurate", 224, 0.0001),
+    "small": Preset("pretrained-small", 160, 0.001),
+    "medium": Preset("pretrained-medium", 192, 0.001),
+    "accurate": Preset("pretrained-accurate", 224, 0.001),
 }
 
 
@@ -88,9 +90,9 @@ def plan(
         "augment.zoom": 0.15,
         "augment.width_shift": 0.1,
         "augment.height_shift": 0.1,
-        "train.optimizer": "adam",
+        "train.optimizer": "sgd",
         "train.learning_rate": None,
-        "train.optimizer_arguments": {},
+        "train.optimizer_arguments": {"momentum": 0.9},
         "train.schedule": "CosineDecay",
         "train.schedule_arguments": {
             "initial_learning_rate": 0.0,
