@@ -98,7 +98,7 @@ def test_a_browser_draws_the_page_without_a_network(history: Project, better: st
 
 
 def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
-    assert f"- {MODEL}: **better**" in better and "| train.epochs | `2` | `40` |" in better
+    assert f"- {MODEL}: **better**" in better and "| `train.epochs` | `2` | `40` |" in better
     assert "- fashion-2blocks: **not comparable: " in better
     text = review(history, "--base", "longer", "--head", "shorter")
     assert f"- {MODEL}: **worse**" in text
@@ -116,7 +116,7 @@ def test_an_experiment_can_be_reviewed(history: Project):
     text = review(history, "--base", "longer~1", "--head", experiment)
     assert (
         f"- {MODEL}: **no difference larger than chance**" in text
-        and "| seed | `1337` | `1338` |" in text
+        and "| `seed` | `1337` | `1338` |" in text
     )
 
 

@@ -87,12 +87,14 @@ class Outdated:
 def recheck_hint(stages: Iterable[Outdated]) -> str:
     """What to do where trainings are out of date by their code alone, as a sentence; empty where
     none is."""
-    trainings = [one.stage for one in stages if one.by_code and "train@" in one.stage]
-    if not trainings:
+    by_code = [one.stage for one in stages if one.by_code]
+    trainings = [stage for stage in by_code if "train@" in stage]
+    if not trainings and "fingerprint" not in by_code:
         return ""
+    which = f"{', '.join(map(escape.code, trainings))}: only" if trainings else "Only"
     return (
-        f"{', '.join(map(escape.code, trainings))}: only the code changed. `make recheck` shows in "
-        "minutes whether it computes the same; if so, it updates dvc.lock without training"
+        f"{which} the code of trainings changed. `make recheck` shows in minutes whether it "
+        "computes the same; if so, it updates dvc.lock without training"
     )
 
 
