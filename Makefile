@@ -10,7 +10,7 @@ export BASE HEAD WORKERS
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread undo savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -49,6 +49,9 @@ gate: setup ## Check what params.yaml asks of a change under `gate`, against the
 
 seed-spread: setup ## Measure how much accuracies differ between seeds (five by default)
 	python -m commands.seed_spread
+
+undo: setup ## Return to the last commit, its parameters, results, data and models; what was changed is kept in git's stash
+	@python -m commands.undo
 
 savedmodel: setup ## Convert the selected model to a TensorFlow SavedModel in savedmodel/
 	python -m commands.savedmodel

@@ -34,8 +34,11 @@ DOWNLOADS = Path(
 )  # outside the stage's outs, which DVC deletes before the stage runs
 
 
-def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
-    """Write ``data/raw/DATASET/`` from its source; returns what dataset.json says of it."""
+def bring(
+    dataset: str, source: Source, options: Download, raw: Path = Path("data/raw")
+) -> dict[str, Any]:
+    """Write a folder with the name of the data set into `raw`, from its source; returns what
+    dataset.json says of it."""
     path = Path(source.source)
     if not path.exists():
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
@@ -62,7 +65,7 @@ def bring(dataset: str, source: Source, options: Download) -> dict[str, Any]:
         "source_digest": source_digest(found or {path.name: path}),
         "licence": publisher.licence if publisher else source.licence,
     }
-    folder = Path("data/raw") / dataset
+    folder = raw / dataset
     if kind in ("npz", "idx", "cifar"):
         arrays = {
             "npz": lambda: read_npz(only, options.limits),
@@ -123,13 +126,18 @@ def source_digest(found: dict[str, Path]) -> str | None:
     ).hexdigest()
 
 
-def main(dataset: str) -> None:
+def run(dataset: str, raw: Path) -> None:
+    """`bring` the data set that ``params.yaml`` describes, and print what it has."""
     options = params.load()
     if dataset not in options.datasets:
         raise UserError(f"{dataset!r} is not a key of datasets in params.yaml")
-    description = bring(dataset, options.datasets[dataset], options.download)
+    description = bring(dataset, options.datasets[dataset], options.download, raw)
     print("{name}: {train:,} training and {test:,} test images".format(**description), end="")
     print(f", {len(description['skipped']):,} files skipped" if description["skipped"] else "")
+
+
+def main(dataset: str) -> None:
+    run(dataset, Path("data/raw"))
 
 
 if __name__ == "__main__":

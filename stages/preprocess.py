@@ -16,12 +16,13 @@ from pathlib import Path
 
 from stages import params
 from stages.preparation import arrays
-from stages.runtime import cli
+from stages.runtime import cli, inputs
 from stages.sources.raw import Raw
 
 
 def main() -> None:
     options = params.load()
+    inputs.check_split(options)
     raw = Raw(Path("data/raw") / options.dataset)
     arrays.write(raw, options.preprocess, Path("data/split"), Path("data/prepared"))
 

@@ -6,6 +6,7 @@ Reads ``data/raw/NAME/``; writes into ``data/split/``:
     train.npy, validation.npy, test.npy   int64 (images,), sorted indices into the raw images
     split.json                            how the parts were made, the number of images of each
                                           class in each part, and the images that occur repeatedly
+    parameters.json                       the parameters that it follows
 
 If the parameters make two parts the same images, ``validation_is_test`` or
 ``validation_is_training`` says so in split.json, and the reports warn of it. Takes a second.
@@ -15,14 +16,16 @@ from pathlib import Path
 
 from stages import params
 from stages.preparation import splitting
-from stages.runtime import cli
+from stages.runtime import cli, inputs
 from stages.sources.raw import Raw
+from stages.storage import files
 
 
 def main() -> None:
     options = params.load()
     raw = Raw(Path("data/raw") / options.dataset)
     splitting.write(raw, options.split, options.seed, Path("data/split"))
+    files.write_json(inputs.SPLIT, inputs.split_parameters(options))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ in addition to the training itself, mostly to import TensorFlow.
 from pathlib import Path
 
 from stages import params
-from stages.runtime import cli, guard
+from stages.runtime import cli, guard, inputs
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -39,6 +39,7 @@ def main(model: str) -> None:
     options = params.load()
     if model not in options.architectures:
         raise UserError(f"{model!r} is not a key of architectures in params.yaml")
+    inputs.check_prepared(options)
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads, options.train.instruction_set)

@@ -22,6 +22,8 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("optimizer: adam ", "optimiser: adam ", ["train.optimiser", "optimizer"]),
         ("\n  epochs: 8 ", "\n  epochs: 0 ", ["train.epochs", "0"]),
         ("\n  epochs: 8 ", "\n  epochs: eight ", ["train.epochs", "'eight'"]),
+        ("\n  epochs: 8 ", "\n  epochs: '' ", ["train.epochs", "-S KEY=null"]),
+        ("\n  mnist-dense:", "\n  mnist.dense:", ["architectures.mnist.dense", "behind a dot"]),
         ("\n  epochs: 8 ", "\n  epochs: 8.5 ", ["train.epochs", "8.5"]),
         ("  learning_rate: #", "  learning_rate: -0.1 #", ["train.learning_rate", "-0.1"]),
         ("  learning_rate: #", "  learning_rate: fast #", ["train.learning_rate", "'fast'"]),

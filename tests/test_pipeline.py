@@ -14,15 +14,15 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
     locked = set()
     for file in ("dvc.lock", "data/dvc.lock"):
         locked |= set(yaml.safe_load(finished.path(file).read_text())["stages"])
-    # foreach makes a download stage of every data set; only the chosen one runs
+    # foreach makes a source stage of every data set; only the chosen one runs
     lines = [
         line
         for line in finished.dvc("stage", "list", "--all").splitlines()
         if not line.startswith("replications/")
     ]
     listed = {line.split()[0].split(":")[-1] for line in lines}
-    listed -= {stage for stage in listed if stage.startswith("download@")} - {
-        "download@fashion_mnist_sample"
+    listed -= {stage for stage in listed if stage.startswith("source@")} - {
+        "source@fashion_mnist_sample"
     }
     data = {"check", "weights", "split", "preprocess"}
     assert {*data, "fingerprint", "export", *BEHIND, *TRAINING} <= listed
@@ -33,7 +33,8 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
 def test_the_same_inputs_give_the_same_bits(finished: Project):
     output = finished.dvc("repro", "--force")
     assert set(ran(output)) >= {
-        "download@fashion_mnist_sample",
+        "source@fashion_mnist_sample",
+        "download",
         "split",
         "preprocess",
         "fingerprint",

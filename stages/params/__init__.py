@@ -109,6 +109,8 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
     if kind == "extra_forbidden":
         return keys, f"unknown key. {suggest(keys[-1], allowed_keys(keys[:-1], values, schema))}"
     message = details["msg"].removeprefix("Value error, ")
+    if given == "":
+        message += ". If null is meant: leave the value empty in the file, or -S KEY=null"
     if isinstance(given, dict):
         return keys, message
     return keys, f"{printable(repr(given))} is not valid. {message}"

@@ -2,6 +2,7 @@
 keys."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -42,9 +43,19 @@ def one_of(*allowed: str) -> Any:
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)
-]  # becomes the name of a folder and of a DVC stage
+
+
+def check_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{,99}", name):
+        text = "A name here has at most 100 of a to z, 0 to 9, - and _, and begins with neither"
+        if "." in name:
+            text += "; DVC would look for what is behind a dot one level deeper"
+        raise PydanticCustomError("name", "{text}", {"text": text})
+    return name
+
+
+# becomes the name of a folder and of a DVC stage
+Name = Annotated[str, AfterValidator(check_name)]
 
 
 def one_line(longest: int) -> Any:

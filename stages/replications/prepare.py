@@ -1,11 +1,9 @@
 """Stage data of the replications: one variant of a data set, as a document prepared it.
 
-Reads ``data/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and
+Reads ``replications/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and
 ``prepared/``, which the stages split and preprocess describe. The variant's name is a key of
 ``variants`` in ``replications/params.yaml``.
 """
-
-from pathlib import Path
 
 from stages.preparation import arrays, splitting
 from stages.replications import options
@@ -18,7 +16,7 @@ def main(variant: str) -> None:
     _, replications = options.load()
     chosen = options.choose(variant, replications.variants, "variants")
     seed = replications.common.seed if chosen.seed is None else chosen.seed
-    raw = Raw(Path("data/raw") / chosen.dataset)
+    raw = Raw(options.FOLDER / "raw" / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:
         splitting.write(raw, chosen.split, seed, folder / "split")
         arrays.write(raw, chosen.preprocess, folder / "split", folder / "prepared")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from stages.runtime import escape, guard
+from stages.runtime import escape, experiments, guard
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
@@ -58,6 +58,7 @@ def run(
     prepare_streams()
     values = vars(parser.parse_args())
     guard.end_with_dvc()
+    sys.stderr.write(experiments.lost_branch_warning())
     try:
         main(**values)
         sys.stdout.flush()

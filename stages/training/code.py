@@ -20,7 +20,18 @@ TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py
 CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what they alone import
     "stages/__init__.py",
     "stages/params",
-    *(f"stages/runtime/{name}.py" for name in ("cli", "errors", "git", "guard", "text")),
+    *(
+        f"stages/runtime/{name}.py"
+        for name in (
+            "cli",
+            "errors",
+            "experiments",
+            "git",
+            "guard",
+            "inputs",
+            "text",
+        )
+    ),
     "stages/training/code.py",
     "stages/training/record.py",
 )

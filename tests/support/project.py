@@ -25,6 +25,7 @@ PARTS = (
     "replications/from-scratch.txt",
     "dvc.yaml",
     "params.yaml",
+    ".dvc/.gitignore",
     ".dvc/config",
     ".dvc/plots",
     ".dvc/plots.html",

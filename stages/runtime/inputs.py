@@ -1,0 +1,51 @@
+"""Whether the data that a stage reads are those that ``params.yaml`` describes.
+
+Under DVC they always are. They may not be where somebody starts a stage by hand after ``git
+checkout``, which brings back the parameters, and not the data.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+if TYPE_CHECKING:
+    from stages.params.schema import Params
+
+SPLIT = Path("data/split/parameters.json")
+PREPARED = Path("data/prepared/data.json")
+
+
+def split_parameters(options: "Params") -> dict[str, Any]:
+    """The parameters that the split follows."""
+    return {
+        "dataset": options.dataset,
+        "seed": options.seed,
+        "split": options.split.model_dump(),
+    }
+
+
+def check_split(options: "Params") -> None:
+    """Raises `UserError` where the split was made with other parameters than `options`. One that is
+    not there is left to whoever reads it."""
+    if SPLIT.exists():
+        refuse_others(SPLIT, files.read_json(SPLIT), split_parameters(options))
+
+
+def check_prepared(options: "Params") -> None:
+    """Raises `UserError` where the prepared data were made with other parameters than `options`, or
+    from another split."""
+    expected = {"dataset": options.dataset, "preprocess": options.preprocess.model_dump()}
+    refuse_others(PREPARED, files.read_json(PREPARED), expected)
+    check_split(options)
+
+
+def refuse_others(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise UserError(
+                f"{path.parent} was made with another value of {key} than stands in params.yaml: "
+                f"{found.get(key)}, not {value}.\n       `dvc repro` makes what is needed anew, in "
+                "the right order; to start a stage by hand, first start those before it"
+            )

@@ -1,0 +1,131 @@
+"""What people type every day ends well: real DVC, in a temporary clone."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from support.project import Project, ran
+
+SILENT = ("WARNING", "ERROR", "error:", "Traceback")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photographs, é & ~"
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def clone(project: Project, folder: Path, *options: str) -> Project:
+    project.run("git", "clone", "--quiet", *options, str(project.folder), str(folder))
+    return Project(folder)
+
+
+def mine(photographs: Path) -> tuple[str, ...]:
+    return ("-S", f'+datasets.mine={{source: "{photographs}"}}', "-S", "dataset=mine")
+
+
+def test_a_data_set_of_ones_own_there_and_back(finished: Project, photographs: Path):
+    finished.dvc("exp", "run", "--name", "of-mine", *mine(photographs), "preprocess")
+    assert "data/sources/mine.json" in finished.run("git", "ls-files", "--others", "data")
+    image = photographs / "cat/0.png"
+    image.write_bytes((photographs / "cat/1.png").read_bytes())
+    output = finished.dvc("repro", "preprocess")
+    assert ran(output) == ["source@mine", "download", "split", "preprocess"]
+
+    finished.command("undo")
+    assert finished.changes() == [] and ran(finished.dvc("repro")) == []
+    assert finished.path("data/raw/fashion_mnist_sample").is_dir()
+
+    output = finished.dvc("exp", "apply", "of-mine")
+    assert not any(word in output for word in SILENT), output
+    assert finished.path("data/raw/mine/dataset.json").exists()
+
+
+def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(
+    finished: Project, tmp_path: Path
+):
+    shutil.rmtree(finished.path("replications"))  # its stages may never have run anywhere
+    finished.run("git", "checkout", "replications")
+    finished.dvc("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    finished.commit()
+    finished.dvc("push")
+    colleague = clone(finished, tmp_path / "clone")
+    colleague.run("rm", "-rf", ".dvc/cache")
+    assert not any(word in colleague.dvc("pull") for word in SILENT)
+    assert ran(colleague.dvc("repro")) == [] and colleague.changes() == []
+
+
+def test_a_clone_says_what_would_run_and_has_the_same_bytes_whatever_git_converts(
+    finished: Project, tmp_path: Path
+):
+    windows = clone(finished, tmp_path / "clone", "--config", "core.autocrlf=true")
+    assert "w/crlf" not in windows.run("git", "ls-files", "--eol")
+    assert ran(windows.dvc("repro", "--dry", "--allow-missing")) == []
+
+
+def test_plots_drawn_in_a_folder_below_are_no_change(finished: Project):
+    finished.dvc("--cd", "reports", "plots", "diff")
+    assert finished.path("reports/dvc_plots/index.html").exists() and finished.changes() == []
+
+
+def test_values_are_given_as_the_documentation_says(fresh: Project):
+    given = {
+        "+train.optimizer_arguments={beta_1: 0.85}": "    beta_1: 0.85",
+        "preprocess.pad_value=null": "  pad_value:",
+        "models=[mnist-dense]": "- mnist-dense",
+        'datasets.mnist.source="/a b/é & ~/c"': "    source: /a b/é & ~/c",
+    }
+    options = [option for value in given for option in ("-S", value)]
+    fresh.dvc("exp", "run", *options, "data/dvc.yaml:check", status=255)
+    lines = fresh.path("params.yaml").read_text(encoding="utf-8").splitlines()
+    assert set(given.values()) <= {line.split(" #")[0].rstrip() for line in lines}
+
+
+def test_a_stage_started_by_hand_refuses_data_of_other_parameters(finished: Project):
+    def refused(change, stage: str, key: str) -> None:
+        finished.edit_params(change)
+        output = finished.stage(*stage.split(), status=1)
+        assert f"another value of {key}" in output and "dvc repro" in output
+        finished.run("git", "checkout", "--quiet", ".")
+
+    refused(lambda params: params["preprocess"].update(image_size=32), "train mnist-dense", "prep")
+    refused(lambda params: params.update(dataset="mnist"), "train mnist-dense", "dataset")
+    refused(lambda params: params.update(seed=1), "train mnist-dense", "seed")
+    refused(lambda params: params["split"].update(validation=0.3), "preprocess", "split")
+    assert finished.changes() == []
+
+
+def test_back_from_a_training_whose_terminal_was_closed(finished: Project):
+    experiment = ("exp", "run", "-S", "train.epochs=60", "-S", "train.early_stopping.patience=50")
+    run = finished.start(sys.executable, "-m", "dvc", *experiment)
+    half_done = finished.path("models/mnist-dense/checkpoint.npz")
+    while not half_done.exists():
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    stages = psutil.Process(run.pid).children(recursive=True)
+    os.kill(run.pid, signal.SIGHUP)
+    run.communicate()
+    psutil.wait_procs(stages)
+    finished.path("stages/train.py").open("a").write("# work in progress\n")
+
+    assert "git switch main" in finished.stage("check")
+    assert "on branch main again" in finished.command("undo")
+    assert finished.run("git", "symbolic-ref", "--short", "HEAD").strip() == "main"
+    assert finished.changes() == [" M stages/train.py"]
+    assert ran(finished.dvc("repro")) == []
+    assert "git switch" not in finished.stage("check")
+    finished.run("git", "stash", "pop")
+    assert "epochs: 60" in finished.path("params.yaml").read_text()
