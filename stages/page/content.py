@@ -58,7 +58,7 @@ def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame)
     """The ROC curves with a label each, which gives the area under it."""
     areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"].get("macro_auc")}
     areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
-    labels = {curve: f"{curve} (area {float(areas[curve]):.4f})" for curve in roc["curve"].unique()}
+    labels = {curve: f"area {float(areas[curve]):.4f}: {curve}" for curve in roc["curve"].unique()}
     return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
 
 

@@ -1,9 +1,11 @@
 """The environment of the templates that make pages and cards."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from stages.runtime import escape
 
@@ -24,11 +26,19 @@ def make_environment() -> jinja2.Environment:
     environment.filters |= {
         "listed": list_parameters,
         "count": lambda number: f"{number:,}",
+        "breakable": make_breakable,
         "md": escape.markdown,
         "code": escape.code,
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
+
+
+def make_breakable(text: object) -> Markup:
+    """A name in HTML that may break between its parts: behind an underscore or a slash, behind a
+    full stop or a hyphen before a letter, and before a capital letter."""
+    parts = r"(?<=[_/])(?=\w)|(?<=[.-])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])"
+    return Markup("<wbr>").join(re.split(parts, str(text)))
 
 
 def list_parameters(section: dict[str, Any]) -> list[tuple[str, str]]:
