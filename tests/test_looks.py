@@ -3,10 +3,14 @@ phone, a small window and a large one, with few models and classes and with many
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browser import CHROMIUM, open_page
 from support.project import Project
 from support.results import write_results
+
+from stages.drawing import charts
+from stages.storage import files
 
 WIDTHS = (400, 1000, 1600)  # pixels
 LOOKS = (Path(__file__).parent / "looks.js").read_text(encoding="utf-8").partition("\n")[2]
@@ -26,3 +30,21 @@ def test_the_page_fits_its_window(results: Project, width: int):
     page = results.path("reports/index.html").as_uri()
     with open_page(page, width, "document.readyState === 'complete'") as browser:
         assert browser.evaluate(LOOKS) == []
+
+
+def test_nothing_of_the_pictures_is_cut(results: Project):
+    table = pd.read_csv(results.path("reports/comparison.csv"))
+    curves = pd.read_csv(results.path("reports/learning_curves.csv"))
+    selection = files.read_json(results.path("reports/selection.json"))
+    for figure in (
+        charts.draw_comparison(table, selection),
+        charts.draw_curves_of_models(curves),
+    ):
+        figure.draw_without_rendering()
+        drawn, size = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(drawn.x0, drawn.y0) >= 0 and drawn.x1 <= size[0] and drawn.y1 <= size[1]
+        for axes in figure.axes:  # every marker lies inside, whole
+            low, high = sorted(axes.get_ylim())
+            for line in axes.lines:
+                if line.get_marker() in ("o", "s"):
+                    assert low + 0.3 < min(line.get_ydata()) and max(line.get_ydata()) < high - 0.3

@@ -14,7 +14,7 @@ from stages.storage import files
 
 matplotlib.use("agg")
 DPI = 110  # pixels an inch
-LEGEND_COLUMNS = 3
+LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # at most, and what a legend's line has room for
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
@@ -167,7 +167,10 @@ def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
 def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     """Accuracy and loss by epoch; a colour a model, full lines for validation, dotted ones for
     training."""
-    more_rows = max(0, -(-curves["model"].nunique() // LEGEND_COLUMNS) - 2)
+    models = curves["model"].unique()
+    fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
+    columns = min(max(fitting, 1), LEGEND_COLUMNS)
+    more_rows = max(0, -(-len(models) // columns) - 2)
     figure = draw_learning_curves(
         "Learning curves: validation (full) and training (dotted)",
         curves,
@@ -179,5 +182,5 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
         size=(9, 4.6 + 0.2 * more_rows),  # the legend takes nothing from the panels
     )
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure
