@@ -1,11 +1,9 @@
 """What people look at, in a browser: nothing is cut, scrolls sideways or breaks inside a word, on a
 phone, a small window and a large one, with few models and classes and with many."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
-from browser import CHROMIUM, open_page
+from browser import CHROMIUM, LOOKS, open_page
 from support.project import Project
 from support.results import write_results
 
@@ -13,7 +11,6 @@ from stages.drawing import charts
 from stages.storage import files
 
 WIDTHS = (400, 1000, 1600)  # pixels
-LOOKS = (Path(__file__).parent / "looks.js").read_text(encoding="utf-8").partition("\n")[2]
 
 
 @pytest.fixture(

@@ -26,12 +26,19 @@ def make_environment() -> jinja2.Environment:
     environment.filters |= {
         "listed": list_parameters,
         "count": lambda number: f"{number:,}",
+        "changes": list_changes,
         "breakable": make_breakable,
         "md": escape.markdown,
         "code": escape.code,
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
+
+
+def list_changes(augment: dict[str, Any]) -> list[tuple[str, str]]:
+    """What of the section ``augment`` changes images, as (key, value) in words."""
+    on = {key: value for key, value in augment.items() if value and key != "fill_mode"}
+    return list_parameters(on | {"fill_mode": augment["fill_mode"]} if on else {})
 
 
 def make_breakable(text: object) -> Markup:
