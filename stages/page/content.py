@@ -117,7 +117,6 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
     """What the page says of a model beside its charts. `images` are the test images, uint8 (images,
     height, width, channels)."""
     pairs = find_confused_pairs(model["predictions"]).to_dict("records")
-    rows = model["predictions"].to_dict("index")
     mistakes = (
         list_mistakes(model["predictions"])
         .head(MISTAKES)
@@ -128,7 +127,7 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
         pair["examples"] = [
             (
                 data_uri.encode_array(images[place]),
-                name_image("test", {**rows[place], "place": place}),
+                name_image("test", {"place": place, **model["predictions"].loc[place]}),
             )
             for place in pair["places"]
         ]
