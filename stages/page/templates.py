@@ -24,7 +24,7 @@ def make_environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "listed": list_parameters,
+        "list_parameters": list_parameters,
         "count": lambda number: f"{number:,}",
         "changes": list_changes,
         "breakable": make_breakable,
