@@ -43,6 +43,7 @@ EMPTY = {
     "parameters": [],
     "models": [],
     "summary": [],
+    "selected": "",
     "gate": [],
     "last": [],
     "charts": {},
@@ -112,10 +113,13 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         if base and base.models
         else {}
     )
+    selected = (
+        comparing.compare_selected(base, head, content, wanted.false_alarm_rate) if base else ""
+    )
     notes = [*([why] if why else []), *messages(base, head, dirty)]
     if verdicts:
         judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
-        notes += comparing.notes(content, base, head, judged)
+        notes += comparing.notes(content, base, head, judged or bool(selected))
     result = {
         "base": base,
         "head": head,
@@ -125,6 +129,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
             for name in verdicts or head.models
         ],
         "summary": summary(verdicts),
+        "selected": selected,
         "seeds": content and content["n"],
         "rate": wanted.false_alarm_rate,
         "gate": gate.checks(base, head, bounds, content, lost, ran),
@@ -165,12 +170,11 @@ def cell(value: Any) -> str:
 
 def explanation(seeds: int | None, rate: float) -> str:
     """How the verdicts come about."""
-    if not seeds:
-        return ""
+    spread = f"the spread over {seeds} seeds" if seeds else "the spread over seeds, assumed here"
     return (
         "Only the test accuracy is judged. The noise is one standard deviation of the difference "
         "that chance alone makes: another "
-        f"seed (the spread over {seeds} seeds), and the test images that only one of both networks "
+        f"seed ({spread}), and the test images that only one of both networks "
         "classifies right. Verdicts are "
         "corrected for the number of models: of changes that change nothing, at most "
         f"{100 * rate:g} % are called better or worse "
@@ -242,7 +246,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
     )
     for word, names in content["summary"]:
         print(f"  {', '.join(names)}: {word}")
-    for message in (*content["messages"], *content["last"]):
+    for message in filter(None, (content["selected"], *content["messages"], *content["last"])):
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
     if failure or content["lost"]:

@@ -8,6 +8,7 @@ Writes into ``reports/``:
     comparison.csv, .md, .png    one row per model: parameters, accuracies with standard errors
     selection.json               the selected model, the digest of its file, and the rule applied
     learning_curves.csv, .png    loss and accuracy per epoch, of all models
+    label_quality.csv            images whose label the models doubt, the most doubtful first
     roc.csv                      micro and macro ROC curves of all models, on the test part
 
 Takes 2 seconds.
@@ -20,6 +21,7 @@ import pandas as pd
 
 from stages import params
 from stages.drawing import charts
+from stages.metrics.label_quality import join_doubts
 from stages.runtime import cli
 from stages.storage import files
 
@@ -128,6 +130,15 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
+    doubts = [
+        pd.read_csv(
+            REPORTS / "models" / model / "doubts.csv",
+            keep_default_na=False,
+            dtype={"file": str, "label": str, "suggested": str},
+        )
+        for model in options.models
+    ]
+    files.write_csv(join_doubts(doubts), REPORTS / "label_quality.csv")
     files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
     charts.save(charts.draw_curves_of_models(curves), REPORTS / "learning_curves.png")

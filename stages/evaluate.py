@@ -8,9 +8,10 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
     curves.csv        loss, accuracy and learning rate per epoch, on both parts; the squared error
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
+    doubts.csv        images of the validation and the test part whose label the model doubts
   for the test part:
-    predictions.csv   true class, predicted class and its probability, one row per image; also
-                      pairs the predictions of two models
+    predictions.csv   true class, predicted class and its probability, one row per image, with the
+                      name of its file if it has one; also pairs the predictions of two models
     classes.csv       precision, recall, F1, area under the ROC curve and count of each class
     confusion.csv     the cells of the confusion matrix
     roc.csv           one-vs-rest ROC curves: micro, macro, and of the three hardest classes
@@ -21,16 +22,53 @@ Works without TensorFlow, in 2 seconds.
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from stages import params
+from stages.metrics.label_quality import find_doubts
 from stages.metrics.measures import measure_model
 from stages.runtime import cli, escape
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
 
+def read_file_names(prepared: Prepared, part: str) -> list[str] | None:
+    """The names of the files that a part's images come from, as they may stand in a CSV file; None
+    where the images were no files."""
+    path = prepared.folder / f"{part}_names.txt"
+    if not path.exists():
+        return None
+    return [escape.spreadsheet(name) for name in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def tabulate_doubts(
+    probabilities: dict[str, np.ndarray],
+    prepared: Prepared,
+) -> pd.DataFrame:
+    """The labels that the model doubts, of both parts; of the test part alone where the validation
+    images are others' too. `probabilities` float (images, classes)."""
+    description, tables = prepared.description, []
+    shared = description["validation_is_test"] or description["validation_is_training"]
+    for part in ("test",) if shared else ("validation", "test"):
+        table = find_doubts(
+            probabilities[part],
+            prepared.labels(part),
+            description["class_names"],
+            read_file_names(prepared, part),
+        )
+        table.insert(0, "part", part)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
 def main(model: str) -> None:
     source, target = Path("models") / model, Path("reports/models") / model
-    result, tables, _ = measure_model(model, source, Prepared(), params.load().evaluate)
+    prepared = Prepared()
+    result, tables, probabilities = measure_model(model, source, prepared, params.load().evaluate)
+    if names := read_file_names(prepared, "test"):
+        tables["predictions"].insert(0, "file", names)
+    tables["doubts"] = tabulate_doubts(probabilities, prepared)
     files.write_json(target / "metrics.json", result)
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
     confusion = tables["confusion"]  # DVC writes it into a page

@@ -1,11 +1,12 @@
 """Stage report: a page with all results that opens from disk without internet, and the model card
 of the selected model.
 
-Reads ``reports/models/``, ``reports/selection.json``, ``reports/data/``, and the test images;
-writes into ``reports/``:
+Reads ``reports/models/``, ``reports/selection.json``, ``reports/label_quality.csv``,
+``reports/data/``, and the validation and test images; writes into ``reports/``:
 
     index.html       parameters, comparison, learning curves, and for each model: network,
-                     confusion matrix, mistakes, ROC curves, calibration
+                     confusion matrix, mistakes, ROC curves, calibration; images whose label the
+                     models doubt
     model_card.md    the selected model: data, recipe, metrics with their uncertainty, limits, weak
                      classes, size
     mistakes.png     the selected model's most confident mistakes on the test part
@@ -31,7 +32,8 @@ def main() -> None:
     options = params.load()
     selection = files.read_json(REPORTS / "selection.json")
     models = {name: content.read_model(name) for name in options.models}
-    images = Prepared().images("test")
+    parts = {part: Prepared().images(part) for part in ("validation", "test")}
+    images = parts["test"]
     selected = models[selection["selected"]]
     shared = {
         "selection": selection,
@@ -47,6 +49,7 @@ def main() -> None:
     }
     page = {
         "details": {name: content.describe_model(one, images) for name, one in models.items()},
+        "doubts": content.describe_doubts(parts),
         "pictures": {
             name: data_uri.encode_bytes(path.read_bytes(), "png")
             for name, path in drawings.items()

@@ -218,6 +218,14 @@ def test_class_names_do_nothing_in_pages(hostile: Project):
         assert set(HOSTILE) <= set(browser.evaluate(axis))
 
 
+# the revisions of the last chart's columns, from the left
+FACETS = """async () => {
+    const { view } = await vegaEmbed("#reports_roc_csv", spec);
+    const walk = (item) => [item.datum?.rev, ...(item.items ?? []).flatMap(walk)];
+    return [...new Set(walk(view.scenegraph().root).filter(Boolean))];
+}"""
+
+
 @needs_chromium
 def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
     other = finished.path("reports/models/mnist-dense/confusion.csv").read_text()
@@ -231,3 +239,8 @@ def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
         assert browser.locator(".vega-embed canvas").count() == len(ids)
         images = browser.evaluate("[...document.images].map((image) => image.naturalWidth > 0)")
         assert images == [True, True]  # then and now
+        captions = browser.evaluate(
+            "[...document.querySelectorAll('p:has(+ img)')].map((p) => p.textContent)"
+        )
+        assert captions == ["HEAD", "workspace"]
+        assert browser.evaluate(FACETS) == ["HEAD", "workspace"]

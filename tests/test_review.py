@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, open_page
+from browser import CHROMIUM, LOOKS, open_page
 from ruamel.yaml import YAML
 from support.project import ROOT, Project, copy, ran
 
@@ -94,7 +94,7 @@ def test_a_browser_draws_the_page_without_a_network(history: Project, better: st
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
     with open_page(page, 390, drawn) as browser:
         assert browser.locator(".chart canvas").count() == 4
-        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert browser.evaluate(LOOKS) == []
 
 
 def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
@@ -527,6 +527,23 @@ def test_what_cannot_be_compared(
     assert str(comparing.difference(base, head, MODEL, MODEL, None)) == said
 
 
+def test_another_selected_model_is_judged_without_a_measured_spread(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    base, head = (
+        Revision("main", finished.run("git", "rev-parse", "main").strip()),
+        Revision("the working tree", None),
+    )
+    assert comparing.compare_selected(base, head, None, 0.1) == ""
+    other = next(name for name in head.models if name != base.selected)
+    finished.path("reports/selection.json").write_text(json.dumps({"selected": other}))
+    text = review(finished)
+    (said,) = re.findall(rf"Another model is selected: `{other}` now, `{base.selected}`.*", text)
+    assert "the noise is 0." in said and said.endswith((f"{noise.CHANCE}.", f"{noise.WORSE}."))
+    assert "was not measured on this data set" in text
+
+
 def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     finished.edit_params(lambda content: content["train"].update(epochs=3))
     finished.edit_params(lambda content: content["gate"].update(selected_fall=9.0))
@@ -593,6 +610,13 @@ def test_the_noise_by_hand():
     of_test_set = (13 - 49 / 100) / 100**2
     assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
     assert found.freedom == pytest.approx(found.noise**4 / ((2 * 0.01**2) ** 2 / 8))
+
+
+def test_an_assumed_spread_follows_the_standard_error():
+    right = np.arange(998) < 499
+    spread = noise.assume_spread(predictions(right))
+    assert spread.sd == pytest.approx(1.5 * np.sqrt(0.25 / 998)) and spread.of is None
+    assert noise.assume_spread(predictions(np.ones(100, dtype=bool))).sd > 0
 
 
 def test_a_model_without_a_spread_takes_its_nearest_siblings():

@@ -12,7 +12,7 @@ OLD, NEW = COLOURS[:2]
 def draw_differences(table: pd.DataFrame) -> Spec:
     """The difference of each model's test accuracy; `table` has model, difference, noise (one
     standard deviation), verdict."""
-    title = "difference of the test accuracy (bars: one standard deviation of the noise)"
+    title = ["difference of the test accuracy", "(bars: one standard deviation of the noise)"]
     return draw_error_bars(
         table,
         "difference",

@@ -45,11 +45,14 @@ def belongs(content: dict[str, Any], revision: Revision) -> bool:
 def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
     """The spread that a review judges by: that of the old revision if it belongs to it, since a
     change shall not bring its own yardstick; else that of the new one if it belongs to that; else
-    any, of the working tree at last."""
+    any, of the working tree at last. None where none was measured on the new revision's data."""
     contents = [(one, spread_in(one)) for one in (base, head) if one]
     fitting = [content for one, content in contents if content and belongs(content, one)]
     others = [content for _, content in contents] + [spread_in(Revision("the working tree", None))]
-    return next(filter(None, fitting + others), None)
+    return next(
+        (one for one in fitting + others if one and one["measured_on"].get("data") == head.data),
+        None,
+    )
 
 
 def notes(
@@ -61,8 +64,9 @@ def notes(
     found = []
     if needed and content is None:
         found.append(
-            "The spread over seeds is not measured, and no difference can be judged: `make "
-            "seed-spread` measures it."
+            "The spread over seeds was not measured on this data set. It is assumed to be "
+            f"{noise.ASSUMED:g} times the standard error of the test accuracy: `make seed-spread` "
+            "measures it."
         )
     elif needed and not any(belongs(content, revision) for revision in (base, head)):
         found.append(
@@ -128,14 +132,12 @@ def difference(
         return Verdict(
             noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters"
         )
-    if predictions[0].equals(predictions[1]):
+    old_table, new_table = (one.drop(columns="file", errors="ignore") for one in predictions)
+    if old_table.equals(new_table):
         return Verdict(noise.SAME)
-    if content is None:
-        return Verdict(noise.NOT_JUDGED, "the spread over seeds has not been measured")
-    if head.data != content["measured_on"]["data"]:
-        return Verdict(noise.NOT_JUDGED, "the spread over seeds was measured on another data set")
     spreads = tuple(
-        noise.spread_of(model, training, content) for model, training in zip((old, new), trainings)
+        noise.spread_of(model, training, content) if content else noise.assume_spread(table)
+        for model, training, table in zip((old, new), trainings, predictions)
     )
     return Verdict("", difference=noise.difference(*predictions, spreads), spread=spreads[1])
 
@@ -154,3 +156,22 @@ def all_models(
             words, difference=found[name].difference, p=p, spread=found[name].spread
         )
     return found
+
+
+def compare_selected(
+    base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
+) -> str:
+    """A sentence where another model is selected than before, with the verdict of the one selected
+    now against the one selected before; else nothing."""
+    old, new = base.selected, head.selected
+    if old == new or not old or not new:
+        return ""
+    found = difference(base, head, old, new, content)
+    start = f"Another model is selected: {escape.code(new)} now, {escape.code(old)} before"
+    one = found.difference
+    if one is None:
+        return f"{start}: {found}."
+    words, _ = noise.verdicts([one], rate)[0]
+    way = "higher" if one.difference > 0 else "lower"
+    sizes = f"{abs(one.difference):.4f} {way}, the noise is {one.noise:.4f}"
+    return f"{start}. Its test accuracy is {sizes}: {words}."

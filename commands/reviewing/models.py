@@ -106,12 +106,8 @@ def draw_charts(
         curves = read_curves(base, head, name)
         if curves is None or verdict.words == noise.SAME:
             continue
-        result[f"accuracy-{number}"] = vega.draw_learning_curves(
-            curves, "accuracy", by="revision", columns=1
-        )
-        result[f"loss-{number}"] = vega.draw_learning_curves(
-            curves, "loss", by="revision", columns=1
-        )
+        result[f"accuracy-{number}"] = vega.draw_learning_curves(curves, "accuracy", by="revision")
+        result[f"loss-{number}"] = vega.draw_learning_curves(curves, "loss", by="revision")
         if verdict.difference:
             classes = head.report(name, "training.json")["class_names"]
             result[f"confusion-{number}"] = charts.draw_confusion_change(

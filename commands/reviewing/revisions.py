@@ -254,7 +254,7 @@ def list_changed_parameters(base: Revision, head: Revision) -> list[dict[str, An
     return [
         {"name": name, "old": values.get("old"), "new": values.get("new")}
         for file in sorted(found)
-        for name, values in found[file].items()
+        for name, values in sorted(found[file].items())
     ]
 
 

@@ -1,7 +1,6 @@
 """The pictures of the reports, by matplotlib. Equal numbers give equal bytes: no date, no version
 in the file."""
 
-import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from stages.storage import files
 
 matplotlib.use("agg")
 DPI = 110  # pixels an inch
+LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # at most, and what a legend's line has room for
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
@@ -37,6 +37,18 @@ COLOURS = [
     "#bcbd22",
     "#17becf",
 ]
+MORE_COLOURS = [  # of the same hues, darker or lighter: for more than ten models
+    "#003f63",
+    "#8a3d00",
+    "#00543d",
+    "#7d3f63",
+    "#8f6300",
+    "#a9dcf7",
+    "#c4c4c4",
+    "#c9a39b",
+    "#dedf8f",
+    "#8fe3ee",
+]
 
 
 class Accuracies(NamedTuple):
@@ -47,6 +59,12 @@ class Accuracies(NamedTuple):
     errors: pd.Series | None  # half the length of the bars; None for none
     style: dict[str, Any]  # of matplotlib's errorbar
     shift: float = 0  # of the dots, in rows downwards
+
+
+def choose_colours(count: int) -> list[str]:
+    """A colour for each of `count` models; beyond twenty they begin again."""
+    colours = COLOURS if count <= len(COLOURS) else COLOURS + MORE_COLOURS
+    return [colours[number % len(colours)] for number in range(count)]
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -75,9 +93,11 @@ def draw_accuracies(
         label, value = threshold
         axes.axvline(value, color=COLOURS[0], linewidth=1, linestyle="--", label=label)
     axes.set_yticks(places, names)
-    axes.invert_yaxis()
+    low, high = axes.get_ylim()
+    # half a row above the first and below the last
+    axes.set_ylim(max(high, len(names) - 0.5), min(low, -0.5))
     figure.suptitle(title)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
     return figure
 
 
@@ -97,7 +117,7 @@ def plot_learning_curves(
     plot) for each part. A style may have a colour and a label of its own. A vertical line shows
     where a model's fine-tuning begins."""
     models = curves["model"].unique()
-    for model, colour in zip(models, itertools.cycle(COLOURS)):
+    for model, colour in zip(models, choose_colours(len(models))):
         for part, style in styles.items():
             some = curves[(curves["model"] == model) & (curves["part"] == part)]
             axes.plot(some["epoch"], some[measure], **({"color": colour, "label": model} | style))
@@ -159,6 +179,10 @@ def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
 def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     """Accuracy and loss by epoch; a colour a model, full lines for validation, dotted ones for
     training."""
+    models = curves["model"].unique()
+    fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
+    columns = min(max(fitting, 1), LEGEND_COLUMNS)
+    more_rows = max(0, -(-len(models) // columns) - 2)
     figure = draw_learning_curves(
         "Learning curves: validation (full) and training (dotted)",
         curves,
@@ -167,8 +191,8 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
             "validation": {"linestyle": "-", "linewidth": 1.6},
             "training": {"linestyle": ":", "linewidth": 1.6, "label": None},
         },
-        size=(9, 4.6),
+        size=(9, 4.6 + 0.2 * more_rows),  # the legend takes nothing from the panels
     )
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure

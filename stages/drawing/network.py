@@ -1,4 +1,4 @@
-"""A drawing of a network as SVG: a block a layer, as high as its images and as wide as its
+"""A drawing of a network as HTML: a block a layer, as high as its images and as wide as its
 channels, each on its own scale."""
 
 import math
@@ -13,7 +13,7 @@ KINDS = (
     ("Normalization", "norm"),
     ("Dropout", "drop"),
 )
-HEIGHT, GAP, BASE = 120, 4, 18  # pixels: of the highest block, between blocks, and below them
+HEIGHT = 120  # pixels, of the highest block
 
 
 def classify_layer(layer: dict[str, Any]) -> str:
@@ -28,34 +28,24 @@ def format_shape(layer: dict[str, Any]) -> str:
 
 
 def draw_network(layers: list[dict[str, Any]]) -> str:
-    """The SVG of `layers` (training.json's), in their order; what a branch does is drawn behind
-    what the one before it does."""
+    """The HTML of `layers` (training.json's), in their order, in as many lines as the page needs;
+    what a branch does is drawn behind what the one before it does."""
     highest = max(
         (layer["output_shape"][0] for layer in layers if len(layer["output_shape"]) == 3), default=1
     )
-    blocks, place = [], GAP
+    blocks = []
     for layer in layers:
         width, height = measure_block(layer, highest)
         kind, text = classify_layer(layer), format_shape(layer)
         title = f"{layer['type']} {layer['name']}: {text}, {layer['parameters']:,} parameters"
         blocks.append(
-            f'<rect class="{kind}" x="{place:.1f}" y="{(HEIGHT - height) / 2 + GAP:.1f}" '
-            f'width="{width:.1f}" '
-            f'height="{height:.1f}" rx="2"><title>{escape(title)}</title></rect>'
+            f'<i class="{kind}" style="width:{width:.1f}px;height:{height:.1f}px" '
+            f'title="{escape(title)}"></i>'
         )
-        place += width + GAP
     first, last = format_shape(layers[0]), format_shape(layers[-1])
-    text = (
-        f'<text x="{GAP}" y="{HEIGHT + BASE + 2}">{first}</text>'
-        f'<text x="{max(place - GAP, 110):.1f}" y="{HEIGHT + BASE + 2}" '
-        f'text-anchor="end">{last}</text>'
-    )
-    width = max(place, 160)
     return (
-        '<svg class="network" role="img" aria-label="The network, layer by layer" '
-        f'width="{width:.0f}" '
-        f'height="{HEIGHT + BASE + 8}" viewBox="0 0 {width:.0f} '
-        f'{HEIGHT + BASE + 8}">{"".join(blocks)}{text}</svg>'
+        '<div class="network" role="img" aria-label="The network, layer by layer">'
+        f"<span>{first}</span>{''.join(blocks)}<span>{last}</span></div>"
     )
 
 

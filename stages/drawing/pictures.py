@@ -11,7 +11,8 @@ from stages.images.pillow import to_pillow
 
 WIDTH = 1000  # pixels, of each picture
 GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
-NAME_HEIGHT, TITLE_HEIGHT = 30, 45  # pixels, of a line with a class's name, and of the title
+# pixels, of one or two lines with a class's name, of one more, and of the title
+NAME_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 30, 15, 45
 FEW = 12  # classes that have a line of their own; more of them share lines
 
 
@@ -61,15 +62,17 @@ def draw_augmentation(images: np.ndarray, changed: np.ndarray, names: list[str])
 def draw_strips(
     rows: list[np.ndarray], names: list[str], columns: int, count: int, title: str
 ) -> Figure:
-    """Strips of up to `count` images with a name above each, in `columns`, filled line by line: one
-    image of the figure's size."""
+    """Strips of up to `count` images with a name above each, which may have several lines, in
+    `columns`, filled line by line: one image of the figure's size."""
     gap = WIDE if columns > 1 and count > 1 else GAP  # between strips
     strip = (WIDTH + gap) // columns - gap
     width = (strip + GAP) // count - GAP
+    lines = [line for name in names for line in name.split("\n")]
+    name_height = NAME_HEIGHT + max(0, max(name.count("\n") for name in names) - 1) * LINE_HEIGHT
     height = max(1, round(width * rows[0].shape[1] / rows[0].shape[2]))
     canvas = np.full(
         (
-            TITLE_HEIGHT + -(-len(rows) // columns) * (NAME_HEIGHT + height) + GAP,
+            TITLE_HEIGHT + -(-len(rows) // columns) * (name_height + height) + GAP,
             WIDTH + 2 * GAP,
             3,
         ),
@@ -79,16 +82,16 @@ def draw_strips(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
         size = min(
-            9.0, 1.55 * 72 / DPI * strip / max(map(len, names))
+            9.0, 1.55 * 72 / DPI * strip / max(map(len, lines))
         )  # points: the longest name fits its strip
         for place, (images, name) in enumerate(zip(rows, names)):
             left, top = (
                 GAP + place % columns * (strip + gap),
-                TITLE_HEIGHT + place // columns * (NAME_HEIGHT + height),
+                TITLE_HEIGHT + place // columns * (name_height + height),
             )
-            write_text(figure, left, top + 0.82 * NAME_HEIGHT, name, size)
+            write_text(figure, left, top + name_height - 0.18 * NAME_HEIGHT, name, size)
             for number, image in enumerate(images):
-                x, y = left + number * (width + GAP), top + NAME_HEIGHT
+                x, y = left + number * (width + GAP), top + name_height
                 canvas[y : y + height, x : x + width] = scale(image, width, height)
         write_text(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
         figure.figimage(canvas, zorder=-1)

@@ -6,19 +6,17 @@ Colours of text and lines are the page's, light or dark. Widths follow the page 
 for charts with a step for each class, which the page lets scroll.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS, find_phases
+from stages.drawing.charts import COLOURS, choose_colours, find_phases
 
 Spec = dict[str, Any]
-ACCURACY = {
-    "type": "quantitative",
-    "title": "accuracy",
-    "scale": {"zero": False},
-    "axis": {"format": ".3f"},
-}
+PAGE = "(containerSize()[0] || 600)"  # pixels that a chart has, as an expression of Vega's
+LETTER = 6.5  # pixels, of a label
+ACCURACY = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 PARTS = ["validation", "test"]
 
 
@@ -27,18 +25,24 @@ def build_chart(table: pd.DataFrame, **content: Any) -> Spec:
     return {"data": {"values": table.to_dict("records")}, "width": "container", **content}
 
 
-def build_field(name: str, title: str, kind: str = "quantitative", **more: Any) -> Spec:
-    """The encoding of a column, with the title of its axis or legend."""
+def build_field(name: str, title: str | list[str], kind: str = "quantitative", **more: Any) -> Spec:
+    """The encoding of a column, with the title of its axis or legend; a list has a line each."""
     return {"field": name, "type": kind, "title": title, **more}
 
 
-def build_legend(title: str | None, columns: int = 2) -> Spec:
-    """A legend below the chart."""
+def fit_labels(pixels: int) -> Spec:
+    """The limit of an axis's labels: so many pixels, less where the chart is narrow."""
+    return {"expr": f"min({pixels}, 0.4 * {PAGE})"}
+
+
+def build_legend(title: str | None, labels: Iterable[object]) -> Spec:
+    """A legend below the chart, in as many columns as its width has room for."""
+    longest = round(LETTER * max(len(str(label)) for label in labels))
     return {
         "orient": "bottom",
         "title": title,
-        "columns": columns,
-        "labelLimit": 240,
+        "columns": {"expr": f"max(1, floor({PAGE} / {longest + 40}))"},
+        "labelLimit": {"expr": f"min({longest + 20}, {PAGE} - 40)"},
         "symbolStrokeWidth": 3,
     }
 
@@ -56,8 +60,10 @@ def draw_error_bars(
     the column `model`, on the `axis` (an encoding without its field). `line` is a vertical one:
     name, place, colour, and what it is. `height` is that of a row in pixels; `encoding` is added to
     that of the dots and bars."""
+    ticks = {"expr": f"clamp(floor({PAGE} / 110), 3, 10)"}
+    axis = {**axis, "axis": {"format": ".3f", "tickCount": ticks, **axis.get("axis", {})}}
     table = table.assign(low=table[value] - table[error], high=table[value] + table[error])
-    models = {"labelLimit": 200, "title": None, "grid": True}
+    models = {"labelLimit": fit_labels(240), "title": None, "grid": True}
     place = {"y": build_field("model", "", "nominal", sort=None, axis=models), **encoding}
     bars = {
         "mark": {"type": "rule", "strokeWidth": 2},
@@ -88,7 +94,7 @@ def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
         ("threshold", threshold, COLOURS[0], "threshold of the selection"),
         height=14,
         yOffset={"field": "part", "sort": PARTS},
-        color={"field": "part", **colours, "legend": build_legend(None)},
+        color={"field": "part", **colours, "legend": build_legend(None, PARTS)},
         tooltip=[
             {"field": "model"},
             {"field": "part"},
@@ -98,18 +104,13 @@ def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
     )
 
 
-def draw_learning_curves(
-    curves: pd.DataFrame, measure: str, by: str = "model", columns: int = 2
-) -> Spec:
+def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") -> Spec:
     """`measure` (such as accuracy) by epoch, a colour for each value of the column `by`; `curves`
-    has that, epoch, part and the measure. A click in the legend, which has so many `columns`, shows
-    one of them. A vertical line shows where a model's fine-tuning begins."""
+    has that, epoch, part and the measure. A click in the legend shows one of them. A vertical
+    line shows where a model's fine-tuning begins."""
     values = curves[by].unique().tolist()
-    colours = {
-        "domain": values,
-        "range": [COLOURS[number % len(COLOURS)] for number in range(len(values))],
-    }
-    legend = build_legend(f"{by} (click one)", columns)
+    colours = {"domain": values, "range": choose_colours(len(values))}
+    legend = build_legend(f"{by} (click one)", values)
     lines = {
         "params": [
             {"name": "chosen", "select": {"type": "point", "fields": [by]}, "bind": "legend"}

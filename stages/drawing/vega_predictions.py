@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stages.drawing.charts import COLOURS
-from stages.drawing.vega import Spec, build_chart, build_field, build_legend
+from stages.drawing.vega import Spec, build_chart, build_field, build_legend, fit_labels
 
 # classes: up to FEW the cells of a matrix carry numbers; above MANY everything is drawn smaller
 FEW, MANY = 12, 40
@@ -117,10 +117,10 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
                 "curve",
                 "nominal",
                 scale={"domain": labels, "range": COLOURS},
-                legend=build_legend(None, 1),
+                legend=build_legend(None, labels),
             ),
             "strokeDash": build_field(
-                "label", "curve", "nominal", scale=dashes, legend=build_legend(None, 1)
+                "label", "curve", "nominal", scale=dashes, legend=build_legend(None, labels)
             ),
             "tooltip": [
                 {"field": "label", "title": "curve"},
@@ -174,7 +174,7 @@ def draw_reliability(bins: pd.DataFrame) -> Spec:
                     "size": build_field(
                         "images",
                         "images",
-                        legend=build_legend("images in the bin", 4),
+                        legend=build_legend("images in the bin", bins["images"]),
                         scale={"range": [15, 300]},
                     ),
                     "tooltip": tooltip,
@@ -189,7 +189,12 @@ def draw_classes(table: pd.DataFrame) -> Spec:
     order = table.sort_values("f1", kind="stable")["class"].tolist()
     step, size = (22, 11) if len(order) <= MANY else (12, 9)
     long = table.melt(["class"], ["precision", "recall"], "measure", "value")
-    axis = {"labelFontSize": size, "labelOverlap": False, "labelLimit": 130, "title": None}
+    axis = {
+        "labelFontSize": size,
+        "labelOverlap": False,
+        "labelLimit": fit_labels(130),
+        "title": None,
+    }
     place = build_field("class", "class", "nominal", sort=order, axis=axis)
     tooltip = [{"field": "class"}] + [
         {"field": name, "format": ".3f"} for name in ("precision", "recall", "f1", "auc")
@@ -203,7 +208,9 @@ def draw_classes(table: pd.DataFrame) -> Spec:
                 "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35},
                 "encoding": {
                     "x": build_field(
-                        "f1", "F1 (bar), precision and recall (marks)", scale={"domain": [0, 1]}
+                        "f1",
+                        ["F1 (bar)", "precision and recall (marks)"],
+                        scale={"domain": [0, 1]},
                     ),
                     "tooltip": tooltip,
                 },
@@ -218,7 +225,7 @@ def draw_classes(table: pd.DataFrame) -> Spec:
                         "measure",
                         "nominal",
                         scale={"range": COLOURS[1:3]},
-                        legend=build_legend(None),
+                        legend=build_legend(None, ["precision", "recall"]),
                     ),
                     "tooltip": [
                         {"field": "class"},

@@ -13,7 +13,10 @@ from stages.runtime import escape
 from stages.storage import files
 
 REPORTS = Path("reports")
-PAIRS, EXAMPLES, MISTAKES = 10, 6, 24  # shown: pairs of classes, images of each, and mistakes
+# shown: pairs of classes, images of each, mistakes, and doubtful labels
+PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
+TEXTS = {name: str for name in ("actual", "predicted", "class", "file", "label", "suggested")}
+LETTERS = 28  # of a file's name, in mistakes.png
 WEAK = 5  # classes that the card names as the weakest
 
 
@@ -24,7 +27,7 @@ def read_model(model: str) -> dict[str, Any]:
         name: pd.read_csv(
             folder / f"{name}.csv",
             keep_default_na=False,
-            dtype={"actual": str, "predicted": str, "class": str},
+            dtype=TEXTS,
         )
         for name in ("classes", "confusion", "predictions", "calibration", "roc", "curves")
     }
@@ -54,11 +57,27 @@ def find_confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values("images", ascending=False, kind="stable").head(PAIRS)
 
 
+def name_image(part: str, row: dict[str, Any]) -> str:
+    """What the page calls an image: the name of its file, or its place in the part."""
+    return row.get("file") or f"{part} image {row['place']}"
+
+
+def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The labels that models doubt most, each with its image, and how many there are in all.
+    `images` of each part, uint8 (images, height, width, channels)."""
+    table = pd.read_csv(REPORTS / "label_quality.csv", keep_default_na=False, dtype=TEXTS)
+    rows = table.head(DOUBTS).to_dict("records")
+    for row in rows:
+        row["image"] = data_uri.encode_array(images[row["part"]][row["place"]])
+        row["name"] = name_image(row["part"], row)
+    return {"shown": rows, "in_all": len(table)}
+
+
 def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
     """The ROC curves with a label each, which gives the area under it."""
     areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"].get("macro_auc")}
     areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
-    labels = {curve: f"{curve} (area {float(areas[curve]):.4f})" for curve in roc["curve"].unique()}
+    labels = {curve: f"area {float(areas[curve]):.4f}: {curve}" for curve in roc["curve"].unique()}
     return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
 
 
@@ -105,9 +124,16 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
         .to_dict("records")
     )
     for pair in pairs:
-        pair["examples"] = [data_uri.encode_array(images[place]) for place in pair["places"]]
+        pair["examples"] = [
+            (
+                data_uri.encode_array(images[place]),
+                name_image("test", {"place": place, **model["predictions"].loc[place]}),
+            )
+            for place in pair["places"]
+        ]
     for mistake in mistakes:
         mistake["image"] = data_uri.encode_array(images[mistake["place"]])
+        mistake["name"] = name_image("test", mistake)
     layers = [
         {**layer, "kind": network.classify_layer(layer), "shape": network.format_shape(layer)}
         for layer in model["training"]["layers"]
@@ -136,12 +162,24 @@ def find_weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def shorten(file: str) -> str:
+    """A file's name without its folders; of a long one, the end."""
+    name = file.rsplit("/", 1)[-1]
+    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
+
+
 def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
     """The figure of mistakes.png."""
     mistakes = list_mistakes(model["predictions"]).head(MISTAKES)
     if mistakes.empty:  # DVC wants the file all the same
         mistakes = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
-    captions = [f"{row.actual}\ntaken for {row.predicted}" for row in mistakes.itertuples()]
+    captions = [
+        "\n".join(
+            [row["actual"], f"taken for {row['predicted']}"]
+            + ([shorten(row["file"])] if "file" in row else [])
+        )
+        for row in mistakes.to_dict("records")
+    ]
     strips = images[mistakes.index.to_numpy(dtype=int)][:, np.newaxis]
     return pictures.draw_strips(
         strips, captions, 6, 1, f"{name}: the test images it is most sure of and wrong about"

@@ -23,9 +23,22 @@ function coloured(chart, text) {
   return JSON.parse(JSON.stringify(chart).replaceAll('{"page":"text"}', () => JSON.stringify(text)));
 }
 
+// a chart with a step for each class (pixels) with one that fits the place, and with names where there is room for them
+function fitted(spec, room) {
+  if (!spec.width?.step) return spec;
+  const classes = spec.encoding.x.scale.domain.length;
+  const names = Math.min(spec.encoding.x.axis.labelLimit, 0.3 * room);
+  let step = Math.min(spec.width.step, (room - names - 40) / classes);
+  const named = step >= 7;
+  if (!named) step = Math.min(7, (room - 40) / classes);
+  const change = (axis) => ({ ...axis, axis: { ...axis.axis, labels: named, labelLimit: names, labelFontSize: Math.min(axis.axis.labelFontSize, step + 1) } });
+  const { x, y, ...others } = spec.encoding;
+  return { ...spec, width: { step }, height: { step }, encoding: { ...others, x: change(x), y: change(y) } };
+}
+
 async function draw(place) {
   const { text, config: colours } = config();
-  const spec = coloured(CHARTS[place.id], text);
+  const spec = fitted(coloured(CHARTS[place.id], text), place.clientWidth);
   try {
     await vegaEmbed(place, { $schema: "https://vega.github.io/schema/vega-lite/v6.json", ...spec }, {
       config: colours,
@@ -58,6 +71,14 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const id of drawn) draw(document.getElementById(id));
 });
 
+// charts with a step for each class do not follow the page's width by themselves
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width) return;
+  width = innerWidth;
+  for (const id of drawn) if (CHARTS[id].width?.step) draw(document.getElementById(id));
+});
+
 // a link to a model opens it; #all opens and draws every one, as for printing
 function open() {
   if (location.hash === "#all") {
@@ -73,6 +94,14 @@ function open() {
 }
 addEventListener("hashchange", open);
 open();
+
+// where tables have no room, each value stands below its heading
+for (const table of document.querySelectorAll(".cards")) {
+  const headings = [...table.tHead.rows[0].cells].map((heading) => heading.textContent);
+  for (const row of table.tBodies[0].rows) {
+    for (const cell of row.cells) cell.dataset.label = headings[cell.cellIndex];
+  }
+}
 
 // a click on a heading sorts by its column, another one the other way round; numbers from the greatest
 for (const heading of document.querySelectorAll(".sortable thead th")) {

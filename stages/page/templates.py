@@ -1,9 +1,11 @@
 """The environment of the templates that make pages and cards."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from stages.runtime import escape
 
@@ -24,11 +26,26 @@ def make_environment() -> jinja2.Environment:
     environment.filters |= {
         "list_parameters": list_parameters,
         "count": lambda number: f"{number:,}",
+        "changes": list_changes,
+        "breakable": make_breakable,
         "md": escape.markdown,
         "code": escape.code,
     }
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
+
+
+def list_changes(augment: dict[str, Any]) -> list[tuple[str, str]]:
+    """What of the section ``augment`` changes images, as (key, value) in words."""
+    on = {key: value for key, value in augment.items() if value and key != "fill_mode"}
+    return list_parameters(on | {"fill_mode": augment["fill_mode"]} if on else {})
+
+
+def make_breakable(text: object) -> Markup:
+    """A name in HTML that may break between its parts: behind an underscore or a slash, behind a
+    full stop or a hyphen before a letter, and before a capital letter."""
+    parts = r"(?<=[_/])(?=\w)|(?<=[.-])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])"
+    return Markup("<wbr>").join(re.split(parts, str(text)))
 
 
 def list_parameters(section: dict[str, Any]) -> list[tuple[str, str]]:

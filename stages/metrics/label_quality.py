@@ -1,0 +1,62 @@
+"""Labels that a model doubts: images that may stand in the wrong class.
+
+By confident learning (Northcutt, Jiang and Chuang, Journal of Artificial Intelligence Research 70,
+2021): a class's threshold is the mean probability that the model gives it in the images labelled
+with it. An image belongs confidently to the most probable of the classes whose threshold its
+probability reaches; if that is not its label, the label is doubted. The predictions must be of
+images that the model was not trained on. The library cleanlab does the same, and more.
+"""
+
+import numpy as np
+import pandas as pd
+
+DIGITS = 4  # decimals of probabilities
+MOST = 200  # images of each part that are kept: beyond, nobody looks
+
+
+def find_doubts(
+    probabilities: np.ndarray, labels: np.ndarray, names: list[str], files: list[str] | None
+) -> pd.DataFrame:
+    """The images whose label is doubted, the most doubtful first: place (in the part), file (where
+    there are `files`), label, suggested (a class), label_probability, suggested_probability.
+
+    `probabilities` float (images, classes), `labels` int (images,), `names` of the classes. Sorted
+    by the difference of the two probabilities (the normalised margin of Northcutt et al.).
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    counts = np.bincount(labels, minlength=len(names))
+    sums = np.bincount(labels, weights=own, minlength=len(names))
+    thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+    reached = probabilities >= thresholds
+    suggested = np.where(reached, probabilities, -1.0).argmax(axis=1)
+    places = np.flatnonzero(reached.any(axis=1) & (suggested != labels))
+    other = probabilities[places, suggested[places]]
+    order = np.argsort(own[places] - other, kind="stable")[:MOST]
+    places, other = places[order], other[order]
+    columns = {
+        "place": places,
+        **({"file": np.take(files, places)} if files else {}),
+        "label": np.take(names, labels[places]),
+        "suggested": np.take(names, suggested[places]),
+        "label_probability": own[places].astype(np.float64),
+        "suggested_probability": other.astype(np.float64),
+    }
+    return pd.DataFrame(columns).round(DIGITS)
+
+
+def join_doubts(doubts: list[pd.DataFrame]) -> pd.DataFrame:
+    """What several models doubt: part, place, file, label, suggested (by most models), models (how
+    many doubt it), and the means of their two probabilities; first what most models doubt, then
+    what they doubt most. `doubts` are tables as `find_doubts` makes them, with the column part."""
+    both = pd.concat(doubts, ignore_index=True)
+    both["margin"] = both["label_probability"] - both["suggested_probability"]
+    keys = [name for name in ("part", "place", "file", "label") if name in both]
+    joined = both.groupby(keys, as_index=False, sort=False).agg(
+        suggested=("suggested", lambda names: names.mode()[0]),
+        models=("place", "size"),
+        label_probability=("label_probability", "mean"),
+        suggested_probability=("suggested_probability", "mean"),
+        margin=("margin", "mean"),
+    )
+    joined = joined.sort_values(["models", "margin"], ascending=[False, True], kind="stable")
+    return joined.drop(columns="margin").reset_index(drop=True).round(DIGITS)

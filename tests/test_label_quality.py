@@ -1,0 +1,93 @@
+"""From a result back to the photograph: file names from the source to the page, and labels that
+models doubt."""
+
+from contextlib import chdir
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from support.project import Project
+from support.results import write_model
+
+from stages.metrics.label_quality import find_doubts, join_doubts
+from stages.page.templates import make_breakable
+
+# thresholds: a (0.9 + 0.8 + 0.1) / 3 = 0.6, b (0.7 + 0.3) / 2 = 0.5, none of c
+PROBABILITIES = np.array(
+    [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.3, 0.7, 0], [0.55, 0.3, 0.15]]
+)
+LABELS = np.array([0, 0, 0, 1, 1])
+
+
+def test_doubts_by_hand():
+    files = [f"{number}.png" for number in range(5)]
+    doubts = find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], files)
+    # the last image is misclassified, but nothing but its label's own class comes near a threshold
+    assert doubts.to_dict("records") == [
+        {
+            "place": 2,
+            "file": "2.png",
+            "label": "a",
+            "suggested": "b",
+            "label_probability": 0.1,
+            "suggested_probability": 0.9,
+        }
+    ]
+    assert "file" not in find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], None)
+
+
+def test_what_most_models_doubt_comes_first():
+    columns = ["part", "place", "label", "suggested", "label_probability", "suggested_probability"]
+    rows = [
+        [("test", 1, "a", "b", 0.0, 1.0), ("test", 2, "a", "b", 0.2, 0.6)],
+        [("test", 2, "a", "c", 0.1, 0.8), ("validation", 1, "b", "a", 0.3, 0.5)],
+        [("test", 2, "a", "c", 0.0, 0.7)],
+    ]
+    joined = join_doubts([pd.DataFrame(some, columns=columns) for some in rows])
+    assert joined.values.tolist() == [
+        ["test", 2, "a", "c", 3, 0.1, 0.7],
+        ["test", 1, "a", "b", 1, 0.0, 1.0],
+        ["validation", 1, "b", "a", 1, 0.3, 0.5],
+    ]
+    assert join_doubts([pd.DataFrame([], columns=columns)]).empty
+
+
+def test_a_photograph_keeps_its_name_up_to_the_page(fresh: Project):
+    grey_of = {}
+    for number in range(60):
+        name = f"{'cats' if number % 2 else 'dogs'}/photo_{number}.png"
+        path = fresh.path(f"photographs/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 4 * number).save(path)
+        grey_of[name] = 4 * number
+
+    def use_photographs(params):
+        params["dataset"] = "mine"
+        params["datasets"]["mine"] = {"source": "photographs", "licence": None}
+        params["download"]["channels"] = 1
+
+    fresh.edit_params(use_photographs)
+    fresh.stage("download", "mine")
+    for stage in ("split", "preprocess", "describe"):
+        fresh.stage(stage)
+    labels = {}
+    for part in ("train", "validation", "test"):
+        prepared = fresh.path("data/prepared")
+        names = (prepared / f"{part}_names.txt").read_text().splitlines()
+        greys = np.load(prepared / f"{part}.npy")[:, 0, 0, 0]
+        assert [grey_of[name] for name in names] == greys.tolist()
+        labels[part] = np.load(prepared / f"{part}_labels.npy")
+    with chdir(fresh.folder):
+        for seed, model in enumerate(("mnist-dense", "fashion-2blocks")):
+            write_model(model, labels, ["cats", "dogs"], seed)
+            fresh.stage("evaluate", model)
+    fresh.stage("compare")
+    fresh.stage("report")
+    predictions = pd.read_csv(fresh.path("reports/models/mnist-dense/predictions.csv"))
+    assert predictions["file"].tolist() == names
+    assert predictions["actual"].tolist() == [name.split("/")[0] for name in names]
+    page = fresh.path("reports/index.html").read_text(encoding="utf-8")
+    doubts = pd.read_csv(fresh.path("reports/label_quality.csv"))
+    assert names[0] in doubts["file"].tolist()
+    mistakes = predictions[predictions["actual"] != predictions["predicted"]]
+    assert len(mistakes) and all(make_breakable(name) in page for name in mistakes["file"])

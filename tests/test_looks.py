@@ -1,0 +1,47 @@
+"""What people look at, in a browser: nothing is cut, scrolls sideways or breaks inside a word, on a
+phone, a small window and a large one, with few models and classes and with many."""
+
+import pandas as pd
+import pytest
+from browser import CHROMIUM, LOOKS, open_page
+from support.project import Project
+from support.results import write_results
+
+from stages.drawing import charts
+from stages.storage import files
+
+WIDTHS = (400, 1000, 1600)  # pixels
+
+
+@pytest.fixture(
+    scope="module", params=[(1, 2), (6, 10), (20, 100)], ids=lambda size: "-".join(map(str, size))
+)
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Reports of so many models and classes."""
+    return write_results(tmp_path_factory.mktemp("results"), *request.param, names=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_fits_its_window(results: Project, width: int):
+    page = results.path("reports/index.html").as_uri()
+    with open_page(page, width, "document.readyState === 'complete'") as browser:
+        assert browser.evaluate(LOOKS) == []
+
+
+def test_nothing_of_the_pictures_is_cut(results: Project):
+    table = pd.read_csv(results.path("reports/comparison.csv"))
+    curves = pd.read_csv(results.path("reports/learning_curves.csv"))
+    selection = files.read_json(results.path("reports/selection.json"))
+    for figure in (
+        charts.draw_comparison(table, selection),
+        charts.draw_curves_of_models(curves),
+    ):
+        figure.draw_without_rendering()
+        drawn, size = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(drawn.x0, drawn.y0) >= 0 and drawn.x1 <= size[0] and drawn.y1 <= size[1]
+        for axes in figure.axes:  # every marker lies inside, whole
+            low, high = sorted(axes.get_ylim())
+            for line in axes.lines:
+                if line.get_marker() in ("o", "s"):
+                    assert low + 0.3 < min(line.get_ydata()) and max(line.get_ydata()) < high - 0.3
