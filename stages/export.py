@@ -1,11 +1,15 @@
 """Stage export: the selected model in a folder of its own, also as ONNX, which needs neither Keras
-nor Python.
+nor Python, with all that is needed to use it elsewhere.
 
-Reads ``reports/selection.json``, ``models/NAME/`` and the test images; writes into ``exports/``:
+Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images; writes
+into ``exports/``:
 
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
+    metrics.json     its metrics, and how it was selected
+    README.md        how to use it: lines of Python that run as they stand; licences
+    SHA256SUMS       digests of the files
 
 On the test part, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
 computes in float32. For a model of mixed precision it is compared with the Keras model in float32,
@@ -20,13 +24,14 @@ from pathlib import Path
 import numpy as np
 
 from stages import params
-from stages.conversion import checking, onnx
+from stages.conversion import checking, contents, onnx, running
 from stages.conversion.checking import Predict
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
+REPORTS = Path("reports")
 TIMED = 50  # predictions whose median time is recorded
 
 
@@ -55,7 +60,7 @@ def checked(selection: dict[str, str]) -> Path:
 
 def main() -> None:
     threads = params.load().train.threads
-    folder = checked(files.read_json(Path("reports/selection.json")))
+    folder = checked(files.read_json(REPORTS / "selection.json"))
     training = files.read_json(folder / "training.json")
     images = Prepared().images("test")
     checking.start(threads)
@@ -67,8 +72,13 @@ def main() -> None:
         for name in ("model.keras", "training.json"):
             shutil.copy(folder / name, partial / name)
         onnx.as_onnx(model, training, partial / "model.onnx")
-        predict = onnx.onnx_predict(partial / "model.onnx", threads)
+        predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
         difference = checking.check("the ONNX file", predict, images, expected)
+        metrics = contents.read_metrics(REPORTS)
+        files.write_json(partial / "metrics.json", metrics)
+        card = files.read_json(REPORTS / "data" / "card.json")
+        contents.write_readme(partial, training=training, metrics=metrics, card=card)
+        contents.write_digests(partial)
     latency = {
         name: milliseconds(one, images[:1])
         for name, one in (("keras", model.predict_on_batch), ("onnx", predict))
