@@ -180,9 +180,9 @@ def table(content: dict[str, Any]) -> str:
     lines += [
         "",
         f"Told to stop under the load of 32 clients: {stop['answered']:,} requests answered, "
-        f"{stop['lost']} lost, {stop['refused']} connections refused behind the end. Memory over "
-        f"{content['memory_requests']:,} requests: {memory[0]} MB after a tenth, {memory[-1]} MB at "
-        "the end.",
+        f"{stop['lost']} lost, {stop['refused']} connections refused behind the end. Memory "
+        f"over {content['memory_requests']:,} requests: {memory[0]} MB after a tenth, "
+        f"{memory[-1]} MB at the end.",
         "",
     ]
     return "\n".join(lines)

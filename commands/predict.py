@@ -9,6 +9,10 @@ The model is the one that compare selected; or, with --model, another below mode
 that `dvc artifacts get` brought. An exported model is run by ONNX Runtime, which starts within a
 second; another one, and --explain, need Keras and some seconds.
 
+With --refuse, an image whose most probable class is less probable than what was chosen on
+validation data gets no class: what the model does not know, it would otherwise classify all the
+same.
+
 --format json is for programs, and gives names as they are. In CSV, a name that a spreadsheet would
 take for a formula begins with an apostrophe.
 """
@@ -29,14 +33,18 @@ if TYPE_CHECKING:
     from commands.explain import Explainer
 
 
+REFUSED = "(refused)"  # in place of a class
+
+
 def as_line(row: Row, width: int) -> str:
     """A row for people; `width` is that of the longest class name, in characters."""
     others = ", ".join(
         f"{escape.terminal(other['class'])} {other['probability']:.3f}"
         for other in row["runners_up"]
     )
+    name = REFUSED if row["class"] is None else row["class"]
     return (
-        f"{escape.terminal(row['class']):<{width}}  {row['probability']:.3f}  "
+        f"{escape.terminal(name):<{width}}  {row['probability']:.3f}  "
         f"{escape.terminal(row['file'])}" + (f"  ({others})" if others else "")
     )
 
@@ -88,6 +96,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, default=3, metavar="K", help="classes a file, the most probable ones (3)"
     )
     parser.add_argument(
+        "--refuse",
+        action="store_true",
+        help="give no class below the confidence that export.accepted_accuracy chose",
+    )
+    parser.add_argument(
         "--explain",
         type=Path,
         metavar="FOLDER",
@@ -95,16 +108,19 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(paths: list[Path], model: str | None, format: str, top: int, explain: Path | None) -> None:
+def main(
+    paths: list[Path], model: str | None, format: str, top: int, refuse: bool, explain: Path | None
+) -> None:
     chosen = trained.open_model(model)
     training = chosen.training
     if top < 1:
         raise UserError(f"--top {top}: at least 1 class must be shown")
+    confidence = trained.read_confidence(chosen) if refuse else 0.0
     explainer = start_explainer(chosen, explain) if explain else None
     predict = network.start(chosen)
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
-    for row, path, image in classify(find(paths), predict, training, top):
+    for row, path, image in classify(find(paths), predict, training, top, confidence):
         if isinstance(row, str):
             failed += 1
             sys.stdout.flush()
@@ -114,12 +130,12 @@ def main(paths: list[Path], model: str | None, format: str, top: int, explain: P
             print(as_line(row, width))
         else:
             rows.append(row)
-        if explainer:
+        if explainer and row["class"] is not None:
             explainer.draw(path, image, training.class_names.index(row["class"]))
     if format == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif format == "csv":
-        write_csv(rows, min(top, len(training.class_names)))
+        write_csv(rows, min(top, len(training.class_names)) + refuse)
     if failed:
         raise UserError(f"{failed} file{'s' * (failed != 1)} could not be classified, see above")
 

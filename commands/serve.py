@@ -43,6 +43,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     ):
         text += "" if default is None else " (%(default)s)"
         parser.add_argument(name, type=kind, default=default, help=text, metavar="VALUE")
+    parser.add_argument(
+        "--refuse",
+        action="store_true",
+        help="give no class (null) below the confidence that export.accepted_accuracy chose",
+    )
 
 
 def positive(kind: type) -> type:
@@ -57,15 +62,18 @@ def positive(kind: type) -> type:
     return number
 
 
-def main(model: str | None, host: str, port: int, threads: int | None, **limits: float) -> None:
+def main(
+    model: str | None, host: str, port: int, threads: int | None, refuse: bool, **limits: float
+) -> None:
     chosen = trained.open_model(model)
+    confidence = trained.read_confidence(chosen) if refuse else 0.0
     predict = network.start(chosen, threads)
     first = predict(np.zeros((1, *chosen.training.shape), np.uint8))  # ready for the first request
     if not np.isfinite(first).all():
         raise UserError(f"{chosen.file} gives probabilities that are no numbers (NaN)")
     bounds = Limits(**limits)
     uvicorn.run(
-        make_app(chosen, predict, bounds),
+        make_app(chosen, predict, bounds, confidence),
         host=host,
         port=port,
         http="h11",

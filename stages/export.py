@@ -7,7 +7,8 @@ into ``exports/``:
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
-    metrics.json     its metrics, and how it was selected
+    metrics.json     its metrics, how it was selected, and the confidence below which to refuse, if
+                     ``export.accepted_accuracy`` asks for one
     README.md        how to use it: lines of Python that run as they stand; licences
     SHA256SUMS       digests of the files
 
@@ -20,12 +21,14 @@ goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stages import params
 from stages.conversion import checking, contents, onnx, running
 from stages.conversion.checking import Predict
+from stages.metrics import refusing
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -58,11 +61,32 @@ def checked(selection: dict[str, str]) -> Path:
     return folder
 
 
+def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[str, Any]:
+    """The confidence below which answers are to be refused, chosen on the validation part, and what
+    it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
+    parts = {
+        part: (checking.batches(predict, data.images(part)), data.labels(part))
+        for part in ("validation", "test")
+    }
+    confidence = refusing.choose_confidence(*parts["validation"], accuracy)
+    if confidence is None:
+        raise UserError(
+            f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
+            "part, however few images are classified: ask for less, or leave it empty"
+        )
+    found = {
+        part: refusing.measure_refusal(*predicted, confidence) for part, predicted in parts.items()
+    }
+    return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
+
+
 def main() -> None:
-    threads = params.load().train.threads
+    options = params.load()
+    threads = options.train.threads
     folder = checked(files.read_json(REPORTS / "selection.json"))
     training = files.read_json(folder / "training.json")
-    images = Prepared().images("test")
+    data = Prepared()
+    images = data.images("test")
     checking.start(threads)
     trained = checking.load(folder / "model.keras")
     model = checking.in_float32(trained)
@@ -75,6 +99,8 @@ def main() -> None:
         predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
         difference = checking.check("the ONNX file", predict, images, expected)
         metrics = contents.read_metrics(REPORTS)
+        if accuracy := options.export.accepted_accuracy:
+            metrics["refusal"] = choose_refusal(predict, data, accuracy)
         files.write_json(partial / "metrics.json", metrics)
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)

@@ -16,6 +16,7 @@ from support.project import Project, data_json
 from commands.predicting import pictures, trained
 from stages import architectures
 from stages.conversion import checking, contents, onnx, running
+from stages.metrics import refusing
 from stages.storage import files
 
 EXPORTED = {"README.md", "metrics.json", "model.keras", "model.onnx", "training.json"}
@@ -107,6 +108,41 @@ def test_the_lines_of_the_readme_run_as_they_stand(finished: Project):
     rows = json.loads(finished.command("predict", "--format", "json", "exports/photo.png"))
     name, probability = output.strip().rsplit(" ", 1)
     assert name == rows[0]["class"] and abs(float(probability) - rows[0]["probability"]) < 1e-5
+
+
+@pytest.mark.parametrize(("accuracy", "confidence"), [(0.5, 0.4), (0.75, 0.6), (1.0, 0.9)])
+def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, confidence: float):
+    """Of the two images with 0.6, neither is classified without the other."""
+    values = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
+    probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
+    labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # of class 0, the others are wrong
+    assert refusing.choose_confidence(probabilities, labels, accuracy) == confidence
+    found = refusing.measure_refusal(probabilities, labels, 0.6)
+    assert found == {"coverage": 0.5, "accuracy": 0.75}
+    assert refusing.choose_confidence(probabilities[4:], labels[4:], 1.0) is None
+
+
+def test_below_the_chosen_confidence_predict_refuses(finished: Project):
+    images = np.load(finished.path("data/prepared/test.npy"))[..., 0]
+    labels = np.load(finished.path("data/prepared/test_labels.npy"))
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(finished.path(f"{number:02}.png"))
+    accuracy = json.loads(finished.path("exports/metrics.json").read_text())["validation"]
+    wanted = round(accuracy["accuracy"] + 0.05, 3)
+    finished.dvc("exp", "run", "--set-param", f"export.accepted_accuracy={wanted}")
+    metrics = json.loads(finished.path("exports/metrics.json").read_text())
+    refusal = metrics["refusal"]
+    assert refusal["validation"]["accuracy"] >= wanted
+    files_ = [f"{number:02}.png" for number in range(len(images))]
+    rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *files_))
+    accepted = [row["class"] is not None for row in rows]
+    assert np.mean(accepted) == refusal["test"]["coverage"] and not all(accepted)
+    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    right = [row["class"] == names[label] for row, label in zip(rows, labels)]
+    assert round(sum(right) / sum(accepted), 6) == refusal["test"]["accuracy"]
+    one = rows[accepted.index(False)]
+    assert one["runners_up"][0]["probability"] == one["probability"] < refusal["confidence"]
+    assert "(refused)" in finished.command("predict", "--refuse", one["file"])
 
 
 def test_each_exported_file_has_its_digest(finished: Project):

@@ -127,8 +127,12 @@ HOSTILE = {
     "bomb": (400, "pixels", lambda server: server.post(png_header(60_000, 60_000))),
     "large": (400, "pixels", lambda server: server.post(png_header(1200, 1200))),
     "truncated": (400, "image", lambda server: server.post(png_header(900, 900)[:-60])),
-    "long body": (413, "", lambda server: server.post(bytes(400_000))),
-    "no length": (413, "", lambda server: server.post(bytes(50_000) for _ in range(9))),
+    "long body": (413, "300,000 bytes", lambda server: server.post(bytes(400_000))),
+    "no length": (
+        413,
+        "300,000 bytes",
+        lambda server: server.post(bytes(50_000) for _ in range(9)),
+    ),
     "many files": (400, "4", lambda server: server.form([("a", ("a", b"a"))] * 50)),
     "a field": (400, "fields", lambda server: server.post({"a": "b"}, files={"c": b"d"})),
     "no boundary": (
@@ -226,6 +230,11 @@ def test_a_mistake_is_told_in_a_sentence(
 ):
     output = finished.command("serve", *arguments, status=status)
     assert said in output and "Traceback" not in output
+
+
+def test_what_the_model_does_not_know_is_refused(finished: Project, images: list[bytes]):
+    output = finished.command("serve", "--refuse", status=1)
+    assert "no confidence was chosen" in output and "export.accepted_accuracy" in output
 
 
 def test_a_port_that_is_taken_is_told(finished: Project, server: Server):

@@ -24,7 +24,7 @@ BATCH_BYTES = 32_000_000  # of them; one image, where that has more
 FILE_BYTES = 100_000_000  # of a file at most
 PIXELS = 100_000_000  # of a file at most: a small file may claim any number
 
-Row = dict[str, Any]  # file, class, probability, runners_up
+Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
@@ -111,9 +111,14 @@ def refuse_large(content: bytes, pixels: int, limit: str) -> None:
 
 
 def classify(
-    paths: Iterable[Path], predict: Predict, training: Training, top: int
+    paths: Iterable[Path],
+    predict: Predict,
+    training: Training,
+    top: int,
+    confidence: float = 0.0,
 ) -> Iterator[tuple[Row | str, Path, np.ndarray | None]]:
-    """For each file its row, or what is wrong with it; the file; and its image. While the network
+    """For each file its row, or what is wrong with it; the file; and its image. Answers below
+    `confidence` are refused. While the network
     computes, the next files are decoded, one on each core."""
     paths = iter(paths)
     batch = max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
@@ -134,20 +139,30 @@ def classify(
                 if isinstance(image, str):
                     yield image, path, None
                 else:
-                    yield row(path, next(rows), training.class_names, top), path, image
+                    found = row(path, next(rows), training.class_names, top, confidence)
+                    yield found, path, image
 
 
-def row(path: Path | str, probabilities: np.ndarray, names: list[str], top: int) -> Row | str:
+def row(
+    path: Path | str,
+    probabilities: np.ndarray,
+    names: list[str],
+    top: int,
+    confidence: float = 0.0,
+) -> Row | str:
     """The `top` most probable classes of a file, or what is wrong with the `probabilities`, float
-    (classes,)."""
+    (classes,). Where even the most probable is below `confidence`, all are runners-up."""
     if not np.isfinite(probabilities).all():
         return (
             "the model gives probabilities that are no numbers (NaN): its weights are damaged, or "
             "its training failed"
         )
     order = np.argsort(-probabilities, kind="stable")[:top]
-    best, *others = [
+    classes = [
         {"class": names[number], "probability": round(float(probabilities[number]), 6)}
         for number in order
     ]
+    best, *others = classes
+    if best["probability"] < confidence:
+        best, others = best | {"class": None}, classes
     return {"file": str(path), **best, "runners_up": others}

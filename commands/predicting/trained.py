@@ -2,9 +2,11 @@
 used. Every fault is a `UserError` that fits where the folder comes from."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +20,7 @@ MOST_BYTES = 64_000_000  # of training.json
 MOST_SIDE = 4096  # pixels of an image as the network takes it
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 Channels = Literal[1, 3]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -50,6 +53,16 @@ class Training(Part):
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image as the network takes it."""
         return tuple(self.image_shape)
+
+
+class Refusal(Part):
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+class Metrics(Part):
+    """What predict reads of metrics.json."""
+
+    refusal: Refusal | None = None
 
 
 class Shape(Part):
@@ -138,6 +151,22 @@ def check(folder: Path) -> Trained:
     return Trained(folder, training, folder / "model.keras", training.file.sha256)
 
 
+def read_confidence(trained: Trained) -> float:
+    """The probability of a class below which the model's answer is to be refused, as the stage
+    export chose it."""
+    path = trained.folder / "metrics.json"
+    if is_exported(trained.folder):
+        check_digest(path, read_digests(trained.folder).get(path.name), DIGESTS)
+        refusal = validate(Metrics, path).refusal
+        if refusal:
+            return refusal.confidence
+    raise UserError(
+        f"--refuse: no confidence was chosen for the model in {trained.folder}: set "
+        "export.accepted_accuracy in params.yaml, such as to 0.95, and run `dvc repro`; the "
+        "selected model gets it"
+    )
+
+
 def check_keras(folder: Path, training: Training) -> None:
     """Raise `UserError` unless model.keras is the file that training.json speaks of."""
     check_digest(folder / "model.keras", training.file.sha256, "training.json")
@@ -171,13 +200,28 @@ def read_bounded(path: Path) -> bytes:
 
 def describe(folder: Path) -> Training:
     """What training.json says, checked by its schema."""
-    path = folder / "training.json"
+    training = validate(Training, folder / "training.json")
+    shape = dict(zip(("height", "width", "channels"), training.image_shape))
+    with explaining(folder / "training.json"):
+        Shape(**shape)
+    return training
+
+
+def validate(schema: type[Checked], path: Path) -> Checked:
+    """What the JSON file at `path` says, checked by `schema`."""
+    content = read_bounded(path)
+    with explaining(path):
+        return schema.model_validate_json(content)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Raise `UserError`, with what is wrong in the file at `path`, where a schema refuses it."""
     try:
-        training = Training.model_validate_json(read_bounded(path))
-        Shape(**dict(zip(("height", "width", "channels"), training.image_shape)))
+        yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))
         where = f"{key}: " if key else ""
-        raise UserError(f"{path} is damaged: {where}{first['msg']}: {advice(folder)}") from None
-    return training
+        advised = advice(path.parent)
+        raise UserError(f"{path} is damaged: {where}{first['msg']}: {advised}") from None

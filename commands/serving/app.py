@@ -45,10 +45,12 @@ class Candidate(BaseModel):
     probability: float
 
 
-class Classified(Candidate):
-    """An image's most probable class, and the next ones."""
+class Classified(BaseModel):
+    """An image's most probable class, null where it is refused, and the next ones."""
 
     file: str
+    name: str | None = Field(alias="class")
+    probability: float
     runners_up: list[Candidate]
 
 
@@ -81,8 +83,15 @@ class Service:
     """A model that classifies the content of image files: decoded side by side, predicted
     together."""
 
-    def __init__(self, trained: Trained, predict: Predict, limits: Limits, metrics: Metrics):
-        self.training, self.limits = trained.training, limits
+    def __init__(
+        self,
+        trained: Trained,
+        predict: Predict,
+        limits: Limits,
+        confidence: float,
+        metrics: Metrics,
+    ):
+        self.training, self.limits, self.confidence = trained.training, limits, confidence
         size = int(np.prod(self.training.shape))
         self.batcher = Batcher(predict, size, metrics.batches.observe)
         self.decoders = ThreadPoolExecutor(running.count_cores(), "decode")
@@ -98,16 +107,19 @@ class Service:
         except MemoryError:
             raise HTTPException(413, f"{name}: not enough memory for it") from None
         probabilities = await self.batcher.predict(image)
-        row = pictures.row(name, probabilities, self.training.class_names, top)
+        names = self.training.class_names
+        row = pictures.row(name, probabilities, names, top, self.confidence)
         if isinstance(row, str):
             raise HTTPException(500, row)
         return row
 
 
-def make_app(trained: Trained, predict: Predict, limits: Limits) -> FastAPI:
-    """The application that serves a model."""
+def make_app(
+    trained: Trained, predict: Predict, limits: Limits, confidence: float = 0.0
+) -> FastAPI:
+    """The application that serves a model; answers below `confidence` are refused."""
     metrics = Metrics()
-    service = Service(trained, predict, limits, metrics)
+    service = Service(trained, predict, limits, confidence, metrics)
     identity = {"model": trained.training.model, "sha256": trained.sha256}
 
     @asynccontextmanager
@@ -119,10 +131,7 @@ def make_app(trained: Trained, predict: Predict, limits: Limits) -> FastAPI:
             await task
 
     app = FastAPI(
-        title=f"Image classification: {trained.training.model}",
-        version="1",
-        lifespan=lifespan,
-        max_body_size=limits.request_bytes,
+        title=f"Image classification: {trained.training.model}", version="1", lifespan=lifespan
     )
     app.add_middleware(Measure, metrics=metrics)
 
