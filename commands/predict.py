@@ -96,6 +96,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, default=3, metavar="K", help="classes a file, the most probable ones (3)"
     )
     parser.add_argument(
+        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+    )
+    parser.add_argument(
         "--refuse",
         action="store_true",
         help="give no class below the confidence that export.accepted_accuracy chose",
@@ -109,9 +112,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(
-    paths: list[Path], model: str | None, format: str, top: int, refuse: bool, explain: Path | None
+    paths: list[Path],
+    model: str | None,
+    format: str,
+    top: int,
+    int8: bool,
+    refuse: bool,
+    explain: Path | None,
 ) -> None:
-    chosen = trained.open_model(model)
+    chosen = trained.open_model(model, int8)
     training = chosen.training
     if top < 1:
         raise UserError(f"--top {top}: at least 1 class must be shown")

@@ -44,6 +44,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         text += "" if default is None else " (%(default)s)"
         parser.add_argument(name, type=kind, default=default, help=text, metavar="VALUE")
     parser.add_argument(
+        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+    )
+    parser.add_argument(
         "--refuse",
         action="store_true",
         help="give no class (null) below the confidence that export.accepted_accuracy chose",
@@ -63,9 +66,15 @@ def positive(kind: type) -> type:
 
 
 def main(
-    model: str | None, host: str, port: int, threads: int | None, refuse: bool, **limits: float
+    model: str | None,
+    host: str,
+    port: int,
+    threads: int | None,
+    int8: bool,
+    refuse: bool,
+    **limits: float,
 ) -> None:
-    chosen = trained.open_model(model)
+    chosen = trained.open_model(model, int8)
     confidence = trained.read_confidence(chosen) if refuse else 0.0
     predict = network.start(chosen, threads)
     first = predict(np.zeros((1, *chosen.training.shape), np.uint8))  # ready for the first request

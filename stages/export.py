@@ -9,6 +9,7 @@ into ``exports/``:
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
     metrics.json     its metrics, how it was selected, and the confidence below which to refuse, if
                      ``export.accepted_accuracy`` asks for one
+    model.int8.onnx  the same in 8-bit integers, if ``export.int8_fall`` asks for it
     README.md        how to use it: lines of Python that run as they stand; licences
     SHA256SUMS       digests of the files
 
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from stages import params
-from stages.conversion import checking, contents, onnx, running
+from stages.conversion import checking, contents, int8, onnx, running
 from stages.conversion.checking import Predict
 from stages.metrics import refusing
 from stages.runtime import cli
@@ -35,6 +36,7 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 
 REPORTS = Path("reports")
+INT8 = "model.int8.onnx"
 TIMED = 50  # predictions whose median time is recorded
 
 
@@ -80,6 +82,27 @@ def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[st
     return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
 
 
+def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> dict[str, Any]:
+    """Write model.int8.onnx beside model.onnx, and give accuracies and sizes of both. Raises
+    `UserError` where the validation accuracy falls by more than `fall`."""
+    paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
+    int8.as_int8(paths["float32"], paths["int8"], data.images("train"))
+    found: dict[str, Any] = {"validation": {}, "test": {}, "bytes": {}}
+    for name, path in paths.items():
+        predict = running.make_predict(running.open_session(path, threads))
+        for part in ("validation", "test"):
+            predicted = checking.batches(predict, data.images(part)).argmax(axis=1)
+            found[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
+        found["bytes"][name] = path.stat().st_size
+    lost = found["validation"]["float32"] - found["validation"]["int8"]
+    if lost > fall:
+        raise UserError(
+            f"params.yaml: export.int8_fall: in 8-bit integers the validation accuracy is "
+            f"{lost:.4f} lower, and {fall} is allowed: allow more, or leave it empty"
+        )
+    return found
+
+
 def main() -> None:
     options = params.load()
     threads = options.train.threads
@@ -101,14 +124,15 @@ def main() -> None:
         metrics = contents.read_metrics(REPORTS)
         if accuracy := options.export.accepted_accuracy:
             metrics["refusal"] = choose_refusal(predict, data, accuracy)
+        predicts = {"keras": model.predict_on_batch, "onnx": predict}
+        if (fall := options.export.int8_fall) is not None:
+            metrics["int8"] = convert_to_int8(partial, data, threads, fall)
+            predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
         files.write_json(partial / "metrics.json", metrics)
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)
         contents.write_digests(partial)
-    latency = {
-        name: milliseconds(one, images[:1])
-        for name, one in (("keras", model.predict_on_batch), ("onnx", predict))
-    }
+    latency = {name: milliseconds(one, images[:1]) for name, one in predicts.items()}
     files.write_json(
         folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads}
     )

@@ -14,9 +14,10 @@ from PIL import Image
 from support.project import Project, data_json
 
 from commands.predicting import pictures, trained
-from stages import architectures
-from stages.conversion import checking, contents, onnx, running
+from stages import architectures, export
+from stages.conversion import checking, contents, int8, onnx, running
 from stages.metrics import refusing
+from stages.runtime.errors import UserError
 from stages.storage import files
 
 EXPORTED = {"README.md", "metrics.json", "model.keras", "model.onnx", "training.json"}
@@ -143,6 +144,48 @@ def test_below_the_chosen_confidence_predict_refuses(finished: Project):
     one = rows[accepted.index(False)]
     assert one["runners_up"][0]["probability"] == one["probability"] < refusal["confidence"]
     assert "(refused)" in finished.command("predict", "--refuse", one["file"])
+
+
+def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Project):
+    finished.edit_params(lambda params: params["export"].update(int8_fall=0.2))
+    finished.stage("export")
+    first = finished.path("exports/model.int8.onnx").read_bytes()
+    found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
+    assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
+    labels = np.load(finished.path("data/prepared/test_labels.npy"))
+    for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
+        Image.fromarray(image).save(finished.path(f"{number:02}.png"))
+    rows = [f"{number:02}.png" for number in range(len(labels))]
+    rows = json.loads(finished.command("predict", "--int8", "--format", "json", *rows))
+    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
+    assert round(right, 6) == found["test"]["int8"]
+    assert b"QuantizeLinear" in first and b"image" in first
+    finished.stage("export")
+    assert finished.path("exports/model.int8.onnx").read_bytes() == first
+    finished.edit_params(lambda params: params["export"].update(int8_fall=None))
+    finished.stage("export")
+    assert "was not made" in finished.command("predict", "--int8", "00.png", status=1)
+
+
+def test_a_fall_beyond_what_is_allowed_stops_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = SimpleNamespace(
+        images=lambda part: np.zeros((4, 1, 1, 1), np.uint8), labels=lambda part: np.zeros(4, int)
+    )
+    monkeypatch.setattr(int8, "as_int8", lambda source, target, images: target.write_bytes(b"8"))
+    monkeypatch.setattr(running, "open_session", lambda path, threads: path)
+    (tmp_path / "model.onnx").write_bytes(b"32")
+
+    def predict(path: Path):
+        wrong = "int8" in path.name  # in every fourth image
+        return lambda images: np.eye(2)[[int(wrong), 0, 0, 0]]
+
+    monkeypatch.setattr(running, "make_predict", predict)
+    with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
+        export.convert_to_int8(tmp_path, data, 1, 0.2)
+    assert export.convert_to_int8(tmp_path, data, 1, 0.25)["test"] == {"float32": 1, "int8": 0.75}
 
 
 def test_each_exported_file_has_its_digest(finished: Project):

@@ -4,7 +4,7 @@ used. Every fault is a `UserError` that fits where the folder comes from."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from stages.storage import files
 
 ROOT = Path(__file__).parents[2]  # of the project, whichever folder a command is started in
 DIGESTS = "SHA256SUMS"  # in an exported folder, as `sha256sum --check` reads it
+INT8 = "model.int8.onnx"
 MOST_BYTES = 64_000_000  # of training.json
 MOST_SIDE = 4096  # pixels of an image as the network takes it
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
@@ -84,9 +85,24 @@ class Trained:
     sha256: str  # of `file`
 
 
-def open_model(model: str | None) -> Trained:
+def open_model(model: str | None, int8: bool = False) -> Trained:
     """The model that the user names, checked: a folder, a name below ``models/``, or None for the
-    selected one."""
+    selected one; `int8`: the same network in 8-bit integers."""
+    trained = open_float32(model)
+    if not int8:
+        return trained
+    digest = is_exported(trained.folder) and read_digests(trained.folder).get(INT8)
+    if not digest:
+        raise UserError(
+            f"--int8: {trained.folder / INT8} was not made: set export.int8_fall in params.yaml, "
+            "such as to 0.01, and run `dvc repro`; the selected model gets it"
+        )
+    check_digest(trained.folder / INT8, digest, DIGESTS)
+    return replace(trained, file=trained.folder / INT8, sha256=digest)
+
+
+def open_float32(model: str | None) -> Trained:
+    """The model that the user names, as it was trained."""
     if model is not None:
         return check(find_folder(model))
     selection = files.read_json(shorten(ROOT / "reports" / "selection.json"))

@@ -15,7 +15,7 @@ def choose_confidence(
 ) -> float | None:
     """The least confidence such that of the images with at least that, the share `accuracy` is
     classified correctly; None where none reaches it."""
-    confidence = np.round(probabilities.max(axis=1), DIGITS)
+    confidence = np.round(probabilities.max(axis=1).astype(float), DIGITS)
     correct = probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
@@ -30,7 +30,7 @@ def measure_refusal(
 ) -> dict[str, float | None]:
     """The share of images that is classified with at least `confidence`, and the accuracy on these
     (None of no image)."""
-    accepted = np.round(probabilities.max(axis=1), DIGITS) >= confidence
+    accepted = np.round(probabilities.max(axis=1).astype(float), DIGITS) >= confidence
     correct = probabilities.argmax(axis=1) == labels
     return {
         "coverage": round(float(accepted.mean()), DIGITS),

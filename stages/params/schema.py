@@ -411,6 +411,7 @@ class Compare(Section):
 
 class Export(Section):
     accepted_accuracy: Annotated[float, Field(gt=0, le=1)] | None
+    int8_fall: Annotated[float, Field(ge=0, le=1)] | None
 
 
 class Verify(Section):
