@@ -1,7 +1,7 @@
 """Stage train: train one model, read it back from disk, and predict the validation and test parts
 with it.
 
-Reads ``data/prepared/``; writes into ``models/NAME/``:
+Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/``:
 
     model.keras      the network with its normalisation, for pixels 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
@@ -12,6 +12,8 @@ Reads ``data/prepared/``; writes into ``models/NAME/``:
                      preprocess; seed, recipe (effective_recipe: with all of Keras's defaults),
                      layers, epochs done, the epoch whose weights were kept; size and digest of
                      model.keras
+    features/        what a pre-trained network makes of the images before fine-tuning: computed
+                     again only where that changes; not tracked by DVC
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
 
 If it is interrupted in any way and started again, it resumes after the last complete epoch
@@ -27,7 +29,10 @@ from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
-from stages.training.run import Experiment, run
+from stages.training.experiment import Experiment, find_pretrained
+from stages.training.run import run
+
+WEIGHTS = Path("data/weights")
 
 
 def main(model: str) -> None:
@@ -37,8 +42,10 @@ def main(model: str) -> None:
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads, options.train.instruction_set)
+        architecture = options.architectures[model]
+        pretrained = getattr(architecture, "weights", None) and find_pretrained(WEIGHTS / model)
         experiment = Experiment(
-            model, options.seed, options.architectures[model], options.augment, options.train
+            model, options.seed, architecture, options.augment, options.train, pretrained
         )
         record = run(experiment, Prepared(), folder, folder / "checkpoint.npz")
         files.write_json(folder / "run.json", record)

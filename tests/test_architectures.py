@@ -32,12 +32,13 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OPTIONS = params.load(ROOT / "params.yaml")
+OF_TRAINING = ("loss_weights", "average_mirrored", "fine_tuning")  # not the network's
 
 
 def built(name: str, shape: list[int], classes: int = 5, **changes: Any) -> keras.Model:
     """An architecture of params.yaml, with some of its hyperparameters changed."""
     arguments = OPTIONS.architectures[name].model_dump(exclude_unset=True) | changes
-    for key in ("loss_weights", "average_mirrored"):  # the training's
+    for key in OF_TRAINING:
         arguments.pop(key, None)
     return architectures.build(name, arguments.pop("family"), arguments, data_json(shape, classes))
 
@@ -152,10 +153,7 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
     assert functions.keys() == FAMILIES.keys()
     for family, function in functions.items():
         arguments = set(inspect.signature(function).parameters) - {"x"}
-        assert (
-            set(FAMILIES[family].model_fields) - {"family", "loss_weights", "average_mirrored"}
-            == arguments
-        ), family
+        assert set(FAMILIES[family].model_fields) - {"family", *OF_TRAINING} == arguments, family
 
 
 @pytest.mark.parametrize("channels", [1, 3])

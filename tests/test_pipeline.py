@@ -24,7 +24,8 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
     listed -= {stage for stage in listed if stage.startswith("download@")} - {
         "download@fashion_mnist_sample"
     }
-    assert {"check", "split", "preprocess", "fingerprint", "export", *BEHIND, *TRAINING} <= listed
+    data = {"check", "weights", "split", "preprocess"}
+    assert {*data, "fingerprint", "export", *BEHIND, *TRAINING} <= listed
     assert listed <= locked
     assert ran(finished.dvc("repro")) == []
 
@@ -64,7 +65,9 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
 def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
     output = finished.dvc("exp", "run", "-S", "architectures.fashion-2blocks.batch_norm=before")
     assert set(ran(output)) - {"export"} == {
-        "fingerprint",  # in a second; it reads all architectures
+        # in a second each; they read all architectures
+        "fingerprint",
+        "weights",
         "train@fashion-2blocks",
         "evaluate@fashion-2blocks",
         *BEHIND,
@@ -75,13 +78,13 @@ def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
 
 def test_a_model_more_trains_one_and_a_model_less_none(finished: Project):
     more = finished.dvc("exp", "run", "-S", "models=[mnist-dense,fashion-2blocks,mnist-convnet]")
-    assert set(ran(more)) - {"check", "export"} == {
+    assert set(ran(more)) - {"check", "weights", "export"} == {
         "train@mnist-convnet",
         "evaluate@mnist-convnet",
         *BEHIND,
     }
     less = finished.dvc("exp", "run", "-S", "models=[mnist-convnet]")
-    assert set(ran(less)) - {"check", "export"} == BEHIND
+    assert set(ran(less)) - {"check", "weights", "export"} == BEHIND
     assert list(json.loads(finished.path("reports/metrics.json").read_text())) == ["mnist-convnet"]
     assert [path.name for path in finished.path("reports/models").iterdir()] == ["mnist-convnet"]
 

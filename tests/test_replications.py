@@ -67,7 +67,7 @@ def test_an_experiment_one_that_starts_from_it_and_the_table(fresh: Project):
     fresh.stage("replications.table")
     table = fresh.path("replications/table.md").read_text()
     assert (
-        table.count("reduced budget") == 2 and table.count("not run yet") == 36 + 5
+        table.count("reduced budget") == 2 and table.count("not run yet") == 36 + 9
     )  # and our own recipes
 
 

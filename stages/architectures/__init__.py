@@ -9,6 +9,7 @@ training images before training has a function `adapt` too.
 import re
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,17 +31,22 @@ def build(
     float32 (batch, classes).
 
     Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of
-    preprocess), so that the model takes images as they are. A family that returns a list of
+    preprocess), or as pre-trained weights expect them, so that the model takes images as they are.
+    A family that returns a list of
     features gives a model with a list of outputs, the main one first. Raises `UserError` with
     Keras's reason where the layers cannot be built, as for images too small.
     """
     shape = data["image_shape"]
     inputs = keras.Input(shape, dtype="uint8", name="image")
     try:
-        x = keras.layers.Rescaling(
-            *(shorten(data["rescaling"][key]) for key in ("scale", "offset"))
-        )(inputs)
-        features = import_module(f"stages.architectures.{family}").network(x, **arguments)
+        module = import_module(f"stages.architectures.{family}")
+        if arguments.get("weights"):  # of a network that was trained with pixels of its own kind
+            x = module.normalise(inputs, arguments["network"])
+        else:
+            x = keras.layers.Rescaling(
+                *(shorten(data["rescaling"][key]) for key in ("scale", "offset"))
+            )(inputs)
+        features = module.network(x, **arguments)
         outputs = [
             add_classifier(x, output, len(data["class_names"]))
             for output, x in zip(OUTPUTS, features if isinstance(features, list) else [features])
@@ -66,6 +72,20 @@ def adapt(
     module = import_module(f"stages.architectures.{family}")
     if hasattr(module, "adapt"):
         module.adapt(model, images, **arguments)
+
+
+def load(
+    model: keras.Model, name: str, family: str, arguments: Mapping[str, Any], file: Path
+) -> None:
+    """Set the pre-trained weights of `model`, the network `name`, from a file. Raises `UserError`
+    for weights of another network."""
+    module = import_module(f"stages.architectures.{family}")
+    try:
+        module.load(model, file, arguments["network"], arguments["top"])
+    except UserError as error:
+        raise UserError(
+            f"params.yaml: architectures.{name}.weights: {arguments['weights']}: {error}"
+        ) from None
 
 
 def add_classifier(x, name: str, classes: int):

@@ -3,12 +3,15 @@ time to start."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from stages.conversion.checking import Predict
 from stages.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 SILENT = 3  # errors alone: what is no error, such as a missing GPU, is nobody's concern here
 
@@ -20,9 +23,11 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
     """The network in the file at `path`. Its threads sleep while there is nothing to compute, so
     that images are decoded meanwhile. Raises `UserError` where ONNX Runtime refuses the file."""
+    import onnxruntime
+
     onnxruntime.set_default_logger_severity(SILENT)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -36,6 +41,6 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise UserError(f"{path}: ONNX Runtime cannot load it: {lines[0][:200]}") from None
 
 
-def make_predict(session: onnxruntime.InferenceSession) -> Predict:
+def make_predict(session: "onnxruntime.InferenceSession") -> Predict:
     """What the network predicts, of images uint8 (images, height, width, channels)."""
     return lambda images: session.run(["probability"], {"image": np.ascontiguousarray(images)})[0]

@@ -81,16 +81,28 @@ def draw_accuracies(
     return figure
 
 
+def find_phases(curves: pd.DataFrame) -> pd.DataFrame:
+    """Where in `curves` a model's fine-tuning begins, behind the training of its head alone: model
+    and epoch, half an epoch before the first; a row a model that has both phases."""
+    if "phase" not in curves:
+        return pd.DataFrame(columns=["model", "epoch"])
+    begin = curves[curves["phase"] == "fine-tuning"].groupby("model", as_index=False)["epoch"].min()
+    return begin.assign(epoch=begin["epoch"] - 0.5)
+
+
 def plot_learning_curves(
     axes: Axes, curves: pd.DataFrame, measure: str, styles: dict[str, dict[str, Any]]
 ) -> None:
     """Draw `measure` by epoch: a colour and a label for each model, and a style (of matplotlib's
-    plot) for each part. A style may have a colour and a label of its own."""
+    plot) for each part. A style may have a colour and a label of its own. A vertical line shows
+    where a model's fine-tuning begins."""
     models = curves["model"].unique()
     for model, colour in zip(models, itertools.cycle(COLOURS)):
         for part, style in styles.items():
             some = curves[(curves["model"] == model) & (curves["part"] == part)]
             axes.plot(some["epoch"], some[measure], **({"color": colour, "label": model} | style))
+        for begin in find_phases(curves[curves["model"] == model])["epoch"]:
+            axes.axvline(begin, color=colour, linewidth=1, linestyle=(0, (2, 3)))
 
 
 @matplotlib.rc_context(STYLE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS
+from stages.drawing.charts import COLOURS, find_phases
 
 Spec = dict[str, Any]
 ACCURACY = {
@@ -103,19 +103,19 @@ def draw_learning_curves(
 ) -> Spec:
     """`measure` (such as accuracy) by epoch, a colour for each value of the column `by`; `curves`
     has that, epoch, part and the measure. A click in the legend, which has so many `columns`, shows
-    one of them."""
+    one of them. A vertical line shows where a model's fine-tuning begins."""
     values = curves[by].unique().tolist()
     colours = {
         "domain": values,
         "range": [COLOURS[number % len(COLOURS)] for number in range(len(values))],
     }
     legend = build_legend(f"{by} (click one)", columns)
-    return build_chart(
-        curves[[by, "epoch", "part", measure]],
-        height=300,
-        params=[{"name": "chosen", "select": {"type": "point", "fields": [by]}, "bind": "legend"}],
-        mark={"type": "line", "point": {"size": 16}},
-        encoding={
+    lines = {
+        "params": [
+            {"name": "chosen", "select": {"type": "point", "fields": [by]}, "bind": "legend"}
+        ],
+        "mark": {"type": "line", "point": {"size": 16}},
+        "encoding": {
             "x": build_field(
                 "epoch", "epoch", axis={"tickMinStep": 1, "format": "d", "grid": False}
             ),
@@ -136,4 +136,18 @@ def draw_learning_curves(
                 {"field": measure, "format": ".4g"},
             ],
         },
-    )
+    }
+    table = curves[[by, "epoch", "part", measure]]
+    phases = find_phases(curves)
+    if phases.empty or by != "model":
+        return build_chart(table, height=300, **lines)
+    rules = {
+        "data": {"values": phases.to_dict("records")},
+        "mark": {"type": "rule", "strokeWidth": 1.5, "strokeDash": [2, 3]},
+        "encoding": {
+            "x": {"field": "epoch", "type": "quantitative"},
+            "color": {"field": "model", "type": "nominal"},
+            "tooltip": build_field("model", "fine-tuning begins", "nominal"),
+        },
+    }
+    return build_chart(table, height=300, layer=[lines, rules])

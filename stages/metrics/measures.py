@@ -112,17 +112,16 @@ def tabulate_classes(
 
 def tabulate_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
     """A row for each epoch and part, from Keras's columns, where those of the validation part begin
-    with ``val_``; the learning rate of an epoch stands in both."""
+    with ``val_``; what the epoch has as a whole, learning rate and phase, stands in both."""
+    whole = [name for name in ("learning_rate", "phase") if name in history]
     columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
     parts = {
         "training": history[columns],
         "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1),
     }
     table = pd.concat(parts, names=["part", "epoch"]).reset_index()
-    if "learning_rate" in history:
-        table = table.join(history["learning_rate"], on="epoch")
-        columns = [*columns, "learning_rate"]
-    return table.assign(model=model)[["model", "epoch", "part", *columns]]
+    table = table.join(history[whole], on="epoch")
+    return table.assign(model=model)[["model", "epoch", "part", *columns, *whole]]
 
 
 def measure_model(

@@ -71,9 +71,22 @@ def cross_check(params: Params) -> Iterator[Problem]:
                 ("models", number),
                 f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}",
             )
+        else:
+            yield from brings_its_pixels(params, number, model)
     for model, count in Counter(params.models).items():
         if count > 1:
             yield ("models",), f"{model!r} is named {count} times: name it once"
+
+
+def brings_its_pixels(params: Params, number: int, model: str) -> Iterator[Problem]:
+    """The conflict of a pre-trained model, the `number`th of ``models``, with the normalisation."""
+    normalisation = params.preprocess.normalisation
+    if getattr(params.architectures[model], "weights", None) and normalisation != "none":
+        yield (
+            ("models", number),
+            f"{model!r} has pre-trained weights and normalises the pixels as these expect them: "
+            f"preprocess.normalisation is {normalisation}, and must be none",
+        )
 
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:

@@ -315,11 +315,41 @@ class Googlenet(Network):
     loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # the training's, not the network's
 
 
+class FineTuning(Section):
+    """How a network with pre-trained weights is trained: first its new classifier alone, then also
+    the layers that `layers` names."""
+
+    head_epochs: Annotated[int, Field(ge=0)]
+    head_learning_rate: Annotated[float, Field(gt=0)]
+    layers: Line
+    batch_norm: one_of("frozen", "trained")
+
+    @model_validator(mode="after")
+    def something_learns(self) -> "FineTuning":
+        if self.layers == "none" and not self.head_epochs:
+            raise ValueError("nothing is trained: head_epochs is 0, and layers is none")
+        return self
+
+
 class Application(Network):
     family: Literal["application"]
     network: one_of(*APPLICATIONS)
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
+    # both or neither; without them, networks of random weights stay as they were
+    weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
+    fine_tuning: FineTuning | None = None
+
+    @model_validator(mode="after")
+    def as_pretrained(self) -> "Application":
+        if self.weights and not self.fine_tuning:
+            raise ValueError("weights are given: fine_tuning must say how they are trained on")
+        if self.weights and "include_preprocessing" in self.arguments:
+            raise ValueError(
+                "include_preprocessing is not for pre-trained weights: their network gets its "
+                "pixels as it was trained with them"
+            )
+        return self
 
 
 def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:

@@ -70,7 +70,8 @@ class Entry(Section):
 
     variant: str
     architecture: str
-    starts_from: str  # the folder of another one, trained; from-scratch.txt for none
+    # from-scratch.txt; the folder of another one, trained; or weights/ARCHITECTURE, pre-trained
+    starts_from: str
     keep_model: bool  # and the optimizer's state, for an experiment that starts from this one
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
@@ -84,6 +85,7 @@ class Replications(Section):
     """The whole file."""
 
     common: Common
+    weights: list[Name]  # architectures with pre-trained weights
     variants: dict[Name, Variant]
     experiments: dict[Name, Entry]
 
@@ -105,6 +107,8 @@ def load() -> tuple[Params, Replications]:
                         ("experiments", name, key),
                         f"{value!r} is not known. {suggest(value, known)}",
                     )
+            if entry.architecture in root.architectures and entry.variant in replications.variants:
+                yield from check_weights(root, replications, name)
             for key, complete in (("train", complete_train), ("augment", complete_augment)):
                 try:
                     complete(replications.common, entry)
@@ -113,6 +117,27 @@ def load() -> tuple[Params, Replications]:
                         yield ("experiments", name, key, *details["loc"]), details["msg"]
 
     return root, params.checked(FILE, Replications, cross_check)
+
+
+def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:
+    """What contradicts the pre-trained weights of the experiment `name`, where it has some."""
+    entry = replications.experiments[name]
+    if not getattr(root.architectures[entry.architecture], "weights", None):
+        return
+    place = f"{FOLDER}/weights/{entry.architecture}"
+    if entry.starts_from != place or entry.architecture not in replications.weights:
+        yield (
+            ("experiments", name, "starts_from"),
+            f"{entry.architecture} has pre-trained weights: it must be {place}, and `weights` list "
+            "the architecture",
+        )
+    normalisation = replications.variants[entry.variant].preprocess.normalisation
+    if normalisation != "none":
+        yield (
+            ("experiments", name, "variant"),
+            f"pre-trained networks normalise the pixels themselves: preprocess.normalisation of "
+            f"{entry.variant} is {normalisation}, and must be none",
+        )
 
 
 def choose(name: str, section: dict[str, Any], key: str) -> Any:

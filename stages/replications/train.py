@@ -19,15 +19,15 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training import run as training
-from stages.training.run import Experiment
+from stages.training.experiment import Experiment, find_pretrained
 
 
 @dataclass(frozen=True)
 class Replication(Experiment):
     """An experiment with what only some of the documents do."""
 
-    start: str | None  # digest of the model that it goes on from
-    evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
+    start: str | None = None  # digest of the model that it goes on from
+    evaluate_in_training_mode: bool = False  # whether dropout stays on when images are predicted
 
 
 def run(
@@ -61,7 +61,7 @@ def run(
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
-    files.remove(checkpoint)
+    training.remove_checkpoints(checkpoint)
     training.report(description, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, description["epochs"])
 
@@ -74,18 +74,21 @@ def main(experiment: str) -> None:
     prepared = options.open_prepared(entry)
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
+    source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
+    pretrained = getattr(architecture, "weights", None) and find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads, recipe.instruction_set)
         for seed in entry.seeds:
             name = f"seed-{seed}"
-            start = Path(entry.starts_from) / name
+            start = source / name
             start = start if start.is_dir() else None
             one = Replication(
                 name=experiment,
                 seed=seed,
-                architecture=root.architectures[entry.architecture],
+                architecture=architecture,
                 augment=options.complete_augment(common, entry),
                 train=recipe,
+                pretrained=pretrained,
                 start=start and files.sha256(start / "model.keras"),
                 evaluate_in_training_mode=entry.evaluate_in_training_mode,
             )

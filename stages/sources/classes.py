@@ -66,21 +66,7 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
             files = {name: size for name, size in files.items() if not name.startswith(top + "/")}
             folders = {name for name in folders if name != top and not name.startswith(top + "/")}
     parts = parts_of(folders)
-    for top in top_level(folders) if parts else []:
-        if top.lower() in PARTS and top not in parts:
-            raise UserError(
-                f"{path}: {prefix}{top}/ holds no class folders: put each image into the folder of "
-                "its class"
-            )
-        if top not in parts:
-            raise UserError(
-                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/ and "
-                "test/ may stand there, with the "
-                "class folders in them; the validation part is cut from train/ by the stage split"
-            )
-    if parts and "train" not in parts.values():
-        raise UserError(f"{path} holds {prefix}{next(iter(parts))}/ and no train/")
-
+    check_beside_parts(top_level(folders), parts, prefix, path)
     depth = 1 if parts else 0
     if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
         raise UserError(
@@ -119,6 +105,24 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         class_names=class_names,
         outside=sorted(name for name in outside if is_image_file(name)),
     )
+
+
+def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path: Path) -> None:
+    """Raises `UserError` where folders stand beside `parts`, or these lack the training part."""
+    for top in tops if parts else []:
+        if top.lower() in PARTS and top not in parts:
+            raise UserError(
+                f"{path}: {prefix}{top}/ holds no class folders: put each image into the folder of "
+                "its class"
+            )
+        if top not in parts:
+            raise UserError(
+                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/ and "
+                "test/ may stand there, with the class folders in them; the validation part is cut "
+                "from train/ by the stage split"
+            )
+    if parts and "train" not in parts.values():
+        raise UserError(f"{path} holds {prefix}{next(iter(parts))}/ and no train/")
 
 
 def refuse_parts_as_classes(

@@ -92,12 +92,12 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                 if file.bytes is not None and size < file.bytes:
                     raise Cut(f"{size:,} of {file.bytes:,} bytes came")
                 files.remove(partial)
-                if not begun:
-                    raise UserError(
-                        f"{address} is not the published {file.name}: "
-                        f"{', '.join(faults)}\n{by_hand(file, path)}"
-                    )
-                raise Cut("what was fetched in pieces is not the published file")
+                if begun:
+                    raise Cut("what was fetched in pieces is not the published file")
+                raise UserError(
+                    f"{address} is not the published {file.name}: "
+                    f"{', '.join(faults)}\n{by_hand(file, path)}"
+                )
             except Cut as error:
                 gained, now = size_of(partial) - longest, time.monotonic()
                 if gained > 0 and gained >= SLOWEST * (now - since):  # it gets on: tries count anew
@@ -109,11 +109,8 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                     ) from None
                 pause = options.backoff * 2**tries
                 tries += 1
-                print(
-                    f"{file.name}: {error}; try {tries} of {options.retries} in {pause:g} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                said = f"{file.name}: {error}; try {tries} of {options.retries} in {pause:g} s"
+                print(said, file=sys.stderr, flush=True)
                 time.sleep(pause)
             except requests.RequestException as error:
                 raise UserError(
@@ -252,6 +249,6 @@ def by_hand(file: official.File, path: Path) -> str:
     return (
         f"       Fetch {file.url} by hand and put it at {path}"
         + (f" (its digest: {file.digest})" if file.digest else "")
-        + ",\n       or name where it lies in datasets.NAME.source, "
+        + f",\n       or name where it lies in {file.place}, "
         "or a site that has it in download.mirror."
     )

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import struct
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -35,6 +35,7 @@ class File(Strict):
     md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     unpacked_sha256: dict[str, str] | None = None  # of what is packed in the file, by name
+    place: ClassVar[str] = "datasets.NAME.source"  # the parameter that may name another copy
 
     @property
     def digest(self) -> str | None:

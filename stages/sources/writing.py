@@ -120,10 +120,8 @@ def write_encoded(
                 except BadImage as error:
                     bad[name] = str(error)
                     continue
-                digests[place], sizes[place] = (
-                    np.frombuffer(digest(image), np.uint8),
-                    image.shape[:2],
-                )
+                digests[place] = np.frombuffer(digest(image), np.uint8)
+                sizes[place] = image.shape[:2]
                 file.seek(offsets[place])
                 file.write(content)
             if bad and options.on_bad_image == "error":
@@ -132,34 +130,31 @@ def write_encoded(
                 [place for place, name in enumerate(classes.names) if name not in bad], np.int64
             )
             offsets = close_gaps(file, offsets, kept)
-        train = int((kept < classes.train).sum())
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
-        labels = np.array(classes.labels, np.int64)[kept]
+        labels, source = np.array(classes.labels, np.int64)[kept], description["source"]
+        train, shapes = int((kept < classes.train).sum()), sizes[kept].tolist()
         description |= about(
-            classes.class_names,
-            train,
-            labels,
-            options.channels,
-            sizes[kept].tolist(),
-            skipped,
-            description["source"],
+            classes.class_names, train, labels, options.channels, shapes, skipped, source
         )
-        counts = dict(
-            zip(
-                classes.class_names,
-                np.bincount(labels, minlength=len(classes.class_names)).tolist(),
-            )
-        )
-        if expected is not None and counts != expected:
-            raise UserError(
-                f"{description['source']}: images a class are {counts}; the publisher's are "
-                f"{expected}"
-            )
+        if expected is not None:
+            check_counts(classes.class_names, labels, expected, source)
         np.save(partial / "offsets.npy", offsets)
         names = "".join(classes.names[place] + "\n" for place in kept)
         (partial / "names.txt").write_text(names, encoding="utf-8", newline="\n")
         finish(partial, description, labels, digests[kept].tobytes())
     return description
+
+
+def check_counts(
+    class_names: list[str], labels: np.ndarray, expected: dict[str, int], source: str
+) -> None:
+    """Raises `UserError` unless `labels`, int (images,), name as many images of each class as
+    `expected`."""
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    if (found := dict(zip(class_names, counts))) != expected:
+        raise UserError(
+            f"{source}: it has {found} images per class, and the publisher's has {expected}"
+        )
 
 
 def close_gaps(file: Any, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ generators of dropout, and of early stopping.
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,23 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         super().on_train_end(logs)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a training takes over from one before it: the logs of its epochs, and early stopping's
+    state."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Keep `file` up to date while `model` trains, and take up the training where it stands when it
     fits.
 
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done.
+    lists a dict of logs for each epoch done; a training that follows on another one begins with
+    that one's `past`.
     """
 
     def __init__(
@@ -56,35 +67,35 @@ class Checkpoint(keras.callbacks.Callback):
         model: keras.Model,
         optimizer: keras.Optimizer,
         early_stopping: EarlyStopping,
+        past: Past,
     ):
         super().__init__()
         self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
         self.variables = [*model.variables, *optimizer.variables]
-        self.history: list[dict[str, float]] = []
+        self.history = [*past.history]
         self.finished = False  # whether early stopping has ended the training
-        self.kept: dict[str, Any] = {}  # early stopping's state
+        self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
 
-    def restore(self) -> int:
-        """Load the file if there is one that fits. Returns the number of epochs done: 0 where the
-        file is missing or damaged, or belongs to another training."""
+    def restore(self) -> bool:
+        """Load the file if there is one that fits. Returns whether it did: not where the file is
+        missing or damaged, or belongs to another training."""
         try:
             return self.load()
         except FileNotFoundError:
-            return 0
+            return False
         except (MemoryError, PermissionError):
             raise  # the file may be good
         except Exception as error:  # one that was cut short or overwritten fails in any way
-            self.kept = {}
             why = str(error) or type(error).__name__
             print(f"{self.file} is damaged, so the training starts anew: {why[:200]!r}")
-            return 0
+            return False
 
-    def load(self) -> int:
+    def load(self) -> bool:
         """What `restore` does where the file is whole. Nothing is changed before all is read."""
         with np.load(self.file, allow_pickle=False) as file:
             state = json.loads(str(file["state"]))
             if state["fingerprint"] != self.fingerprint:
-                return 0
+                return False
             values = [file[f"variable{number}"] for number in range(len(self.variables))]
             kept, best = dict(state["early_stopping"]), state["best_weights"]
             if best is not None:
@@ -95,7 +106,7 @@ class Checkpoint(keras.callbacks.Callback):
         for value, variable in zip(values, self.variables):
             variable.assign(value)
         self.kept, self.history, self.finished = kept, history, finished
-        return len(history)
+        return True
 
     def on_train_begin(self, logs=None):
         for name, value in self.kept.items():

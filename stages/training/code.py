@@ -10,6 +10,7 @@ import ast
 import hashlib
 import io
 import json
+import sys
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,3 +132,11 @@ def find_docstrings(source: str, lines: list[str]) -> list[tuple[tuple[int, int]
                 tuple((row, len(lines[row - 1].encode()[:byte].decode())) for row, byte in places)
             )
     return found
+
+
+def list_versions() -> list[str]:
+    """The backend, and the versions of the libraries that compute, once Keras is imported."""
+    import keras
+
+    backend = keras.config.backend()
+    return [backend, *(sys.modules[name].__version__ for name in ("keras", backend, "numpy"))]

@@ -6,8 +6,8 @@ import keras
 
 from stages import architectures
 from stages.storage.prepared import Prepared
-from stages.training import heads, recipe
-from stages.training.run import Experiment
+from stages.training import finetuning, heads, recipe
+from stages.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,20 @@ class Network:
 
 
 def build_network(experiment: Experiment, prepared: Prepared) -> Network:
-    """Build what `experiment` trains, with the initial weights that its seed gives, and with what
-    the family computes from the training images."""
+    """Build what `experiment` trains, with the initial weights that its seed gives or with
+    pre-trained ones, and with what the family computes from the training images."""
     keras.utils.set_random_seed(experiment.seed)
     keras.config.set_dtype_policy(experiment.train.precision)
     arguments = experiment.architecture.model_dump(exclude_unset=True)
     family = arguments.pop("family")
     loss_weights = arguments.pop("loss_weights", None)
     average_mirrored = arguments.pop("average_mirrored", False)
+    arguments.pop("fine_tuning", None)
     model = architectures.build(experiment.name, family, arguments, prepared.description)
+    if experiment.pretrained:
+        architectures.load(model, experiment.name, family, arguments, experiment.pretrained.file)
+        finetuning.zero_head(model)
+        finetuning.freeze(model, experiment.architecture.fine_tuning, experiment.name)
     saved = heads.add_test_time_augmentation(model) if average_mirrored else model
     optimizer = recipe.build_optimizer(experiment.train)
     optimizer.build(model.trainable_variables)

@@ -4,29 +4,17 @@ The module itself needs no Keras, since `backend.start` must come before the fir
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.params.schema import Architecture, Augment, Train
 from stages.storage import files
 from stages.storage.prepared import Prepared
+from stages.training.experiment import Experiment, locate_head_checkpoint
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What decides the result of a training, beside the data and the code."""
-
-    name: str
-    seed: int
-    architecture: Architecture
-    augment: Augment
-    train: Train
 
 
 def run(
@@ -42,7 +30,7 @@ def run(
     saved = saving.save_and_load(model, folder / "model.keras")
     predictions = predict(saved, prepared, experiment.train.prediction_batch_size)
     write_results(training, predictions, folder)
-    files.remove(checkpoint)
+    remove_checkpoints(checkpoint)
     report(training, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
 
@@ -59,6 +47,12 @@ def fit(
     network = build_network(experiment, prepared)
     training = fitting.train_network(experiment, network, prepared, folder, checkpoint)
     return network.saved, network.optimizer, training
+
+
+def remove_checkpoints(checkpoint: Path) -> None:
+    """Remove what an interrupted training would go on from: of all phases."""
+    for file in (checkpoint, locate_head_checkpoint(checkpoint)):
+        files.remove(file)
 
 
 def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ PARTS = (
     "commands",
     "data/dvc.yaml",
     "data/official",
+    "data/pretrained",
     "replications/dvc.yaml",
     "replications/params.yaml",
     "replications/published.yaml",

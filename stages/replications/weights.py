@@ -1,0 +1,23 @@
+"""Stage weights of the replications: the pre-trained weights that experiments start from.
+
+Reads ``architectures.NAME.weights`` of the root's ``params.yaml``; writes
+``replications/weights/NAME/``, which the stage weights of the root describes.
+"""
+
+from stages import params, weights
+from stages.replications.options import FOLDER
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+
+def main(architecture: str) -> None:
+    options = params.load()
+    if not getattr(options.architectures.get(architecture), "weights", None):
+        raise UserError(f"params.yaml: architectures has no {architecture!r} with weights")
+    with files.replacing(FOLDER / "weights" / architecture) as folder:
+        weights.write(folder, architecture, options.architectures[architecture], options.download)
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, architecture="an architecture with pre-trained weights")

@@ -1,0 +1,113 @@
+"""Pre-trained weights: which file ``architectures.NAME.weights`` means, and how it gets here.
+
+``imagenet`` is a file that ``keras.applications`` publishes, listed in
+``data/official/weights/imagenet.yaml``; where there are several by the size of the images,
+``imagenet`` is the one of 224 pixels, and ``imagenet-160`` and so on are the others. Anything else
+is a path.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from stages.params.reading import read_yaml
+from stages.runtime import guard
+from stages.runtime.errors import UserError
+from stages.sources import official
+from stages.sources.fetch import by_hand, fetch
+from stages.storage import files, hdf5
+
+if TYPE_CHECKING:
+    from stages.params.schema import Application, Download
+
+LIST = official.FOLDER / "weights" / "imagenet.yaml"
+DOWNLOADS = Path("data/downloads/weights")
+SIZE = 224  # pixels
+DEFAULTS = {"alpha": 1.0, "minimalistic": False}  # the arguments that decide which file it is
+
+
+class Weights(official.File):
+    """A published file: of which network, with or without its classifier."""
+
+    network: str
+    top: bool
+    arguments: dict[str, bool | float] = {}
+    size: int | None = None
+    licence: str
+    place: ClassVar[str] = "architectures.NAME.weights"
+
+    @property
+    def value(self) -> str:
+        """What ``weights`` in ``params.yaml`` calls it."""
+        return "imagenet" if self.size in (None, SIZE) else f"imagenet-{self.size}"
+
+
+class Published(official.Strict):
+    """The whole list."""
+
+    homepage: str
+    files: list[Weights] = Field(min_length=1)
+
+
+def load_published() -> list[Weights]:
+    """The files that keras.applications publishes."""
+    _, values = read_yaml(LIST)
+    return Published.model_validate(values).files
+
+
+def find(name: str, architecture: "Application") -> Weights:
+    """The published file that the architecture `name` starts from. Raises `UserError` where Keras
+    publishes none."""
+    wanted = {key: architecture.arguments.get(key, default) for key, default in DEFAULTS.items()}
+    fitting = {
+        file.value: file
+        for file in load_published()
+        if file.network == architecture.network
+        and file.top == (architecture.top == "own")
+        and DEFAULTS | file.arguments == wanted
+    }
+    if architecture.weights not in fitting:
+        there = ", ".join(fitting) or "none with these arguments"
+        raise UserError(
+            f"params.yaml: architectures.{name}.weights: Keras publishes no {architecture.weights} "
+            f"for {architecture.network}; there is {there}"
+        )
+    return fitting[architecture.weights]
+
+
+def bring(
+    name: str, architecture: "Application", options: "Download"
+) -> tuple[Path, dict[str, Any]]:
+    """The file that the architecture `name` starts from, fetched where it is a published one, and
+    what the model card says of it. `options` is the section ``download``.
+
+    Raises `UserError` where it is missing, cannot be fetched, or is no HDF5 file.
+    """
+    file = find(name, architecture) if is_published(architecture.weights) else None
+    if file:
+        with guard.exclusive(DOWNLOADS / "download.lock", "the download of weights"):
+            path = fetch(file, DOWNLOADS, options)
+        source, licence = file.url, file.licence
+    else:
+        path, source, licence = Path(architecture.weights), architecture.weights, None
+        if not path.is_file():
+            raise UserError(
+                f"params.yaml: architectures.{name}.weights: no file lies at {source!r}: give the "
+                "path of an .h5 file, or imagenet, which fetches Keras's own"
+            )
+    try:
+        hdf5.check_signature(path)
+    except UserError as error:
+        if not file:
+            raise
+        files.remove(path)  # without a published digest, only this tells a web page from a file
+        raise UserError(f"{error}\n{by_hand(file, path)}") from None
+    about = {"weights": architecture.weights, "source": source, "licence": licence}
+    return path, {**about, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
+
+
+def is_published(weights: str) -> bool:
+    """Whether `weights` names a published file; otherwise it is a path."""
+    return re.fullmatch(r"imagenet(-\d+)?", weights) is not None

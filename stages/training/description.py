@@ -1,0 +1,74 @@
+"""What a training was: training.json, and the fingerprint of a checkpoint."""
+
+import hashlib
+import math
+from typing import Any
+
+import keras
+
+from stages.storage.prepared import Prepared
+from stages.training import backend, code, recipe
+from stages.training.checkpoint import Past
+from stages.training.experiment import Experiment
+from stages.training.network import Network
+
+OF_DATA = (  # what training.json takes over from data.json
+    "dataset",
+    "class_names",
+    "image_shape",
+    "decoded_channels",
+    "preprocess",
+    "validation_is_test",
+    "validation_is_training",
+)
+
+
+def describe_training(
+    experiment: Experiment, network: Network, prepared: Prepared, past: Past
+) -> dict[str, Any]:
+    """The content of training.json after all phases."""
+    model, description = network.model, prepared.description
+    epochs, best = len(past.history), past.kept.get("best_epoch")  # counted from 0
+    return {
+        "model": experiment.name,
+        "parameters": {
+            "total": model.count_params(),
+            "trainable": sum(math.prod(weights.shape) for weights in model.trainable_weights),
+        },
+        "epochs": epochs,
+        "kept_epoch": epochs if best is None else best + 1,
+        "seed": experiment.seed,
+        "architecture": experiment.architecture.model_dump(exclude_unset=True),
+        "train": experiment.train.model_dump(),
+        "effective_recipe": {
+            "optimizer": recipe.describe(network.optimizer),
+            "loss": recipe.describe(recipe.build_loss(experiment.train)),
+        },
+        "augment": experiment.augment.model_dump(),
+        **{key: description[key] for key in OF_DATA},
+        "layers": [describe_layer(layer) for layer in model.layers],
+    }
+
+
+def describe_layer(layer: keras.Layer) -> dict[str, Any]:
+    """A layer as training.json lists it; output_shape is without the batch axis."""
+    return {
+        "name": layer.name,
+        "type": type(layer).__name__,
+        "output_shape": layer.output.shape[1:],
+        "parameters": layer.count_params(),
+    }
+
+
+def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
+    """A digest of all that decides the result: the experiment, the data, the code, and the versions
+    of the libraries."""
+    parts = [
+        experiment,
+        prepared.description,
+        prepared.most,
+        code.fingerprint(experiment.architecture.family),
+        backend.describe_platform(),
+        *code.list_versions(),
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

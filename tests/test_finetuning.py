@@ -1,0 +1,187 @@
+"""Fine-tuning of pre-trained networks: what learns in which phase, features that are computed once,
+and equal bits after an interruption in either phase."""
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from support.project import data_json
+from test_weights import TINY
+
+from stages import params
+from stages.params.schema import Application, Augment, Train
+from stages.runtime.errors import UserError
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import backend
+from stages.training.experiment import Experiment, Pretrained, find_pretrained
+
+backend.start(threads=2)
+
+import keras  # noqa: E402
+
+from stages.training import checkpoint, finetuning, network, run  # noqa: E402
+
+OPTIONS = params.load()
+SIDE, CLASSES = 32, 3
+TUNING = TINY["fine_tuning"] | {"head_epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+    """Weights of a small MobileNet, as the stage weights brings them."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    folder = tmp_path_factory.mktemp("weights")
+    keras.utils.set_random_seed(1)
+    base = keras.applications.MobileNet(
+        alpha=0.25, weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
+    # statistics of batch norm that keep signals alive through all layers
+    images = np.random.default_rng(1).uniform(-1, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
+    norms = [one for one in base.layers if isinstance(one, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum = 0.0
+    base(images, training=True)
+    with h5py.File(folder / "weights.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, base)
+    files.write_json(folder / "source.json", {"sha256": files.sha256(folder / "weights.h5")})
+    return find_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """40 + 20 + 20 images of three classes, each with a brightness of its own."""
+    folder, random = tmp_path_factory.mktemp("prepared"), np.random.default_rng(0)
+    for part, count in (("train", 40), ("validation", 20), ("test", 20)):
+        labels = np.arange(count) % CLASSES
+        images = random.integers(0, 100, (count, SIDE, SIDE, 3)) + 70 * labels[:, None, None, None]
+        np.save(folder / f"{part}.npy", images.astype(np.uint8))
+        np.save(folder / f"{part}_labels.npy", labels)
+    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 3], CLASSES))
+    return Prepared(folder)
+
+
+def experiment(start: Pretrained, tuning: dict | None = None, **recipe) -> Experiment:
+    values = OPTIONS.train.model_dump() | {"epochs": 2, "batch_size": 16, "learning_rate": 0.001}
+    return Experiment(
+        name="tiny",
+        seed=5,
+        architecture=Application(**TINY | {"fine_tuning": TUNING | (tuning or {})}),
+        augment=Augment(**OPTIONS.augment.model_dump() | {"horizontal_flip": True}),
+        train=Train(**values | recipe),
+        pretrained=start,
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    names = ("model.keras", "predictions.npz", "history.csv", "training.json")
+    return {name: files.sha256(folder / name) for name in names}
+
+
+def train(one: Experiment, prepared: Prepared, folder: Path) -> None:
+    keras.utils.clear_session()  # names of layers count anew, as in a process of its own
+    run.run(one, prepared, folder, folder / "checkpoint.npz")
+
+
+@pytest.fixture(scope="module")
+def whole(start, prepared, tmp_path_factory) -> Path:
+    """The folder of a training that was never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(experiment(start), prepared, folder)
+    return folder
+
+
+def test_both_phases_are_in_the_history_and_the_files_of_the_checkpoints_go(whole: Path):
+    history = pd.read_csv(whole / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert files.read_json(whole / "training.json")["pretrained"]["head_epochs"] == 3
+    assert not list(whole.glob("checkpoint*"))
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epochs", [2, 4], ids=["head", "fine-tuning"])
+def test_an_interruption_in_either_phase_changes_no_bit(
+    start, prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+):
+    done = checkpoint.Checkpoint.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        done(self, epoch, logs)
+        if len(self.history) == epochs:
+            raise Interrupted
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(checkpoint.Checkpoint, "on_epoch_end", stop)
+        train(experiment(start), prepared, tmp_path)
+    train(experiment(start), prepared, tmp_path)
+    assert digests(tmp_path) == digests(whole)
+
+
+def test_features_are_computed_once_and_are_what_the_network_gives(
+    start, prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = network.build_network(experiment(start), prepared).model
+    base, _ = finetuning.build_head(model)
+    kept = np.load(whole / "features" / "train.npy")
+    again = base.predict(prepared.images("train"), batch_size=250, verbose=0)
+    assert np.array_equal(kept, again)
+
+    def fail(*arguments):
+        raise AssertionError("the features are computed again")
+
+    monkeypatch.setattr(finetuning, "write_features", fail)
+    other = experiment(start, {"head_learning_rate": 0.1, "layers": "none"}, learning_rate=0.1)
+    place = whole / "features"
+    finetuning.compute_features(dataclasses.replace(other, seed=6), base, prepared, place)
+    changed = dataclasses.replace(
+        other, pretrained=Pretrained(start.file, {"sha256": "of another file"})
+    )
+    with pytest.raises(AssertionError):
+        finetuning.compute_features(changed, base, prepared, place)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "learn"),
+    [
+        ({"layers": "none"}, {"probability"}),
+        ({"layers": "conv_dw_13"}, {"conv_dw_13", "conv_pw_13", "probability"}),
+        (
+            {"layers": "conv_pw_13", "batch_norm": "trained"},
+            {"conv_pw_13", "conv_pw_13_bn", "probability"},
+        ),
+    ],
+    ids=["head", "last block", "with batch norm"],
+)
+def test_the_layers_that_are_named_learn(start, prepared, tuning: dict, learn: set):
+    model = network.build_network(experiment(start, tuning), prepared).model
+    assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
+
+
+def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, prepared, whole):
+    before = network.build_network(experiment(start), prepared).model
+    after = keras.saving.load_model(whole / "model.keras", compile=False)
+    unchanged = {
+        type(one).__name__
+        for one, other in zip(before.layers, after.layers)
+        if one.weights and all(map(np.array_equal, one.get_weights(), other.get_weights()))
+    }
+    assert unchanged == {"BatchNormalization"}
+
+
+def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepared, tmp_path: Path):
+    harmful = experiment(start, {"head_learning_rate": 0.05}, optimizer="sgd", learning_rate=100.0)
+    _, _, training = run.fit(harmful, prepared, tmp_path, tmp_path / "checkpoint.npz")
+    history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
+    assert training["kept_epoch"] == history["val_accuracy"].idxmax() <= 3
+
+
+def test_a_layer_that_is_not_there_is_named(start, prepared):
+    with pytest.raises(UserError, match="conv_pw_13"):
+        network.build_network(experiment(start, {"layers": "conv_pw_14"}), prepared)

@@ -1,0 +1,291 @@
+"""Pre-trained weights: the list of published files, what a file of weights may be, and that a
+network gets from one what Keras itself gives it."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from support.project import data_json
+from test_fetch import OPTIONS, server  # noqa: F401
+
+from stages import params
+from stages.params.names import APPLICATIONS
+from stages.params.schema import Application
+from stages.runtime.errors import UserError
+from stages.sources import pretrained
+from stages.storage import hdf5
+from stages.training import backend
+
+LAYERS = [("conv2d", [(3, 3, 3, 2)]), ("batch_normalization", [(2,), (2,), (2,), (2,)])]
+TINY = {
+    "family": "application",
+    "network": "MobileNet",
+    "top": "global_average_pooling",
+    "arguments": {"alpha": 0.25},
+    "weights": "imagenet",
+    "fine_tuning": {
+        "head_epochs": 1,
+        "head_learning_rate": 0.01,
+        "layers": "all",
+        "batch_norm": "frozen",
+    },
+}
+
+NETWORK = {key: value for key, value in TINY.items() if key not in ("family", "fine_tuning")}
+
+
+def test_the_list_has_the_digests_of_the_installed_keras():
+    source = Path(find_spec("keras").origin).parent / "src" / "applications"
+    known = set()
+    for file in source.glob("*.py"):
+        if file.name not in ("imagenet_utils.py", "applications_test.py"):
+            known |= set(re.findall(r'"([0-9a-f]{32}|[0-9a-f]{64})"', file.read_text("utf-8")))
+    listed = pretrained.load_published()
+    assert {file.digest.split()[1] for file in listed if file.digest} <= known
+    assert {file.network for file in listed if not file.digest} == {"MobileNet", "MobileNetV2"}
+    assert {(file.network, file.top) for file in listed} == {
+        (name, top) for name in APPLICATIONS for top in (True, False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"arguments": {}}, "mobilenet_1_0_224_tf_no_top.h5"),
+        (
+            {"arguments": {"alpha": 0.5}, "weights": "imagenet-160"},
+            "mobilenet_5_0_160_tf_no_top.h5",
+        ),
+        ({"top": "own", "arguments": {"dropout": 0.5}}, "mobilenet_1_0_224_tf.h5"),
+        (
+            {"network": "MobileNetV3Small", "arguments": {"minimalistic": True}},
+            "weights_mobilenet_v3_small_minimalistic_224_1.0_float_no_top_v2.h5",
+        ),
+        ({"network": "NASNetMobile", "arguments": {}}, "nasnet_mobile_no_top.h5"),
+    ],
+)
+def test_imagenet_names_the_file_that_keras_would_fetch(changes: dict, name: str):
+    assert pretrained.find("tiny", Application(**TINY | changes)).name == name
+
+
+@pytest.mark.parametrize("changes", [{"arguments": {"alpha": 0.3}}, {"weights": "imagenet-96"}])
+def test_what_keras_does_not_publish_is_named(changes: dict):
+    with pytest.raises(UserError, match="architectures.tiny.weights"):
+        pretrained.find("tiny", Application(**TINY | changes))
+
+
+def write(path: Path, arrays: list[np.ndarray] | None = None) -> None:
+    """A file of weights as keras.applications publishes them, of `LAYERS`."""
+    shapes = [shape for _, ones in LAYERS for shape in ones]
+    arrays = arrays or [np.full(shape, number, np.float32) for number, shape in enumerate(shapes)]
+    names = {"conv": ["conv/kernel:0"], "bn": [f"bn/{key}:0" for key in "abcd"]}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["image", *names]
+        file.create_group("image").attrs["weight_names"] = []
+        left = iter(arrays)
+        for layer, weights in names.items():
+            file.create_group(layer).attrs["weight_names"] = weights
+            for weight in weights:
+                file[layer][weight] = next(left)
+
+
+def test_weights_come_in_their_order(tmp_path: Path):
+    write(tmp_path / "w.h5")
+    found = hdf5.read(tmp_path / "w.h5", LAYERS)
+    assert [[one.flat[0] for one in ones] for ones in found] == [[0], [1, 2, 3, 4]]
+
+
+def other_shape(path: Path) -> None:
+    write(path, [np.zeros((3, 3, 3, 4))] + [np.zeros(4)] * 4)
+
+
+def other_layers(path: Path) -> None:
+    write(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["layer_names"] = ["conv"]
+
+
+def other_names(path: Path) -> None:
+    write(path)
+    with h5py.File(path, "a") as file:
+        del file.attrs["layer_names"]
+
+
+def cut(path: Path) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def linked(path: Path) -> None:
+    write(path)
+    write(path.with_name("secret.h5"))
+    with h5py.File(path, "a") as file:
+        del file["conv/conv/kernel:0"]
+        file["conv/conv/kernel:0"] = h5py.ExternalLink("secret.h5", "conv/conv/kernel:0")
+
+
+def elsewhere(path: Path) -> None:
+    write(path)
+    path.with_name("secret.bin").write_bytes(bytes(216))
+    with h5py.File(path, "a") as file:
+        del file["conv/conv/kernel:0"]
+        external = [(str(path.with_name("secret.bin")), 0, 216)]
+        file["conv"].create_dataset("conv/kernel:0", (3, 3, 3, 2), "f4", external=external)
+
+
+def not_a_number(path: Path) -> None:
+    write(path, [np.full((3, 3, 3, 2), np.nan)] + [np.zeros(2)] * 4)
+
+
+def packed(path: Path) -> None:
+    write(path)
+    with h5py.File(path, "a") as file:
+        del file["conv/conv/kernel:0"]
+        shapes = {"shape": (3, 3, 3, 2), "maxshape": (None,) * 4, "chunks": (300, 300, 300, 2)}
+        file["conv"].create_dataset("conv/kernel:0", dtype="f4", compression="gzip", **shapes)
+
+
+def text(path: Path) -> None:
+    write(path)
+    with h5py.File(path, "a") as file:
+        del file["conv/conv/kernel:0"]
+        file["conv/conv/kernel:0"] = "os.system('true')"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [other_shape, other_layers, other_names, cut, linked, elsewhere, not_a_number, packed, text],
+)
+def test_a_file_of_other_or_no_weights_is_refused(tmp_path: Path, harm):
+    harm(tmp_path / "w.h5")
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "w.h5"))):
+        hdf5.read(tmp_path / "w.h5", LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"\n<!DOCTYPE html><html></html>", "web page"),
+        (b"\x80\x04\x95\x1d\x00\x00\x00", "pickle"),
+        (b"PK\x03\x04", "archive"),
+        (b"", "not an HDF5 file"),
+    ],
+)
+def test_what_is_no_hdf5_is_named(tmp_path: Path, content: bytes, named: str):
+    (tmp_path / "w.h5").write_bytes(content)
+    with pytest.raises(UserError, match=named):
+        hdf5.read(tmp_path / "w.h5", LAYERS)
+
+
+def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_stay(
+    server,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path)
+    options = OPTIONS.model_copy(update={"mirror": server.address})
+    with pytest.raises(UserError, match="mobilenet_2_5_224_tf_no_top.h5 by hand"):
+        pretrained.bring("tiny", Application(**TINY), options)  # the server's bytes are no HDF5
+    assert server.seen == [("/mobilenet_2_5_224_tf_no_top.h5", None)]
+    write(tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
+    path, about = pretrained.bring("tiny", Application(**TINY), options)
+    assert about["bytes"] == path.stat().st_size and len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"fine_tuning": None}, "fine_tuning"),
+        ({"arguments": {"include_preprocessing": False}}, "include_preprocessing"),
+        ({"fine_tuning": TINY["fine_tuning"] | {"head_epochs": 0, "layers": "none"}}, "nothing"),
+        ({}, "normalisation"),  # params.yaml asks for another one than none
+    ],
+)
+def test_what_contradicts_pretrained_weights_is_named(tmp_path: Path, changes: dict, named: str):
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load(Path("params.yaml").read_text("utf-8"))
+    content["architectures"]["tiny"] = TINY | changes
+    content["models"] = ["tiny"]
+    yaml.dump(content, tmp_path / "params.yaml")
+    with pytest.raises(UserError, match=named):
+        params.load(tmp_path / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    backend.start(threads=2)
+    import keras
+
+    return keras
+
+
+@pytest.mark.parametrize("network", APPLICATIONS)
+def test_pixels_are_those_that_keras_prepares(keras, network: str):
+    import sys
+
+    from stages.architectures import application
+
+    module = sys.modules[getattr(keras.applications, network).__module__]
+    image = np.arange(48).reshape(1, 4, 4, 3).astype(np.uint8) * 5
+    expected = module.preprocess_input(image.astype(np.float32))
+    inputs = keras.Input((4, 4, 3), dtype="uint8")
+    found = keras.Model(inputs, application.normalise(inputs, network))(image)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def as_published(keras, model, path: Path) -> None:
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("w.h5", as_published),
+        ("w.weights.h5", lambda keras, model, path: model.save_weights(path)),
+        ("w.h5", lambda keras, model, path: model.save(path)),
+    ],
+    ids=["published", "weights", "model"],
+)
+@pytest.mark.parametrize("top", ["own", "global_average_pooling"])
+def test_a_network_predicts_as_keras_does_with_its_weights(
+    keras, tmp_path: Path, top: str, name: str, save
+):
+    from stages import architectures
+    from stages.architectures import application
+
+    options = {"alpha": 0.25, "weights": None, "input_shape": (32, 32, 3)}
+    theirs = keras.applications.MobileNet(include_top=top == "own", **options)
+    for layer in theirs.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(0.1 * np.arange(layer.moving_mean.shape[0]) % 1)
+    save(keras, theirs, tmp_path / name)
+    ours = architectures.build(
+        "tiny", "application", NETWORK | {"top": top}, data_json([32, 32, 3], 4)
+    )
+    application.load(ours, tmp_path / name, "MobileNet", top)
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    last = theirs.get_layer("conv_pw_13_relu").output
+    features = keras.Model(theirs.inputs, last)(image / 127.5 - 1)
+    found = keras.Model(ours.inputs, ours.get_layer("conv_pw_13_relu").output)(image)
+    np.testing.assert_allclose(found, features, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_another_alpha_are_refused_before_training(keras, tmp_path: Path):
+    from stages import architectures
+    from stages.architectures import application
+
+    other = keras.applications.MobileNet(
+        alpha=0.5, weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    other.save_weights(tmp_path / "w.weights.h5")
+    ours = architectures.build("tiny", "application", NETWORK, data_json([32, 32, 3], 4))
+    with pytest.raises(UserError, match="another network"):
+        application.load(ours, tmp_path / "w.weights.h5", "MobileNet", "global_average_pooling")
