@@ -10,17 +10,18 @@ export BASE HEAD WORKERS
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread undo savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread serve undo savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(VENV)/installed ## Make the environment .venv with the pinned requirements
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 repro: setup ## Run the pipeline: dvc repro
@@ -53,6 +54,9 @@ seed-spread: setup ## Measure how much accuracies differ between seeds (five by 
 undo: setup ## Return to the last commit, its parameters, results, data and models; what was changed is kept in git's stash
 	@python -m commands.undo
 
+serve: setup ## Serve the selected model over HTTP on 127.0.0.1:8000 (docs/deploy.md)
+	python -m commands.serve
+
 savedmodel: setup ## Convert the selected model to a TensorFlow SavedModel in savedmodel/
 	python -m commands.savedmodel
 
@@ -62,8 +66,9 @@ plots-page: setup ## Regenerate .dvc/plots.html, DVC's page for plots, with the 
 lint: setup ## Check the style of the code
 	ruff check . && ruff format --check .
 
-requirements: setup ## Recompile requirements.txt from requirements.in, with the newest versions
+requirements: setup ## Recompile requirements.txt and requirements-serve.txt, with the newest versions
 	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --upgrade --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" --output-file requirements.txt requirements.in
+	uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" --constraint requirements.txt --output-file requirements-serve.txt requirements-serve.in
 
 clean: ## Remove the environment (data, models and DVC's cache stay)
 	rm -rf $(VENV)

@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from commands.predicting import pictures, trained
+from commands.predicting import network, pictures, trained
 from commands.reviewing import revisions
 from commands.reviewing.revisions import Revision
 from stages.runtime import escape
@@ -131,13 +131,13 @@ def of_models(folder: Path, examples: int) -> None:
         digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
         of_file = training.model_copy(update={"file": trained.File(sha256=digest)})
         try:
-            network = trained.load(folder, of_file)
+            predict = network.start(
+                trained.Trained(folder, of_file, folder / "model.keras", digest)
+            )
         except UserError:
             return
         image = np.zeros((1, *training.shape), np.uint8)
-        answer = pictures.row(
-            Path("a"), network.predict(image, verbose=0)[0], training.class_names, 3
-        )
+        answer = pictures.row("a", predict(image)[0], training.class_names, 3)
         assert isinstance(answer, str | dict)
 
     check()

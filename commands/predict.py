@@ -6,24 +6,34 @@ cannot be read is named on standard error, the others are classified all the sam
 status is 1.
 
 The model is the one that compare selected; or, with --model, another below models/, or a folder
-that `dvc artifacts get` brought.
+that `dvc artifacts get` brought. An exported model is run by ONNX Runtime, which starts within a
+second; another one, and --explain, need Keras and some seconds.
+
+With --refuse, an image whose most probable class is less probable than what was chosen on
+validation data gets no class: what the model does not know, it would otherwise classify all the
+same.
 
 --format json is for programs, and gives names as they are. In CSV, a name that a spreadsheet would
 take for a formula begins with an apostrophe.
 """
 
 import argparse
+import csv
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from commands.predicting import trained
+from commands.predicting import network, trained
 from commands.predicting.pictures import Row, classify, find
 from stages.runtime import cli, escape
 from stages.runtime.errors import UserError
-from stages.training import backend
+
+if TYPE_CHECKING:
+    from commands.explain import Explainer
+
+
+REFUSED = "(refused)"  # in place of a class
 
 
 def as_line(row: Row, width: int) -> str:
@@ -32,8 +42,9 @@ def as_line(row: Row, width: int) -> str:
         f"{escape.terminal(other['class'])} {other['probability']:.3f}"
         for other in row["runners_up"]
     )
+    name = REFUSED if row["class"] is None else row["class"]
     return (
-        f"{escape.terminal(row['class']):<{width}}  {row['probability']:.3f}  "
+        f"{escape.terminal(name):<{width}}  {row['probability']:.3f}  "
         f"{escape.terminal(row['file'])}" + (f"  ({others})" if others else "")
     )
 
@@ -44,6 +55,28 @@ def as_csv(row: Row) -> dict[str, object]:
     for place, other in enumerate(row["runners_up"], start=2):
         cells |= {f"{key}_{place}": value for key, value in other.items()}
     return {key: escape.spreadsheet(value) for key, value in cells.items()}
+
+
+def write_csv(rows: list[Row], top: int) -> None:
+    """All rows as CSV on standard output, below a line with the columns' names."""
+    names = ["file", "class", "probability"]
+    names += [f"{key}_{place}" for place in range(2, top + 1) for key in ("class", "probability")]
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(as_csv, rows))
+
+
+def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
+    """What draws where the Keras file of the model looked, into the folder `target`."""
+    if target.exists() and not target.is_dir():
+        raise UserError(f"--explain {target}: this is a file, and the pictures need a folder")
+    trained.check_keras(chosen.folder, chosen.training)
+    from stages.training import backend
+
+    backend.start(chosen.training.train.threads)
+    from commands.explain import Explainer
+
+    return Explainer(chosen.folder / "model.keras", target)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +96,14 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, default=3, metavar="K", help="classes a file, the most probable ones (3)"
     )
     parser.add_argument(
+        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+    )
+    parser.add_argument(
+        "--refuse",
+        action="store_true",
+        help="give no class below the confidence that export.accepted_accuracy chose",
+    )
+    parser.add_argument(
         "--explain",
         type=Path,
         metavar="FOLDER",
@@ -70,25 +111,25 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(paths: list[Path], model: str | None, format: str, top: int, explain: Path | None) -> None:
-    folder = trained.folder_of(model)
-    training = trained.describe(folder)
+def main(
+    paths: list[Path],
+    model: str | None,
+    format: str,
+    top: int,
+    int8: bool,
+    refuse: bool,
+    explain: Path | None,
+) -> None:
+    chosen = trained.open_model(model, int8)
+    training = chosen.training
     if top < 1:
         raise UserError(f"--top {top}: at least 1 class must be shown")
-    if explain and explain.exists() and not explain.is_dir():
-        raise UserError(f"--explain {explain}: this is a file, and the pictures need a folder")
-    backend.start(training.train.threads)
-    network = trained.load(folder, training)
-    explainer = None
-    if explain:
-        from commands.explain import Explainer
-
-        explainer = Explainer(folder / "model.keras", explain)
+    confidence = trained.read_confidence(chosen) if refuse else 0.0
+    explainer = start_explainer(chosen, explain) if explain else None
+    predict = network.start(chosen)
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
-    for row, path, image in classify(
-        find(paths), lambda images: network.predict(images, verbose=0), training, top
-    ):
+    for row, path, image in classify(find(paths), predict, training, top, confidence):
         if isinstance(row, str):
             failed += 1
             sys.stdout.flush()
@@ -98,15 +139,20 @@ def main(paths: list[Path], model: str | None, format: str, top: int, explain: P
             print(as_line(row, width))
         else:
             rows.append(row)
-        if explainer:
+        if explainer and row["class"] is not None:
             explainer.draw(path, image, training.class_names.index(row["class"]))
     if format == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif format == "csv":
-        pd.DataFrame(map(as_csv, rows)).to_csv(sys.stdout, index=False, lineterminator="\n")
+        write_csv(rows, min(top, len(training.class_names)) + refuse)
     if failed:
         raise UserError(f"{failed} file{'s' * (failed != 1)} could not be classified, see above")
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """The command `predict`."""
     cli.run(main, __doc__, options)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,11 +1,17 @@
 """Stage export: the selected model in a folder of its own, also as ONNX, which needs neither Keras
-nor Python.
+nor Python, with all that is needed to use it elsewhere.
 
-Reads ``reports/selection.json``, ``models/NAME/`` and the test images; writes into ``exports/``:
+Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images; writes
+into ``exports/``:
 
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
+    metrics.json     its metrics, how it was selected, and the confidence below which to refuse, if
+                     ``export.accepted_accuracy`` asks for one
+    model.int8.onnx  the same in 8-bit integers, if ``export.int8_fall`` asks for it
+    README.md        how to use it: lines of Python that run as they stand; licences
+    SHA256SUMS       digests of the files
 
 On the test part, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
 computes in float32. For a model of mixed precision it is compared with the Keras model in float32,
@@ -16,17 +22,21 @@ goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stages import params
-from stages.conversion import checking, onnx
+from stages.conversion import checking, contents, int8, onnx, running
 from stages.conversion.checking import Predict
+from stages.metrics import refusing
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
+REPORTS = Path("reports")
+INT8 = "model.int8.onnx"
 TIMED = 50  # predictions whose median time is recorded
 
 
@@ -53,11 +63,53 @@ def checked(selection: dict[str, str]) -> Path:
     return folder
 
 
+def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[str, Any]:
+    """The confidence below which answers are to be refused, chosen on the validation part, and what
+    it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
+    parts = {
+        part: (checking.batches(predict, data.images(part)), data.labels(part))
+        for part in ("validation", "test")
+    }
+    confidence = refusing.choose_confidence(*parts["validation"], accuracy)
+    if confidence is None:
+        raise UserError(
+            f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
+            "part, however few images are classified: ask for less, or leave it empty"
+        )
+    found = {
+        part: refusing.measure_refusal(*predicted, confidence) for part, predicted in parts.items()
+    }
+    return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
+
+
+def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> dict[str, Any]:
+    """Write model.int8.onnx beside model.onnx, and give accuracies and sizes of both. Raises
+    `UserError` where the validation accuracy falls by more than `fall`."""
+    paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
+    int8.as_int8(paths["float32"], paths["int8"], data.images("train"))
+    found: dict[str, Any] = {"validation": {}, "test": {}, "bytes": {}}
+    for name, path in paths.items():
+        predict = running.make_predict(running.open_session(path, threads))
+        for part in ("validation", "test"):
+            predicted = checking.batches(predict, data.images(part)).argmax(axis=1)
+            found[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
+        found["bytes"][name] = path.stat().st_size
+    lost = found["validation"]["float32"] - found["validation"]["int8"]
+    if lost > fall:
+        raise UserError(
+            f"params.yaml: export.int8_fall: in 8-bit integers the validation accuracy is "
+            f"{lost:.4f} lower, and {fall} is allowed: allow more, or leave it empty"
+        )
+    return found
+
+
 def main() -> None:
-    threads = params.load().train.threads
-    folder = checked(files.read_json(Path("reports/selection.json")))
+    options = params.load()
+    threads = options.train.threads
+    folder = checked(files.read_json(REPORTS / "selection.json"))
     training = files.read_json(folder / "training.json")
-    images = Prepared().images("test")
+    data = Prepared()
+    images = data.images("test")
     checking.start(threads)
     trained = checking.load(folder / "model.keras")
     model = checking.in_float32(trained)
@@ -67,12 +119,20 @@ def main() -> None:
         for name in ("model.keras", "training.json"):
             shutil.copy(folder / name, partial / name)
         onnx.as_onnx(model, training, partial / "model.onnx")
-        predict = onnx.onnx_predict(partial / "model.onnx", threads)
+        predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
         difference = checking.check("the ONNX file", predict, images, expected)
-    latency = {
-        name: milliseconds(one, images[:1])
-        for name, one in (("keras", model.predict_on_batch), ("onnx", predict))
-    }
+        metrics = contents.read_metrics(REPORTS)
+        if accuracy := options.export.accepted_accuracy:
+            metrics["refusal"] = choose_refusal(predict, data, accuracy)
+        predicts = {"keras": model.predict_on_batch, "onnx": predict}
+        if (fall := options.export.int8_fall) is not None:
+            metrics["int8"] = convert_to_int8(partial, data, threads, fall)
+            predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
+        files.write_json(partial / "metrics.json", metrics)
+        card = files.read_json(REPORTS / "data" / "card.json")
+        contents.write_readme(partial, training=training, metrics=metrics, card=card)
+        contents.write_digests(partial)
+    latency = {name: milliseconds(one, images[:1]) for name, one in predicts.items()}
     files.write_json(
         folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads}
     )

@@ -2,15 +2,25 @@
 known to DVC's registry."""
 
 import json
+import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 from support.project import Project, data_json
 
-from stages import architectures
-from stages.conversion import checking, onnx
+from commands.predicting import pictures, trained
+from stages import architectures, export
+from stages.conversion import checking, contents, int8, onnx, running
+from stages.metrics import refusing
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+EXPORTED = {"README.md", "metrics.json", "model.keras", "model.onnx", "training.json"}
 
 
 def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
@@ -29,6 +39,166 @@ def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
     )
 
 
+def photographs(folder: Path) -> list[Path]:
+    """Images of every kind that is prepared in a way of its own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 4), np.uint8)
+    pixels = np.repeat(np.repeat(pixels[:10, :20], 4, axis=0), 4, axis=1)
+    images = {
+        "colour.png": Image.fromarray(pixels[..., :3]),
+        "rotated.jpg": Image.fromarray(pixels[..., :3]),
+        "transparent.png": Image.fromarray(pixels),
+        "grey.png": Image.fromarray(pixels[..., 0]),
+        "grey16.png": Image.fromarray(pixels[..., 0].astype(np.uint16) * 257 + 3),
+        "palette.gif": Image.fromarray(pixels[..., :3]).quantize(16),
+        "cmyk.jpg": Image.fromarray(pixels[..., :3]).convert("CMYK"),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, image in images.items():
+        image.save(folder / name, **({"exif": exif} if name == "rotated.jpg" else {}))
+    return [folder / name for name in images]
+
+
+@pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("channels", [(3, 3), (3, 1), (1, 3), (1, 1)])
+def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
+    tmp_path: Path, aspect: str, channels: tuple[int, int]
+):
+    """Run as they stand, with a network that only keeps what it is given."""
+    decoded, shape = channels[0], [14, 14, channels[1]]
+    options = {"interpolation": "bicubic", "aspect": aspect, "pad_value": 9, "image_size": 14}
+    options |= {"channels": None, "normalisation": "unit"}
+    training = {"model": "a", "class_names": [f"row {row}" for row in range(14)]}
+    training |= {"image_shape": shape, "decoded_channels": decoded, "preprocess": options}
+    part = {"accuracy": 0.5, "standard_error": 0.1, "loss": 1.0}
+    metrics = {"validation": part, "test": part, "selection": {"rule": "a"}}
+    card = {"dataset": "a", "licence": None}
+    contents.write_readme(tmp_path, training=training, metrics=metrics, card=card)
+    (lines,) = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
+    given = []
+
+    class Network:
+        def __init__(self, path: str):
+            assert path == "model.onnx"
+
+        def run(self, names, inputs):
+            given.append(inputs["image"])
+            return [np.zeros((1, 14), np.float32)]
+
+        def get_modelmeta(self):
+            metadata = {"class_names": json.dumps(training["class_names"])}
+            return SimpleNamespace(custom_metadata_map=metadata)
+
+    fields = {"train": {"threads": 1}, "file": {"sha256": "0" * 64}}
+    checked = trained.Training.model_validate(training | fields)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", Network)
+        for path in photographs(tmp_path):
+            patch.setattr(sys, "argv", ["", str(path)])
+            exec(lines, {})
+            expected = pictures.prepare_content(path.read_bytes(), checked)
+            np.testing.assert_array_equal(given.pop()[0], expected, err_msg=path.name)
+
+
+def test_the_lines_of_the_readme_run_as_they_stand(finished: Project):
+    exports = finished.path("exports")
+    image = np.load(finished.path("data/prepared/test.npy"))[0, ..., 0]
+    Image.fromarray(image).save(exports / "photo.png")
+    (lines,) = re.findall(r"```python\n(.*?)```", (exports / "README.md").read_text(), re.DOTALL)
+    output = Project(exports).run(sys.executable, "-c", lines, "photo.png")
+    rows = json.loads(finished.command("predict", "--format", "json", "exports/photo.png"))
+    name, probability = output.strip().rsplit(" ", 1)
+    assert name == rows[0]["class"] and abs(float(probability) - rows[0]["probability"]) < 1e-5
+
+
+@pytest.mark.parametrize(("accuracy", "confidence"), [(0.5, 0.4), (0.75, 0.6), (1.0, 0.9)])
+def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, confidence: float):
+    """Of the two images with 0.6, neither is classified without the other."""
+    values = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
+    probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
+    labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # of class 0, the others are wrong
+    assert refusing.choose_confidence(probabilities, labels, accuracy) == confidence
+    found = refusing.measure_refusal(probabilities, labels, 0.6)
+    assert found == {"coverage": 0.5, "accuracy": 0.75}
+    assert refusing.choose_confidence(probabilities[4:], labels[4:], 1.0) is None
+
+
+def test_below_the_chosen_confidence_predict_refuses(finished: Project):
+    images = np.load(finished.path("data/prepared/test.npy"))[..., 0]
+    labels = np.load(finished.path("data/prepared/test_labels.npy"))
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(finished.path(f"{number:02}.png"))
+    accuracy = json.loads(finished.path("exports/metrics.json").read_text())["validation"]
+    wanted = round(accuracy["accuracy"] + 0.05, 3)
+    finished.dvc("exp", "run", "--set-param", f"export.accepted_accuracy={wanted}")
+    metrics = json.loads(finished.path("exports/metrics.json").read_text())
+    refusal = metrics["refusal"]
+    assert refusal["validation"]["accuracy"] >= wanted
+    files_ = [f"{number:02}.png" for number in range(len(images))]
+    rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *files_))
+    accepted = [row["class"] is not None for row in rows]
+    assert np.mean(accepted) == refusal["test"]["coverage"] and not all(accepted)
+    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    right = [row["class"] == names[label] for row, label in zip(rows, labels)]
+    assert round(sum(right) / sum(accepted), 6) == refusal["test"]["accuracy"]
+    one = rows[accepted.index(False)]
+    assert one["runners_up"][0]["probability"] == one["probability"] < refusal["confidence"]
+    assert "(refused)" in finished.command("predict", "--refuse", one["file"])
+
+
+def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Project):
+    finished.edit_params(lambda params: params["export"].update(int8_fall=0.2))
+    finished.stage("export")
+    first = finished.path("exports/model.int8.onnx").read_bytes()
+    found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
+    assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
+    labels = np.load(finished.path("data/prepared/test_labels.npy"))
+    for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
+        Image.fromarray(image).save(finished.path(f"{number:02}.png"))
+    rows = [f"{number:02}.png" for number in range(len(labels))]
+    rows = json.loads(finished.command("predict", "--int8", "--format", "json", *rows))
+    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
+    assert round(right, 6) == found["test"]["int8"]
+    assert b"QuantizeLinear" in first and b"image" in first
+    finished.stage("export")
+    assert finished.path("exports/model.int8.onnx").read_bytes() == first
+    finished.edit_params(lambda params: params["export"].update(int8_fall=None))
+    finished.stage("export")
+    assert "was not made" in finished.command("predict", "--int8", "00.png", status=1)
+
+
+def test_a_fall_beyond_what_is_allowed_stops_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = SimpleNamespace(
+        images=lambda part: np.zeros((4, 1, 1, 1), np.uint8), labels=lambda part: np.zeros(4, int)
+    )
+    monkeypatch.setattr(int8, "as_int8", lambda source, target, images: target.write_bytes(b"8"))
+    monkeypatch.setattr(running, "open_session", lambda path, threads: path)
+    (tmp_path / "model.onnx").write_bytes(b"32")
+
+    def predict(path: Path):
+        wrong = "int8" in path.name  # in every fourth image
+        return lambda images: np.eye(2)[[int(wrong), 0, 0, 0]]
+
+    monkeypatch.setattr(running, "make_predict", predict)
+    with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
+        export.convert_to_int8(tmp_path, data, 1, 0.2)
+    assert export.convert_to_int8(tmp_path, data, 1, 0.25)["test"] == {"float32": 1, "int8": 0.75}
+
+
+def test_each_exported_file_has_its_digest(finished: Project):
+    lines = finished.path("exports/SHA256SUMS").read_text().splitlines()
+    digests = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert set(digests) == EXPORTED
+    for name, digest in digests.items():
+        assert files.sha256(finished.path("exports") / name) == digest
+    metrics = json.loads(finished.path("exports/metrics.json").read_text())
+    headline = json.loads(finished.path("reports/metrics.json").read_text())[metrics["model"]]
+    assert metrics["test"]["accuracy"] == headline["test_accuracy"]
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
     checking.start(threads=2)
@@ -41,7 +211,7 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
     model = architectures.build("own", "sequential", {"layers": layers}, description)
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
-    predict = onnx.onnx_predict(tmp_path / "model.onnx", threads=1)
+    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
@@ -65,7 +235,7 @@ def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path:
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
     expected = model.predict_on_batch(images)
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
-    predict = onnx.onnx_predict(tmp_path / "model.onnx", threads=1)
+    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.check("the ONNX file", predict, images, expected)
 
 
@@ -109,7 +279,7 @@ def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
         > checking.TOLERANCE
     )
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
-    predict = onnx.onnx_predict(tmp_path / "model.onnx", threads=1)
+    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
@@ -138,4 +308,4 @@ def test_the_registry_gives_the_tagged_version(finished: Project):
     finished.dvc("artifacts", "get", ".", "classifier", "--rev", "v1.0.0", "--out", "fetched")
     got = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
     assert got == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}
-    assert set(got) == {"model.keras", "model.onnx", "training.json"}
+    assert set(got) == {*EXPORTED, "SHA256SUMS"}

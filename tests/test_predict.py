@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_an_exported_folder_explains_itself(finished: Project):
         assert picture.height >= 200 and len(picture.getcolors(1 << 16)) > 10
 
 
+def test_from_any_folder_and_without_keras_the_classes_are_those_of_the_keras_file(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
+        Image.fromarray(image).save(finished.path(f"{number:02}.png"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("keras", "tensorflow"):
+        (elsewhere / f"{name}.py").write_text("raise ImportError('not to be imported')")
+    monkeypatch.setenv("PYTHONPATH", str(finished.folder))
+    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    output = Project(elsewhere).command("predict", "--format", "csv", "../project")
+    classes = [line.split(",")[1] for line in output.splitlines()[1:81]]
+    probabilities = np.load(finished.path(f"models/{selected}/predictions.npz"))["test"]
+    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    assert classes == [names[number] for number in probabilities.argmax(axis=1)]
+
+
+def test_a_python_without_the_projects_packages_is_told_in_a_sentence(finished: Project):
+    output = finished.run(sys.executable, "-S", "-m", "commands.predict", "a.png", status=1)
+    assert output.startswith("error: ") and "make setup" in output and output.count("\n") == 1
+
+
 def test_an_unknown_model_is_named_with_those_that_are_there(finished: Project):
     output = finished.command("predict", "--model", "mnist-danse", "a.png", status=1)
     assert "'mnist-danse'" in output and "mnist-dense" in output and "Traceback" not in output
@@ -122,16 +146,27 @@ def truncated(folder: Path) -> None:
     (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:-100])
 
 
-def with_digest(folder: Path) -> None:
-    """Let training.json speak of the file that is there, as a hostile one would."""
-    content = json.loads((folder / "training.json").read_text())
-    content["file"]["sha256"] = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
-    (folder / "training.json").write_text(json.dumps(content))
+def sign(folder: Path) -> None:
+    """Let the digests be those of the files that are there, as a hostile one would."""
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.suffix in (".onnx", ".keras")
+    }
+    if (folder / "training.json").exists():
+        content = json.loads((folder / "training.json").read_text())
+        content["file"]["sha256"] = digests.get("model.keras", "0" * 64)
+        text = json.dumps(content)
+        (folder / "training.json").write_text(text)
+        digests["training.json"] = hashlib.sha256(text.encode()).hexdigest()
+    if (folder / "SHA256SUMS").exists():
+        lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
+        (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def hdf5(folder: Path) -> None:
     (folder / "model.keras").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000))
-    with_digest(folder)
+    sign(folder)
 
 
 def in_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
@@ -145,7 +180,7 @@ def in_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
         with zipfile.ZipFile(path, "w") as file:
             for name, content in members.items():
                 file.writestr(name, content)
-        with_digest(folder)
+        sign(folder)
 
     return edit
 
@@ -163,8 +198,23 @@ def in_training(**changes: object) -> Callable[[Path], None]:
         content = json.loads((folder / "training.json").read_text()) | changes
         content = {key: value for key, value in content.items() if value is not None}
         (folder / "training.json").write_text(json.dumps(content))
+        sign(folder)
 
     return edit
+
+
+def onnx(change: Callable[[bytes], bytes], signed: bool = True) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "model.onnx"
+        path.write_bytes(change(path.read_bytes()))
+        if signed:
+            sign(folder)
+
+    return edit
+
+
+def other_output(content: bytes) -> bytes:
+    return content.replace(b"probability", b"probabilitx")
 
 
 def no_numbers(folder: Path) -> None:
@@ -173,33 +223,50 @@ def no_numbers(folder: Path) -> None:
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
     model.save(folder / "model.keras")
-    with_digest(folder)
+    sign(folder)
 
 
-DAMAGES = {
+KERAS = {  # of a folder without an ONNX file
     "text": (text, "their SHA-256 digests differ"),
     "truncated": (truncated, "their SHA-256 digests differ"),
     "HDF5": (hdf5, "Keras cannot load it"),
     "code": (in_config(a_lambda), "Keras cannot load it"),
     "empty": (in_config(dict.clear), "Keras cannot load it"),
+    "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
+    "no file": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
+    "NaN": (no_numbers, "no numbers (NaN)"),
+}
+EXPORTED = {
+    "changed": (onnx(lambda content: content[:-1] + b" ", signed=False), "digests differ"),
+    "no protobuf": (onnx(lambda content: b"\xff" * 99), "ONNX Runtime cannot load it"),
+    "truncated": (onnx(lambda content: content[:-1000]), "ONNX Runtime cannot load it"),
+    "other network": (onnx(other_output), "no network that the stage export wrote"),
     "large": (in_training(image_shape=[20_000, 20_000, 1]), "less than or equal to 4096"),
     "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
     "classes": (in_training(class_names=["a"]), "tells 10 classes apart"),
     "missing key": (in_training(preprocess=None), "preprocess: Field required"),
     "type": (in_training(decoded_channels="1"), "decoded_channels: "),
-    "JSON": (lambda folder: (folder / "training.json").write_text("{"), "Invalid JSON"),
     "training.json": (lambda folder: (folder / "training.json").unlink(), "is missing"),
-    "model.keras": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
-    "NaN": (no_numbers, "no numbers (NaN)"),
+    "model.onnx": (lambda folder: (folder / "model.onnx").unlink(), "is missing"),
+    "digests": (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff"), "digests differ"),
 }
+DAMAGES = {f"Keras, {name}": (True, *one) for name, one in KERAS.items()}
+DAMAGES |= {name: (False, *one) for name, one in EXPORTED.items()}
 
 
-@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize(("keras", "damage", "said"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
-    finished_template: Project, tmp_path: Path, damage: Callable[[Path], None], said: str
+    finished_template: Project,
+    tmp_path: Path,
+    keras: bool,
+    damage: Callable[[Path], None],
+    said: str,
 ):
     folder = tmp_path / "fetched"
     shutil.copytree(finished_template.path("exports"), folder, copy_function=shutil.copyfile)
+    if keras:
+        (folder / "model.onnx").unlink()
+        (folder / "SHA256SUMS").unlink()
     damage(folder)
     project = Project(tmp_path)
     Image.new("L", (28, 28)).save(project.path("a.png"))

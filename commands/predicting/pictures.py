@@ -3,24 +3,28 @@ wrong with one file is said of that file, and the others go on."""
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from commands.predicting.trained import Training
-from stages.images.decode import BadImage, decode, is_image_file
+from stages.conversion import running
+from stages.conversion.checking import Predict
+from stages.images.decode import FORMATS, BadImage, decode, is_image_file
 from stages.images.resize import resized
 
-BATCH = 250  # images that are decoded, and predicted, at a time, at most
-BATCH_BYTES = 64_000_000  # of decoded images at a time; one, where that has more
+BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
+BATCH_BYTES = 32_000_000  # of them; one image, where that has more
 FILE_BYTES = 100_000_000  # of a file at most
 PIXELS = 100_000_000  # of a file at most: a small file may claim any number
 
-Row = dict[str, Any]  # file, class, probability, runners_up
+Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
@@ -62,61 +66,103 @@ def read(path: Path) -> bytes:
 def prepare(path: Path, training: Training) -> np.ndarray | str:
     """The image in a file as the network takes it, uint8 (height, width, channels); or what is
     wrong with the file."""
-    height, width, channels = training.shape
     try:
-        image = decode(read(path), training.decoded_channels, PIXELS, "of this command")
+        return prepare_content(read(path), training)
     except OSError as error:
         return error.strerror or str(error)
     except BadImage as error:
         return str(error)
     except MemoryError:
         return "not enough memory for it"
+
+
+def prepare_content(
+    content: bytes, training: Training, pixels: int = PIXELS, limit: str = "of this command"
+) -> np.ndarray:
+    """The image in the content of a file as the network takes it, uint8 (height, width, channels).
+    Raises `BadImage`."""
+    height, width, channels = training.shape
+    refuse_large(content, pixels, limit)
+    image = decode(content, training.decoded_channels, pixels, limit)
     # training may have kept the size that all its images had: another one is brought to it
     size = height if height == width else None
     image = resized(
         image, training.preprocess.model_copy(update={"channels": channels, "image_size": size})
     )
     if image.shape != (height, width, channels):
-        return (
+        raise BadImage(
             f"the model takes images of {height}×{width} pixels, "
             f"and this one has {image.shape[0]}×{image.shape[1]}"
         )
     return image
 
 
+def refuse_large(content: bytes, pixels: int, limit: str) -> None:
+    """Raise `BadImage` for more than `pixels` pixels. `decode` does so by a warning of Pillow's,
+    and Python's filters of warnings are shared by all threads: two that decode at the same time
+    may let one of up to twice as many through."""
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            too_many = image.width * image.height > pixels
+    except Exception:  # whatever it is, `decode` says it
+        return
+    if too_many:
+        raise BadImage(f"more than {pixels:,} pixels, the limit {limit}")
+
+
 def classify(
     paths: Iterable[Path],
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Predict,
     training: Training,
     top: int,
+    confidence: float = 0.0,
 ) -> Iterator[tuple[Row | str, Path, np.ndarray | None]]:
-    """For each file its row, or what is wrong with it; the file; and its image. `predict` gives
-    probabilities (images, classes)."""
+    """For each file its row, or what is wrong with it; the file; and its image. Answers below
+    `confidence` are refused. While the network
+    computes, the next files are decoded, one on each core."""
     paths = iter(paths)
     batch = max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
-    with ThreadPoolExecutor() as threads:
-        while chunk := list(islice(paths, batch)):
-            images = list(threads.map(lambda path: prepare(path, training), chunk))
+    with ThreadPoolExecutor(running.count_cores()) as threads:
+
+        def begin() -> list[tuple[Path, Future]]:
+            return [
+                (path, threads.submit(prepare, path, training)) for path in islice(paths, batch)
+            ]
+
+        ahead = begin()
+        while ahead:
+            chunk, ahead = ahead, begin()
+            images = [future.result() for _, future in chunk]
             good = [image for image in images if not isinstance(image, str)]
             rows = iter(predict(np.stack(good)) if good else [])
-            for path, image in zip(chunk, images):
+            for (path, _), image in zip(chunk, images):
                 if isinstance(image, str):
                     yield image, path, None
                 else:
-                    yield row(path, next(rows), training.class_names, top), path, image
+                    found = row(path, next(rows), training.class_names, top, confidence)
+                    yield found, path, image
 
 
-def row(path: Path, probabilities: np.ndarray, names: list[str], top: int) -> Row | str:
+def row(
+    path: Path | str,
+    probabilities: np.ndarray,
+    names: list[str],
+    top: int,
+    confidence: float = 0.0,
+) -> Row | str:
     """The `top` most probable classes of a file, or what is wrong with the `probabilities`, float
-    (classes,)."""
+    (classes,). Where even the most probable is below `confidence`, all are runners-up."""
     if not np.isfinite(probabilities).all():
         return (
             "the model gives probabilities that are no numbers (NaN): its weights are damaged, or "
             "its training failed"
         )
     order = np.argsort(-probabilities, kind="stable")[:top]
-    best, *others = [
+    classes = [
         {"class": names[number], "probability": round(float(probabilities[number]), 6)}
         for number in order
     ]
+    best, *others = classes
+    if best["probability"] < confidence:
+        best, others = best | {"class": None}, classes
     return {"file": str(path), **best, "runners_up": others}

@@ -1,23 +1,27 @@
-"""The folder of a trained model, which may come from anywhere: found, checked before it is used,
-and loaded. Every fault is a `UserError` that fits where the folder comes from."""
+"""The folder of a trained model, which may come from anywhere: found, and checked before it is
+used. Every fault is a `UserError` that fits where the folder comes from."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.conversion import checking
 from stages.params.schema import Preprocess
 from stages.runtime.errors import UserError
 from stages.storage import files
 
-if TYPE_CHECKING:
-    import keras
-
+ROOT = Path(__file__).parents[2]  # of the project, whichever folder a command is started in
+DIGESTS = "SHA256SUMS"  # in an exported folder, as `sha256sum --check` reads it
+INT8 = "model.int8.onnx"
 MOST_BYTES = 64_000_000  # of training.json
 MOST_SIDE = 4096  # pixels of an image as the network takes it
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 Channels = Literal[1, 3]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -35,9 +39,10 @@ class Train(Part):
 
 
 class Training(Part):
-    """What predict reads of training.json: the classes, how an image is prepared, and which file it
-    describes."""
+    """What predict reads of training.json: name and classes, how an image is prepared, and which
+    file it describes."""
 
+    model: str
     class_names: Annotated[list[str], Field(min_length=1)]
     image_shape: Annotated[list[int], Field(min_length=3, max_length=3)]  # checked below, by name
     decoded_channels: Channels
@@ -51,6 +56,16 @@ class Training(Part):
         return tuple(self.image_shape)
 
 
+class Refusal(Part):
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+class Metrics(Part):
+    """What predict reads of metrics.json."""
+
+    refusal: Refusal | None = None
+
+
 class Shape(Part):
     """The three numbers of ``image_shape``."""
 
@@ -59,18 +74,60 @@ class Shape(Part):
     channels: Channels
 
 
-def folder_of(model: str | None) -> Path:
-    """The folder of the model that the user names: a path, a name below ``models/``, or None for
-    the selected one."""
-    if model is None:
-        model = files.read_json(Path("reports/selection.json"))["selected"]
-    places = (Path("models") / model, Path(model))
+@dataclass(frozen=True)
+class Trained:
+    """A trained model on disk: `file` is the one that predicts, model.onnx of an exported folder,
+    model.keras of any other."""
+
+    folder: Path
+    training: Training
+    file: Path
+    sha256: str  # of `file`
+
+
+def open_model(model: str | None, int8: bool = False) -> Trained:
+    """The model that the user names, checked: a folder, a name below ``models/``, or None for the
+    selected one; `int8`: the same network in 8-bit integers."""
+    trained = open_float32(model)
+    if not int8:
+        return trained
+    digest = is_exported(trained.folder) and read_digests(trained.folder).get(INT8)
+    if not digest:
+        raise UserError(
+            f"--int8: {trained.folder / INT8} was not made: set export.int8_fall in params.yaml, "
+            "such as to 0.01, and run `dvc repro`; the selected model gets it"
+        )
+    check_digest(trained.folder / INT8, digest, DIGESTS)
+    return replace(trained, file=trained.folder / INT8, sha256=digest)
+
+
+def open_float32(model: str | None) -> Trained:
+    """The model that the user names, as it was trained."""
+    if model is not None:
+        return check(find_folder(model))
+    selection = files.read_json(shorten(ROOT / "reports" / "selection.json"))
+    exports = shorten(ROOT / "exports")
+    if is_exported(exports):
+        trained = check(exports)
+        if trained.training.file.sha256 == selection["sha256"]:
+            return trained
+    return check(find_folder(selection["selected"]))  # the stage export did not run yet
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether the stage export wrote the folder, and so ONNX Runtime can run its model."""
+    return (folder / DIGESTS).is_file() and (folder / "training.json").is_file()
+
+
+def find_folder(model: str) -> Path:
+    """The folder of a model: a name below ``models/``, or a path."""
+    places = (shorten(ROOT / "models" / model), Path(model))
     for place in places:
-        if (place / "model.keras").is_file():
+        if is_exported(place) or (place / "model.keras").is_file():
             return place
     if there := next((place for place in places if place.is_dir()), None):
         raise UserError(f"{there}/model.keras is missing: {advice(there)}")
-    known = sorted(path.parent.name for path in Path("models").glob("*/model.keras"))
+    known = sorted(path.parent.name for path in (ROOT / "models").glob("*/model.keras"))
     those = f"there are {', '.join(known)}" if known else "`dvc repro` or `dvc checkout` makes them"
     raise UserError(
         f"there is no model {model!r}, neither below models/ nor as a folder with model.keras: "
@@ -78,53 +135,109 @@ def folder_of(model: str | None) -> Path:
     )
 
 
+def shorten(path: Path) -> Path:
+    """An absolute path as it is written from the working directory, if it lies below that."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (OSError, ValueError):  # the working directory may be gone
+        return path
+
+
 def advice(folder: Path) -> str:
     """How a damaged or missing file of a model comes back: from the pipeline that made it, or from
     where it was fetched."""
-    parts = folder.parts
-    of_pipeline = Path("dvc.yaml").exists() and (parts[:1] == ("models",) or parts == ("exports",))
-    if of_pipeline:
+    place = Path(os.path.abspath(folder))
+    if (ROOT / "dvc.yaml").exists() and (
+        ROOT / "models" in place.parents or place == ROOT / "exports"
+    ):
         return "`dvc checkout` brings it back, or `dvc repro` makes it again"
     return "fetch the model again from where it came, for instance by `dvc artifacts get`"
 
 
-def describe(folder: Path) -> Training:
-    """What training.json says, checked by its schema; and that model.keras is the file it speaks
-    of."""
-    path, model = folder / "training.json", folder / "model.keras"
+def check(folder: Path) -> Trained:
+    """The model in `folder`, whose files have the digests that are recorded beside them: in
+    ``SHA256SUMS`` of an exported folder, else in training.json."""
+    if is_exported(folder):
+        digests = read_digests(folder)
+        for name in ("training.json", "model.onnx"):
+            check_digest(folder / name, digests.get(name), DIGESTS)
+        return Trained(folder, describe(folder), folder / "model.onnx", digests["model.onnx"])
+    training = describe(folder)
+    check_keras(folder, training)
+    return Trained(folder, training, folder / "model.keras", training.file.sha256)
+
+
+def read_confidence(trained: Trained) -> float:
+    """The probability of a class below which the model's answer is to be refused, as the stage
+    export chose it."""
+    path = trained.folder / "metrics.json"
+    if is_exported(trained.folder):
+        check_digest(path, read_digests(trained.folder).get(path.name), DIGESTS)
+        refusal = validate(Metrics, path).refusal
+        if refusal:
+            return refusal.confidence
+    raise UserError(
+        f"--refuse: no confidence was chosen for the model in {trained.folder}: set "
+        "export.accepted_accuracy in params.yaml, such as to 0.95, and run `dvc repro`; the "
+        "selected model gets it"
+    )
+
+
+def check_keras(folder: Path, training: Training) -> None:
+    """Raise `UserError` unless model.keras is the file that training.json speaks of."""
+    check_digest(folder / "model.keras", training.file.sha256, "training.json")
+
+
+def check_digest(path: Path, sha256: str | None, record: str) -> None:
+    """Raise `UserError` unless the file has the digest that the file `record` beside it tells."""
     if not path.is_file():
-        raise UserError(f"{path} is missing: {advice(folder)}")
+        raise UserError(f"{path} is missing: {advice(path.parent)}")
+    if files.sha256(path) != sha256:
+        raise UserError(
+            f"{path} is damaged, or not the file that {path.with_name(record)} describes: their "
+            f"SHA-256 digests differ: {advice(path.parent)}"
+        )
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """The digests of an exported folder's files, by name."""
+    lines = read_bounded(folder / DIGESTS).decode("utf-8", "replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def read_bounded(path: Path) -> bytes:
+    """The content of a file of at most `MOST_BYTES`."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {advice(path.parent)}")
     if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes: {advice(folder)}")
+        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes: {advice(path.parent)}")
+    return path.read_bytes()
+
+
+def describe(folder: Path) -> Training:
+    """What training.json says, checked by its schema."""
+    training = validate(Training, folder / "training.json")
+    shape = dict(zip(("height", "width", "channels"), training.image_shape))
+    with explaining(folder / "training.json"):
+        Shape(**shape)
+    return training
+
+
+def validate(schema: type[Checked], path: Path) -> Checked:
+    """What the JSON file at `path` says, checked by `schema`."""
+    content = read_bounded(path)
+    with explaining(path):
+        return schema.model_validate_json(content)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Raise `UserError`, with what is wrong in the file at `path`, where a schema refuses it."""
     try:
-        training = Training.model_validate_json(path.read_bytes())
-        Shape(**dict(zip(("height", "width", "channels"), training.image_shape)))
+        yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))
         where = f"{key}: " if key else ""
-        raise UserError(f"{path} is damaged: {where}{first['msg']}: {advice(folder)}") from None
-    if files.sha256(model) != training.file.sha256:
-        raise UserError(
-            f"{model} is damaged, or not the file that {path} describes: their SHA-256 digests "
-            f"differ: {advice(folder)}"
-        )
-    return training
-
-
-def load(folder: Path, training: Training) -> "keras.Model":
-    """The network with its main output alone, images uint8 (images, height, width, channels) →
-    probabilities (images, classes). Needs `backend.start`."""
-    path = folder / "model.keras"
-    try:
-        network = checking.load(path)
-    except UserError as error:
-        raise UserError(f"{error}: {advice(folder)}") from None
-    given, wanted = network.input_shape, (None, *training.shape)
-    if given != wanted or network.output_shape != (None, len(training.class_names)):
-        raise UserError(
-            f"{path} takes images of the shape {given[1:]} and tells "
-            f"{network.output_shape[-1]} classes apart, and training.json speaks of {wanted[1:]} "
-            f"and {len(training.class_names)}: {advice(folder)}"
-        )
-    return network
+        advised = advice(path.parent)
+        raise UserError(f"{path} is damaged: {where}{first['msg']}: {advised}") from None

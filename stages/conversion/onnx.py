@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.conversion.checking import Predict
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,13 +128,3 @@ def settle(graph: "onnx.GraphProto") -> None:
     for name in used:
         constants[name].name = names[name]
         graph.initializer.append(constants[name])
-
-
-def onnx_predict(path: Path, threads: int) -> Predict:
-    """What ONNX Runtime predicts with the file."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["probability"], {"image": np.ascontiguousarray(images)})[0]

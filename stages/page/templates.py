@@ -12,11 +12,11 @@ from stages.runtime import escape
 TEMPLATES = Path(__file__).parent
 
 
-def make_environment() -> jinja2.Environment:
-    """The templates' environment: HTML is escaped, Markdown by the filters ``md`` and ``code``, and
-    a name that is missing is an error."""
+def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
+    """The environment of the templates in `folder`: HTML is escaped, Markdown by the filters ``md``
+    and ``code``, and a name that is missing is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=lambda name: name is not None and "html" in name,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

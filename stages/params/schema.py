@@ -450,6 +450,11 @@ class Compare(Section):
     within_standard_errors: Annotated[float, Field(ge=0)]
 
 
+class Export(Section):
+    accepted_accuracy: Annotated[float, Field(gt=0, le=1)] | None
+    int8_fall: Annotated[float, Field(ge=0, le=1)] | None
+
+
 class Verify(Section):
     accuracy_tolerance: Annotated[float, Field(ge=0, le=1)]
 
@@ -498,6 +503,7 @@ class Params(Section):
     architectures: dict[Name, Architecture]
     evaluate: Evaluate
     compare: Compare
+    export: Export
     verify: Verify
     recheck: Recheck
     review: Review

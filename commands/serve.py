@@ -1,0 +1,103 @@
+"""Serve a trained model over HTTP: images in, classes out, without Keras.
+
+    POST /predict    an image as the body, or several as files of multipart/form-data; JSON back:
+                     for each its class, probability and runners-up; and the model's digest
+    GET /health      which model is served
+    GET /metrics     requests, times and batches, for Prometheus
+    GET /docs        a page to try it on (it loads its JavaScript from the internet);
+                     /openapi.json is the description
+
+A request that is refused is answered by a status below 500 and a sentence. Nothing is written. On
+SIGTERM or Ctrl-C no further connection is taken, and what has begun is answered. Authentication and
+TLS are left to the proxy in front.
+"""
+
+import argparse
+
+import numpy as np
+import uvicorn
+
+from commands.predicting import network, trained
+from commands.serving.app import make_app
+from commands.serving.reading import Limits
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+
+ENDING = 30  # seconds for what has begun, once the server is told to stop
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    limits = Limits()
+    whole = positive(int)
+    for name, kind, default, text in (
+        ("--model", str, None, "a model below models/, or a folder; without it, the selected one"),
+        ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
+        ("--port", whole, 8000, "port to listen on"),
+        ("--threads", whole, None, "of the network; without it, one a core"),
+        ("--request-bytes", whole, limits.request_bytes, "of a request at most"),
+        ("--images", whole, limits.images, "of a request at most"),
+        ("--pixels", whole, limits.pixels, "of an image at most"),
+        ("--seconds", positive(float), limits.seconds, "for a request to arrive"),
+        ("--connections", whole, limits.connections, "at a time; further ones are answered 503"),
+    ):
+        text += "" if default is None else " (%(default)s)"
+        parser.add_argument(name, type=kind, default=default, help=text, metavar="VALUE")
+    parser.add_argument(
+        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+    )
+    parser.add_argument(
+        "--refuse",
+        action="store_true",
+        help="give no class (null) below the confidence that export.accepted_accuracy chose",
+    )
+
+
+def positive(kind: type) -> type:
+    """The type of a number above 0, for argparse."""
+
+    def number(text: str) -> int | float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    return number
+
+
+def main(
+    model: str | None,
+    host: str,
+    port: int,
+    threads: int | None,
+    int8: bool,
+    refuse: bool,
+    **limits: float,
+) -> None:
+    chosen = trained.open_model(model, int8)
+    confidence = trained.read_confidence(chosen) if refuse else 0.0
+    predict = network.start(chosen, threads)
+    first = predict(np.zeros((1, *chosen.training.shape), np.uint8))  # ready for the first request
+    if not np.isfinite(first).all():
+        raise UserError(f"{chosen.file} gives probabilities that are no numbers (NaN)")
+    bounds = Limits(**limits)
+    uvicorn.run(
+        make_app(chosen, predict, bounds, confidence),
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=bounds.connections,
+        timeout_graceful_shutdown=ENDING,
+    )
+
+
+def start() -> None:
+    """The command `serve`."""
+    cli.run(main, __doc__, options)
+
+
+if __name__ == "__main__":
+    start()

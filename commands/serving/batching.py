@@ -1,0 +1,54 @@
+"""Images of many requests, predicted together: while one batch is computed, the next one gathers.
+None waits for others to come, so a lone request is as fast as it can be."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from stages.conversion.checking import Predict
+
+MOST = 64  # images of a batch
+BYTES = 32_000_000  # of them; one image, where that has more
+
+
+class Batcher:
+    """Predicts in a thread of its own. `run` must be running; `observe` is told the size of each
+    batch."""
+
+    def __init__(self, predict: Predict, image_bytes: int, observe: Callable[[int], None]):
+        self.compute = predict
+        self.most = max(1, min(MOST, BYTES // image_bytes))
+        self.observe = observe
+        self.waiting: asyncio.Queue[tuple[np.ndarray, asyncio.Future]] = asyncio.Queue()
+
+    async def predict(self, image: np.ndarray) -> np.ndarray:
+        """The probabilities, float (classes,), of an image uint8 (height, width, channels)."""
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.put_nowait((image, future))
+        return await future
+
+    async def run(self) -> None:
+        """Predict what waits, until this is cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "predict") as thread:
+            while True:
+                batch = [await self.waiting.get()]
+                while len(batch) < self.most and not self.waiting.empty():
+                    batch.append(self.waiting.get_nowait())
+                images = [image for image, _ in batch]
+                self.observe(len(images))
+                try:
+                    results = await loop.run_in_executor(
+                        thread, lambda images=images: self.compute(np.stack(images))
+                    )
+                except Exception as error:  # such as too little memory: of this batch alone
+                    results = [error] * len(batch)
+                for (_, future), result in zip(batch, results):
+                    if future.done():  # who asked has gone
+                        continue
+                    if isinstance(result, Exception):
+                        future.set_exception(result)
+                    else:
+                        future.set_result(result)

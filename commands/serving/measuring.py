@@ -1,0 +1,46 @@
+"""What the server tells of itself, in the format of Prometheus."""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Metrics:
+    """The measurements since the server started, and of its process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "requests", "Requests answered, by status", ["status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "request_seconds", "Time from a request's head to its answer", registry=self.registry
+        )
+        self.batches = Histogram(
+            "batch_images",
+            "Images predicted together",
+            registry=self.registry,
+            buckets=[1, 2, 4, 8, 16, 32, 64],
+        )
+
+
+class Measure:
+    """Measures each request to `app`, an ASGI application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begin = time.perf_counter()
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.metrics.requests.labels(message["status"]).inc()
+                self.metrics.seconds.observe(time.perf_counter() - begin)
+            await send(message)
+
+        await self.app(scope, receive, measured)

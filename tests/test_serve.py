@@ -1,0 +1,244 @@
+"""`python -m commands.serve`, as a client meets it: right answers, refusals in a sentence, no
+request lost when it ends."""
+
+import http.client
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image
+from support.project import Project, copy
+
+Form = list[tuple[str, tuple[str, bytes]]]
+LIMITS = {"request-bytes": 300_000, "images": 4, "pixels": 1_000_000, "seconds": 1}
+
+
+class Server:
+    """A server on the small project, on a port of its own."""
+
+    def __init__(self, project: Project):
+        self.project = project
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = one.getsockname()[1]
+        limits = [f"--{name}={value}" for name, value in LIMITS.items()]
+        self.log = project.path("server.log")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "commands.serve", "--port", str(self.port), *limits],
+            cwd=project.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log.open("w"),
+        )
+        self.address = f"http://127.0.0.1:{self.port}"
+        until = time.monotonic() + 120
+        while "running on" not in self.log.read_text():
+            assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+
+    def post(self, body: bytes | Iterator[bytes] = b"", **arguments: object) -> requests.Response:
+        return requests.post(f"{self.address}/predict", data=body, timeout=60, **arguments)
+
+    def form(self, files: Form) -> requests.Response:
+        return requests.post(f"{self.address}/predict", files=files, timeout=60)
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(
+    finished_template: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    project = copy(finished_template, tmp_path_factory.mktemp("serve"))
+    one = Server(project)
+    yield one
+    one.end()
+    assert "Traceback" not in one.log.read_text()
+
+
+def encoded(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def images(server: Server) -> list[bytes]:
+    return [
+        encoded(image)
+        for image in np.load(server.project.path("data/prepared/test.npy"))[:40, ..., 0]
+    ]
+
+
+def test_many_at_once_get_the_classes_of_the_keras_file(server: Server, images: list[bytes]):
+    name = json.loads(server.project.path("reports/selection.json").read_text())["selected"]
+    expected = np.load(server.project.path(f"models/{name}/predictions.npz"))["test"]
+    with ThreadPoolExecutor(8) as threads:
+        answers = [one.json() for one in threads.map(server.post, images)]
+    names = requests.get(f"{server.address}/health", timeout=60).json()["classes"]
+    for answer, probabilities in zip(answers, expected):
+        (row,) = answer["images"]
+        assert row["class"] == names[probabilities.argmax()]
+        assert abs(row["probability"] - probabilities.max()) < 2e-6
+    assert answers[0]["model"] == name
+    assert f"{answers[0]['sha256']}  model.onnx" in (
+        server.project.path("exports/SHA256SUMS").read_text()
+    )
+
+
+def test_a_form_with_several_files_is_answered_in_its_order(server: Server, images: list[bytes]):
+    alone = [server.post(image).json()["images"][0] for image in images[:4]]
+    paths = ["a.png", "../../b.png", "c\r\nx.png", "é" * 200]
+    answer = server.form([("image", one) for one in zip(paths, images)]).json()["images"]
+    assert [row["class"] for row in answer] == [row["class"] for row in alone]
+    assert answer[0]["file"] == "a.png" and not server.project.path("../b.png").exists()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG file of a claimed size, with few bytes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + name + content + check
+
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    parts = chunk(b"IHDR", size + b"\x08\x02\0\0\0"), chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+HOSTILE = {
+    "empty": (400, "no image", lambda server: server.post()),
+    "text": (400, "not an image", lambda server: server.post(b"a" * 1000)),
+    "bomb": (400, "pixels", lambda server: server.post(png_header(60_000, 60_000))),
+    "large": (400, "pixels", lambda server: server.post(png_header(1200, 1200))),
+    "truncated": (400, "image", lambda server: server.post(png_header(900, 900)[:-60])),
+    "long body": (413, "300,000 bytes", lambda server: server.post(bytes(400_000))),
+    "no length": (
+        413,
+        "300,000 bytes",
+        lambda server: server.post(bytes(50_000) for _ in range(9)),
+    ),
+    "many files": (400, "4", lambda server: server.form([("a", ("a", b"a"))] * 50)),
+    "a field": (400, "fields", lambda server: server.post({"a": "b"}, files={"c": b"d"})),
+    "no boundary": (
+        400,
+        "boundary",
+        lambda server: server.post(b"a", headers={"Content-Type": "multipart/form-data"}),
+    ),
+    "broken form": (400, "form", lambda server: server.post(b"--y\r\n\r\n", headers=FORM)),
+    "top": (422, "top: ", lambda server: server.post(b"a", params={"top": 0})),
+    "method": (405, "", lambda server: requests.delete(f"{server.address}/predict", timeout=60)),
+    "address": (404, "", lambda server: requests.get(f"{server.address}/../params", timeout=60)),
+}
+
+
+@pytest.mark.parametrize(("status", "said", "ask"), HOSTILE.values(), ids=HOSTILE)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(server: Server, status, said, ask):
+    try:
+        answer = ask(server)
+    except requests.ConnectionError:  # refused before all of it was sent
+        assert status == 413
+        return
+    assert answer.status_code == status and said in answer.json()["detail"]
+
+
+def test_a_body_that_never_ends_is_given_up(server: Server, images: list[bytes]):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("POST", "/predict")
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders(b"a")
+    assert server.post(images[0]).status_code == 200  # the others do not wait
+    assert connection.getresponse().status == 408
+
+
+def test_nothing_is_written_and_memory_does_not_grow(server: Server, images: list[bytes]):
+    def look() -> tuple[set[Path], int]:
+        process = psutil.Process(server.process.pid)
+        opened = {Path(one.path) for one in process.open_files()} - {server.log}
+        return opened, process.memory_info().rss
+
+    rng = np.random.default_rng(0)
+    photograph = encoded(rng.integers(0, 256, (250, 250, 3), np.uint8))
+    for _ in range(20):
+        server.post(photograph)
+    before, begin = look()
+    files = {path for path in server.project.folder.rglob("*") if "__pycache__" not in path.parts}
+    for _ in range(200):
+        server.post(photograph)
+    assert look()[0] == before and look()[1] - begin < 20_000_000
+    after = {path for path in server.project.folder.rglob("*") if "__pycache__" not in path.parts}
+    assert after == files
+
+
+def test_it_describes_and_measures_itself(server: Server, images: list[bytes]):
+    server.post(images[0])
+    metrics = requests.get(f"{server.address}/metrics", timeout=60).text
+    assert 'requests_total{status="200"}' in metrics and "batch_images_sum" in metrics
+    description = requests.get(f"{server.address}/openapi.json", timeout=60).json()
+    assert "image/png" in description["paths"]["/predict"]["post"]["requestBody"]["content"]
+
+
+def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, images: list[bytes]):
+    """Of requests of which the server has read a part, none is lost."""
+    server = Server(finished)
+    connections = []
+    for image in images[:10]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Length", str(len(image)))
+        connection.endheaders(image[:-1])
+        connections.append(connection)
+    assert server.post(images[0]).status_code == 200  # by now the others have been accepted
+    ended = threading.Thread(target=server.end)
+    ended.start()
+    while "Shutting down" not in server.log.read_text():
+        time.sleep(0.01)
+    for connection, image in zip(connections, images):
+        connection.send(image[-1:])
+    assert [connection.getresponse().status for connection in connections] == [200] * 10
+    ended.join()
+    assert "Traceback" not in server.log.read_text()
+    with pytest.raises(requests.ConnectionError):
+        server.post(images[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--port", "0"], 2, "invalid"),
+        (["--model", "no-such"], 1, "there is no model 'no-such'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told_in_a_sentence(
+    finished: Project, arguments: list[str], status: int, said: str
+):
+    output = finished.command("serve", *arguments, status=status)
+    assert said in output and "Traceback" not in output
+
+
+def test_what_the_model_does_not_know_is_refused(finished: Project, images: list[bytes]):
+    output = finished.command("serve", "--refuse", status=1)
+    assert "no confidence was chosen" in output and "export.accepted_accuracy" in output
+
+
+def test_a_port_that_is_taken_is_told(finished: Project, server: Server):
+    output = finished.run(
+        sys.executable, "-m", "commands.serve", "--port", str(server.port), status=3
+    )
+    assert "address already in use" in output and "Traceback" not in output
