@@ -8,6 +8,7 @@ generators of dropout, and of early stopping.
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done.
+    lists a dict of logs for each epoch done; `seconds` is what these took, however often the
+    training was stopped.
     """
+
+    seconds = 0.0
 
     def __init__(
         self,
@@ -95,20 +99,24 @@ class Checkpoint(keras.callbacks.Callback):
         for value, variable in zip(values, self.variables):
             variable.assign(value)
         self.kept, self.history, self.finished = kept, history, finished
+        self.seconds = float(state.get("seconds", 0))
         return len(history)
 
     def on_train_begin(self, logs=None):
         for name, value in self.kept.items():
             setattr(self.early_stopping, name, value)
+        self.started = time.perf_counter() - self.seconds
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({key: float(value) for key, value in logs.items()})
+        self.seconds = time.perf_counter() - self.started
         stopping = self.early_stopping
         best = stopping.best_weights
         state = {
             "fingerprint": self.fingerprint,
             "history": self.history,
             "finished": self.model.stop_training,
+            "seconds": self.seconds,
             "early_stopping": {
                 "wait": stopping.wait,
                 "best": float(stopping.best),
@@ -126,3 +134,15 @@ class Checkpoint(keras.callbacks.Callback):
             np.savez(file, state=json.dumps(state), **arrays)
             file.flush()
             os.fsync(file.fileno())  # on the disk before the name says so
+
+
+def read_state(file: Path) -> dict[str, Any] | None:
+    """What a checkpoint says without its arrays: fingerprint, history, finished, seconds; None
+    where there is none, or it is damaged. Whether it fits, only the training can tell."""
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return json.loads(str(content["state"]))
+    except MemoryError:
+        raise
+    except Exception:  # one that was cut short or overwritten fails in any way
+        return None
