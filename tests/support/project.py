@@ -21,6 +21,7 @@ PARTS = (
     "replications/dvc.yaml",
     "replications/params.yaml",
     "replications/published.yaml",
+    "replications/published_curves.csv",
     "replications/from-scratch.txt",
     "dvc.yaml",
     "params.yaml",
