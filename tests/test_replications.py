@@ -14,7 +14,7 @@ from stages.replications.table import judge_replication, measure_conditions
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
 
-def edit(project: Project) -> None:
+def edit(project: Project, epochs: int = 2) -> None:
     """Let the two experiments run on the embedded sample, with a small network and two seeds."""
     yaml, file = YAML(), project.path("replications/params.yaml")
     content = yaml.load(file)
@@ -23,7 +23,8 @@ def edit(project: Project) -> None:
         entry = content["experiments"][name]
         entry["architecture"] = "mnist-dense"
         entry["seeds"] = [1, 2]
-        entry["budget"] |= {"epochs": 2, "train": 100, "evaluation": 60}
+        entry["train"]["epochs"] = epochs
+        entry["budget"] |= {"epochs": epochs, "train": 100, "evaluation": 60}
     # the second changes nothing, so that it must end where the first did
     content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
     content["experiments"][MORE]["budget"]["epochs"] = 1

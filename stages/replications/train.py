@@ -21,6 +21,7 @@ from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training import run as training
 from stages.training.run import Experiment
+from stages.training.state import read_state
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ def run(
     """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
     With `keep_model`, these two stay in `folder` too. Returns the run record."""
     from stages.training import fitting, heads, record, saving
-    from stages.training.checkpoint import read_state
     from stages.training.network import build_network
 
     started = time.perf_counter()

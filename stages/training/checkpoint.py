@@ -134,15 +134,3 @@ class Checkpoint(keras.callbacks.Callback):
             np.savez(file, state=json.dumps(state), **arrays)
             file.flush()
             os.fsync(file.fileno())  # on the disk before the name says so
-
-
-def read_state(file: Path) -> dict[str, Any] | None:
-    """What a checkpoint says without its arrays: fingerprint, history, finished, seconds; None
-    where there is none, or it is damaged. Whether it fits, only the training can tell."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return json.loads(str(content["state"]))
-    except MemoryError:
-        raise
-    except Exception:  # one that was cut short or overwritten fails in any way
-        return None
