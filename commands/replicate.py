@@ -27,7 +27,6 @@ from commands.replicating.rows import PIPELINE, TABLE, Row, find
 from stages.replications.options import FOLDER
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
-from stages.storage import files
 
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
 SHOWN = 15  # lines of the log of a row that failed
@@ -147,11 +146,11 @@ def describe_result(name: str) -> str:
     """What the table says of a row, in short."""
     table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
     row = table.loc[name]
-    seeds = files.read_json(FOLDER / "results" / name / "result.json")["seeds"]
+    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']:.0f} seeds"
     published = (
         "nothing published" if pd.isna(row["published"]) else f"published {row['published']}"
     )
-    return f"{row['obtained']:.4f} ({len(seeds)} seeds), {published}: {row['verdict']}"
+    return f"{row['obtained']:.4f} ({seeds}), {published}: {row['verdict']}"
 
 
 def changed_paths(row: Row) -> list[str]:
