@@ -22,7 +22,7 @@ def make_environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "listed": list_parameters,
+        "list_parameters": list_parameters,
         "count": lambda number: f"{number:,}",
         "md": escape.markdown,
         "code": escape.code,
