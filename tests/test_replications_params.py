@@ -34,7 +34,7 @@ TRAINED_ON = {
     "mnist": 54_000,
     "fashion_mnist": 54_000,
     "cifar10": 45_000,
-    "cifar100": 18_000,
+    "cifar100": 45_000,
     "flowers": 3_107,
 }  # images
 
