@@ -10,7 +10,7 @@ export BASE HEAD WORKERS
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify recheck check-lock review gate seed-spread serve undo savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel test verify recheck replicate check-lock review gate seed-spread serve undo savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -38,6 +38,9 @@ verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare 
 
 recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
 	python -m commands.recheck $(NAMES) $(if $(PIPELINE),--pipeline '$(PIPELINE)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(DRY),--dry)
+
+replicate: setup ## Run the documents' experiments that are out of date, cheapest first (NAMES='…' COMMIT=yes DRY=yes)
+	python -m commands.replicate $(NAMES) $(if $(COMMIT),--commit) $(if $(DRY),--dry)
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock

@@ -9,12 +9,12 @@ from ruamel.yaml import YAML
 from support.project import Project, ran
 
 from stages.replications import options
-from stages.replications.table import judge_replication
+from stages.replications.table import judge_replication, measure_conditions
 
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
 
-def edit(project: Project) -> None:
+def edit(project: Project, epochs: int = 2) -> None:
     """Let the two experiments run on the embedded sample, with a small network and two seeds."""
     yaml, file = YAML(), project.path("replications/params.yaml")
     content = yaml.load(file)
@@ -23,7 +23,8 @@ def edit(project: Project) -> None:
         entry = content["experiments"][name]
         entry["architecture"] = "mnist-dense"
         entry["seeds"] = [1, 2]
-        entry["budget"] |= {"epochs": 2, "train": 100, "evaluation": 60}
+        entry["train"]["epochs"] = epochs
+        entry["budget"] |= {"epochs": epochs, "train": 100, "evaluation": 60}
     # the second changes nothing, so that it must end where the first did
     content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
     content["experiments"][MORE]["budget"]["epochs"] = 1
@@ -101,3 +102,24 @@ def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bo
         )
         == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "ran", "expected"),
+    [
+        (None, 3454, 35, (1, 1, 1)),  # early stopping may end it sooner or later: the same rule
+        (2, 345, 40, (0.1, 0.05, 1)),
+        (None, 4000, 35, (1, 1, 1)),
+        (1, 3454, None, (1, None, 1)),  # no such run was published
+    ],
+)
+def test_what_is_met_of_the_documents_conditions(limit, images, ran, expected):
+    _, replications = options.load()
+    entry = replications.experiments["flowers-v7-base"].model_copy(
+        update={"budget": options.Budget(epochs=limit, train=None, evaluation=None)}
+    )
+    facts = options.documents()["flowers-v7-base"].model_copy(
+        update={"trained": options.Trained(images=3454, epochs=ran)}
+    )
+    shares = measure_conditions(facts, entry, images, facts.published.images)
+    assert tuple(shares.values()) == pytest.approx(expected, abs=0.001)

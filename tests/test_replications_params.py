@@ -1,6 +1,7 @@
 """The 38 experiments and our own recipes in replications/params.yaml and published.yaml: complete,
 and consistent with the architectures."""
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding=
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OF = {name: network for network, facts in DOCUMENTS.items() for name in facts["experiments"]}
 RECIPE = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
+with open(ROOT / "replications/published_curves.csv", newline="") as file:
+    ROWS = list(csv.DictReader(file))
+CURVES = {name: [row for row in ROWS if row["experiment"] == name] for name in EXPERIMENTS}
 each_experiment = pytest.mark.parametrize(("name", "facts"), EXPERIMENTS.items(), ids=EXPERIMENTS)
 each_recipe = pytest.mark.parametrize(("name", "facts"), RECIPES.items(), ids=RECIPES)
 TRAINED_ON = {
     "mnist": 54_000,
     "fashion_mnist": 54_000,
     "cifar10": 45_000,
-    "cifar100": 18_000,
+    "cifar100": 45_000,
     "flowers": 3_107,
 }  # images
 
@@ -45,6 +49,10 @@ def is_share(value: Any) -> bool:
 
 def test_every_experiment_of_the_documents_is_there():
     assert set(EXPERIMENTS) == set(OF) and len(EXPERIMENTS) == 38
+
+
+def test_every_published_curve_is_of_an_experiment():
+    assert {row["experiment"] for row in ROWS} <= set(EXPERIMENTS)
 
 
 def test_every_variant_is_used_and_no_two_are_equal():
@@ -107,6 +115,22 @@ def test_what_is_published(name: str, facts: dict):
     assert (published["epoch"] == "best") == restored
     for sentence in (*facts["deviations"], *facts["notes"]):
         assert isinstance(sentence, str) and sentence.endswith(".")
+
+
+@each_experiment
+def test_what_the_document_trained_with(name: str, facts: dict):
+    """Its figures, its log, and what we ask of its replication contradict each other nowhere."""
+    trained, published, curve = facts["trained"], facts["published"], CURVES[name]
+    assert trained["epochs"] is None or trained["epochs"] <= facts["train"]["epochs"]
+    if published["epoch"] == "final" and trained["epochs"]:
+        assert trained["epochs"] == facts["train"]["epochs"]
+    epochs = [int(row["epoch"]) for row in curve]
+    assert epochs == sorted(set(epochs)) and all(1 <= one <= trained["epochs"] for one in epochs)
+    accuracies = [float(row["val_accuracy"]) for row in curve if row["val_accuracy"]]
+    if accuracies and published["of"] == "validation":
+        assert max(accuracies) <= published["accuracy"] or published["epoch"] == "final"
+        if published["epoch"] == "final":
+            assert accuracies[-1] == published["accuracy"]
 
 
 @each_experiment

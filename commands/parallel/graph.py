@@ -72,9 +72,10 @@ class Plan:
         return [address for address in self.instances if address in self.to_run - stay]
 
 
-def read(targets: Iterable[str]) -> Plan:
+def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
-    Raises `UserError` when DVC cannot read the pipeline."""
+    Stages in the files `without` are left out, as if they were up to date. Raises `UserError` when
+    DVC cannot read the pipeline."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
@@ -83,6 +84,9 @@ def read(targets: Iterable[str]) -> Plan:
         with Repo() as repo, repo.lock:
             graph = get_active_graph(repo.index.graph)
             stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
+            stages = [
+                stage for stage in stages if Path(stage.path_in_repo).as_posix() not in without
+            ]
             instances = {}
             for stage in stages:
                 if stage.cmd:

@@ -5,11 +5,13 @@ Reads ``replications/trained/NAME/``, and the labels and test images in
 ``replications/data/VARIANT/prepared/``; writes into ``replications/results/NAME/``:
 
     result.json      the metrics of each seed, and what re-creates them: parameters and their
-                     digest, seeds, budget, digest and number of the images
+                     digest, seeds, budget, digest and number of the images; backend and kind of
+                     device
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
                      labels; the learning rate; first seed
-    curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed
+    curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed; the
+                     document's own curves behind ours, as far as it prints them
 
 Works without TensorFlow.
 """
@@ -63,6 +65,8 @@ def main(experiment: str) -> None:
     entry = options.choose(experiment, replications.experiments, "experiments")
     published = options.documents()[experiment].published
     prepared = options.open_prepared(entry)
+    curves = options.read_published_curves()
+    curves = curves[curves["experiment"] == experiment]
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
         source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
@@ -74,7 +78,7 @@ def main(experiment: str) -> None:
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
             drawings = figures.draw_experiment(
-                experiment, tables, probabilities["test"], prepared, training
+                experiment, tables, probabilities["test"], prepared, training, curves
             )
             for name, figure in drawings.items():
                 charts.save(figure, target / f"{name}.png")
@@ -85,6 +89,7 @@ def main(experiment: str) -> None:
         "seeds": seeds,
         "parameters_sha256": digest,
         "data_sha256": prepared.description["sha256"],
+        "computed_by": training.get("computed_by"),  # of results before it was recorded, None
         "images": {part: len(prepared.labels(part)) for part in PARTS},
         "parameters": parameters,
     }

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import auc
 
 from stages.drawing import charts
-from stages.drawing.charts import COLOURS, STYLE, Accuracies
+from stages.drawing.charts import COLOURS, STYLE
 from stages.metrics import diagnostics
+from stages.replications import overview
 from stages.storage.prepared import Prepared
 
 SHOWN = 15  # test images with their predictions
@@ -26,13 +26,14 @@ def draw_experiment(
     probabilities: np.ndarray,
     prepared: Prepared,
     training: dict[str, Any],
+    published_curves: pd.DataFrame,
 ) -> dict[str, Figure]:
     """The figures of one experiment by their names. `tables` are those of
     `stages.metrics.measures.measure_model`; `probabilities` float32 (images, classes) of the test
-    part."""
+    part; `published_curves` the epochs that the document prints of this experiment."""
     names, labels = prepared.description["class_names"], prepared.labels("test")
     return {
-        "curves": draw_curves(name, tables["curves"]),
+        "curves": draw_curves(name, tables["curves"], published_curves),
         "confusion": draw_confusion(name, tables["confusion"], names),
         "roc": draw_roc(name, labels, probabilities, names),
         "predictions": draw_predictions(
@@ -42,9 +43,9 @@ def draw_experiment(
     }
 
 
-def draw_curves(title: str, curves: pd.DataFrame) -> Figure:
-    """Accuracy, loss, and squared error where it was recorded, by epoch,
-    training and validation."""
+def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """Accuracy, loss, and squared error where it was recorded, by epoch, training and validation;
+    behind them, wide and pale, what the document prints."""
     labels = {
         "accuracy": "accuracy",
         "loss": "loss (cross-entropy, nats)",
@@ -57,7 +58,12 @@ def draw_curves(title: str, curves: pd.DataFrame) -> Figure:
     }
     size = (4.5 * len(panels), 3.8)
     figure = charts.draw_learning_curves(f"{title}: learning curves", curves, panels, styles, size)
-    figure.axes[-1].legend(frameon=False)
+    for axes, measure in zip(figure.axes, panels):
+        for (part, style), column in zip(styles.items(), (measure, f"val_{measure}")):
+            if column in published and published[column].notna().any():
+                label = f"{part}, published"
+                overview.plot_published(axes, published, column, style["color"], label=label)
+    figure.axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -173,103 +179,4 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
             column + 0.93, row + 0.5, shape, va="center", ha="right", fontsize=8.5, color="#444444"
         )
     figure.suptitle(f"{title}: {training['parameters']['total']:,} parameters", fontsize=10)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
-    """All experiments, published beside obtained, with bars of two standard errors; reduced budgets
-    paler."""
-    measured = ["published", "obtained", "standard_error"]
-    table = pd.DataFrame(rows, columns=["experiment", "budget", *measured])
-    table = table.astype(dict.fromkeys(measured, float))  # nothing may be published, or obtained
-    full = table["budget"] == "full"
-    obtained, errors = table["obtained"], 2 * table["standard_error"]
-    style = {"fmt": "o", "color": COLOURS[0], "markersize": 5, "capsize": 2}
-    series = [
-        Accuracies(
-            "published",
-            table["published"],
-            None,
-            {"fmt": "D", "color": COLOURS[1], "markersize": 5},
-        ),
-        Accuracies("obtained, in full", obtained.where(full), errors.where(full), style),
-        Accuracies(
-            "obtained, reduced budget",
-            obtained.where(~full),
-            errors.where(~full),
-            style | {"alpha": 0.35},
-        ),
-    ]
-    figure = charts.draw_accuracies(
-        "The documents' accuracies, published and obtained",
-        "accuracy (bars: two standard errors)",
-        table["experiment"].tolist(),
-        series,
-        row_height=0.28,
-    )
-    axes = figure.axes[0]
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
-    axes.tick_params(axis="y", labelsize=8)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def draw_curves_of_document(title: str, curves: pd.DataFrame) -> Figure:
-    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted,
-    with crosses. One panel, or where one has not colours enough, a panel for each beginning of
-    names (``flowers-v3``)."""
-    crowded = curves["model"].nunique() > len(COLOURS)
-    panel_of = curves["model"].str.split("-").str[:2].str.join("-") if crowded else ""
-    panels = list(curves.assign(panel=panel_of).groupby("panel", sort=False))
-    rows = math.ceil(len(panels) / 2) if crowded else 1
-    styles = {
-        "validation": {"marker": "o", "linestyle": "-", "markersize": 4},
-        "training": {"marker": "x", "linestyle": ":", "markersize": 5, "label": None},
-    }
-    size = (14, 2.6 * rows) if crowded else (9, 5)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
-    for axes, (panel, some) in zip(grid, panels):
-        charts.plot_learning_curves(axes, some, "accuracy", styles)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set(xlabel="epoch", title=panel, xlim=(0.5, some["epoch"].max() + 0.5))
-        if crowded:
-            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    for axes in grid[len(panels) :]:
-        axes.axis("off")
-    if not crowded:
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.supylabel("accuracy: validation (points), training (dotted, crosses)", fontsize=9)
-    figure.suptitle(title)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def draw_losses() -> Figure:
-    """Squared error and cross-entropy of one output where the truth is 0, as the flowers document
-    compares them: values and slopes at the prediction 0.9 are 0.81 and 2.3, 1.8 and 10."""
-    predicted = np.linspace(0, 0.97, 400)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    values, slopes = figure.subplots(1, 2)
-    for axes, title, square, entropy in (
-        (values, "loss", predicted**2, -np.log(1 - predicted)),
-        (slopes, "slope of the loss", 2 * predicted, 1 / (1 - predicted)),
-    ):
-        axes.plot(predicted, square, color=COLOURS[0], label="squared error")
-        axes.plot(predicted, entropy, color=COLOURS[1], label="cross-entropy")
-        axes.axvline(0.9, color="#b0b0b0", linewidth=0.8)
-        for curve, colour in ((square, COLOURS[0]), (entropy, COLOURS[1])):
-            height = np.interp(0.9, predicted, curve)
-            axes.plot(0.9, height, "o", color=colour)
-            axes.annotate(
-                f"{height:.2g}",
-                (0.9, height),
-                (-28, 4),
-                textcoords="offset points",
-                color=colour,
-            )
-        axes.set(title=title, xlabel="predicted probability of the wrong class")
-    values.legend(frameon=False)
-    figure.suptitle("Squared error and cross-entropy where the truth is 0")
     return figure

@@ -1,10 +1,11 @@
-"""``replications/params.yaml`` and ``published.yaml``: their schemas, and how they are read. The
-architectures are the root's."""
+"""``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``: their schemas, and
+how they are read. The architectures are the root's."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from pydantic import Field, RootModel, ValidationError
 
 from stages import params
@@ -148,12 +149,21 @@ def choose(name: str, section: dict[str, Any], key: str) -> Any:
     return section[name]
 
 
+class Trained(Section):
+    """What a document trained with: training images, and the epochs that ran; empty where there is
+    no such run. Of a recipe of our own: what it is meant to have."""
+
+    images: Count
+    epochs: Count | None
+
+
 class Facts(Section):
     """What ``published.yaml`` says of an experiment."""
 
     document: str
     section: str
     published: Published
+    trained: Trained
     deviations: list[str]
     notes: list[str]
 
@@ -165,6 +175,12 @@ class Documents(RootModel[dict[Name, Facts]]):
 def documents() -> dict[str, Facts]:
     """What the documents say of each experiment, checked."""
     return params.checked(FOLDER / "published.yaml", Documents).root
+
+
+def read_published_curves() -> pd.DataFrame:
+    """What the documents' logs print of their epochs: experiment, epoch, loss, accuracy, val_loss,
+    val_accuracy, with NaN for what one does not print. Few have every epoch."""
+    return pd.read_csv(FOLDER / "published_curves.csv")
 
 
 def open_prepared(entry: Entry) -> Prepared:

@@ -1,9 +1,9 @@
 """Stage table of the replications: published against obtained, a row an experiment.
 
-Reads ``replications/results/*/result.json``, ``replications/params.yaml`` and ``published.yaml``;
-writes into ``replications/`` ``table.csv``, ``table.md``, ``published_and_obtained.png``,
-``losses.png``, and ``curves/DOCUMENT.png`` for each document. An experiment that has not run yet
-has a row that says so.
+Reads ``replications/results/*/result.json``, ``replications/params.yaml``, ``published.yaml`` and
+``published_curves.csv``; writes into ``replications/`` ``table.csv``, ``table.md``,
+``published_and_obtained.png``, ``losses.png``, and ``curves/DOCUMENT.png`` for each document. An
+experiment that has not run yet has a row that says so.
 
 The verdict compares the difference with its noise: the root of the sum of the squared standard
 errors of both figures and of the spread over seeds, which counts once for the document's run and
@@ -17,7 +17,7 @@ import pandas as pd
 
 from stages.drawing import charts
 from stages.metrics.measures import estimate_standard_error
-from stages.replications import figures, options
+from stages.replications import formatting, options, overview
 from stages.runtime import cli
 from stages.storage import files
 
@@ -80,12 +80,31 @@ def build_row(
         "spread": spread if len(seeds) >= 3 else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
+        "epochs_published": facts.trained.epochs,
         "training_images": result["images"]["train"],
+        "training_images_published": facts.trained.images,
         "measured_images": images,
+        "measured_images_published": published.images,
+        **measure_conditions(facts, entry, result["images"]["train"], images),
+        "computed_by": result.get("computed_by"),
         "budget": "reduced" if reduced else "full",
     }
     words = judge_replication(published, mean, images, len(seeds), spread, reduced)
     return common | {"verdict": words}
+
+
+def measure_conditions(
+    facts: options.Facts, entry: options.Entry, training_images: int, measured_images: int
+) -> dict[str, float | None]:
+    """How much of what the document's run had this one had, 1 at most: of its training images, of
+    its epochs, of the images that the accuracy is measured on. A training that early stopping may
+    end where it will, as in the document, has all its epochs. None where there is no such run."""
+    limit, ran = entry.budget.epochs, facts.trained.epochs
+    return {
+        "training_images_share": min(1, training_images / facts.trained.images),
+        "epochs_share": None if ran is None else min(1, (limit or ran) / ran),
+        "measured_images_share": min(1, measured_images / facts.published.images),
+    }
 
 
 def judge_replication(
@@ -115,64 +134,6 @@ def judge_replication(
     return "above" if difference > 0 else "below"
 
 
-def format_table(rows: list[dict[str, Any]]) -> str:
-    """The table for people, a section a document."""
-    lines = []
-    for document in dict.fromkeys(one["document"] for one in rows):
-        some = [one for one in rows if one["document"] == document]
-        if lines:
-            lines.append("")
-        lines += [f"## {document}", "", *format_section(some)]
-    return "\n".join([*lines, ""])
-
-
-def format_section(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines of one document's table."""
-    lines = [
-        "| experiment | parameters | published | obtained | of | images | epochs | seeds | budget "
-        "| minutes | verdict | notes |",
-        "|---|--:|--:|--:|---|--:|--:|--:|---|--:|---|---|",
-    ]
-    for one in rows:
-        published = "none" if one["published"] is None else f"{one['published']:.4f}"
-        if "obtained" not in one:
-            cells = [
-                one["experiment"],
-                "",
-                published,
-                "",
-                one["of"],
-                "",
-                "",
-                "",
-                "",
-                one["expected_minutes"],
-                one["verdict"],
-            ]
-        else:
-            same = (
-                "✓"
-                if one["parameters"] == one["parameters_published"]
-                else f"(published: {one['parameters_published']:,})"
-            )
-            spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
-            cells = [
-                one["experiment"],
-                f"{one['parameters']:,} {same}",
-                published,
-                f"{one['obtained']:.4f} ± {one['standard_error']:.4f}{spread}",
-                one["of"],
-                f"{one['training_images']:,}",
-                one["epochs"],
-                one["seeds"],
-                one["budget"],
-                one["expected_minutes"],
-                one["verdict"],
-            ]
-        lines.append(f"| {' | '.join(map(str, [*cells, one['notes']]))} |")
-    return lines
-
-
 def main() -> None:
     _, replications = options.load()
     entries, documents = replications.experiments, options.documents()
@@ -194,12 +155,13 @@ def main() -> None:
         for name, entry in entries.items()
     ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
-    files.write_text(options.FOLDER / "table.md", format_table(rows))
+    files.write_text(options.FOLDER / "table.md", formatting.format_table(rows))
     charts.save(
-        figures.draw_published_and_obtained([one for one in rows if one["document"] != OWN]),
+        overview.draw_published_and_obtained([one for one in rows if one["document"] != OWN]),
         options.FOLDER / "published_and_obtained.png",
     )
-    charts.save(figures.draw_losses(), options.FOLDER / "losses.png")
+    charts.save(overview.draw_losses(), options.FOLDER / "losses.png")
+    published_curves = options.read_published_curves()
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
         for document in dict.fromkeys(documents[name].document for name in results):
@@ -210,7 +172,11 @@ def main() -> None:
                 if document == OWN
                 else f"{document}: the document's experiments, run again"
             )
-            charts.save(figures.draw_curves_of_document(title, curves), folder / f"{document}.png")
+            printed = published_curves[published_curves["experiment"].isin(ran)]
+            charts.save(
+                overview.draw_curves_of_document(title, curves, printed),
+                folder / f"{document}.png",
+            )
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 
 

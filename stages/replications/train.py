@@ -5,7 +5,8 @@ seed, ``seed-1`` and so on, with predictions.npz, history.csv and training.json 
 train writes them; model.keras, and the optimizer's state in optimizer.npz, only where `keep_model`
 says so: all models together would take gigabytes. The run record is
 ``replications/runs/NAME.json``. Checkpoints lie outside both, in ``replications/checkpoints/``,
-since DVC deletes a stage's outputs before it starts.
+since DVC deletes a stage's outputs before it starts. They are kept until all seeds are done: what
+is stopped in its third seed does not train the first two again.
 """
 
 import time
@@ -20,6 +21,7 @@ from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training import run as training
 from stages.training.experiment import Experiment, find_pretrained
+from stages.training.state import read_state
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,29 @@ def run(
     if experiment.evaluate_in_training_mode:
         network = replace(network, fitted=heads.keep_in_training_mode(network.model))
     description = fitting.train_network(experiment, network, prepared, folder, checkpoint)
-    fit_seconds = time.perf_counter() - started
+    fitted = time.perf_counter()
+    state = read_state(checkpoint)  # of all sittings, where this is not the first one
+    fit_seconds = state["seconds"] if state else fitted - started
     saved = saving.save_and_load(network.saved, folder / "model.keras")
     if experiment.evaluate_in_training_mode:
         saved = heads.keep_in_training_mode(saved)
     predictions = training.predict(saved, prepared, experiment.train.prediction_batch_size)
+    description["computed_by"] = name_machine(backend.describe_platform())
     training.write_results(description, predictions, folder)
     if keep_model:
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
-    training.remove_checkpoints(checkpoint)
     training.report(description, predictions, prepared, fit_seconds)
-    return record.describe_run(fit_seconds, time.perf_counter() - started, description["epochs"])
+    seconds = fit_seconds + time.perf_counter() - fitted
+    return record.describe_run(fit_seconds, seconds, description["epochs"])
+
+
+def name_machine(platform: dict[str, Any]) -> str:
+    """The backend and the kind of device, such as ``tensorflow on cpu``: what a row's figures may
+    depend on, without what differs between machines of a kind."""
+    kinds = sorted({device.partition(":")[0] for device in platform["devices"]})
+    return f"{platform['backend']} on {' and '.join(kinds)}"
 
 
 def main(experiment: str) -> None:
@@ -101,6 +113,8 @@ def main(experiment: str) -> None:
                 entry.keep_model,
             )
         files.write_json(options.FOLDER / "runs" / f"{experiment}.json", records)
+        for file in checkpoints.glob("*.npz"):
+            files.remove(file)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ generators of dropout, and of early stopping.
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done; a training that follows on another one begins with
-    that one's `past`.
+    lists a dict of logs for each epoch done; `seconds` is what these took, however often the
+    training was stopped. A training that follows on another one begins with that one's `past`.
     """
+
+    seconds = 0.0
 
     def __init__(
         self,
@@ -106,20 +109,24 @@ class Checkpoint(keras.callbacks.Callback):
         for value, variable in zip(values, self.variables):
             variable.assign(value)
         self.kept, self.history, self.finished = kept, history, finished
+        self.seconds = float(state.get("seconds", 0))
         return True
 
     def on_train_begin(self, logs=None):
         for name, value in self.kept.items():
             setattr(self.early_stopping, name, value)
+        self.started = time.perf_counter() - self.seconds
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({key: float(value) for key, value in logs.items()})
+        self.seconds = time.perf_counter() - self.started
         stopping = self.early_stopping
         best = stopping.best_weights
         state = {
             "fingerprint": self.fingerprint,
             "history": self.history,
             "finished": self.model.stop_training,
+            "seconds": self.seconds,
             "early_stopping": {
                 "wait": stopping.wait,
                 "best": float(stopping.best),

@@ -22,6 +22,7 @@ PARTS = (
     "replications/dvc.yaml",
     "replications/params.yaml",
     "replications/published.yaml",
+    "replications/published_curves.csv",
     "replications/from-scratch.txt",
     "dvc.yaml",
     "params.yaml",

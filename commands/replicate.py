@@ -1,0 +1,185 @@
+"""Run the documents' experiments that are out of date, one after the other, cheapest first.
+
+Each row is brought up to date by ``dvc repro replications/dvc.yaml:evaluate@ROW``, then the table.
+Stop it whenever you like, by Ctrl-C or otherwise: the next start says what it takes up, and goes
+on behind the last complete epoch, with the same bits. On the way it says which row runs, with
+which seed, in which epoch, and how much is left; what the stages print goes to
+``.dvc/tmp/replicate/ROW.log``. A row that fails is named at the end, and the others run
+nevertheless.
+
+Nothing is committed: for each row the git commands are printed, or ``--commit`` makes one commit a
+row. Several machines: ``python -m commands.parallel``.
+"""
+
+import argparse
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pandas as pd
+
+from commands.replicating.progress import Display, Watch, describe_begun, format_time
+from commands.replicating.rows import PIPELINE, TABLE, Row, find
+from stages.replications.options import FOLDER
+from stages.runtime import cli, git
+from stages.runtime.errors import UserError
+
+SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
+SHOWN = 15  # lines of the log of a row that failed
+OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
+
+
+def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with filelock.FileLock(SCRATCH / "lock", timeout=0):
+            run_queue(find(names, download), dry, commit, download)
+    except filelock.Timeout:
+        raise UserError("commands.replicate runs already in this working tree") from None
+
+
+def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
+    """Run the rows in this order. Raises `UserError` at the end, where some failed."""
+    if not rows:
+        print("nothing to run: these rows are up to date")
+        return
+    display, failed = Display(), []
+    total = sum(row.minutes_left() for row in rows)
+    display.say(f"{len(rows)} rows to run, about {format_time(60 * total)}:")
+    for row in rows:
+        left = format_time(60 * row.minutes_left())
+        display.say(f"  {row.name}: about {left}{describe_begun(row)}")
+    if dry:
+        return
+    for row in rows:
+        check_alone(row)
+    for place, row in enumerate(rows, 1):
+        if row.starts_from in failed:
+            display.say(
+                f"[{place}/{len(rows)}] {row.name}: not run, since {row.starts_from} failed"
+            )
+            failed.append(row.name)
+            continue
+        display.say(f"[{place}/{len(rows)}] {row.name}: begins{describe_begun(row)}")
+        if run_row(row, download, display):
+            finish_row(row, commit, display)
+        else:
+            failed.append(row.name)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}")
+
+
+def check_alone(row: Row) -> None:
+    """Raises `UserError` where the training of a row runs in another process, such as that of a
+    queue that was killed alone."""
+    lock = row.checkpoints / "train.lock"
+    if not lock.exists():
+        return
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            pass
+    except filelock.Timeout:
+        raise UserError(
+            f"the training of {row.name} runs in another process, which holds {lock}: wait for it, "
+            "or end it"
+        ) from None
+
+
+def run_row(row: Row, download: bool, display: Display) -> bool:
+    """Bring a row and the table up to date. Returns whether that succeeded."""
+    started, log = time.monotonic(), SCRATCH / f"{row.name}.log"
+    targets = [row.address] if download else ["--single-item", *row.steps]
+    with open(log, "wb") as file:
+        status = follow(["repro", *targets], file, Watch(row), display)
+        status = status or follow(["repro", "--single-item", TABLE], file, None, display)
+    took = format_time(time.monotonic() - started)
+    if status:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+        display.say("\n".join([f"{row.name}: failed after {took}, see {log}:", *lines]))
+        return False
+    display.say(f"{row.name}: done in {took}, expected {format_time(60 * row.minutes)}")
+    return True
+
+
+def follow(arguments: list[str], log, watch: Watch | None, display: Display) -> int:
+    """The exit status of a command of DVC's, while `display` shows how far it has come. It ends
+    with this process, unless that is killed."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        while True:
+            try:
+                return process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                if watch:
+                    display.show(watch.look())
+    finally:
+        display.hide()
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def finish_row(row: Row, commit: bool, display: Display) -> None:
+    """Say what came out, and commit it, or print the commands that do."""
+    message = f"{row.name}: {describe_result(row.name)}"
+    paths = changed_paths(row)
+    if not paths:
+        display.say(f"{message}; nothing to commit")
+    elif commit:
+        git.run("add", "--", *paths)
+        git.run("commit", "--quiet", "--message", message, "--", *paths)
+        display.say(f"{message}; committed")
+    else:
+        listed = shlex.join(paths)
+        display.say(f"{message}. To commit it:")
+        display.say(f"  git add -- {listed}")
+        display.say(f"  git commit --message {shlex.quote(message)} -- {listed}")
+
+
+def describe_result(name: str) -> str:
+    """What the table says of a row, in short."""
+    table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
+    row = table.loc[name]
+    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']:.0f} seeds"
+    published = (
+        "nothing published" if pd.isna(row["published"]) else f"published {row['published']}"
+    )
+    return f"{row['obtained']:.4f} ({seeds}), {published}: {row['verdict']}"
+
+
+def changed_paths(row: Row) -> list[str]:
+    """What git does not have yet of what a row made. What brings the data is left out:
+    ``data/dvc.lock`` may name paths of this machine alone."""
+    made = [f"{PIPELINE.removesuffix('.yaml')}.lock", *(f"{FOLDER}/{name}" for name in OF_TABLE)]
+    for name in filter(None, (row.starts_from, row.name)):
+        made += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
+    if changed("reports/code"):  # the digests of the training's code, which rows depend on
+        made += ["dvc.lock", "reports/code"]
+    return [path for path in made if changed(path)]
+
+
+def changed(path: str) -> bool:
+    """Whether git does not have a file, or all in a folder, as it is now."""
+    return bool(git.run("status", "--porcelain", "--", path))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", help="experiments (default: all that are out of date)")
+    parser.add_argument("--dry", action="store_true", help="say what would run, and in which order")
+    parser.add_argument("--commit", action="store_true", help="one commit for each row")
+    parser.add_argument(
+        "--no-download",
+        dest="download",
+        action="store_false",
+        help="take the data sets in data/raw as they are, wherever they came from",
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

@@ -1,0 +1,1 @@
+"""What the command replicate is made of: the rows in their order, and how far one has come."""

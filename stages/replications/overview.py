@@ -1,0 +1,179 @@
+"""The figures that sum up all experiments, or those of a document, by matplotlib; and how the
+documents' own curves are drawn."""
+
+import itertools
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stages.drawing import charts
+from stages.drawing.charts import COLOURS, STYLE, Accuracies
+
+# of what the document's run had, as the table names it, and as the picture does
+CONDITIONS = {
+    "training_images_share": "images",
+    "epochs_share": "epochs",
+    "measured_images_share": "measured on",
+}
+COLOURS_OF_SHARES = ["#f5c9a8", "#fae3cf", "#eef3f8", "#cfe3f2"]  # below 25, 50, 90 %, and above
+
+
+def format_share(share: float) -> str:
+    """A share in per cent, where less than one is not nothing."""
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
+
+
+def plot_published(
+    axes: Axes, published: pd.DataFrame, column: str, colour: str, **style: Any
+) -> None:
+    """Draw one column of the epochs that a document prints, behind everything else."""
+    some = published[published[column].notna()]
+    wide = {"linewidth": 4, "alpha": 0.25, "marker": "s", "markersize": 5, "zorder": 1}
+    axes.plot(some["epoch"], some[column], color=colour, **wide | style)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
+    """All experiments, published beside obtained, with bars of two standard errors; reduced budgets
+    paler. Beside that, how much of the document's conditions each met."""
+    measured = ["published", "obtained", "standard_error"]
+    table = pd.DataFrame(rows, columns=["experiment", "budget", *measured])
+    table = table.astype(dict.fromkeys(measured, float))  # nothing may be published, or obtained
+    full = table["budget"] == "full"
+    obtained, errors = table["obtained"], 2 * table["standard_error"]
+    style = {"fmt": "o", "color": COLOURS[0], "markersize": 5, "capsize": 2}
+    series = [
+        Accuracies(
+            "published",
+            table["published"],
+            None,
+            {"fmt": "D", "color": COLOURS[1], "markersize": 5},
+        ),
+        Accuracies("obtained, in full", obtained.where(full), errors.where(full), style),
+        Accuracies(
+            "obtained, reduced budget",
+            obtained.where(~full),
+            errors.where(~full),
+            style | {"alpha": 0.35},
+        ),
+    ]
+    figure = charts.draw_accuracies(
+        "The documents' accuracies, published and obtained",
+        "accuracy (bars: two standard errors)",
+        table["experiment"].tolist(),
+        series,
+        row_height=0.28,
+    )
+    axes = figure.axes[0]
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", labelsize=8)
+    draw_conditions(axes, rows)
+    figure.get_layout_engine().set(rect=(0, 0, 0.94, 1))  # it overlooks part of what stands beside
+    return figure
+
+
+def draw_conditions(beside: Axes, rows: list[dict[str, Any]]) -> None:
+    """A cell for each row and condition, to the right of the axes `beside`: the share of the
+    document's that ours had, and the number of seeds."""
+    shares = pd.DataFrame(rows, columns=["experiment", *CONDITIONS, "seeds"])
+    values = shares[list(CONDITIONS)].astype(float).to_numpy()
+    axes = beside.inset_axes((1.02, 0, 0.28, 1), sharey=beside)
+    places = np.arange(len(rows))
+    axes.pcolormesh(
+        np.arange(len(CONDITIONS) + 1) - 0.5,
+        np.arange(len(rows) + 1) - 0.5,
+        values,
+        cmap=ListedColormap(COLOURS_OF_SHARES),
+        norm=BoundaryNorm([0, 0.25, 0.5, 0.9, 1.0001], len(COLOURS_OF_SHARES)),
+        edgecolors="white",
+        linewidth=1.5,
+    )
+    seeds = shares["seeds"].astype(float)
+    for row in places:
+        for column, value in enumerate([*values[row], seeds[row]]):
+            if not math.isnan(value):  # nothing has run, or nothing is to compare with
+                text = f"{value:.0f}" if column == len(CONDITIONS) else format_share(value)
+                axes.text(column, row, text, ha="center", va="center", fontsize=7)
+    names = [*CONDITIONS.values(), "seeds"]
+    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=90)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelleft=False)
+    axes.set(xlim=(-0.5, len(names) - 0.5))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted,
+    with crosses; behind them, wide and pale, what the document prints of the same. One panel, or
+    where one has not colours enough, a panel for each beginning of names (``flowers-v3``)."""
+    crowded = curves["model"].nunique() > len(COLOURS)
+    panel_of = curves["model"].str.split("-").str[:2].str.join("-") if crowded else ""
+    panels = list(curves.assign(panel=panel_of).groupby("panel", sort=False))
+    rows = math.ceil(len(panels) / 2) if crowded else 1
+    styles = {
+        "validation": {"marker": "o", "linestyle": "-", "markersize": 4},
+        "training": {"marker": "x", "linestyle": ":", "markersize": 5, "label": None},
+    }
+    size = (14, 2.6 * rows) if crowded else (9, 5)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
+    for axes, (panel, some) in zip(grid, panels):
+        charts.plot_learning_curves(axes, some, "accuracy", styles)
+        last = some["epoch"].max()
+        for model, colour in zip(some["model"].unique(), itertools.cycle(COLOURS)):
+            printed = published[published["experiment"] == model]
+            plot_published(axes, printed, "accuracy", colour, linestyle=":")
+            plot_published(axes, printed, "val_accuracy", colour)
+            last = max(last, printed["epoch"].max()) if len(printed) else last
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set(xlabel="epoch", title=panel, xlim=(0.5, last + 0.5))
+        if crowded:
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    if not crowded:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.supylabel(
+        "accuracy: validation (points), training (crosses), published (pale)", fontsize=9
+    )
+    figure.suptitle(title)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_losses() -> Figure:
+    """Squared error and cross-entropy of one output where the truth is 0, as the flowers document
+    compares them: values and slopes at the prediction 0.9 are 0.81 and 2.3, 1.8 and 10."""
+    predicted = np.linspace(0, 0.97, 400)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    values, slopes = figure.subplots(1, 2)
+    for axes, title, square, entropy in (
+        (values, "loss", predicted**2, -np.log(1 - predicted)),
+        (slopes, "slope of the loss", 2 * predicted, 1 / (1 - predicted)),
+    ):
+        axes.plot(predicted, square, color=COLOURS[0], label="squared error")
+        axes.plot(predicted, entropy, color=COLOURS[1], label="cross-entropy")
+        axes.axvline(0.9, color="#b0b0b0", linewidth=0.8)
+        for curve, colour in ((square, COLOURS[0]), (entropy, COLOURS[1])):
+            height = np.interp(0.9, predicted, curve)
+            axes.plot(0.9, height, "o", color=colour)
+            axes.annotate(
+                f"{height:.2g}",
+                (0.9, height),
+                (-28, 4),
+                textcoords="offset points",
+                color=colour,
+            )
+        axes.set(title=title, xlabel="predicted probability of the wrong class")
+    values.legend(frameon=False)
+    figure.suptitle("Squared error and cross-entropy where the truth is 0")
+    return figure
