@@ -387,7 +387,8 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     for part in ("train", "validation", "test"):
         np.save(folder / f"{part}.npy", random.integers(0, 256, (8, 6, 6, 1), dtype=np.uint8))
         np.save(folder / f"{part}_labels.npy", np.arange(8) % 3)
-    (folder / "data.json").write_text(json.dumps(data_json([6, 6, 1], 3)))
+    made_with = {"dataset": content["dataset"], "preprocess": OPTIONS.preprocess.model_dump()}
+    (folder / "data.json").write_text(json.dumps(data_json([6, 6, 1], 3) | made_with))
 
     train.main("flowers-googlenet")
     evaluate.main("flowers-googlenet")

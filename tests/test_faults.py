@@ -96,7 +96,7 @@ def trained_on(path, epochs: int):
     and how many did."""
     import keras
 
-    from stages.training.checkpoint import Checkpoint, EarlyStopping
+    from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -104,8 +104,8 @@ def trained_on(path, epochs: int):
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, "mse")
     stopping = EarlyStopping("loss", None, "always")
-    checkpoint = Checkpoint(path, "the same", model, optimizer, stopping)
-    done = checkpoint.restore()
+    checkpoint = Checkpoint(path, "the same", model, optimizer, stopping, Past())
+    done = len(checkpoint.history) if checkpoint.restore() else 0
     model.fit(
         np.ones((4, 2)), np.ones((4, 1)), initial_epoch=done, epochs=epochs, verbose=0,
         shuffle=False, callbacks=[stopping, checkpoint],

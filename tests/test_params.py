@@ -161,7 +161,7 @@ def test_aliases_and_merge_keys_are_read_as_ever(tmp_path: Path):
             ["class_names[1]", "U+202E"],
         ),
         ("source: data/embedded/", 'source: "\\e]0;title\\a" #', ["source", "U+001B"]),
-        ("  mnist: #", f"  {'m' * 150}: #", ["datasets", "100 characters"]),
+        ("  mnist: #", f"  {'m' * 150}: #", ["datasets", "at most 100"]),
         ("\nseed: 1337", '\n"\\e[2J": 1\nseed: 1337', ["\\x1b[2J", "unknown key"]),
     ],
 )

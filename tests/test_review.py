@@ -463,6 +463,7 @@ def test_a_comment_is_no_other_file_of_the_machine(tmp_path: Path, comment):
 def test_make_passes_a_branch_as_it_is_called(tmp_path: Path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/installed").touch()
     (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

@@ -163,8 +163,9 @@ class Made:
         if place == dep.fs_path:
             return self.outs[place].hash_info != dep.hash_info
         if place and isinstance(folder := self.outs[place].get_obj(), Tree):
-            entry = folder.get(Path(dep.fs_path).relative_to(place).parts)
-            return entry is None or entry[1] != dep.hash_info
+            parts = Path(dep.fs_path).relative_to(place).parts
+            inside = folder.get_obj(self.outs[place].cache, parts)  # a file, or a folder in it
+            return inside is None or inside.hash_info != dep.hash_info
         return len(self.recorded[dep.fs_path]) > 1
 
 
