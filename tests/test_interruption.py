@@ -25,7 +25,7 @@ TRAIN = [sys.executable, "-m", "stages.train", MODEL]
 REPRO = [sys.executable, "-m", "dvc", "repro", f"train@{MODEL}"]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

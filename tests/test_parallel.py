@@ -92,7 +92,7 @@ def project(committed: Project, tmp_path: Path) -> Project:
     return copy(committed, tmp_path)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
