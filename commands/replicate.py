@@ -177,7 +177,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--no-download",
         dest="download",
         action="store_false",
-        help="take the data sets in data/raw as they are, wherever they came from",
+        help="take the data sets in replications/raw as they are, wherever they came from",
     )
 
 

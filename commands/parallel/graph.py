@@ -74,7 +74,8 @@ class Plan:
 
 def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
-    Stages in the files `without` are left out, as if they were up to date. Raises `UserError` when
+    The stages `without`, by address, are left out, as if they were up to date, with all their
+    items. Raises `UserError` when
     DVC cannot read the pipeline."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -84,9 +85,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
         with Repo() as repo, repo.lock:
             graph = get_active_graph(repo.index.graph)
             stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
-            stages = [
-                stage for stage in stages if Path(stage.path_in_repo).as_posix() not in without
-            ]
+            stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
             instances = {}
             for stage in stages:
                 if stage.cmd:

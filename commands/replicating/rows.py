@@ -14,7 +14,7 @@ from stages.runtime.errors import UserError
 from stages.training.state import read_state
 
 PIPELINE = "replications/dvc.yaml"
-DOWNLOADS = "data/dvc.yaml"
+DOWNLOAD = f"{PIPELINE}:download"
 TABLE = f"{PIPELINE}:table"
 
 
@@ -63,7 +63,7 @@ class Row:
 
 def find(names: Iterable[str], download: bool) -> list[Row]:
     """The rows of these names that are out of date (no name: all rows), those first of which the
-    least is left. Without `download`, data sets in ``data/raw`` are taken as they are. Raises
+    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are. Raises
     `UserError` for a name that there is not."""
     _, replications = options.load()
     experiments, documents = replications.experiments, options.documents()
@@ -72,19 +72,21 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
             raise UserError(f"{name!r} is no experiment. {suggest(name, experiments)}")
     chosen = list(dict.fromkeys(names)) or list(experiments)
     addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in chosen}
-    plan = graph.read(addresses.values(), without=() if download else (DOWNLOADS,))
+    # for each target DVC reads the lock file anew: all at once
+    targets = addresses.values() if len(addresses) == 1 else [f"{PIPELINE}:evaluate"]
+    plan = graph.read(targets, without=() if download else (DOWNLOAD,))
     rows = []
     for name, address in addresses.items():
         if address not in plan.to_run:
             continue
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
-        start = Path(entry.starts_from).name
+        start = Path(entry.starts_from)
         rows.append(
             Row(
                 name=name,
                 steps=tuple(list_steps(plan, address)),
-                starts_from=start if start in experiments else None,
+                starts_from=start.name if start.parent == FOLDER / "trained" else None,
                 seeds=tuple(entry.seeds),
                 epochs=recipe.epochs,
                 expected_epochs=min(recipe.epochs, documents[name].trained.epochs or recipe.epochs),
