@@ -97,8 +97,8 @@ def plan(
         "train.schedule_arguments": {
             "initial_learning_rate": 0.0,
             "warmup_target": preset.learning_rate,
-            "warmup_steps": steps,
-            "decay_steps": steps * max(epochs - 1, 1),
+            "warmup_epochs": 1,
+            "decay_epochs": max(epochs - 1, 1),
         },
         "train.loss": "categorical_crossentropy",
         "train.loss_arguments": {"label_smoothing": 0.1},

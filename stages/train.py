@@ -17,8 +17,10 @@ Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/`
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
 
 If it is interrupted in any way and started again, it resumes after the last complete epoch
-(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Takes 8 s
-in addition to the training itself, mostly to import TensorFlow.
+(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Where
+only ``train.epochs`` was raised, it goes on behind the last epoch of the shorter training
+(``finished-checkpoint.npz``, not tracked by DVC). Takes 8 s in addition to the training itself,
+mostly to import TensorFlow.
 """
 
 from pathlib import Path

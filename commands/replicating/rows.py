@@ -63,8 +63,8 @@ class Row:
 
 def find(names: Iterable[str], download: bool) -> list[Row]:
     """The rows of these names that are out of date (no name: all rows), those first of which the
-    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are. Raises
-    `UserError` for a name that there is not."""
+    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are.
+    Raises `UserError` for a name that there is not."""
     _, replications = options.load()
     experiments, documents = replications.experiments, options.documents()
     for name in names:

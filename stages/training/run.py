@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training.experiment import Experiment, locate_head_checkpoint
+from stages.training.experiment import Experiment, locate_finished, locate_head_checkpoint
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ def run(
     saved = saving.save_and_load(model, folder / "model.keras")
     predictions = predict(saved, prepared, experiment.train.prediction_batch_size)
     write_results(training, predictions, folder)
-    remove_checkpoints(checkpoint)
+    keep_last_state(checkpoint)
     report(training, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
 
@@ -49,10 +49,12 @@ def fit(
     return network.saved, network.optimizer, training
 
 
-def remove_checkpoints(checkpoint: Path) -> None:
-    """Remove what an interrupted training would go on from: of all phases."""
-    for file in (checkpoint, locate_head_checkpoint(checkpoint)):
-        files.remove(file)
+def keep_last_state(checkpoint: Path) -> None:
+    """Put aside what an interrupted training would go on from, for one of more epochs; and remove
+    that of the head, whose epochs take no time worth keeping."""
+    if checkpoint.exists():
+        checkpoint.replace(locate_finished(checkpoint))
+    files.remove(locate_head_checkpoint(checkpoint))
 
 
 def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:
@@ -85,10 +87,13 @@ def report(
     prepared: Prepared,
     fit_seconds: float,
 ) -> None:
-    """Print what the training came to, in a line."""
+    """Print what the training came to, in a line; and a note where that is nothing."""
+    from stages.training import notes
+
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
     print(
         f"{training['model']}: {training['parameters']['total']:,} parameters, "
         f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with the weights of "
         f"epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
     )
+    notes.warn_of_chance(training["model"], accuracy, prepared.labels("validation"))
