@@ -107,6 +107,7 @@ def plan(
         "train.early_stopping.monitor": "val_accuracy",
         "train.early_stopping.patience": None,
         "train.early_stopping.restore_best": "always",
+        "train.calibration": "temperature",
         "train.class_weight": "balanced" if counts.max() > UNEQUAL * counts.min() else "none",
     }
 

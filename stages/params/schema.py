@@ -189,6 +189,7 @@ class Train(Section):
     epochs: Count
     early_stopping: EarlyStopping
     class_weight: one_of("none", "balanced")
+    calibration: one_of("none", "temperature")
     precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
     prediction_batch_size: Count
     threads: Count
