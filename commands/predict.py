@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.predicting import network, trained
-from commands.predicting.pictures import Row, classify, find
+from commands.predicting.pictures import Row, classify, find, read_limits
 from stages.runtime import cli, escape
 from stages.runtime.errors import UserError
 
@@ -129,7 +129,8 @@ def main(
     predict = network.start(chosen)
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
-    for row, path, image in classify(find(paths), predict, training, top, confidence):
+    classified = classify(find(paths), predict, training, top, confidence, read_limits())
+    for row, path, image in classified:
         if isinstance(row, str):
             failed += 1
             sys.stdout.flush()
