@@ -43,10 +43,7 @@ def main() -> None:
         "weak": content.find_weak_classes(selected),
     }
     # the pictures of describe that the page shows, where describe drew them
-    drawings = {
-        name: REPORTS / "data" / f"{name}.png"
-        for name in ("samples", "class_balance", "augmentation")
-    }
+    drawings = {name: REPORTS / "data" / f"{name}.png" for name in ("samples", "augmentation")}
     page = {
         "details": {name: content.describe_model(one, images) for name, one in models.items()},
         "doubts": content.describe_doubts(parts),
@@ -55,7 +52,7 @@ def main() -> None:
             for name, path in drawings.items()
             if path.exists()
         },
-        "charts": content.draw_charts(models, selection["threshold"]),
+        "charts": content.draw_charts(models, selection["threshold"], shared["card"]),
         "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
