@@ -60,13 +60,15 @@ def keep_last_state(checkpoint: Path) -> None:
 def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:
     """The content of predictions.npz: what `model` says of the validation and the test part,
     float32 (images, classes) each."""
-    from stages.training import heads
+    from stages.training import heads, progress
     from stages.training.batches import Batches
 
     predictions = {}
     for part in ("validation", "test"):
         batches = Batches(prepared.images(part), prepared.labels(part), batch_size, classes=None)
-        predictions |= heads.name_by_part(part, model.predict(batches, verbose=0))
+        with progress.show_prediction(part, len(batches)) as callback:
+            predicted = model.predict(batches, verbose=0, callbacks=[callback])
+        predictions |= heads.name_by_part(part, predicted)
     return predictions
 
 
