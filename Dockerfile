@@ -6,7 +6,7 @@ WORKDIR /app
 COPY requirements-serve.txt .
 RUN pip install --no-cache-dir --no-deps --only-binary :all: --requirement requirements-serve.txt \
     && python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-COPY LICENSE .
+COPY LICENSE params.yaml ./
 COPY stages stages
 COPY commands commands
 COPY exports model

@@ -105,7 +105,7 @@ def of_training(folder: Path, examples: int) -> None:
             assert "dvc repro" not in str(error)
             return
         assert max(training.shape) <= trained.MOST_SIDE
-        pictures.prepare(folder / "image.png", training)
+        pictures.prepare(folder / "image.png", training, pictures.read_limits())
 
     Image.new("L", (30, 20)).save(folder / "image.png")
     check()
@@ -161,9 +161,9 @@ def of_names(folder: Path, examples: int) -> None:
                 "link": lambda: path.symlink_to("/dev/zero"),
                 "nothing": lambda: None,
             }[kind]()
-            training = trained.describe(folder)
+            training, limits = trained.describe(folder), pictures.read_limits()
             for one in pictures.find([path, path.parent]):
-                assert isinstance(pictures.prepare(one, training), str)
+                assert isinstance(pictures.prepare(one, training, limits), str)
             shown = escape.terminal(path)
             assert shown.isprintable() or set(shown) <= set(str(path))
             assert not {"\n", "\x1b", "\u202e"} & set(shown)

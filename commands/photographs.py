@@ -22,7 +22,7 @@ from dvc.utils.serialize import modify_yaml
 
 from stages import params
 from stages.params.schema import Application, Params, Train
-from stages.runtime import cli
+from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import archives, classes, pretrained
@@ -147,10 +147,11 @@ def time_network(architecture: Application, size: int, train: Train) -> tuple[fl
     model.compile("sgd", "sparse_categorical_crossentropy")
     images, labels = np.zeros((BATCH, size, size, 3), np.uint8), np.zeros(BATCH, int)
     seconds = []
-    for compute in (
+    computed = (
         lambda: model.predict_on_batch(images),
         lambda: model.train_on_batch(images, labels),
-    ):
+    )
+    for compute in progress.track(computed, "speed of this machine", "batches"):
         compute()
         before = time.perf_counter()
         compute()

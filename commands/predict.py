@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.predicting import network, trained
-from commands.predicting.pictures import Row, classify, find
-from stages.runtime import cli, escape
+from commands.predicting.pictures import Row, classify, find, read_limits
+from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,14 +129,15 @@ def main(
     predict = network.start(chosen)
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
-    for row, path, image in classify(find(paths), predict, training, top, confidence):
+    found = list(find(paths))
+    classified = classify(found, predict, training, top, confidence, read_limits())
+    for row, path, image in progress.track(classified, "predictions", "images", len(found)):
         if isinstance(row, str):
             failed += 1
-            sys.stdout.flush()
-            print(f"error: {escape.terminal(path)}: {row}", file=sys.stderr)
+            progress.say(f"error: {escape.terminal(path)}: {row}", sys.stderr)
             continue
         if format == "table":
-            print(as_line(row, width))
+            progress.say(as_line(row, width))
         else:
             rows.append(row)
         if explainer and row["class"] is not None:

@@ -33,7 +33,7 @@ from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
 from stages import params
 from stages.params.schema import Recheck
-from stages.runtime import cli
+from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -63,13 +63,13 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     if not candidates:
         print("nothing to recheck: no training is out of date by its code alone")
         return
-    failed = 0
-    for one, verdict in compare_all(candidates, trainings, revisions, options, workers):
+    failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, workers)
+    for one, verdict in progress.track(verdicts, "recheck", "trainings", len(candidates)):
         revision = revisions[one.address]
         if verdict.differences:
             failed += 1
             listed = "\n  ".join(verdict.differences)
-            print(f"not equal: {one.address}, from {revision[:7]}:\n  {listed}", flush=True)
+            progress.say(f"not equal: {one.address}, from {revision[:7]}:\n  {listed}")
             continue
         said = f"{verdict.steps} steps equal to those of {revision[:7]}"
         if not dry:
@@ -78,7 +78,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
             stale.carry_over(one)
             record(one, revision, verdict.steps)
             said = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
-        print(f"equal: {one.address}: {said}{describe(verdict)}", flush=True)
+        progress.say(f"equal: {one.address}: {said}{describe(verdict)}")
     if failed:
         raise UserError(
             f"{failed} of {len(candidates)} trainings are not shown to compute the same bits with "

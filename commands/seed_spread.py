@@ -18,6 +18,7 @@ until ``dvc exp remove`` removes them. Each seed takes as long as ``dvc repro``.
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import dvc.api
@@ -28,6 +29,7 @@ from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
+from stages.runtime.progress import format_time
 from stages.storage import files
 
 LEAST = 5  # seeds
@@ -83,11 +85,15 @@ def main(seeds: int) -> None:
     measured = spread.known(place)
     measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")
     wanted = [options.seed + number for number in range(seeds)]
-    for seed in wanted:
-        if seed not in measured:
-            print(f"seed {seed}: number {len(measured) + 1} of {seeds}", flush=True)
-            measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
-            spread.write(place, measured, options.models)
+    missing, started = [seed for seed in wanted if seed not in measured], time.monotonic()
+    for done, seed in enumerate(missing):
+        left = ""
+        if done:
+            seconds = (time.monotonic() - started) / done * (len(missing) - done)
+            left = f", about {format_time(seconds)} left"
+        print(f"seed {seed}: number {len(measured) + 1} of {seeds}{left}", flush=True)
+        measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
+        spread.write(place, measured, options.models)
     spread.write(place, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
     for model, one in files.read_json(SPREAD)["models"].items():

@@ -22,7 +22,7 @@ import numpy as np
 from stages import params
 from stages.drawing import charts, pictures
 from stages.params.schema import Params
-from stages.runtime import cli, escape
+from stages.runtime import cli, escape, progress
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import augmentation, backend
@@ -46,7 +46,7 @@ def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.
     means = np.zeros((classes, *images.shape[1:]))
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], np.arange(classes + 1))
-    for number in range(classes):
+    for number in progress.track(range(classes), "mean images", "classes"):
         places = by_class[starts[number] : starts[number + 1]]
         for start in range(0, len(places), CHUNK):
             means[number] += images[places[start : start + CHUNK]].sum(axis=0, dtype=np.int64)

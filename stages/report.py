@@ -23,7 +23,7 @@ from stages.images import data_uri
 from stages.page import bundle, content
 from stages.page.content import REPORTS
 from stages.page.templates import TEMPLATES, make_environment
-from stages.runtime import cli
+from stages.runtime import cli, progress
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
@@ -43,19 +43,19 @@ def main() -> None:
         "weak": content.find_weak_classes(selected),
     }
     # the pictures of describe that the page shows, where describe drew them
-    drawings = {
-        name: REPORTS / "data" / f"{name}.png"
-        for name in ("samples", "class_balance", "augmentation")
-    }
+    drawings = {name: REPORTS / "data" / f"{name}.png" for name in ("samples", "augmentation")}
     page = {
-        "details": {name: content.describe_model(one, images) for name, one in models.items()},
+        "details": {
+            name: content.describe_model(one, images)
+            for name, one in progress.track(models.items(), "models", "models")
+        },
         "doubts": content.describe_doubts(parts),
         "pictures": {
             name: data_uri.encode_bytes(path.read_bytes(), "png")
             for name, path in drawings.items()
             if path.exists()
         },
-        "charts": content.draw_charts(models, selection["threshold"]),
+        "charts": content.draw_charts(models, selection["threshold"], shared["card"]),
         "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),

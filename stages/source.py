@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -35,7 +35,7 @@ def describe_source(source: Path) -> dict[str, Any]:
         if path.is_file()  # and not a pipe, which nobody may ever write to
     }
     listing = hashlib.sha256()
-    for name in sorted(found):
+    for name in progress.track(sorted(found), f"digest of {source.name}", "files"):
         listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")
     return {
         "files": len(found),

@@ -27,11 +27,14 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number}.png")
     Image.fromarray(images[0]).resize((90, 60)).convert("RGB").save(folder / "below" / "colour.jpg")
+    Image.new("L", (90, 61)).save(folder / "large.png")
     (folder / "text.png").write_text("not an image")
     (folder / "empty.jpg").touch()
     (folder / "notes.txt").write_text("a folder may hold other files")
     shutil.rmtree(finished.path("data"))
-    finished.path("params.yaml").unlink()
+    # the limits of the data are those of predict, which reads nothing else of this file
+    limits = {"files": 1, "file_bytes": 100_000, "total_bytes": 1, "pixels": 90 * 60}
+    finished.path("params.yaml").write_text(json.dumps({"download": {"limits": limits}}))
 
     arguments = ("--format", "json", "--top", str(CLASSES), "pictures", "missing.png")
     output = finished.command("predict", *arguments, status=1)
@@ -42,7 +45,11 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     )
     assert (
         "error: missing.png: No such file" in output
-        and "error: 3 files could not be classified" in output
+        and "error: 4 files could not be classified" in output
+    )
+    assert (
+        "large.png: more than 5,400 pixels, the limit download.limits.pixels in params.yaml"
+        in output
     )
     rows = json.loads(
         "\n".join(line for line in output.splitlines() if not line.startswith("error: "))
@@ -270,7 +277,7 @@ def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
     damage(folder)
     project = Project(tmp_path)
     Image.new("L", (28, 28)).save(project.path("a.png"))
-    for part in ("stages", "commands"):
+    for part in ("stages", "commands", "params.yaml"):
         project.path(part).symlink_to(finished_template.path(part))
     output = project.command("predict", "--model", "fetched", "a.png", status=1)
     assert output.startswith("error: ") and said in output and "Traceback" not in output

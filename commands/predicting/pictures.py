@@ -3,6 +3,7 @@ wrong with one file is said of that file, and the others go on."""
 
 import os
 import stat
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
@@ -13,18 +14,36 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from commands.predicting.trained import Training
+from commands.predicting.trained import ROOT, Part, Training
+from stages import params
 from stages.conversion import running
 from stages.conversion.checking import Predict
 from stages.images.decode import FORMATS, BadImage, decode, is_image_file
 from stages.images.resize import resized
+from stages.params.schema import Limits
 
 BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
 BATCH_BYTES = 32_000_000  # of them; one image, where that has more
-FILE_BYTES = 100_000_000  # of a file at most
-PIXELS = 100_000_000  # of a file at most: a small file may claim any number
+LIMIT = "download.limits.{} in params.yaml"
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `refuse_large` says it
 
 Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
+
+
+class Download(Part):
+    limits: Limits
+
+
+class Parameters(Part):
+    """What predict reads of params.yaml, whatever else it holds."""
+
+    download: Download
+
+
+def read_limits() -> Limits:
+    """What an image file may hold at most: for prediction the same as for training. Raises
+    `UserError`."""
+    return params.checked(ROOT / "params.yaml", Parameters).download.limits
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
@@ -49,25 +68,27 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def read(path: Path) -> bytes:
-    """The content of a regular file of at most `FILE_BYTES`. A pipe, a device or a socket is never
+def read(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes. A pipe, a device or a socket is never
     opened: to read it may never end. Raises `BadImage`, or OSError."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise BadImage("this folder holds no images")
     if not stat.S_ISREG(status.st_mode):
         raise BadImage("not a regular file")
-    if status.st_size > FILE_BYTES:
-        raise BadImage(f"{status.st_size:,} bytes, more than {FILE_BYTES:,}")
+    if status.st_size > most:
+        limit = LIMIT.format("file_bytes")
+        raise BadImage(f"{status.st_size:,} bytes, more than {most:,}, the limit {limit}")
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        return file.read(FILE_BYTES)
+        return file.read(most)
 
 
-def prepare(path: Path, training: Training) -> np.ndarray | str:
+def prepare(path: Path, training: Training, limits: Limits) -> np.ndarray | str:
     """The image in a file as the network takes it, uint8 (height, width, channels); or what is
     wrong with the file."""
     try:
-        return prepare_content(read(path), training)
+        content = read(path, limits.file_bytes)
+        return prepare_content(content, training, limits.pixels, LIMIT.format("pixels"))
     except OSError as error:
         return error.strerror or str(error)
     except BadImage as error:
@@ -76,11 +97,9 @@ def prepare(path: Path, training: Training) -> np.ndarray | str:
         return "not enough memory for it"
 
 
-def prepare_content(
-    content: bytes, training: Training, pixels: int = PIXELS, limit: str = "of this command"
-) -> np.ndarray:
+def prepare_content(content: bytes, training: Training, pixels: int, limit: str) -> np.ndarray:
     """The image in the content of a file as the network takes it, uint8 (height, width, channels).
-    Raises `BadImage`."""
+    Raises `BadImage`, above all for more than `pixels` pixels; `limit` says whose limit that is."""
     height, width, channels = training.shape
     refuse_large(content, pixels, limit)
     image = decode(content, training.decoded_channels, pixels, limit)
@@ -115,18 +134,20 @@ def classify(
     predict: Predict,
     training: Training,
     top: int,
-    confidence: float = 0.0,
+    confidence: float,
+    limits: Limits,
 ) -> Iterator[tuple[Row | str, Path, np.ndarray | None]]:
     """For each file its row, or what is wrong with it; the file; and its image. Answers below
-    `confidence` are refused. While the network
-    computes, the next files are decoded, one on each core."""
+    `confidence` are refused. While the network computes, the next files are decoded, one on each
+    core."""
     paths = iter(paths)
     batch = max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
     with ThreadPoolExecutor(running.count_cores()) as threads:
 
         def begin() -> list[tuple[Path, Future]]:
             return [
-                (path, threads.submit(prepare, path, training)) for path in islice(paths, batch)
+                (path, threads.submit(prepare, path, training, limits))
+                for path in islice(paths, batch)
             ]
 
         ahead = begin()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from commands.replicating.rows import Row
 from stages.replications.options import FOLDER
+from stages.runtime.progress import format_time
 
 PAUSE = 60  # seconds between two lines about one row, where there is no terminal to write anew
 
@@ -77,13 +78,6 @@ def read_history(file: Path) -> pd.DataFrame | None:
     except (OSError, pd.errors.EmptyDataError):
         return None
     return history if len(history) else None
-
-
-def format_time(seconds: float) -> str:
-    """In hours, minutes or seconds, as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class Display:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.training import backend
 
@@ -68,7 +69,7 @@ def batches(predict: Predict, images: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [
             np.asarray(predict(images[first : first + BATCH]))
-            for first in range(0, len(images), BATCH)
+            for first in progress.track(range(0, len(images), BATCH), "predictions", "batches")
         ]
     )
 

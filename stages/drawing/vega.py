@@ -18,6 +18,7 @@ PAGE = "(containerSize()[0] || 600)"  # pixels that a chart has, as an expressio
 LETTER = 6.5  # pixels, of a label
 ACCURACY = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 PARTS = ["validation", "test"]
+MANY = 40  # classes: with more, everything is drawn smaller
 
 
 def build_chart(table: pd.DataFrame, **content: Any) -> Spec:
@@ -33,6 +34,14 @@ def build_field(name: str, title: str | list[str], kind: str = "quantitative", *
 def fit_labels(pixels: int) -> Spec:
     """The limit of an axis's labels: so many pixels, less where the chart is narrow."""
     return {"expr": f"min({pixels}, 0.4 * {PAGE})"}
+
+
+def build_class_axis(classes: int) -> tuple[int, Spec]:
+    """The height in pixels of a row for each of so many classes, and the axis with their names, all
+    of them; of more than `MANY` it is smaller."""
+    step, size = (22, 11) if classes <= MANY else (12, 9)
+    axis = {"labelFontSize": size, "labelOverlap": False, "labelLimit": fit_labels(130)}
+    return step, {**axis, "title": None}
 
 
 def build_legend(title: str | None, labels: Iterable[object]) -> Spec:
@@ -101,6 +110,37 @@ def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
             {"field": "accuracy", "format": ".4f"},
             {"field": "standard_error", "format": ".4f"},
         ],
+    )
+
+
+def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
+    """How many images each class has in each part, as bars; `counts` by part and class."""
+    parts, classes = list(counts), list(next(iter(counts.values())))
+    rows = [
+        {"class": name, "part": part, "images": counts[part][name]}
+        for name in classes
+        for part in parts
+    ]
+    step, axis = build_class_axis(len(classes))
+    whole = {"format": ",d", "tickMinStep": 1}
+    return build_chart(
+        pd.DataFrame(rows),
+        height=step * len(classes),
+        mark="bar",
+        encoding={
+            "y": build_field("class", "class", "nominal", sort=None, axis=axis),
+            "yOffset": {"field": "part", "sort": parts},
+            "x": build_field("images", "images", axis=whole),
+            "color": build_field(
+                "part",
+                "part",
+                "nominal",
+                sort=parts,
+                scale={"domain": parts, "range": COLOURS[: len(parts)]},
+                legend=build_legend(None, parts),
+            ),
+            "tooltip": [{"field": "class"}, {"field": "part"}, {"field": "images"}],
+        },
     )
 
 

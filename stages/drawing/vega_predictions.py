@@ -6,10 +6,16 @@ from typing import Any
 import pandas as pd
 
 from stages.drawing.charts import COLOURS
-from stages.drawing.vega import Spec, build_chart, build_field, build_legend, fit_labels
+from stages.drawing.vega import (
+    MANY,
+    Spec,
+    build_chart,
+    build_class_axis,
+    build_field,
+    build_legend,
+)
 
-# classes: up to FEW the cells of a matrix carry numbers; above MANY everything is drawn smaller
-FEW, MANY = 12, 40
+FEW = 12  # classes, up to which the cells of a matrix carry numbers
 
 
 def draw_matrix(
@@ -187,14 +193,8 @@ def draw_reliability(bins: pd.DataFrame) -> Spec:
 def draw_classes(table: pd.DataFrame) -> Spec:
     """F1 of each class as a bar, the worst first, precision and recall as marks on it."""
     order = table.sort_values("f1", kind="stable")["class"].tolist()
-    step, size = (22, 11) if len(order) <= MANY else (12, 9)
+    step, axis = build_class_axis(len(order))
     long = table.melt(["class"], ["precision", "recall"], "measure", "value")
-    axis = {
-        "labelFontSize": size,
-        "labelOverlap": False,
-        "labelLimit": fit_labels(130),
-        "title": None,
-    }
     place = build_field("class", "class", "nominal", sort=order, axis=axis)
     tooltip = [{"field": "class"}] + [
         {"field": name, "format": ".3f"} for name in ("precision", "recall", "f1", "auc")

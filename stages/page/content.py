@@ -81,8 +81,10 @@ def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame)
     return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
 
 
-def draw_charts(models: dict[str, dict[str, Any]], threshold: float) -> dict[str, vega.Spec]:
-    """All charts of the page, by the id of their place in it."""
+def draw_charts(
+    models: dict[str, dict[str, Any]], threshold: float, card: dict[str, Any]
+) -> dict[str, vega.Spec]:
+    """All charts of the page, by the id of their place in it; `card` is the data card's content."""
     accuracies = [
         {
             "model": name,
@@ -97,6 +99,9 @@ def draw_charts(models: dict[str, dict[str, Any]], threshold: float) -> dict[str
         "comparison": vega.draw_comparison(pd.DataFrame(accuracies), threshold),
         "accuracy": vega.draw_learning_curves(curves, "accuracy"),
         "loss": vega.draw_learning_curves(curves, "loss"),
+        "class_balance": vega.draw_class_balance(
+            {part: content["classes"] for part, content in card["parts"].items()}
+        ),
     }
     if curves["learning_rate"].nunique() > 1:  # there is a schedule
         once = curves[curves["part"] == "validation"]  # both parts have the same

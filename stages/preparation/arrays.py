@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.images.resize import resized
 from stages.params.schema import Preprocess
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.sources.raw import Raw
 from stages.storage import files
@@ -77,7 +78,8 @@ def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> No
             index = np.load(split_folder / f"{part}.npy")
             if shape is None:
                 shape = resized(next(iter(raw.images(index[:1]))), options).shape
-            images = (resized(image, options) for image in raw.images(index))
+            read = progress.track(raw.images(index), f"{part} part", "images", len(index))
+            images = (resized(image, options) for image in read)
             prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
             np.save(folder / f"{part}_labels.npy", raw.labels[index])
             if part == "train":

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from stages.runtime import escape, experiments, guard
+from stages.runtime import escape, experiments, guard, progress
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
@@ -103,7 +103,7 @@ def prepare_streams() -> None:
 
 def fail(message: str) -> NoReturn:
     """End the process with a message, in which no name from outside can act on the terminal."""
-    sys.exit(f"error: {escape.terminal(message, keep=chr(10))}")
+    sys.exit(f"{progress.clear_line(sys.stderr)}error: {escape.terminal(message, keep=chr(10))}")
 
 
 def refusal(error: OSError) -> str | None:

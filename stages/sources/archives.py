@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_PATH, name_fault, printable
 
@@ -89,7 +90,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     folders: set[str] = set()
     total = count = 0
     with reading(path):
-        for name, size in LIST[kind_of(path)](path, limits):
+        listed = LIST[kind_of(path)](path, limits)
+        for name, size in progress.track(listed, f"names in {path.name}", "files"):
             if fault := unsafe(name):
                 raise UserError(f"{named(path, name)} {fault}: it is refused, and nothing is read")
             count += 1

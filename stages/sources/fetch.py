@@ -20,8 +20,8 @@ from urllib.parse import urljoin
 
 import requests
 import urllib3
-from tqdm import tqdm
 
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import official
@@ -155,14 +155,14 @@ def transfer(
                 raise UserError(too_long(address, room))
             with (
                 open(partial, "ab" if resumed else "wb") as output,
-                tqdm(
-                    desc=file.name,
-                    total=file.bytes or announced,
+                progress.track(
+                    None,
+                    file.name,
+                    "B",
+                    file.bytes or announced,
                     initial=begin,
-                    unit="B",
                     unit_scale=True,
-                    disable=None,
-                ) as bar,  # on a terminal
+                ) as bar,
             ):
                 most = min(room, file.bytes or room) + 1
                 for content in received(response, most - begin, timeout):

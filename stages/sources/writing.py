@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.images.decode import BadImage, decode
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import check_name, printable
 from stages.sources.classes import Classes
@@ -64,13 +65,17 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
     labels, digests = [], []
     with files.replacing(folder) as partial:
         partial.mkdir()
-        with open(partial / "images.npy", "wb") as file:
+        with (
+            open(partial / "images.npy", "wb") as file,
+            progress.track(None, description["name"], "images", arrays.shape[0]) as bar,
+        ):
             header = {"descr": "|u1", "fortran_order": False, "shape": arrays.shape}
             np.lib.format.write_array_header_1_0(file, header)
             for images, their_labels in arrays.chunks:
                 file.write(images.tobytes())
                 labels.append(their_labels)
                 digests += map(digest, images)
+                bar.update(len(images))
         labels = np.concatenate(labels)
         _, height, width, channels = arrays.shape
         class_names = arrays.class_names or list(map(str, range(labels.max() + 1)))
@@ -112,7 +117,9 @@ def write_encoded(
     with files.replacing(folder) as partial:
         partial.mkdir()
         with open(partial / "images.bin", "w+b") as file:
-            for full_name, content in contents:
+            for full_name, content in progress.track(
+                contents, description["name"], "images", count
+            ):
                 name = full_name.removeprefix(classes.prefix)
                 place = place_of[name]
                 try:

@@ -29,10 +29,12 @@ CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what 
             "git",
             "guard",
             "inputs",
+            "progress",
             "text",
         )
     ),
     "stages/training/code.py",
+    "stages/training/progress.py",
     "stages/training/record.py",
 )
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from stages.params.schema import FineTuning, Train
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -103,7 +103,7 @@ def write_features(
     batches = Batches(prepared.images(part), prepared.labels(part), size, classes=None)
     count, width = len(batches.labels), network.output.shape[1]
     array = np.lib.format.open_memmap(path, "w+", np.float32, (count, width))
-    for step in tqdm(range(len(batches)), f"features of the {part} part", disable=None):
+    for step in progress.track(range(len(batches)), f"features of the {part} part", "batches"):
         images, _ = batches[step]
         array[step * size : step * size + len(images)] = network.predict_on_batch(images)
     array.flush()

@@ -14,7 +14,7 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, finetuning, heads, notes, recipe
+from stages.training import augmentation, finetuning, heads, notes, progress, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 from stages.training.description import describe_training, fingerprint
@@ -108,6 +108,7 @@ def fit_phase(
             Watch(experiment, phase.batches, phase.optimizer),  # first: what it does, others keep
             early_stopping,
             keeper,
+            progress.TimeLeft(experiment, phase),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: write_history(keeper.history, folder, past, phase)
             ),

@@ -88,13 +88,15 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """The content of predictions.npz: what `model` says of these parts, float32 (images, classes)
     each."""
-    from stages.training import heads
+    from stages.training import heads, progress
     from stages.training.batches import Batches
 
     predictions = {}
     for part in parts:
         batches = Batches(prepared.images(part), prepared.labels(part), batch_size, classes=None)
-        predictions |= heads.name_by_part(part, model.predict(batches, verbose=0))
+        with progress.show_prediction(part, len(batches)) as callback:
+            predicted = model.predict(batches, verbose=0, callbacks=[callback])
+        predictions |= heads.name_by_part(part, predicted)
     return predictions
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from stages import compare, evaluate, params, report
-from stages.drawing import charts, pictures
 from stages.storage import files
 from support.project import ROOT, Project, data_json
 
@@ -104,10 +103,9 @@ def write_data(classes: list[str], names: bool) -> dict[str, np.ndarray]:
         "licence": None,
         "classes": len(classes),
         "method": "stratified",
-        "parts": {part: {"images": IMAGES[part]} for part in IMAGES},
+        "parts": {part: {"images": IMAGES[part], "classes": counts[part]} for part in IMAGES},
     }
     files.write_json(Path("reports/data/card.json"), card)
-    charts.save(pictures.draw_class_balance(counts), Path("reports/data/class_balance.png"))
     return labels
 
 

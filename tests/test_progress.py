@@ -1,0 +1,95 @@
+"""What shows how long something takes: bars on a terminal, and lines of a training."""
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stages.runtime import cli, progress
+from stages.training import progress as training
+from stages.training.batches import Batches
+from stages.training.fitting import Phase
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Standard output and error from now on, where bars show at once."""
+    stream = Terminal()
+    monkeypatch.setattr(progress, "DELAY", 1e-9)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def test_a_bar_says_what_is_left_and_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch):
+    terminal = open_terminal(monkeypatch)
+    with progress.track(None, "a name\x1b[2J", "images", 4, mininterval=0) as bar:
+        bar.update(1)
+        progress.say("a line")
+        bar.update(3)
+    shown = terminal.getvalue()
+    assert "a name\\x1b[2J:  25%" in shown and "1/4" in shown and "images/s" in shown
+    assert "\ra line\n" in shown  # above the bar
+    assert shown.endswith("\r") and not shown.split("\r")[-2].strip()
+
+
+def test_what_is_done_in_no_time_shows_no_bar(monkeypatch: pytest.MonkeyPatch):
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(progress, "DELAY", 60)
+    for _ in progress.track(range(3), "short", "images"):
+        progress.say("a line")
+    assert "short" not in terminal.getvalue()
+
+
+def test_a_log_gets_no_bar(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "DELAY", 1e-9)
+    for number in progress.track(range(2), "a loop", "images"):
+        progress.say(f"line {number}")
+    assert capsys.readouterr() == ("line 0\nline 1\n", "")
+
+
+def test_an_error_does_not_stand_behind_a_bar(monkeypatch: pytest.MonkeyPatch):
+    open_terminal(monkeypatch)
+    with pytest.raises(SystemExit) as found:
+        for _ in progress.track(range(2), "a loop", "images"):
+            cli.fail("wrong")
+    assert str(found.value) == "\r\x1b[Kerror: wrong"
+
+
+def test_a_training_says_how_long_it_takes_from_its_first_batches_on(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Ten batches an epoch of two seconds each, and a validation as long as one of them; the first
+    batch takes 100 seconds more, since Keras compiles."""
+    clock = 0.0
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock)
+    parts = [
+        Batches(np.zeros((count, 1)), np.zeros(count, int), 10, classes=None) for count in (100, 30)
+    ]
+    stopping = SimpleNamespace(early_stopping=SimpleNamespace(patience=3))
+    callback = training.TimeLeft(
+        SimpleNamespace(name="net", train=stopping), Phase("head", None, None, *parts, Path())
+    )
+    callback.set_params({"epochs": 6})
+    said = []
+    for epoch in range(6):
+        callback.on_epoch_begin(epoch)
+        for batch in range(10):
+            callback.on_train_batch_begin(batch)
+            said += [(clock, line) for line in capsys.readouterr().out.splitlines()]
+            clock += 2 if epoch or batch else 102
+        clock += 2
+        callback.on_epoch_end(epoch)
+        said += [(clock, line) for line in capsys.readouterr().out.splitlines()]
+    end = ", less if it stops early"
+    assert said == [
+        (108, f"net, head: about 2 min left{end}"),  # it ends at 232
+        (188, f"net, head: about 44 s left{end}"),  # a minute later, behind the fourth epoch
+    ]
