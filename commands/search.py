@@ -135,7 +135,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     if test:
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
-    print(f"Take the best:   dvc exp apply {name}-{best.number} && dvc repro")
+    print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro")
 
 
 def refuse_odd_validation() -> None:

@@ -78,12 +78,14 @@ def measure(study: optuna.Study, trainings: Trainings, runs: list[Run]) -> dict[
 def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> tuple[str, float]:
     """*better*, *worse* or *no difference larger than chance*, and how often chance alone would
     give a difference as large."""
-    difference = np.mean(new) - np.mean(old)
-    if np.std(old) or np.std(new):
-        p = float(stats.ttest_ind(old, new, equal_var=False).pvalue)
+    seeds, difference = len(old), np.mean(new) - np.mean(old)
+    parts = np.array([np.var(one, ddof=1) / seeds for one in (old, new)])
+    if noise := np.sqrt(parts.sum()):
+        freedom = noise**4 / (parts**2 / (seeds - 1)).sum()
+        p = float(2 * stats.t.sf(abs(difference) / noise, freedom))
     else:
         p = float(difference == 0)
-    if not p <= rate:  # NaN of a training that diverged is no better one
+    if not p <= rate:  # also of a training that diverged, which is NaN
         return CHANCE, p
     return (BETTER if (difference > 0) == maximizes else WORSE), p
 

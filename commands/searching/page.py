@@ -86,7 +86,7 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
 
 
 def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture; it shortens long keys from their end, which tells more than the beginning."""
+    """Optuna's picture, with the last parts of the keys, where Optuna shows the first ones."""
     from optuna.visualization.matplotlib import plot_parallel_coordinate
 
     axes = plot_parallel_coordinate(study, target_name=objective)

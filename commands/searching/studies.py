@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def check_bound(name: str, began_with: dict[str, Any], now: dict[str, Any]) -> N
 def construct(module: Any, kind: str, arguments: dict[str, Any], name: str) -> Any:
     """A sampler or pruner of Optuna's."""
     try:
-        return getattr(module, kind)(**arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return getattr(module, kind)(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"searches/{name}.yaml: {kind} refuses its arguments: {error}") from None
 
