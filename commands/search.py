@@ -82,7 +82,9 @@ def run(
     plan = pipeline.bring_up_to_date(target, remote)
     refuse_odd_validation()
     routes = [pipeline.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
-    study = studies.open_study(name, search, pipeline.describe_base(target), options.seed, DATABASE)
+    base = read_yaml(schema.PARAMS)[1]
+    common = pipeline.describe_base(target, keys, base)
+    study = studies.open_study(name, search, common, options.seed, DATABASE)
     content, environment = snapshot.tree(), {one: os.environ.get(one) for one in dispatch.BITS}
     graph.share({one for route in routes for one in route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
@@ -100,7 +102,6 @@ def run(
             kept.absolute(),
             logs,
         )
-        base = read_yaml(schema.PARAMS)[1]
         trainings = Trainings(name, search, runner, base, content, *routes)
         with dispatch.clones(client, runner.name, content, remote, environment, runner.hear):
             try:
@@ -126,6 +127,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
         page.write(name, search, study)
         print(f"what is done is kept: `python -m commands.search {name}` goes on", file=sys.stderr)
         raise
+    pull = " --pull" if trainings.runner.remote else ""
     written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
     if best is None:
         raise UserError(f"no trial is complete: {written} says what became of each")
@@ -135,7 +137,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     if test:
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
-    print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro")
+    print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro{pull}")
 
 
 def refuse_odd_validation() -> None:

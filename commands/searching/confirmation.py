@@ -42,36 +42,43 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
     if best is None or not search.confirm_seeds:
         return None
     settings = studies.read_settings(best, search.space)
-    if all(schema.look_up(key, trainings.base) == value for key, value in settings.items()):
+    present = {key: schema.look_up(key, trainings.base) for key in search.space}
+    if settings == present:
         return None
     first = trainings.seed + search.seeds
     seeds = list(range(first, first + search.confirm_seeds))
-    sides = {BASE: {}, best.number: settings}
-    runs = [
-        Run(trainings.name_run(side, seed), one, seed)
+    # the base as it is, where a key may be absent that the search sets
+    runs = {
+        studies.identify({**values, "seed": seed}): Run(
+            trainings.name_run(side, seed), changes, seed
+        )
         for seed in seeds
-        for side, one in sides.items()
-    ]
+        for side, values, changes in ((BASE, present, {}), (best.number, settings, settings))
+    }
     known = measure(study, trainings, runs)
-    old, new = ([known[trainings.name_run(side, seed)] for seed in seeds] for side in sides)
+    old, new = (
+        [known[studies.identify({**values, "seed": seed})] for seed in seeds]
+        for values in (present, settings)
+    )
     return Verdict(best.number, seeds, old, new, *judge(old, new, rate, search.maximizes))
 
 
-def measure(study: optuna.Study, trainings: Trainings, runs: list[Run]) -> dict[str, float]:
-    """The objective of trainings that belong to no trial, by name; those that the study knows do
-    not run again. NaN of one that diverged."""
+def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> dict[str, float]:
+    """The objective of trainings that belong to no trial, by what identifies them; those that the
+    study knows do not run again. NaN of one that diverged."""
     known = study.user_attrs.get("confirmed", {})
-    waiting = [run for run in runs if run.name not in known]
+    waiting = {run.name: one for one, run in runs.items() if one not in known}
     if waiting:
         print(f"the best against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
 
     def take(run: Run, result: dict) -> None:
         value = trainings.take(run, result)
-        known[run.name] = math.nan if value is None else value
+        value = math.nan if value is None else value
+        known[waiting[run.name]] = value
         study.set_user_attr("confirmed", known)
-        print(f"{run.name}: {known[run.name]:.4f}", flush=True)
+        print(f"{run.name}: {value:.4f}", flush=True)
 
-    trainings.run_all(waiting, take)
+    trainings.run_all([runs[one] for one in waiting.values()], take)
     return known
 
 

@@ -68,7 +68,7 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     drawn = {"Best so far": lambda: pictures.plot_optimization_history(study, target_name=name)}
     if any(one.intermediate_values for one in study.get_trials(deepcopy=False)):
-        drawn["Epochs of each trial"] = lambda: pictures.plot_intermediate_values(study)
+        drawn["Epochs of each trial"] = lambda: draw_epochs(study, name)
     if len({str(one.params) for one in complete}) >= LEAST:
         drawn["Importance of the parameters"] = lambda: pictures.plot_param_importances(study)
         drawn["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
@@ -76,13 +76,27 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that these functions may change
         for heading, plot in drawn.items():
-            figure = plot().figure
+            axes = plot()
+            for place in ("left", "center"):
+                axes.set_title("", loc=place)  # the heading says it
+            figure = axes.figure
             figure.set_size_inches(11, 4.5)
             buffer = BytesIO()
             figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
             pyplot.close(figure)
             found[heading] = encode_bytes(buffer.getvalue(), "png")
     return found
+
+
+def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
+    """Optuna's picture, without its legend, which many trials make longer than the page."""
+    from optuna.visualization.matplotlib import plot_intermediate_values
+
+    axes = plot_intermediate_values(study)
+    axes.set(xlabel="epoch", ylabel=objective)
+    if legend := axes.get_legend():
+        legend.remove()
+    return axes
 
 
 def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.parallel import graph
+from commands.searching import schema
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def tracks(stage: "Stage", keys: list[str]) -> bool:
     )
 
 
-def describe_base(target: str) -> dict[str, Any]:
-    """What a training of `target` depends on, as ``dvc.lock`` would record it now: the digests of
-    data and code, and the parameters by file."""
+def describe_base(target: str, keys: list[str], base: dict[str, Any]) -> dict[str, Any]:
+    """What the trials of `target` have in common: the digests of data and code, and the parameters
+    that its stage tracks, of the values `base` of ``params.yaml``, without the searched `keys`."""
     from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -79,8 +80,7 @@ def describe_base(target: str) -> dict[str, Any]:
         (stage,) = repo.stage.collect(target)
         stage.save_deps()
         entry = to_single_stage_lockfile(stage)
+    fixed = schema.leave_out(keys, base)
+    (tracked,) = entry["params"].values()  # of params.yaml, the only file
     digests = {dep["path"]: dep["md5"] for dep in entry["deps"]}
-    return {
-        **digests,
-        **{key: value for values in entry["params"].values() for key, value in values.items()},
-    }
+    return digests | {name: schema.look_up(name, fixed) for name in tracked}

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -202,3 +202,14 @@ def look_up(key: str, base: dict[str, Any]) -> Any:
     for one in key.split("."):
         place = place.get(one) if isinstance(place, dict) else None
     return place
+
+
+def leave_out(keys: Iterable[str], base: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the values of ``params.yaml`` without some dotted keys."""
+    values = copy.deepcopy(base)
+    for key in keys:
+        section, _, last = key.rpartition(".")
+        place = look_up(section, values)
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return values
