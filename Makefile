@@ -6,11 +6,12 @@ BASE ?= main
 override BASE := $(value BASE)
 override HEAD := $(value HEAD)
 override WORKERS := $(value WORKERS)
-export BASE HEAD WORKERS
+override STUDY := $(value STUDY)
+export BASE HEAD WORKERS STUDY
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro parallel test verify recheck replicate check-lock review gate seed-spread serve undo savedmodel plots-page lint requirements clean
+.PHONY: help setup repro parallel search test verify recheck replicate check-lock review gate seed-spread serve undo savedmodel plots-page lint requirements clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -29,6 +30,9 @@ repro: setup ## Run the pipeline: dvc repro
 
 parallel: setup ## Run the pipeline's stages side by side, on WORKERS processes (default: the cores divided by train.threads)
 	python -m commands.parallel $${WORKERS:+--workers "$$WORKERS"}
+
+search: setup ## Search hyperparameters: the study searches/STUDY.yaml, on WORKERS processes (docs/search.md)
+	python -m commands.search "$$STUDY" $${WORKERS:+--workers "$$WORKERS"}
 
 test: setup ## Run the tests, as many files at once as there are cores
 	python -m pytest --numprocesses auto --dist loadfile

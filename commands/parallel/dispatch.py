@@ -4,6 +4,7 @@ import contextlib
 import os
 import queue
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,34 +60,8 @@ class Dispatch:
         graph.share(
             {one for address in to_run for one in self.read_by(address)} - to_run, self.remote
         )
-        head, commit = snapshot.commit(content)
-        cache = Path(graph.cache_folder())
-        mark = None if self.remote else cache / self.name
-        clones = worker.Clones(
-            name=self.name,
-            bundle=snapshot.bundle(commit),
-            head=head,
-            snapshot=commit,
-            config=configuration(None if self.remote else cache),
-            mark=mark and str(mark),
-            environment=self.environment,
-        )
-        try:
-            if mark:
-                mark.parent.mkdir(parents=True, exist_ok=True)
-                mark.touch()
-            client.subscribe_topic(self.name, show.event)
-            client.register_plugin(clones, name=self.name)
-            try:
-                self.dispatch(client, show)
-            finally:  # the cluster may live on
-                with contextlib.suppress(
-                    Exception
-                ):  # of workers that have come or gone: Ctrl-C reaches those on this machine too
-                    client.unregister_worker_plugin(self.name)
-        finally:
-            if mark:
-                mark.unlink(missing_ok=True)
+        with clones(client, self.name, content, self.remote, self.environment, show.event):
+            self.dispatch(client, show)
 
     def dispatch(self, client: Client, show: Display) -> None:
         """Give the cluster only what it can start at once. What waits in the queue of one of Dask's
@@ -185,6 +160,47 @@ class Dispatch:
         for needs in self.waiting.values():
             needs.discard(address)
         return None
+
+
+@contextlib.contextmanager
+def clones(
+    client: Client,
+    name: str,
+    content: str,
+    remote: bool,
+    environment: dict[str, str | None],
+    hear: Callable[[tuple[float, dict]], None],
+) -> Iterator[None]:
+    """Give each worker of the cluster, for the run `name`, clones with the tree `content`, which
+    share the cache of the working tree unless they use its `remote`. Events go to `hear`."""
+    head, commit = snapshot.commit(content)
+    cache = Path(graph.cache_folder())
+    mark = None if remote else cache / name
+    plugin = worker.Clones(
+        name=name,
+        bundle=snapshot.bundle(commit),
+        head=head,
+        snapshot=commit,
+        config=configuration(None if remote else cache),
+        mark=mark and str(mark),
+        environment=environment,
+    )
+    try:
+        if mark:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        client.subscribe_topic(name, hear)
+        client.register_plugin(plugin, name=name)
+        try:
+            yield
+        finally:  # the cluster may live on
+            with contextlib.suppress(
+                Exception
+            ):  # of workers that have come or gone: Ctrl-C reaches those on this machine too
+                client.unregister_worker_plugin(name)
+    finally:
+        if mark:
+            mark.unlink(missing_ok=True)
 
 
 def configuration(cache: Path | None) -> str:

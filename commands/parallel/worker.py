@@ -6,6 +6,7 @@ of the project.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 
 BEAT = 0.2  # seconds between two looks at a running stage
+GRACE = 5.0  # seconds that a stage has to end
+INSTANCE = "commands.parallel.instance"  # what runs in a clone, unless the request names another
 
 
 class Clones(WorkerPlugin):
@@ -96,9 +99,15 @@ class Clones(WorkerPlugin):
         folder = clone / ".dvc/tmp/parallel"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        progress = Progress(folder / "progress.json")
         with open(folder / "log", "w+b") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "commands.parallel.instance", str(folder / "request.json")],
+                [
+                    sys.executable,
+                    "-m",
+                    request.get("module", INSTANCE),
+                    str(folder / "request.json"),
+                ],
                 cwd=clone,
                 env=self.variables(gpu),
                 stdin=subprocess.DEVNULL,
@@ -120,16 +129,15 @@ class Clones(WorkerPlugin):
                             self.name,
                             {"stage": request["address"], "text": text.decode(errors="replace")},
                         )
-                    elif status is not None:
+                    if rows := progress.read():
+                        worker.log_event(self.name, {"stage": request["address"], "progress": rows})
+                    if not text and status is not None:
                         break
                     task = worker.state.tasks.get(key)
                     if self.ended or task is None or task.state == "cancelled":
                         raise RuntimeError("nobody waits for this result any more")
-            finally:  # with all that it started: a process that was killed leaves its stage behind
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            finally:
+                end(process)
         return {"status": status} | (
             {} if status else json.loads((folder / "result.json").read_text(encoding="utf-8"))
         )
@@ -144,6 +152,36 @@ class Clones(WorkerPlugin):
         if not gpu:
             given["CUDA_VISIBLE_DEVICES"] = "-1"
         return {name: value for name, value in given.items() if value is not None}
+
+
+class Progress:
+    """What a stage says of its progress in `file`, if it does."""
+
+    def __init__(self, file: Path):
+        file.unlink(missing_ok=True)
+        self.file, self.seen = file, None
+
+    def read(self) -> str | None:
+        """The file's text; None where it is the same as before."""
+        try:
+            text = self.file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        if text == self.seen:
+            return None
+        self.seen = text
+        return text
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process, and all that it started: one that was killed leaves its stage behind."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def git(folder: Path, *arguments: str) -> None:

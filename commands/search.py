@@ -1,0 +1,191 @@
+"""Search hyperparameters: run the study that searches/NAME.yaml describes, or go on with it.
+
+Each trial trains one model by the pipeline's own stages, in a clone on a worker; Optuna proposes
+the values and gives hopeless trials up while they train. What a trial trained stays as the DVC
+experiment NAME-NUMBER. Judged by validation data; at the end the best is compared with params.yaml
+as it is on new seeds, and only a best that is better is predicted on the test part.
+
+Writes searches/NAME/index.html and trials.csv. Stop it whenever you like: started again, it goes
+on. docs/search.md says more.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from commands.parallel import graph, snapshot
+from commands.searching import pipeline, schema
+from stages import params
+from stages.params.reading import read_yaml
+from stages.runtime import cli
+from stages.runtime.errors import UserError
+from stages.storage import files
+
+if TYPE_CHECKING:
+    import optuna
+
+    from commands.searching.trainings import Trainings
+
+SCRATCH = Path(".dvc/tmp/search")  # git ignores it
+DATABASE = SCRATCH / "studies.db"
+PREPARED = Path("data/prepared/data.json")
+
+
+def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
+    search, options = schema.load(name)
+    if remote and not graph.has_remote():
+        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with filelock.FileLock(SCRATCH / "lock", timeout=0):
+            if anew:
+                forget(name)
+            count = workers or max(1, (os.cpu_count() or 1) // options.train.threads)
+            run(name, search, options, count, scheduler, remote)
+    except filelock.Timeout:
+        raise UserError("commands.search runs already in this working tree") from None
+
+
+def forget(name: str) -> None:
+    """Delete a study: its trials, experiments, kept checkpoints and page."""
+    from commands.searching import experiments, studies
+
+    studies.delete_study(name, DATABASE)
+    experiments.remove(f"{name}-")
+    files.remove(SCRATCH / "kept" / name)
+    files.remove(schema.FOLDER / name)
+
+
+def run(
+    name: str,
+    search: schema.Search,
+    options: params.Params,
+    workers: int,
+    scheduler: str | None,
+    remote: bool,
+) -> None:
+    """Run the search on a cluster, confirm its best, and write the page."""
+    from commands.parallel import cluster, dispatch
+    from commands.searching import studies
+    from commands.searching.running import Runner
+    from commands.searching.trainings import Trainings
+
+    target, keys = f"train@{search.model}", list(search.space)
+    plan = pipeline.bring_up_to_date(target, remote)
+    refuse_odd_validation()
+    routes = [pipeline.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
+    base = read_yaml(schema.PARAMS)[1]
+    common = pipeline.describe_base(target, keys, base)
+    study = studies.open_study(name, search, common, options.seed, DATABASE)
+    content, environment = snapshot.tree(), {one: os.environ.get(one) for one in dispatch.BITS}
+    graph.share({one for route in routes for one in route.given}, remote)
+    kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
+    files.remove(scratch)  # of a start that was killed
+    for folder in (kept, logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    with cluster.connect(scheduler, workers, scratch.absolute()) as client:
+        runner = Runner(
+            client,
+            f"search-{uuid.uuid4().hex[:12]}",
+            search.model,
+            {"dvc.lock": Path("dvc.lock").read_text(encoding="utf-8")},
+            find_needs(options, target),
+            remote,
+            kept.absolute(),
+            logs,
+        )
+        trainings = Trainings(name, search, runner, base, content, *routes)
+        with dispatch.clones(client, runner.name, content, remote, environment, runner.hear):
+            try:
+                carry_out(study, trainings, options.review.false_alarm_rate)
+            finally:
+                runner.stop_all()
+
+
+def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
+    """Run the trials, confirm the best, and write the page, also of what is there when it ends
+    early."""
+    from commands.searching import confirmation, page, studies
+    from commands.searching.campaign import Campaign
+
+    name, search = trainings.name, trainings.search
+    try:
+        Campaign(study, search, trainings).run()
+        verdict = confirmation.confirm(study, trainings, rate)
+        test = None
+        if verdict and verdict.word == confirmation.BETTER:
+            test = confirmation.look_at_test(study, trainings, verdict.trial)
+    except BaseException:
+        page.write(name, search, study)
+        print(f"what is done is kept: `python -m commands.search {name}` goes on", file=sys.stderr)
+        raise
+    pull = " --pull" if trainings.runner.remote else ""
+    written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
+    if best is None:
+        raise UserError(f"no trial is complete: {written} says what became of each")
+    print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
+    if verdict:
+        print(f"against params.yaml as it is, on new seeds: {verdict.word} (p {verdict.p:.3f})")
+    if test:
+        print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
+    print(f"See all trials:  {written.resolve().as_uri()}")
+    print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro{pull}")
+
+
+def refuse_odd_validation() -> None:
+    """Raises `UserError` where the validation images are those of another part: a search would be
+    judged on what it trains on, or look at the test part in each trial."""
+    data = files.read_json(PREPARED)
+    for part in ("test", "training"):
+        if data[f"validation_is_{part}"]:
+            raise UserError(
+                f"params.yaml: the validation images are the {part} images: a search needs its "
+                "own; set split.method: stratified, for instance"
+            )
+
+
+def find_needs(options: params.Params, target: str) -> dict[str, float]:
+    """What a training needs of a worker, as `parallel.resources` says."""
+    resources = options.parallel.resources
+    wanted = resources.get(target) or resources.get("train")
+    return {key: amount for key, amount in wanted.model_dump().items() if amount} if wanted else {}
+
+
+def at_least_one(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("it takes one worker or more")
+    return int(text)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="of the study: searches/NAME.yaml")
+    parser.add_argument(
+        "--workers",
+        type=at_least_one,
+        help="trials side by side on this machine; default: its cores divided by train.threads",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786",
+    )
+    parser.add_argument(
+        "--remote",
+        action="store_true",
+        help="exchange results through DVC's default remote: no folder is shared",
+    )
+    parser.add_argument(
+        "--anew", action="store_true", help="delete the study and its experiments first"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, add_options)

@@ -1,0 +1,139 @@
+"""What is left to look at: a table of the trials, and a page that needs no internet."""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pandas as pd
+from markupsafe import Markup
+from optuna.trial import FrozenTrial, TrialState
+
+from commands.searching import studies
+from commands.searching.confirmation import Verdict
+from commands.searching.schema import FOLDER, Search
+from stages.images.data_uri import encode_bytes
+from stages.page.templates import TEMPLATES as PAGE
+from stages.page.templates import make_environment
+from stages.storage import files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST = 2  # complete trials that a picture of the parameters needs
+WORDS = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+
+
+def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFrame:
+    """One row a trial: trial, state, the objective, epochs, the searched keys, and the experiment
+    of a complete one; `note`: why it failed, or the trial that it equals."""
+    rows = []
+    for one in trials:
+        if one.state not in WORDS or not one.params:
+            continue
+        equals = one.user_attrs.get("equals")
+        complete = one.state == TrialState.COMPLETE
+        rows.append(
+            {
+                "trial": one.number,
+                "state": WORDS[one.state],
+                search.objective: one.value if complete else None,
+                "epochs": max(one.intermediate_values, default=None),
+                **studies.read_settings(one, search.space),
+                "experiment": f"{name}-{one.number if equals is None else equals}"
+                if complete
+                else None,
+                "note": one.user_attrs.get("failed")
+                or ("" if equals is None else f"equal to trial {equals}"),
+            }
+        )
+    return pd.DataFrame(rows).astype({"epochs": "Int64"} if rows else {})
+
+
+def draw(study: optuna.Study, search: Search) -> dict[str, str]:
+    """Optuna's pictures of the study, as data URIs by heading; those that it can draw."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import optuna.visualization.matplotlib as pictures
+    from matplotlib import pyplot
+
+    name = search.objective.replace("_", " ")
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    drawn = {"Best so far": lambda: pictures.plot_optimization_history(study, target_name=name)}
+    if any(one.intermediate_values for one in study.get_trials(deepcopy=False)):
+        drawn["Epochs of each trial"] = lambda: draw_epochs(study, name)
+    if len({str(one.params) for one in complete}) >= LEAST:
+        drawn["Importance of the parameters"] = lambda: pictures.plot_param_importances(study)
+        drawn["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
+    found = {}
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that these functions may change
+        for heading, plot in drawn.items():
+            axes = plot()
+            for place in ("left", "center"):
+                axes.set_title("", loc=place)  # the heading says it
+            figure = axes.figure
+            figure.set_size_inches(11, 4.5)
+            buffer = BytesIO()
+            figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+            pyplot.close(figure)
+            found[heading] = encode_bytes(buffer.getvalue(), "png")
+    return found
+
+
+def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
+    """Optuna's picture, without its legend, which many trials make longer than the page."""
+    from optuna.visualization.matplotlib import plot_intermediate_values
+
+    axes = plot_intermediate_values(study)
+    axes.set(xlabel="epoch", ylabel=objective)
+    if legend := axes.get_legend():
+        legend.remove()
+    return axes
+
+
+def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
+    """Optuna's picture, with the last parts of the keys, where Optuna shows the first ones."""
+    from optuna.visualization.matplotlib import plot_parallel_coordinate
+
+    axes = plot_parallel_coordinate(study, target_name=objective)
+    keys = sorted({key for one in study.get_trials(deepcopy=False) for key in one.params})
+    axes.set_xticklabels([objective, *(key.split(".")[-1] for key in keys)], rotation=0)
+    return axes
+
+
+def write(
+    name: str,
+    search: Search,
+    study: optuna.Study,
+    verdict: Verdict | None = None,
+    test: dict[str, float] | None = None,
+) -> Path:
+    """Write trials.csv and index.html into ``searches/NAME/``. Returns the page's path."""
+    folder, trials = FOLDER / name, study.get_trials(deepcopy=False)
+    table = tabulate(name, search, trials)
+    files.write_csv(table, folder / "trials.csv")
+    best = studies.find_best(study)
+    content: dict[str, Any] = {
+        "name": name,
+        "search": search,
+        "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
+        "columns": list(table.columns),
+        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "best": best,
+        "counts": table["state"].value_counts().to_dict() if len(table) else {},
+        "verdict": verdict,
+        "test": test,
+        "looks": len(study.user_attrs.get("test", {})),
+        "pictures": draw(study, search) if best else {},
+    }
+    text = make_environment(Path(__file__).parent).get_template("study.html.jinja").render(content)
+    files.write_text(folder / "index.html", text)
+    return folder / "index.html"

@@ -1,0 +1,128 @@
+"""Run trainings on the cluster, and hear of their epochs while they run."""
+
+import json
+import queue
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future
+
+from commands.parallel import cluster, worker
+from commands.searching.pipeline import Route
+from commands.searching.studies import Settings
+
+LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
+MODULE = "commands.searching.trial"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. `name`: of its log, its kept checkpoint and its experiment. `parts`: what is
+    measured."""
+
+    name: str
+    settings: Settings
+    seed: int
+    parts: tuple[str, ...] = ("validation",)
+
+
+@dataclass
+class Event:
+    """What happens to a run: new `rows` of its history, or its end, with what trial.py left as
+    `result`, or why it `failed`; `lost` when that was its worker's fault and not its own."""
+
+    run: Run
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+    failed: str | None = None
+    lost: bool = False
+
+
+@dataclass
+class Runner:
+    """Runs trainings of `model`. `name`: of this session on the cluster. `files`: text by path that
+    each run begins with. `needs`: resources of a worker. `kept` and `logs` are folders: of the
+    checkpoints of trainings that do not end, and of what trainings print."""
+
+    client: Client
+    name: str
+    model: str
+    files: dict[str, str]
+    needs: dict[str, float]
+    remote: bool
+    kept: Path
+    logs: Path
+    running: dict[str, tuple[Run, Future]] = field(default_factory=dict)
+    events: queue.Queue = field(default_factory=queue.Queue)
+
+    def has_room(self) -> bool:
+        """Whether a worker is free for another run."""
+        taken = [self.needs] * len(self.running)
+        return cluster.fits(self.needs, taken, cluster.offers(self.client))
+
+    def start(self, run: Run, parameters: str, route: Route) -> None:
+        request = {
+            "address": run.name,  # of its events
+            "module": MODULE,
+            "model": self.model,
+            "files": {**self.files, "params.yaml": parameters},
+            "stages": route.stages,
+            "given": route.given,
+            "keep": str(self.kept / run.name),
+            "parts": run.parts,
+            "remote": self.remote,
+        }
+        self.log(run.name).write_bytes(b"")
+        name, gpu = self.name, "gpu" in self.needs
+        # without a name, since Dask would send a reference to this module, which workers lack
+        future = self.client.submit(
+            lambda: worker.run(name, request, gpu),
+            key=f"{run.name}-{name}",
+            resources=self.needs or None,
+        )
+        self.running[run.name] = run, future
+        future.add_done_callback(lambda future: self.events.put(("end", run.name, future)))
+
+    def stop(self, run: Run) -> None:
+        """End a run that is not wanted any more; its checkpoint is kept."""
+        _, future = self.running.pop(run.name)
+        future.cancel()
+
+    def stop_all(self) -> None:
+        for run, _ in list(self.running.values()):
+            self.stop(run)
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def hear(self, event: tuple[float, dict]) -> None:
+        """What a worker says."""
+        message = event[1]
+        if "text" in message:
+            with open(self.log(message["stage"]), "a", encoding="utf-8") as file:
+                file.write(message["text"])
+        elif "progress" in message:
+            self.events.put(("rows", message["stage"], json.loads(message["progress"])))
+
+    def wait(self) -> Event | None:
+        """The next event of a run that is still wanted; None when there was none for a second."""
+        try:
+            kind, name, content = self.events.get(timeout=LOOK)
+        except queue.Empty:
+            return None
+        if name not in self.running:
+            return None
+        run, future = self.running[name]
+        if kind == "rows":
+            return Event(run, rows=content)
+        if content is not future:
+            return None
+        del self.running[name]
+        if future.status != "finished":
+            why = future.exception() if future.status == "error" else future.status
+            return Event(run, failed=str(why), lost=True)
+        outcome = future.result()
+        if outcome["status"]:
+            return Event(run, failed=f"failed with exit status {outcome['status']}")
+        return Event(run, result=outcome)

@@ -1,0 +1,75 @@
+"""The trainings of a search: what each starts with, and what is kept of its result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from commands.searching import experiments
+from commands.searching.pipeline import Route
+from commands.searching.running import Run, Runner
+from commands.searching.schema import Search
+from commands.searching.studies import Settings
+from stages.runtime.errors import UserError
+
+DIGITS = 6  # of metrics, as in reports
+
+
+@dataclass
+class Trainings:
+    """The trainings of the study `name`. `base`: the values of ``params.yaml``; `content`: the id
+    of the working tree's content; `route` of trainings with the seed of ``params.yaml``, and
+    `seeded_route` of those with another."""
+
+    name: str
+    search: Search
+    runner: Runner
+    base: dict[str, Any]
+    content: str
+    route: Route
+    seeded_route: Route
+
+    @property
+    def seed(self) -> int:
+        return self.base["seed"]
+
+    def name_run(self, number: int | str, seed: int) -> str:
+        """The name of a training of a trial, or of `base`; also that of its experiment."""
+        name = f"{self.name}-{number}"
+        return name if seed == self.seed else f"{name}-seed-{seed}"
+
+    def start(self, run: Run) -> None:
+        route = self.route if run.seed == self.seed else self.seeded_route
+        self.runner.start(run, experiments.write_parameters(self.all_settings(run)), route)
+
+    def all_settings(self, run: Run) -> Settings:
+        return run.settings if run.seed == self.seed else {**run.settings, "seed": run.seed}
+
+    def take(self, run: Run, result: dict[str, Any]) -> float | None:
+        """Save a finished training as an experiment. Returns the objective; None where the training
+        diverged."""
+        measured = result["measures"]["validation"]
+        if measured["accuracy"] is None:
+            return None
+        metrics = {"validation_accuracy": round(measured["accuracy"], DIGITS)}
+        experiments.save(
+            run.name,
+            self.content,
+            experiments.write_parameters(self.all_settings(run)),
+            result["entries"],
+            {self.search.model: metrics},
+        )
+        return measured["accuracy" if self.search.maximizes else "loss"]
+
+    def run_all(self, runs: list[Run], taken: Callable[[Run, dict[str, Any]], None]) -> None:
+        """Run trainings that belong to no trial, and give each result to `taken`. Raises
+        `UserError` where one fails."""
+        waiting = list(runs)
+        while waiting or self.runner.running:
+            while waiting and self.runner.has_room():
+                self.start(waiting.pop(0))
+            event = self.runner.wait()
+            if event and event.failed:
+                log = self.runner.log(event.run.name)
+                raise UserError(f"{event.run.name}: {event.failed}: see {log}")
+            if event and event.result:
+                taken(event.run, event.result)

@@ -1,0 +1,168 @@
+"""Run one training of a search in a worker's clone; the worker starts this, and nobody else.
+
+usage: python -m commands.searching.trial REQUEST
+
+REQUEST is a JSON file:
+
+    model          the model that is trained
+    files          text by path: params.yaml with the settings of this run, and dvc.lock
+    stages, given  addresses: of the stages to run, in their order, and of those whose outputs they
+                   take
+    keep           the folder that keeps the checkpoint and the history so far, and from which a
+                   training goes on that was stopped; a machine that lacks its parent keeps them in
+                   the clone
+    parts          the parts of the data that are measured: validation, and test for a winner alone
+    remote         whether results travel through DVC's default remote
+
+While the model trains, ``progress.json`` beside REQUEST holds the rows of its history.csv. At the
+end comes ``result.json``: `entries`, of the stages in their lock files, and `measures` by part. The
+process, and all that it started, ends when its parent does.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from commands.parallel import exchange
+from commands.parallel.instance import end_with
+from stages.storage import files
+
+LOOK = 0.3  # seconds between two looks at a history
+CHECKPOINTS = ("checkpoint-head.npz", "checkpoint.npz")  # stages.training writes them
+
+
+class Watch(threading.Thread):
+    """Follows the training in `folder`: keeps its checkpoints in the folder `keep`, and writes its
+    history as JSON to the file `progress`."""
+
+    def __init__(self, folder: Path, keep: Path, progress: Path):
+        super().__init__(daemon=True)
+        self.folder, self.keep, self.progress = folder, keep, progress
+        self.seen, self.over = None, threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(LOOK):
+            self.look()
+
+    def end(self) -> None:
+        self.over.set()
+        self.join()
+        self.look()
+
+    def look(self) -> None:
+        import pandas as pd
+
+        history = self.folder / "history.csv"
+        try:
+            stamp = history.stat().st_mtime_ns
+            if stamp == self.seen:
+                return
+            rows = pd.read_csv(history).to_json(orient="records")
+        except FileNotFoundError:  # the training has not begun, or is being brought from the cache
+            return
+        for name in CHECKPOINTS:
+            keep(self.folder / name, self.keep)
+        keep(history, self.keep)
+        files.write_text(self.progress, rows)
+        self.seen = stamp
+
+
+def keep(file: Path, folder: Path) -> None:
+    """Have `file` in `folder` as it is now. A training replaces its files and never writes into
+    them, so that a hard link keeps what it is made of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.replacing(folder / file.name) as partial:
+            try:
+                os.link(file, partial)
+            except FileNotFoundError:
+                raise
+            except OSError:  # another disk
+                shutil.copy(file, partial)
+    except FileNotFoundError:
+        pass  # a training has not both at all times
+
+
+def prepare(folder: Path, kept: Path) -> None:
+    """Make `folder` that of a training that goes on from what is `kept`, if anything is."""
+    files.remove(folder)
+    folder.mkdir(parents=True)
+    for name in CHECKPOINTS:
+        if (kept / name).exists():
+            shutil.copy(kept / name, folder / name)
+
+
+def run_stages(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Run the stages of a request by DVC. Returns their entries by lock file and name."""
+    from dvc.repo import Repo
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    entries: dict[str, dict[str, Any]] = {}
+    with Repo() as repo:
+        for address in request["given"]:
+            (stage,) = repo.stage.collect(address)
+            exchange.fetch(repo, stage, request["remote"])
+        for address in request["stages"]:
+            exchange.reproduce(repo, address, request["remote"])
+            (stage,) = repo.stage.collect(address)
+            exchange.share(repo, stage, request["remote"])
+            lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
+            entry = json.loads(json.dumps(to_single_stage_lockfile(stage)))
+            entries.setdefault(lock, {})[stage.name] = entry
+    return entries
+
+
+def measure(folder: Path, parts: list[str]) -> dict[str, dict[str, float]]:
+    """accuracy, standard_error and loss of the saved model on each of `parts`; a loss of None where
+    the training diverged, and the network predicts no numbers."""
+    import numpy as np
+
+    from stages import params
+    from stages.metrics import measures
+    from stages.storage.prepared import Prepared
+
+    evaluate, prepared = params.load().evaluate, Prepared()
+    measured = {}
+    with np.load(folder / "predictions.npz") as predictions:
+        for part in parts:
+            if not np.isfinite(predictions[part]).all():
+                measured[part] = {"accuracy": None, "standard_error": None, "loss": None}
+                continue
+            every = measures.measure(
+                predictions[part],
+                prepared.labels(part),
+                evaluate.top_k,
+                evaluate.calibration_bins,
+            )
+            measured[part] = {
+                name: float(every[name]) for name in ("accuracy", "standard_error", "loss")
+            }
+    return measured
+
+
+def main(request_file: Path) -> None:
+    request = json.loads(request_file.read_text(encoding="utf-8"))
+    folder, kept = Path("models") / request["model"], Path(request["keep"])
+    if not kept.parent.exists():
+        kept = Path(".dvc/tmp/kept") / kept.name
+    for path, text in request["files"].items():
+        files.write_text(Path(path), text)
+    prepare(folder, kept)
+    watch = Watch(folder, kept, request_file.with_name("progress.json"))
+    watch.start()
+    try:
+        entries = run_stages(request)
+    finally:
+        watch.end()
+    result = {"entries": entries, "measures": measure(folder, request["parts"])}
+    files.write_json(request_file.with_name("result.json"), result)
+    files.remove(kept)  # the training is whole now
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    main(Path(sys.argv[1]))

@@ -1,0 +1,270 @@
+"""A search of hyperparameters: real DVC, real Optuna and Dask, and a training that takes no time,
+in a pipeline like ours."""
+
+import csv
+import io
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from support.project import ROOT, Project, copy, ran
+from test_parallel import eventually, processes_in
+
+from commands.searching import confirmation, schema
+from stages.runtime.errors import UserError
+
+PIPELINE = """
+stages:
+  preprocess:
+    cmd: python prepare.py
+    deps: [prepare.py]
+    params: [seed, preprocess]
+    outs: [data/prepared]
+  train:
+    matrix:
+      model: ${models}
+    cmd: python train.py ${item.model}
+    deps: [data/prepared, train.py]
+    params: [seed, train, 'architectures.${item.model}']
+    outs:
+    - models/${item.model}/history.csv
+    - models/${item.model}/predictions.npz
+  compare:
+    cmd: python compare.py
+    deps: [models/fashion-2blocks/predictions.npz, compare.py]
+    metrics:
+    - reports/metrics.json:
+        cache: false
+"""
+PREPARE = """
+import json
+from pathlib import Path
+import numpy as np
+folder = Path("data/prepared")
+folder.mkdir(parents=True)
+for part in ("validation", "test"):
+    np.save(folder / f"{part}_labels.npy", np.arange(200) % 4)
+about = {"validation_is_test": False, "validation_is_training": False}
+(folder / "data.json").write_text(json.dumps(about))
+with open("MARKS/prepared", "a") as file:
+    file.write("once\\n")
+"""
+# the accuracy is the learning rate, and a little more by seed; epoch 2 waits until it may go on
+TRAIN = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+import yaml
+params = yaml.safe_load(open("params.yaml"))
+rate, seed, marks = params["train"]["learning_rate"], params["seed"], Path("MARKS")
+folder = Path("models") / sys.argv[1]
+checkpoint, partial = folder / "checkpoint.npz", folder / "partial.npz"
+done = int(np.load(checkpoint)["done"]) if checkpoint.exists() else 0
+for epoch in range(done + 1, 4):
+    while epoch == 2 and not ((marks / "go").exists() or (marks / f"go-{rate}").exists()):
+        time.sleep(0.02)
+    with open(marks / f"trained-{rate}-{seed}", "a") as file:
+        file.write(f"{epoch}\\n")
+    np.savez(partial, done=epoch)
+    os.replace(partial, checkpoint)
+    rows = [f"{one},{rate * one / 3},{1 - rate}" for one in range(1, epoch + 1)]
+    text = "\\n".join(["epoch,val_accuracy,val_loss", *rows, ""])
+    (folder / "rows").write_text(text)
+    os.replace(folder / "rows", folder / "history.csv")
+labels = np.arange(200) % 4
+right = np.arange(200) < 200 * rate + seed % 3
+predicted = np.eye(4)[np.where(right, labels, (labels + 1) % 4)] * 0.7 + 0.075
+np.savez(folder / "predictions.npz", validation=predicted, test=predicted)
+checkpoint.unlink()
+"""
+COMPARE = """
+import json
+json.dump({"fashion-2blocks": {"test_accuracy": 0.5}}, open("reports/metrics.json", "w"))
+"""
+SEARCH = """model: fashion-2blocks
+objective: validation_accuracy
+trials: 9
+minutes:
+sampler: BruteForceSampler
+sampler_arguments: {}
+pruner: NopPruner
+pruner_arguments: {}
+seeds: 1
+confirm_seeds: 0
+space:
+  train.learning_rate: {choice: [0.3, 0.6]}
+"""
+KEEP = ("stages/params", "stages/runtime", "stages/storage", "stages/metrics", "stages/images")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("search") / "project"
+    for part in (*KEEP, "stages/page", "commands"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("stages/__init__.py", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / part, folder / part)
+    (folder / "models/fashion-2blocks").mkdir(parents=True)
+    (folder / "reports").mkdir()
+    (folder / "searches").mkdir()
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "compare.py").write_text(COMPARE)
+    project = Project(folder)
+    project.edit_params(lambda params: params.update(models=["fashion-2blocks"]))
+    project.edit_params(lambda params: params["train"].update(learning_rate=0.3))
+    project.edit_params(lambda params: params["parallel"].update(resources={}, beyond=[], here=[]))
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.dvc("init", "--quiet")
+    return project
+
+
+@pytest.fixture
+def project(template: Project, tmp_path: Path) -> Project:
+    project = copy(template, tmp_path)
+    (tmp_path / "marks").mkdir()
+    for name, text in (("prepare.py", PREPARE), ("train.py", TRAIN)):
+        project.path(name).write_text(text.replace("MARKS", str(tmp_path / "marks")))
+    project.path("searches/rates.yaml").write_text(SEARCH)
+    project.commit()
+    return project
+
+
+def write(project: Project, **changes: object) -> None:
+    yaml, file = YAML(), project.path("searches/rates.yaml")
+    yaml.dump(yaml.load(SEARCH) | changes, file)
+
+
+def search(project: Project, *options: str, status: int = 0) -> str:
+    return project.command("search", "rates", *options, status=status)
+
+
+def trained(folder: Path) -> dict[str, str]:
+    """The epochs that each training computed, by learning rate and seed."""
+    return {
+        path.name.removeprefix("trained-"): path.read_text().replace("\n", "")
+        for path in (folder / "marks").glob("trained-*")
+    }
+
+
+def test_trials_side_by_side_become_experiments_and_the_best_is_confirmed(
+    project: Project, tmp_path: Path
+):
+    (tmp_path / "marks/go").touch()
+    project.dvc("repro")
+    project.commit()
+    write(project, confirm_seeds=2, space={"train.learning_rate": {"choice": [0.3, 0.9]}})
+    output = search(project, "--workers", "2")
+    seeds = ("1337", "1338", "1339")
+    assert trained(tmp_path) == {f"{rate}-{seed}": "123" for rate in (0.3, 0.9) for seed in seeds}
+    # for all trials together, and for the two new seeds
+    assert (tmp_path / "marks/prepared").read_text().count("once") <= 5
+    assert "trial 1: 0.91" in output and "on new seeds: better" in output
+    assert output.count("test accuracy: 0.91") == 1
+
+    shown = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--no-pager")))
+    best = next(row for row in shown if row["Experiment"] == "rates-1")
+    assert best["fashion-2blocks.validation_accuracy"] == "0.91"
+    assert best["fashion-2blocks.test_accuracy"] == ""  # nothing of the base's
+    project.dvc("exp", "apply", "rates-1")
+    assert "learning_rate: 0.9" in project.path("params.yaml").read_text()
+    before = project.path("dvc.lock").read_bytes()
+    assert ran(project.dvc("repro", "--force", "--single-item", "train@fashion-2blocks"))
+    assert project.path("dvc.lock").read_bytes() == before  # the same bits, one alone
+    assert ran(project.dvc("repro")) == ["compare"]
+
+    page = project.path("searches/rates/index.html").read_text()
+    assert "better" in page and page.count("data:image/png") >= 2 and "http" not in page
+
+
+def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
+    project: Project, tmp_path: Path
+):
+    write(project, trials=3)
+    killed = project.start(sys.executable, "-m", "commands.search", "rates", "--workers", "2")
+    kept = project.path(".dvc/tmp/search/kept/rates")
+    eventually(lambda: len(list(kept.glob("rates-*/checkpoint.npz"))) == 2)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    eventually(lambda: not processes_in(project.path(".dvc/tmp/search")))
+    assert trained(tmp_path) == {"0.3-1337": "1", "0.6-1337": "1"}
+
+    (tmp_path / "marks/go").touch()
+    output = search(project, "--workers", "2")
+    assert trained(tmp_path) == {"0.3-1337": "123", "0.6-1337": "123"}
+    assert "trial 0: 0.3" in output and "trial 1: 0.6" in output and "trial 2" not in output
+    assert not list(kept.iterdir())
+
+    project.edit_params(lambda params: params["train"].update(epochs=99))
+    assert "another train" in search(project, status=1)
+
+
+def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_not_trained(
+    project: Project, tmp_path: Path
+):
+    (tmp_path / "marks/go-0.3").touch()  # the others would wait for ever
+    pruner = {"pruner": "MedianPruner", "pruner_arguments": {"n_startup_trials": 1}}
+    space = {"train.learning_rate": {"choice": [0.3, 0.2, 0.1]}}
+    write(project, sampler="RandomSampler", space=space, **pruner)
+    output = search(project, "--workers", "1")
+    assert "trial 0: 0.31" in output and "; as trial" in output
+    assert trained(tmp_path) == {"0.3-1337": "123", "0.2-1337": "1", "0.1-1337": "1"}
+    kept = list(project.path(".dvc/tmp/search/kept/rates").glob("*/checkpoint.npz"))
+    assert len(kept) == 2
+    assert not processes_in(project.path(".dvc/tmp/search"))
+    assert project.dvc("exp", "list", "--names-only").split() == ["rates-0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        (
+            "train.learning_rate",
+            "train.learningrate",
+            12,
+            "unknown key. Did you mean learning_rate",
+        ),
+        ("{choice: [0.3, 0.6]}", "{low: 0.1, high: 0.1}", 12, "the range is empty"),
+        ("{choice: [0.3, 0.6]}", "{choice: []}", 12, "at least 1 item"),
+        ("{choice: [0.3, 0.6]}", "{low: 0, high: 0.1, log: true}", 12, "log needs low above 0"),
+        ("{choice: [0.3, 0.6]}", "{choice: [0.3, -1.0]}", 12, "greater than 0"),
+        ("{choice: [0.3, 0.6]}", "{low: 0.1, high: 0.2}", None, "each range needs a step"),
+        ("train.learning_rate", "split.validation", 12, "cannot be searched"),
+        ("model: fashion-2blocks", "model: mnist-dens", 1, "Did you mean mnist-dense"),
+        ("model: fashion-2blocks", "model: vgg16", 1, "is not trained"),
+        ("sampler: BruteForceSampler", "sampler: TPE", 5, "TPESampler"),
+        ("confirm_seeds: 0", "confirm_seeds: 1", None, "one seed shows no spread"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(
+    old: str, new: str, line: int | None, message: str, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "searches").mkdir()
+    (tmp_path / "searches/mine.yaml").write_text(SEARCH.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        schema.load("mine")
+    assert message in str(caught.value)
+    assert line is None or f"searches/mine.yaml:{line}: " in str(caught.value)
+
+
+def test_the_examples_fit_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "searches", tmp_path / "searches")
+    project = Project(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    schema.load("fashion-batch-norm")
+    project.edit_params(lambda params: params.update(dataset="flowers", models=["flowers-v7"]))
+    schema.load("flowers-v7")
+
+
+def test_a_difference_is_judged_by_its_spread_over_seeds():
+    assert confirmation.judge([0.80, 0.81, 0.82], [0.90, 0.91, 0.92], 0.1, True)[0] == "better"
+    assert confirmation.judge([0.80, 0.81, 0.82], [0.90, 0.91, 0.92], 0.1, False)[0] == "worse"
+    word, p = confirmation.judge([0.80, 0.85, 0.90], [0.82, 0.87, 0.92], 0.1, True)
+    assert word.startswith("no difference") and 0.5 < p < 0.8
+    assert confirmation.judge([0.8, 0.8], [float("nan"), 0.9], 0.1, True)[0] != "better"
