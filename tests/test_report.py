@@ -36,11 +36,13 @@ def test_confusion_by_hand():
 def test_roc_by_hand():
     # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true)
     # against 0.1, 0.1
-    assert diagnostics.compute_areas(PROBABILITIES, LABELS).tolist() == [1, 1, 1]
+    assert diagnostics.compute_curves(PROBABILITIES, LABELS).areas.tolist() == [1, 1, 1]
     # micro: the true scores 0.8, 0.7, 0.3, 0.9; of the 8 false ones, 0.6 alone is above 0.3
     micro_curve = diagnostics.compute_micro_curve(PROBABILITIES, LABELS)
     assert metrics.auc(*micro_curve) == pytest.approx(1 - 1 / (4 * 8))
-    curves = diagnostics.tabulate_roc(PROBABILITIES, LABELS, NAMES).set_index("curve")
+    curves = diagnostics.tabulate_roc(
+        diagnostics.compute_curves(PROBABILITIES, LABELS), NAMES
+    ).set_index("curve")
     micro = curves.loc["micro"].set_index("false_positive_rate")["true_positive_rate"]
     assert (
         micro[0] == 0.75
@@ -55,13 +57,18 @@ def test_between_two_thresholds_a_roc_curve_is_straight():
     curves = diagnostics.compute_class_curves(equal_scores, labels)
     rates = np.array([0, 0.25, 1])
     assert diagnostics.average_curves(curves, rates).tolist() == rates.tolist()
-    assert diagnostics.compute_areas(equal_scores, labels).tolist() == [0.5, 0.5]
+    assert diagnostics.compute_curves(equal_scores, labels).areas.tolist() == [0.5, 0.5]
 
 
 def test_a_class_without_images_has_no_curve():
     labels = np.array([0, 1, 0, 1])
-    assert np.isnan(diagnostics.compute_areas(PROBABILITIES, labels)[2])
-    assert "class c" not in diagnostics.tabulate_roc(PROBABILITIES, labels, NAMES)["curve"].tolist()
+    assert np.isnan(diagnostics.compute_curves(PROBABILITIES, labels).areas[2])
+    assert (
+        "class c"
+        not in diagnostics.tabulate_roc(diagnostics.compute_curves(PROBABILITIES, labels), NAMES)[
+            "curve"
+        ].tolist()
+    )
 
 
 def test_mistakes_and_pairs_by_hand():

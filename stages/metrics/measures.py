@@ -21,9 +21,14 @@ def estimate_standard_error(accuracy: float, images: int) -> float:
 
 
 def measure(
-    probabilities: np.ndarray, labels: np.ndarray, top_k: int, bins: int
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    top_k: int,
+    bins: int,
+    curves: diagnostics.Curves | None = None,
 ) -> dict[str, float]:
-    """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,).
+    """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,);
+    `curves` are their ROC curves, where somebody has computed them already.
 
     accuracy and its binomial standard_error; top_K_accuracy where there are more than K classes;
     loss (mean cross-entropy, nats); mean_squared_error of the probabilities against one-hot labels,
@@ -58,10 +63,10 @@ def measure(
     result["expected_calibration_error"] = measure_calibration_error(
         probabilities.max(axis=1), predicted == labels, bins
     )
-    areas = diagnostics.compute_areas(probabilities, labels)
-    if not np.isnan(areas).all():
-        result["macro_auc"] = np.nanmean(areas)
-    result["micro_auc"] = metrics.auc(*diagnostics.compute_micro_curve(probabilities, labels))
+    curves = curves or diagnostics.compute_curves(probabilities, labels)
+    if curves.classes:
+        result["macro_auc"] = np.nanmean(curves.areas)
+    result["micro_auc"] = metrics.auc(*curves.micro)
     # what is not defined, such as kappa where there is only one class, is left out
     return {
         name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)
@@ -150,6 +155,9 @@ def measure_model(
         probabilities = dict(file)
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
     heads = measure_heads(probabilities, labels)
+    curves = {
+        part: diagnostics.compute_curves(probabilities[part], labels[part]) for part in labels
+    }
     history = pd.read_csv(source / "history.csv", index_col="epoch")
     result = {
         "model": model,
@@ -161,7 +169,13 @@ def measure_model(
         **{
             part: {
                 "images": len(truth),
-                **measure(probabilities[part], truth, options.top_k, options.calibration_bins),
+                **measure(
+                    probabilities[part],
+                    truth,
+                    options.top_k,
+                    options.calibration_bins,
+                    curves[part],
+                ),
             }
             for part, truth in labels.items()
         },
@@ -173,14 +187,12 @@ def measure_model(
     predicted, confidence = test.argmax(axis=1), test.max(axis=1)
     actual = {"actual": np.take(names, truth), "predicted": np.take(names, predicted)}
     tables = {
-        "classes": tabulate_classes(
-            truth, predicted, names, diagnostics.compute_areas(test, truth)
-        ),
+        "classes": tabulate_classes(truth, predicted, names, curves["test"].areas),
         "predictions": pd.DataFrame({**actual, "confidence": confidence.astype(np.float64)}).round(
             DIGITS
         ),
         "confusion": diagnostics.tabulate_confusion(truth, predicted, names).round(DIGITS),
-        "roc": diagnostics.tabulate_roc(test, truth, names).assign(model=model).round(DIGITS),
+        "roc": diagnostics.tabulate_roc(curves["test"], names).assign(model=model).round(DIGITS),
         "calibration": diagnostics.tabulate_calibration(
             confidence, predicted == truth, options.calibration_bins
         ).round(DIGITS),
