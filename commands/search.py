@@ -59,7 +59,7 @@ def forget(name: str) -> None:
     from commands.searching import experiments, studies
 
     studies.delete_study(name, DATABASE)
-    experiments.remove(f"{name}-")
+    experiments.remove_all(name)
     files.remove(SCRATCH / "kept" / name)
     files.remove(schema.FOLDER / name)
 

@@ -2,6 +2,7 @@
 exp show`, `apply` and `branch` know by its name."""
 
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -74,9 +75,9 @@ def enter(lock: str, stages: dict[str, Any], copy: Path) -> str:
     return copy.read_text(encoding="utf-8")
 
 
-def remove(prefix: str) -> None:
+def remove_all(study: str) -> None:
     """Remove the experiments of a study, of whatever commit."""
+    own = re.compile(rf"refs/exps/.*/{re.escape(study)}-(\d+|base)(-seed-\d+)?")
     for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
-        *_, name = reference.split("/")
-        if name.startswith(prefix):
+        if own.fullmatch(reference):
             git.run("update-ref", "-d", reference)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,11 +120,12 @@ class Search(Section):
 def load(name: str) -> tuple[Search, Params]:
     """The search called `name` and the parameters that it starts from. Raises `UserError` with file
     and line for each mistake."""
+    found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
+    if name not in found:
+        raise UserError(f"{FOLDER} has no file {name}.yaml. {suggest(name, found)}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise UserError(f"{FOLDER}/{name}.yaml: name it with letters, digits, - and _ alone")
     path = FOLDER / f"{name}.yaml"
-    if not path.exists():
-        found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
-        hint = suggest(name, found) if found else f"{FOLDER} has no file"
-        raise UserError(f"{path} is missing. {hint}")
     options = params.load(PARAMS)
     _, base = read_yaml(PARAMS)
     return params.checked(path, Search, lambda search: cross_check(search, options, base)), options

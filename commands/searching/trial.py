@@ -62,7 +62,7 @@ class Watch(threading.Thread):
             if stamp == self.seen:
                 return
             rows = pd.read_csv(history).to_json(orient="records")
-        except FileNotFoundError:  # the training has not begun, or is being brought from the cache
+        except (FileNotFoundError, pd.errors.EmptyDataError):  # not yet there, or not yet whole
             return
         for name in CHECKPOINTS:
             keep(self.folder / name, self.keep)
@@ -88,10 +88,12 @@ def keep(file: Path, folder: Path) -> None:
 
 
 def prepare(folder: Path, kept: Path) -> None:
-    """Make `folder` that of a training that goes on from what is `kept`, if anything is."""
-    files.remove(folder)
-    folder.mkdir(parents=True)
+    """Make `folder` that of a training that goes on from what is `kept`, if anything is. What a
+    pre-trained network makes of the images stays for the next training of the clone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove(folder / "history.csv")
     for name in CHECKPOINTS:
+        files.remove(folder / name)
         if (kept / name).exists():
             shutil.copy(kept / name, folder / name)
 
