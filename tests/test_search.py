@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.searching import confirmation, schema, studies
+from commands.searching import confirmation, reading, studies
+from commands.searching.schema import Search
 from stages.runtime.errors import UserError
 
 PIPELINE = """
@@ -215,7 +216,7 @@ def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_no
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
-    search = schema.Search.model_validate(YAML(typ="safe").load(SEARCH))
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     database = tmp_path / "studies.db"
     studies.open_study("rates", search, {"train": {"epochs": 8}}, 1, database)
     studies.open_study(
@@ -256,7 +257,7 @@ def test_a_mistake_is_told_with_its_line(
     (tmp_path / "searches").mkdir()
     (tmp_path / "searches/mine.yaml").write_text(SEARCH.replace(old, new))
     with pytest.raises(UserError) as caught:
-        schema.load("mine")
+        reading.load("mine")
     assert message in str(caught.value)
     assert line is None or f"searches/mine.yaml:{line}: " in str(caught.value)
 
@@ -266,9 +267,9 @@ def test_the_examples_fit_params_yaml(tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree(ROOT / "searches", tmp_path / "searches")
     project = Project(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    schema.load("fashion-batch-norm")
+    reading.load("fashion-batch-norm")
     project.edit_params(lambda params: params.update(dataset="flowers", models=["flowers-v7"]))
-    schema.load("flowers-v7")
+    reading.load("flowers-v7")
 
 
 def test_a_difference_is_judged_by_its_spread_over_seeds():
