@@ -125,7 +125,8 @@ def table(content: dict) -> str:
     search, queued = content["search"], content["queue"]
     states = ", ".join(f"{count} {state}" for state, count in search["states"].items())
     lines = [
-        f"24 trials of {MODEL}, {content['workers']} side by side, once, n = 1: the search takes "
+        f"{queued['runs']} trials of {MODEL}, {content['workers']} side by side, once, n = 1: the "
+        "search takes "
         f"{search['seconds'] / queued['seconds']:.2f} of the time of DVC's queue. "
         f"{in_words(content['machine'])}.",
         "",

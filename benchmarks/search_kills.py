@@ -13,6 +13,7 @@ Writes benchmarks/results/search_kills.json and search_kills.md.
 """
 
 import argparse
+import contextlib
 import random
 import shutil
 import subprocess
@@ -82,13 +83,19 @@ def start(project: Project, log: Path, *options: str) -> subprocess.Popen:
         )
 
 
+def find_workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """The workers that a command has started."""
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
 def kill(process: subprocess.Popen, chance: random.Random) -> str:
     """Kill the command or one of its workers, at once. Returns which."""
-    workers = [
-        one
-        for one in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(one.cmdline())
-    ]
+    workers = find_workers(process)
     if workers and chance.random() < 0.5:
         chance.choice(workers).kill()
         return "worker"
@@ -102,16 +109,19 @@ def search(project: Project, log: Path, chance: random.Random, kills: list[str],
     shutil.rmtree(project.path(".dvc/cache/runs"), ignore_errors=True)
     project.path("dvc.lock").unlink(missing_ok=True)
     process = start(project, log, "--anew")
-    while process.poll() is None:
-        try:
-            process.wait(chance.uniform(10, 40))
-        except subprocess.TimeoutExpired:
-            if len(kills) < most:
-                kills.append(kill(process, chance))
-                print(len(kills), kills[-1], flush=True)
-                if kills[-1] == "command":
-                    time.sleep(chance.uniform(0, 3))
-                    process = start(project, log)
+    try:
+        while process.poll() is None:
+            try:
+                process.wait(chance.uniform(10, 60))
+            except subprocess.TimeoutExpired:
+                if len(kills) < most:
+                    kills.append(kill(process, chance))
+                    print(len(kills), kills[-1], flush=True)
+                    if kills[-1] == "command":
+                        time.sleep(chance.uniform(0, 3))
+                        process = start(project, log)
+    finally:
+        process.kill()
     if process.returncode:
         sys.exit(f"it failed:\n{log.read_text()}")
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from commands.parallel import graph, snapshot
-from commands.searching import pipeline, schema
+from commands.parallel import graph
+from commands.searching import pipeline, reading
+from commands.searching.schema import Search
 from stages import params
-from stages.params.reading import read_yaml
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -38,7 +38,7 @@ PREPARED = Path("data/prepared/data.json")
 
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
-    search, options = schema.load(name)
+    search, options = reading.load(name)
     if remote and not graph.has_remote():
         raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
     SCRATCH.mkdir(parents=True, exist_ok=True)
@@ -59,14 +59,14 @@ def forget(name: str) -> None:
     from commands.searching import experiments, studies
 
     studies.delete_study(name, DATABASE)
-    experiments.remove(f"{name}-")
+    experiments.remove_all(name)
     files.remove(SCRATCH / "kept" / name)
-    files.remove(schema.FOLDER / name)
+    files.remove(reading.FOLDER / name)
 
 
 def run(
     name: str,
-    search: schema.Search,
+    search: Search,
     options: params.Params,
     workers: int,
     scheduler: str | None,
@@ -74,7 +74,7 @@ def run(
 ) -> None:
     """Run the search on a cluster, confirm its best, and write the page."""
     from commands.parallel import cluster, dispatch
-    from commands.searching import studies
+    from commands.searching import experiments, studies
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
 
@@ -82,10 +82,10 @@ def run(
     plan = pipeline.bring_up_to_date(target, remote)
     refuse_odd_validation()
     routes = [pipeline.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
-    base = read_yaml(schema.PARAMS)[1]
-    common = pipeline.describe_base(target, keys, base)
+    base = experiments.read_base()
+    common = pipeline.describe_base(target, keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
-    content, environment = snapshot.tree(), {one: os.environ.get(one) for one in dispatch.BITS}
+    environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it
     graph.share({one for route in routes for one in route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
     files.remove(scratch)  # of a start that was killed
@@ -96,14 +96,13 @@ def run(
             client,
             f"search-{uuid.uuid4().hex[:12]}",
             search.model,
-            {"dvc.lock": Path("dvc.lock").read_text(encoding="utf-8")},
             find_needs(options, target),
             remote,
             kept.absolute(),
             logs,
         )
-        trainings = Trainings(name, search, runner, base, content, *routes)
-        with dispatch.clones(client, runner.name, content, remote, environment, runner.hear):
+        trainings = Trainings(name, search, runner, base, *routes)
+        with dispatch.clones(client, runner.name, base.content, remote, environment, runner.hear):
             try:
                 carry_out(study, trainings, options.review.false_alarm_rate)
             finally:

@@ -6,12 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, snapshot
@@ -90,25 +89,6 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(committed: Project, tmp_path: Path) -> Project:
     (tmp_path / "source").write_text("pixels\n")
     return copy(committed, tmp_path)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """The processes that work in `folder` or below."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if folder in [path := Path(process.cwd()), *path.parents]:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(

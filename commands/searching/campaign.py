@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
-from commands.searching import schema, studies
+from commands.searching import keys, studies
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search
 from commands.searching.studies import Settings
@@ -76,7 +76,7 @@ class Campaign:
 
     def enqueue_base(self) -> None:
         """Begin with the values of ``params.yaml``, where they lie in the space."""
-        present = {key: schema.look_up(key, self.trainings.base) for key in self.search.space}
+        present = {key: keys.look_up(key, self.trainings.base.values) for key in self.search.space}
         if params := studies.express(present, self.search.space):
             self.study.enqueue_trial(params)
 
@@ -84,7 +84,7 @@ class Campaign:
         """Start a trial, unless its result is known: from the schema of ``params.yaml``, or from an
         equal trial."""
         settings = studies.suggest(trial, self.search.space)
-        if fault := find_conflict(settings, self.trainings.base):
+        if fault := find_conflict(settings, self.trainings.base.values):
             self.fail(trial, fault)
         elif equal := self.find_equal(trial):
             trial.set_user_attr("equals", equal.number)
@@ -180,7 +180,7 @@ class Campaign:
 def find_conflict(settings: Settings, base: dict[str, Any]) -> str | None:
     """What the schema of ``params.yaml`` has against these settings together."""
     try:
-        Params.model_validate(schema.apply(settings, base))
+        Params.model_validate(keys.changed(settings, base))
     except ValidationError as error:
         return error.errors()[0]["msg"].removeprefix("Value error, ")
     return None

@@ -16,7 +16,7 @@ import optuna
 from scipy import stats
 
 from commands.reviewing.noise import BETTER, CHANCE, WORSE
-from commands.searching import schema, studies
+from commands.searching import keys, studies
 from commands.searching.running import Run
 from commands.searching.trainings import Trainings
 
@@ -42,7 +42,7 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
     if best is None or not search.confirm_seeds:
         return None
     settings = studies.read_settings(best, search.space)
-    present = {key: schema.look_up(key, trainings.base) for key in search.space}
+    present = {key: keys.look_up(key, trainings.base.values) for key in search.space}
     if settings == present:
         return None
     first = trainings.seed + search.seeds

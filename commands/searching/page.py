@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from commands.searching import studies
 from commands.searching.confirmation import Verdict
-from commands.searching.schema import FOLDER, Search
+from commands.searching.reading import FOLDER
+from commands.searching.schema import Search
 from stages.images.data_uri import encode_bytes
 from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment

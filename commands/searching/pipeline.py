@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.parallel import graph
-from commands.searching import schema
+from commands.searching import keys
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,22 +41,22 @@ def bring_up_to_date(target: str, remote: bool) -> graph.Plan:
     return plan
 
 
-def find_route(plan: graph.Plan, target: str, keys: list[str]) -> Route:
-    """What must run to train `target` with other values of `keys`."""
+def find_route(plan: graph.Plan, target: str, changed: list[str]) -> Route:
+    """What must run to train `target` with other values of the keys `changed`."""
     from dvc.repo import Repo
 
     stages: list[str] = []
     with Repo() as repo:
         for address, instance in plan.instances.items():
             (stage,) = repo.stage.collect(address)
-            moved = tracks(stage, keys) or set(stages).intersection(instance.upstream)
+            moved = tracks(stage, changed) or set(stages).intersection(instance.upstream)
             if address == target or (moved and instance.bare_name not in UNMOVED):
                 stages.append(address)
     given = {one for address in stages for one in plan.instances[address].upstream} | {SPLIT}
     return Route(stages, [one for one in plan.instances if one in given - set(stages)])
 
 
-def tracks(stage: "Stage", keys: list[str]) -> bool:
+def tracks(stage: "Stage", changed: list[str]) -> bool:
     """Whether a stage tracks one of these keys of ``params.yaml``, or what is below or above it."""
     from dvc.dependency.param import ParamsDependency
 
@@ -66,13 +66,13 @@ def tracks(stage: "Stage", keys: list[str]) -> bool:
     return any(
         f"{one}.".startswith(f"{key}.") or f"{key}.".startswith(f"{one}.")
         for one in tracked
-        for key in keys
+        for key in changed
     )
 
 
-def describe_base(target: str, keys: list[str], base: dict[str, Any]) -> dict[str, Any]:
+def describe_base(target: str, searched: list[str], base: dict[str, Any]) -> dict[str, Any]:
     """What the trials of `target` have in common: the digests of data and code, and the parameters
-    that its stage tracks, of the values `base` of ``params.yaml``, without the searched `keys`."""
+    that its stage tracks, of the values `base` of ``params.yaml``, without those `searched`."""
     from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -80,7 +80,7 @@ def describe_base(target: str, keys: list[str], base: dict[str, Any]) -> dict[st
         (stage,) = repo.stage.collect(target)
         stage.save_deps()
         entry = to_single_stage_lockfile(stage)
-    fixed = schema.leave_out(keys, base)
+    fixed = keys.leave_out(searched, base)
     (tracked,) = entry["params"].values()  # of params.yaml, the only file
     digests = {dep["path"]: dep["md5"] for dep in entry["deps"]}
-    return digests | {name: schema.look_up(name, fixed) for name in tracked}
+    return digests | {name: keys.look_up(name, fixed) for name in tracked}

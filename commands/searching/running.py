@@ -41,14 +41,13 @@ class Event:
 
 @dataclass
 class Runner:
-    """Runs trainings of `model`. `name`: of this session on the cluster. `files`: text by path that
-    each run begins with. `needs`: resources of a worker. `kept` and `logs` are folders: of the
-    checkpoints of trainings that do not end, and of what trainings print."""
+    """Runs trainings of `model`. `name`: of this session on the cluster. `needs`: resources of a
+    worker. `kept` and `logs` are folders: of the checkpoints of trainings that did not end, and of
+    what trainings print."""
 
     client: Client
     name: str
     model: str
-    files: dict[str, str]
     needs: dict[str, float]
     remote: bool
     kept: Path
@@ -61,12 +60,13 @@ class Runner:
         taken = [self.needs] * len(self.running)
         return cluster.fits(self.needs, taken, cluster.offers(self.client))
 
-    def start(self, run: Run, parameters: str, route: Route) -> None:
+    def start(self, run: Run, files: dict[str, str], route: Route) -> None:
+        """Start a run in a clone with this text of `files`, by path."""
         request = {
             "address": run.name,  # of its events
             "module": MODULE,
             "model": self.model,
-            "files": {**self.files, "params.yaml": parameters},
+            "files": files,
             "stages": route.stages,
             "given": route.given,
             "keep": str(self.kept / run.name),

@@ -1,29 +1,18 @@
 """The schema of ``searches/NAME.yaml``: which keys of ``params.yaml`` are searched, and how."""
 
-import copy
 import math
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from stages import params
-from stages.params import Problem
-from stages.params.reading import read_yaml
-from stages.params.schema import Count, Params, Section, one_of, suggest
-from stages.runtime.errors import UserError
+from stages.params.schema import Count, Section, one_of
 
-FOLDER = Path("searches")
-PARAMS = Path("params.yaml")
 # Optuna's classes, those that need no further package; grid search is BruteForceSampler
 SAMPLERS = ("TPESampler", "RandomSampler", "QMCSampler", "BruteForceSampler")
 PRUNERS = (
     "NopPruner", "MedianPruner", "PercentilePruner", "HyperbandPruner", "SuccessiveHalvingPruner",
 )  # fmt: skip
 OBJECTIVES = ("validation_accuracy", "validation_loss")
-SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architecture
-FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size")
 Scalar = int | float
 
 
@@ -114,102 +103,3 @@ class Search(Section):
     def size(self) -> float:
         """How many combinations of values the space has."""
         return math.prod(values.size for values in self.space.values())
-
-
-def load(name: str) -> tuple[Search, Params]:
-    """The search called `name` and the parameters that it starts from. Raises `UserError` with file
-    and line for each mistake."""
-    path = FOLDER / f"{name}.yaml"
-    if not path.exists():
-        found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
-        hint = suggest(name, found) if found else f"{FOLDER} has no file"
-        raise UserError(f"{path} is missing. {hint}")
-    options = params.load(PARAMS)
-    _, base = read_yaml(PARAMS)
-    return params.checked(path, Search, lambda search: cross_check(search, options, base)), options
-
-
-def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
-    """What only ``params.yaml`` can tell."""
-    if search.model not in options.models:
-        yield (
-            ("model",),
-            f"{search.model!r} is not trained: it is not in models of params.yaml. "
-            f"{suggest(search.model, options.models)}",
-        )
-        return
-    for key, values in search.space.items():
-        if fault := key_fault(key, search.model, options):
-            yield ("space", key), fault
-            continue
-        for value in values.extremes:
-            if fault := value_fault(key, value, base):
-                yield ("space", key), fault
-                break
-
-
-def key_fault(key: str, model: str, options: Params) -> str | None:
-    """Why a key cannot be searched; None where it can."""
-    own = f"architectures.{model}."
-    if not key.startswith((*(f"{one}." for one in SECTIONS), own)):
-        allowed = ", ".join([*(f"{one}.KEY" for one in SECTIONS), f"{own}KEY"])
-        return f"this key cannot be searched for {model}. Allowed: {allowed}"
-    if key in FIXED:
-        return "this key is about the machine, and is not searched"
-    pretrained = getattr(options.architectures[model], "weights", None)
-    if key in (f"{own}{one}" for one in ("family", "weights")) or (
-        pretrained and key in (f"{own}{one}" for one in ("network", "top"))
-    ):
-        return "another network is another entry under architectures: search within one"
-    return None
-
-
-def value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
-    """What the schema of ``params.yaml`` has against a value; None where it has nothing. Conflicts
-    with other keys, which may be searched too, are left to the trial."""
-    place = tuple(key.split("."))
-    values = apply({key: value}, base)
-    if values is None:
-        return f"unknown key: params.yaml has no section {'.'.join(place[:-1])}"
-    try:
-        Params.model_validate(values)
-    except ValidationError as error:
-        for details in error.errors():
-            keys, what = params.explain(details, values, Params)
-            if keys[: len(place)] == place:
-                return what
-    return None
-
-
-def apply(settings: dict[str, Any], base: dict[str, Any]) -> dict[str, Any] | None:
-    """A copy of the values of ``params.yaml`` with `settings` by dotted key; None where a section
-    is missing."""
-    values = copy.deepcopy(base)
-    for key, value in settings.items():
-        *sections, last = key.split(".")
-        place = values
-        for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
-            return None
-        place[last] = value
-    return values
-
-
-def look_up(key: str, base: dict[str, Any]) -> Any:
-    """The value of a dotted key; None where there is none."""
-    place: Any = base
-    for one in key.split("."):
-        place = place.get(one) if isinstance(place, dict) else None
-    return place
-
-
-def leave_out(keys: Iterable[str], base: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the values of ``params.yaml`` without some dotted keys."""
-    values = copy.deepcopy(base)
-    for key in keys:
-        section, _, last = key.rpartition(".")
-        place = look_up(section, values)
-        if isinstance(place, dict):
-            place.pop(last, None)
-    return values

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from commands.searching import experiments
+from commands.searching.experiments import Base
 from commands.searching.pipeline import Route
 from commands.searching.running import Run, Runner
 from commands.searching.schema import Search
-from commands.searching.studies import Settings
 from stages.runtime.errors import UserError
 
 DIGITS = 6  # of metrics, as in reports
@@ -16,21 +16,19 @@ DIGITS = 6  # of metrics, as in reports
 
 @dataclass
 class Trainings:
-    """The trainings of the study `name`. `base`: the values of ``params.yaml``; `content`: the id
-    of the working tree's content; `route` of trainings with the seed of ``params.yaml``, and
-    `seeded_route` of those with another."""
+    """The trainings of the study `name`, with changes to `base`. `route`: of trainings with the
+    seed of ``params.yaml``; `seeded_route`: of those with another."""
 
     name: str
     search: Search
     runner: Runner
-    base: dict[str, Any]
-    content: str
+    base: Base
     route: Route
     seeded_route: Route
 
     @property
     def seed(self) -> int:
-        return self.base["seed"]
+        return self.base.values["seed"]
 
     def name_run(self, number: int | str, seed: int) -> str:
         """The name of a training of a trial, or of `base`; also that of its experiment."""
@@ -39,10 +37,14 @@ class Trainings:
 
     def start(self, run: Run) -> None:
         route = self.route if run.seed == self.seed else self.seeded_route
-        self.runner.start(run, experiments.write_parameters(self.all_settings(run)), route)
+        files = self.base.files | {experiments.PARAMS: self.write_parameters(run)}
+        self.runner.start(run, files, route)
 
-    def all_settings(self, run: Run) -> Settings:
-        return run.settings if run.seed == self.seed else {**run.settings, "seed": run.seed}
+    def write_parameters(self, run: Run) -> str:
+        """The text of ``params.yaml`` for a training."""
+        seed = {} if run.seed == self.seed else {"seed": run.seed}
+        text = self.base.files[experiments.PARAMS]
+        return experiments.set_parameters(run.settings | seed, text)
 
     def take(self, run: Run, result: dict[str, Any]) -> float | None:
         """Save a finished training as an experiment. Returns the objective; None where the training
@@ -53,9 +55,9 @@ class Trainings:
         metrics = {"validation_accuracy": round(measured["accuracy"], DIGITS)}
         experiments.save(
             run.name,
-            self.content,
-            experiments.write_parameters(self.all_settings(run)),
-            result["entries"],
+            self.base,
+            self.write_parameters(run),
+            result["stages"],
             {self.search.model: metrics},
         )
         return measured["accuracy" if self.search.maximizes else "loss"]

@@ -6,8 +6,8 @@ REQUEST is a JSON file:
 
     model          the model that is trained
     files          text by path: params.yaml with the settings of this run, and dvc.lock
-    stages, given  addresses: of the stages to run, in their order, and of those whose outputs they
-                   take
+    stages, given  addresses: of the stages of dvc.yaml to run, in their order, and of those whose
+                   outputs they take
     keep           the folder that keeps the checkpoint and the history so far, and from which a
                    training goes on that was stopped; a machine that lacks its parent keeps them in
                    the clone
@@ -15,7 +15,7 @@ REQUEST is a JSON file:
     remote         whether results travel through DVC's default remote
 
 While the model trains, ``progress.json`` beside REQUEST holds the rows of its history.csv. At the
-end comes ``result.json``: `entries`, of the stages in their lock files, and `measures` by part. The
+end comes ``result.json``: the entries of the `stages` in dvc.lock, and `measures` by part. The
 process, and all that it started, ends when its parent does.
 """
 
@@ -62,7 +62,7 @@ class Watch(threading.Thread):
             if stamp == self.seen:
                 return
             rows = pd.read_csv(history).to_json(orient="records")
-        except FileNotFoundError:  # the training has not begun, or is being brought from the cache
+        except (FileNotFoundError, pd.errors.EmptyDataError):  # not yet there, or not yet whole
             return
         for name in CHECKPOINTS:
             keep(self.folder / name, self.keep)
@@ -88,20 +88,22 @@ def keep(file: Path, folder: Path) -> None:
 
 
 def prepare(folder: Path, kept: Path) -> None:
-    """Make `folder` that of a training that goes on from what is `kept`, if anything is."""
-    files.remove(folder)
-    folder.mkdir(parents=True)
+    """Make `folder` that of a training that goes on from what is `kept`, if anything is. What a
+    pre-trained network makes of the images stays for the next training of the clone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove(folder / "history.csv")
     for name in CHECKPOINTS:
+        files.remove(folder / name)
         if (kept / name).exists():
             shutil.copy(kept / name, folder / name)
 
 
-def run_stages(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Run the stages of a request by DVC. Returns their entries by lock file and name."""
+def run_stages(request: dict[str, Any]) -> dict[str, Any]:
+    """Run the stages of a request by DVC. Returns their entries in dvc.lock."""
     from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    entries: dict[str, dict[str, Any]] = {}
+    entries = {}
     with Repo() as repo:
         for address in request["given"]:
             (stage,) = repo.stage.collect(address)
@@ -110,9 +112,7 @@ def run_stages(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
             exchange.reproduce(repo, address, request["remote"])
             (stage,) = repo.stage.collect(address)
             exchange.share(repo, stage, request["remote"])
-            lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
-            entry = json.loads(json.dumps(to_single_stage_lockfile(stage)))
-            entries.setdefault(lock, {})[stage.name] = entry
+            entries[stage.name] = json.loads(json.dumps(to_single_stage_lockfile(stage)))
     return entries
 
 
@@ -158,7 +158,7 @@ def main(request_file: Path) -> None:
         entries = run_stages(request)
     finally:
         watch.end()
-    result = {"entries": entries, "measures": measure(folder, request["parts"])}
+    result = {"stages": entries, "measures": measure(folder, request["parts"])}
     files.write_json(request_file.with_name("result.json"), result)
     files.remove(kept)  # the training is whole now
 

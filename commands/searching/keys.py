@@ -1,0 +1,41 @@
+"""Dotted keys of ``params.yaml``, such as train.optimizer."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+
+def look_up(key: str, values: dict[str, Any]) -> Any:
+    """The value of a key; None where there is none."""
+    place: Any = values
+    for one in key.split("."):
+        place = place.get(one) if isinstance(place, dict) else None
+    return place
+
+
+def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
+    """Set keys in `values`. Raises `KeyError` with the name of a section that is missing."""
+    for key, value in settings.items():
+        section, _, last = key.rpartition(".")
+        place = look_up(section, values) if section else values
+        if not isinstance(place, dict):
+            raise KeyError(section)
+        place[last] = value
+
+
+def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `values` with other values of keys. Raises `KeyError` as `set_all` does."""
+    values = copy.deepcopy(values)
+    set_all(settings, values)
+    return values
+
+
+def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `values` without some keys."""
+    values = copy.deepcopy(values)
+    for key in keys:
+        section, _, last = key.rpartition(".")
+        place = look_up(section, values)
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return values

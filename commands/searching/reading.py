@@ -1,0 +1,88 @@
+"""Read ``searches/NAME.yaml``, and check it against ``params.yaml``."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from commands.searching import keys
+from commands.searching.schema import Search
+from stages import params
+from stages.params import Problem
+from stages.params.reading import read_yaml
+from stages.params.schema import Params, suggest
+from stages.runtime.errors import UserError
+
+FOLDER = Path("searches")
+PARAMS = Path("params.yaml")
+SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architecture
+FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size")
+
+
+def load(name: str) -> tuple[Search, Params]:
+    """The search called `name` and the parameters that it starts from. Raises `UserError` with file
+    and line for each mistake."""
+    found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
+    if name not in found:
+        raise UserError(f"{FOLDER} has no file {name}.yaml. {suggest(name, found)}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise UserError(f"{FOLDER}/{name}.yaml: name it with letters, digits, - and _ alone")
+    path = FOLDER / f"{name}.yaml"
+    options = params.load(PARAMS)
+    _, base = read_yaml(PARAMS)
+    return params.checked(path, Search, lambda search: cross_check(search, options, base)), options
+
+
+def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
+    """What only ``params.yaml`` can tell."""
+    if search.model not in options.models:
+        yield (
+            ("model",),
+            f"{search.model!r} is not trained: it is not in models of params.yaml. "
+            f"{suggest(search.model, options.models)}",
+        )
+        return
+    for key, values in search.space.items():
+        if fault := key_fault(key, search.model, options):
+            yield ("space", key), fault
+            continue
+        for value in values.extremes:
+            if fault := value_fault(key, value, base):
+                yield ("space", key), fault
+                break
+
+
+def key_fault(key: str, model: str, options: Params) -> str | None:
+    """Why a key cannot be searched; None where it can."""
+    own = f"architectures.{model}."
+    if not key.startswith((*(f"{one}." for one in SECTIONS), own)):
+        allowed = ", ".join([*(f"{one}.KEY" for one in SECTIONS), f"{own}KEY"])
+        return f"this key cannot be searched for {model}. Allowed: {allowed}"
+    if key in FIXED:
+        return "this key is about the machine, and is not searched"
+    pretrained = getattr(options.architectures[model], "weights", None)
+    if key in (f"{own}{one}" for one in ("family", "weights")) or (
+        pretrained and key in (f"{own}{one}" for one in ("network", "top"))
+    ):
+        return "another network is another entry under architectures: search within one"
+    return None
+
+
+def value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
+    """What the schema of ``params.yaml`` has against a value; None where it has nothing. Conflicts
+    with other keys, which may be searched too, are left to the trial."""
+    place = tuple(key.split("."))
+    try:
+        values = keys.changed({key: value}, base)
+    except KeyError as error:
+        return f"unknown key: params.yaml has no section {error.args[0]}"
+    try:
+        Params.model_validate(values)
+    except ValidationError as error:
+        for details in error.errors():
+            where, what = params.explain(details, values, Params)
+            if where[: len(place)] == place:
+                return what
+    return None
