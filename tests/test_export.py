@@ -96,7 +96,7 @@ def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
         for path in photographs(tmp_path):
             patch.setattr(sys, "argv", ["", str(path)])
             exec(lines, {})
-            expected = pictures.prepare_content(path.read_bytes(), checked)
+            expected = pictures.prepare_content(path.read_bytes(), checked, 10**6, "")
             np.testing.assert_array_equal(given.pop()[0], expected, err_msg=path.name)
 
 

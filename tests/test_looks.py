@@ -14,10 +14,12 @@ WIDTHS = (400, 1000, 1600)  # pixels
 
 
 @pytest.fixture(
-    scope="module", params=[(1, 2), (6, 10), (20, 100)], ids=lambda size: "-".join(map(str, size))
+    scope="module",
+    params=[(1, 2, 3400), (6, 10, 300), (20, 100, 300)],
+    ids=lambda size: "-".join(map(str, size)),
 )
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Reports of so many models and classes."""
+    """Reports of so many models, classes and test images."""
     return write_results(tmp_path_factory.mktemp("results"), *request.param, names=True)
 
 

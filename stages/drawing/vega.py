@@ -15,7 +15,7 @@ from stages.drawing.charts import COLOURS, choose_colours, find_phases
 
 Spec = dict[str, Any]
 PAGE = "(containerSize()[0] || 600)"  # pixels that a chart has, as an expression of Vega's
-LETTER = 6.5  # pixels, of a label
+LETTER, AXIS = 6.5, 45  # pixels, of a letter in a label, and of an axis with numbers
 ACCURACY = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 PARTS = ["validation", "test"]
 MANY = 40  # classes: with more, everything is drawn smaller
@@ -45,12 +45,13 @@ def build_class_axis(classes: int) -> tuple[int, Spec]:
 
 
 def build_legend(title: str | None, labels: Iterable[object]) -> Spec:
-    """A legend below the chart, in as many columns as its width has room for."""
+    """A legend below the chart, in as many columns as its width has room for. It begins where the
+    axis does."""
     longest = round(LETTER * max(len(str(label)) for label in labels))
     return {
         "orient": "bottom",
         "title": title,
-        "columns": {"expr": f"max(1, floor({PAGE} / {longest + 40}))"},
+        "columns": {"expr": f"max(1, floor(({PAGE} - {AXIS}) / {longest + 40}))"},
         "labelLimit": {"expr": f"min({longest + 20}, {PAGE} - 40)"},
         "symbolStrokeWidth": 3,
     }

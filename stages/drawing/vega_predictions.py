@@ -180,7 +180,9 @@ def draw_reliability(bins: pd.DataFrame) -> Spec:
                     "size": build_field(
                         "images",
                         "images",
-                        legend=build_legend("images in the bin", bins["images"]),
+                        legend=build_legend(
+                            "images in the bin", map("{:,}".format, bins["images"])
+                        ),
                         scale={"range": [15, 300]},
                     ),
                     "tooltip": tooltip,

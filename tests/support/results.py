@@ -73,13 +73,13 @@ def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], s
     files.write_json(folder / "training.json", training)
 
 
-def write_data(classes: list[str], names: bool) -> dict[str, np.ndarray]:
-    """What preprocess and describe write of random images, with the names of their files if
-    `names`. Returns the labels of each part."""
+def write_data(classes: list[str], names: bool, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """What preprocess and describe write of random images, as many a part as `sizes` says, with the
+    names of their files if `names`. Returns the labels of each part."""
     random, prepared = np.random.default_rng(0), Path("data/prepared")
     prepared.mkdir(parents=True)
     labels, counts = {}, {}
-    for part, images in IMAGES.items():
+    for part, images in sizes.items():
         labels[part] = np.arange(images) % len(classes)
         pixels = random.integers(0, 256, (images, SIDE, SIDE, 3), np.uint8)
         np.save(prepared / f"{part}.npy", pixels)
@@ -103,14 +103,16 @@ def write_data(classes: list[str], names: bool) -> dict[str, np.ndarray]:
         "licence": None,
         "classes": len(classes),
         "method": "stratified",
-        "parts": {part: {"images": IMAGES[part], "classes": counts[part]} for part in IMAGES},
+        "parts": {part: {"images": sizes[part], "classes": counts[part]} for part in sizes},
     }
     files.write_json(Path("reports/data/card.json"), card)
     return labels
 
 
-def write_results(folder: Path, models: int, classes: int, names: bool = False) -> Project:
-    """A folder with the reports of so many models and classes."""
+def write_results(
+    folder: Path, models: int, classes: int, test: int = IMAGES["test"], names: bool = False
+) -> Project:
+    """A folder with the reports of so many models, classes, and test images."""
     files.write_text(folder / "params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
     project = Project(folder)
     model_names = [f"network{one}{MODEL_ENDINGS[one % 4]}" for one in range(models)]
@@ -123,7 +125,7 @@ def write_results(folder: Path, models: int, classes: int, names: bool = False) 
 
     project.edit_params(change)
     with chdir(folder):
-        labels = write_data(class_names, names)
+        labels = write_data(class_names, names, IMAGES | {"test": test})
         for seed, model in enumerate(model_names):
             write_model(model, labels, class_names, seed)
             evaluate.main(model)
