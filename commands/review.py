@@ -31,7 +31,7 @@ from stages import params
 from stages.page import bundle
 from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment
-from stages.runtime import cli, escape
+from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -126,7 +126,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         "parameters": revisions.list_changed_parameters(base, head) if base else [],
         "models": [
             models.describe_model(base, head, name, verdicts.get(name))
-            for name in verdicts or head.models
+            for name in progress.track(verdicts or head.models, "models", "models")
         ],
         "summary": summary(verdicts),
         "selected": selected,

@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.reviewing import noise, spread
 from commands.reviewing.revisions import Revision, same_test_data
-from stages.runtime import escape
+from stages.runtime import escape, progress
 
 NOT_COMPARABLE = "not comparable"
 
@@ -147,7 +147,10 @@ def all_models(
 ) -> dict[str, Verdict]:
     """The verdict of each model that one of the revisions has results of."""
     names = [*head.models, *(model for model in base.models if model not in head.models)]
-    found = {name: difference(base, head, name, name, content) for name in names}
+    found = {
+        name: difference(base, head, name, name, content)
+        for name in progress.track(names, "comparison of models", "models")
+    }
     judged = [name for name, one in found.items() if one.difference]
     for name, (words, p) in zip(
         judged, noise.verdicts([found[name].difference for name in judged], rate)
