@@ -8,8 +8,8 @@ The project is the small one of the tests, with the real trainings; the search t
 rates on two workers. At a random moment kill -9 hits the command, which is then started again, or
 one of its workers, whose training Dask gives to another one. The search that ends must have six
 complete trials, one for each learning rate, with the accuracies and the model files of an
-undisturbed search. Then it begins anew, with nothing in the run-cache, until there were N kills.
-Writes benchmarks/results/search_kills.json and search_kills.md.
+undisturbed search on one worker. Then it begins anew, with nothing in the run-cache, until there
+were N kills. Writes benchmarks/results/search_kills.json and search_kills.md.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SEARCH = {
     "confirm_seeds": 0,
     "space": {"train.learning_rate": {"choice": RATES}},
 }
-COMMAND = (sys.executable, "-m", "commands.search", "killed", "--workers", "2")
+COMMAND = (sys.executable, "-m", "commands.search", "killed", "--workers")
 
 
 def make_project(folder: Path) -> Project:
@@ -72,10 +72,10 @@ def outcome(project: Project) -> dict[float, tuple[float, str]]:
     return found
 
 
-def start(project: Project, log: Path, *options: str) -> subprocess.Popen:
+def start(project: Project, log: Path, workers: int, *options: str) -> subprocess.Popen:
     with open(log, "w") as file:
         return subprocess.Popen(
-            [*COMMAND, *options],
+            [*COMMAND, str(workers), *options],
             cwd=project.folder,
             env=project.environment(),
             stdout=file,
@@ -104,11 +104,13 @@ def kill(process: subprocess.Popen, chance: random.Random) -> str:
     return "command"
 
 
-def search(project: Project, log: Path, chance: random.Random, kills: list[str], most: int) -> None:
-    """A search from its beginning to its end, with kills on the way."""
+def search(
+    project: Project, log: Path, workers: int, chance: random.Random, kills: list[str], most: int
+) -> None:
+    """A search from its beginning to its end, with kills on the way, of which there are `most`."""
     shutil.rmtree(project.path(".dvc/cache/runs"), ignore_errors=True)
     project.path("dvc.lock").unlink(missing_ok=True)
-    process = start(project, log, "--anew")
+    process = start(project, log, workers, "--anew")
     try:
         while process.poll() is None:
             try:
@@ -119,7 +121,7 @@ def search(project: Project, log: Path, chance: random.Random, kills: list[str],
                     print(len(kills), kills[-1], flush=True)
                     if kills[-1] == "command":
                         time.sleep(chance.uniform(0, 3))
-                        process = start(project, log)
+                        process = start(project, log, workers)
     finally:
         process.kill()
     if process.returncode:
@@ -136,10 +138,10 @@ def main() -> None:
     chance, kills, searches = random.Random(arguments.seed), [], 0
     with tempfile.TemporaryDirectory() as temporary:
         project, log = make_project(Path(temporary) / "project"), Path(temporary) / "log"
-        search(project, log, chance, kills, 0)
+        search(project, log, 1, chance, kills, 0)
         expected = outcome(project)
         while len(kills) < arguments.kills:
-            search(project, log, chance, kills, arguments.kills)
+            search(project, log, 2, chance, kills, arguments.kills)
             searches += 1
             if outcome(project) != expected:
                 sys.exit(f"other results: {outcome(project)}, not {expected}\n{log.read_text()}")

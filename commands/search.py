@@ -133,6 +133,8 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
     if verdict:
         print(f"against params.yaml as it is, on new seeds: {verdict.word} (p {verdict.p:.3f})")
+    elif search.confirm_seeds:
+        print("these are the values of params.yaml: there is nothing to confirm")
     if test:
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
