@@ -35,7 +35,7 @@ search: setup ## Search hyperparameters: the study searches/STUDY.yaml, on WORKE
 	python -m commands.search "$$STUDY" $${WORKERS:+--workers "$$WORKERS"}
 
 test: setup ## Run the tests, as many files at once as there are cores
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare its results bit by bit
 	python -m commands.verify

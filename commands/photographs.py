@@ -45,15 +45,16 @@ class Preset:
 
     architecture: str
     image_size: int  # pixels
-    # of SGD with momentum, at its highest; ten times as much, or Adam at 0.0001, undoes what the
-    # weights know: validation accuracy 0.78 instead of 0.88 after an epoch on the flowers
+    # of SGD with momentum, at its highest: 0.001, or Adam at 0.0001, undoes what the weights know.
+    # Measured on the flowers, MobileNet's upper half at 224 pixels: validation accuracy 0.74 after
+    # an epoch at 0.001, from 0.87 of the head alone; 0.91 after three at 0.0003
     learning_rate: float
 
 
 PRESETS = {
-    "small": Preset("pretrained-small", 160, 0.001),
-    "medium": Preset("pretrained-medium", 192, 0.001),
-    "accurate": Preset("pretrained-accurate", 224, 0.001),
+    "small": Preset("pretrained-small", 160, 0.0003),
+    "medium": Preset("pretrained-medium", 192, 0.0003),
+    "accurate": Preset("pretrained-accurate", 224, 0.0003),
 }
 
 

@@ -1,9 +1,17 @@
 """A small copy of the project, before and after its first run, for the tests."""
 
+import os
 from pathlib import Path
 
+import filelock
 import pytest
 from support.project import Project, copy, small_project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests run DVC first: they take longest, and the others then fill the gaps."""
+    slow = {item.path for item in items if "template" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +23,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small project after `dvc repro`, committed with its lock files and reports."""
-    project = copy(template, tmp_path_factory.mktemp("finished"))
-    project.dvc("repro")
-    project.commit()
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent  # the workers share one, which none of them changes
+    project = Project(folder / "finished" / "project")
+    with filelock.FileLock(folder / "finished.lock"):
+        if not project.folder.exists():
+            made = copy(template, tmp_path_factory.mktemp("made"))
+            made.dvc("repro")
+            made.commit()
+            project.folder.parent.mkdir()
+            made.folder.rename(project.folder)
     return project
 
 

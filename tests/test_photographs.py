@@ -99,7 +99,8 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
 
 def test_other_weights_in_the_file_train_again(made: Project):
     save_weights(made, seed=1)
-    assert ran(made.dvc("repro", "train@pretrained-small")) == ["weights", "train@pretrained-small"]
+    assert ran(made.dvc("repro", "data/dvc.yaml:weights")) == ["weights"]
+    assert ran(made.dvc("repro", "--dry", "train@pretrained-small")) == ["train@pretrained-small"]
 
 
 def test_weights_of_another_network_end_the_run_before_training(made: Project):

@@ -1,0 +1,89 @@
+"""How many epochs: more of them go on where a shorter training ended, and what is said of their
+number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.project import ROOT, data_json
+
+from stages import params
+from stages.params.schema import Dense, Train
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import backend, run
+from stages.training.experiment import Experiment
+
+OPTIONS = params.load(ROOT / "params.yaml")
+CLASSES, SIDE = 3, 6
+backend.start(OPTIONS.train.threads)
+
+import keras  # noqa: E402
+
+from stages.training import notes  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder, random = tmp_path_factory.mktemp("prepared"), np.random.default_rng(3)
+    for part in ("train", "validation", "test"):
+        np.save(folder / f"{part}.npy", random.integers(0, 256, (45, SIDE, SIDE, 1), np.uint8))
+        np.save(folder / f"{part}_labels.npy", np.arange(45) % CLASSES)
+    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 1], CLASSES))
+    return Prepared(folder)
+
+
+def recipe(**changes) -> Train:
+    stopping = OPTIONS.train.early_stopping.model_copy(update={"patience": None})
+    fixed = {"batch_size": 10, "early_stopping": stopping}
+    return OPTIONS.train.model_copy(update=fixed | changes)
+
+
+def train(prepared: Prepared, folder: Path, **changes) -> list[str]:
+    """Digests of what a training in `folder` writes."""
+    network = Dense(family="dense", units=[8], activation="relu", batch_norm="after", dropout=0.3)
+    one = Experiment("small", 1, network, OPTIONS.augment, recipe(**changes))
+    keras.utils.clear_session()  # names of layers count anew, as in a process of its own
+    run.run(one, prepared, folder, folder / "checkpoint.npz")
+    return [files.sha256(folder / name) for name in ("model.keras", "history.csv")]
+
+
+def test_more_epochs_go_on_with_the_bits_of_a_training_that_had_them_from_the_start(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    def goes_on(**changes) -> list[str] | None:
+        """The digests where the training went on; None where it started anew."""
+        capsys.readouterr()
+        digests = train(prepared, tmp_path / "short", **changes)
+        return digests if "going on behind epoch" in capsys.readouterr().out else None
+
+    whole = train(prepared, tmp_path / "whole", epochs=5)
+    assert goes_on(epochs=3) is None
+    assert goes_on(epochs=5) == whole
+    assert goes_on(epochs=5) is None  # such as `dvc repro --force`: all of it was asked for
+    assert goes_on(epochs=4) is None
+    assert goes_on(epochs=5, batch_size=9) is None
+
+
+def test_a_schedule_and_a_training_of_other_lengths(capsys: pytest.CaptureFixture):
+    def said(epochs: int, name: str = "CosineDecay", **arguments) -> bool:
+        arguments = {"initial_learning_rate": 0.1, **arguments}
+        train = recipe(epochs=epochs, schedule=name, schedule_arguments=arguments)
+        notes.warn_of_schedule(train, batches=10)
+        return "train.schedule_arguments" in capsys.readouterr().err
+
+    assert said(7, decay_steps=50) and said(4, decay_epochs=5) and not said(5, decay_epochs=5)
+    assert not said(5, decay_steps=46)  # within the last epoch
+    assert said(5, decay_epochs=5, warmup_epochs=1, warmup_target=0.2)
+    assert said(7, "PolynomialDecay", decay_epochs=5)
+    assert not said(7, "ExponentialDecay", decay_epochs=1, decay_rate=0.9)
+    notes.warn_of_schedule(recipe(), batches=10)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_is_no_better_than_chance(capsys: pytest.CaptureFixture):
+    labels = np.repeat([0, 1], [60, 40])
+    notes.warn_of_chance("one", 0.65, labels)  # 0.6 ± 0.05
+    assert "one is no better than chance" in capsys.readouterr().err
+    notes.warn_of_chance("one", 0.75, labels)
+    assert capsys.readouterr().err == ""
