@@ -82,15 +82,15 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
         start, ran = Path(entry.starts_from), documents[name].trained.epochs
-        head, most = count_epochs(root.architectures[entry.architecture], recipe.epochs)
+        epochs = count_epochs(root.architectures[entry.architecture], recipe.epochs)
         rows.append(
             Row(
                 name=name,
                 steps=tuple(list_steps(plan, address)),
                 starts_from=start.name if start.parent == FOLDER / "trained" else None,
                 seeds=tuple(entry.seeds),
-                epochs=head + most,
-                expected_epochs=head + min(most, ran or most),
+                epochs=epochs,
+                expected_epochs=min(epochs, ran or epochs),
                 stops_early=recipe.early_stopping.patience is not None,
                 minutes=entry.minutes,
             )
@@ -98,13 +98,13 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
     return order(rows)
 
 
-def count_epochs(architecture: Architecture, epochs: int) -> tuple[int, int]:
-    """The most epochs of a training of so many `epochs`: of the head alone, of a network with
-    pre-trained weights, and of all else."""
+def count_epochs(architecture: Architecture, epochs: int) -> int:
+    """The most epochs of a training whose recipe has so many `epochs`: with those of the head alone
+    where its weights are pre-trained."""
     tuning = getattr(architecture, "fine_tuning", None)
     if not tuning:
-        return 0, epochs
-    return tuning.head_epochs, 0 if tuning.layers == "none" else epochs
+        return epochs
+    return tuning.head_epochs + (0 if tuning.layers == "none" else epochs)
 
 
 def list_steps(plan: Plan, address: str) -> list[str]:
