@@ -72,9 +72,9 @@ def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
             ),
         }
     )
-    one = Experiment("small", 1, network, OPTIONS.augment, recipe)
+    one = Experiment("flatten", 1, network, OPTIONS.augment, recipe)
     run.run(one, prepared, tmp_path, tmp_path / "checkpoint.npz")
-    result, _, probabilities = measure_model("small", tmp_path, prepared, OPTIONS.evaluate)
+    result, _, probabilities = measure_model("flatten", tmp_path, prepared, OPTIONS.evaluate)
     before = result["uncalibrated"]
     assert result["validation"]["loss"] < before["validation"]["loss"]
     assert set(before) == {"temperature", "validation", "test"}

@@ -185,3 +185,13 @@ def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepare
 def test_a_layer_that_is_not_there_is_named(start, prepared):
     with pytest.raises(UserError, match="conv_pw_13"):
         network.build_network(experiment(start, {"layers": "conv_pw_14"}), prepared)
+
+
+@pytest.mark.parametrize("restore_best", ["never", "when_stopped"])
+def test_the_second_phase_begins_whichever_weights_are_kept(
+    start, prepared, tmp_path: Path, restore_best: str
+):
+    stopping = OPTIONS.train.early_stopping.model_dump() | {"restore_best": restore_best}
+    one = experiment(start, {"head_epochs": 1}, epochs=1, early_stopping=stopping)
+    train(one, prepared, tmp_path)
+    assert pd.read_csv(tmp_path / "history.csv")["phase"].tolist() == ["head", "fine-tuning"]

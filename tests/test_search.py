@@ -15,7 +15,7 @@ from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.searching import confirmation, reading, studies
-from commands.searching.schema import Search
+from commands.searching.schema import Search, Values
 from stages.runtime.errors import UserError
 
 PIPELINE = """
@@ -278,3 +278,19 @@ def test_a_difference_is_judged_by_its_spread_over_seeds():
     word, p = confirmation.judge([0.80, 0.85, 0.90], [0.82, 0.87, 0.92], 0.1, True)
     assert word.startswith("no difference") and 0.5 < p < 0.8
     assert confirmation.judge([0.8, 0.8], [float("nan"), 0.9], 0.1, True)[0] != "better"
+
+
+@pytest.mark.parametrize(
+    ("values", "inside", "outside"),
+    [
+        ({"low": 0.0, "high": 0.4, "step": 0.1}, [0.0, 0.3, 0.4], [0.25, 0.5]),
+        ({"low": 1, "high": 4}, [1, 4], [2.5, 5, True]),
+        ({"low": 1e-4, "high": 1.0, "log": True}, [0.0137, 1], [2.0]),
+        ({"choice": [None, [8, 16]]}, [None, [8, 16]], [8]),
+    ],
+)
+def test_the_values_of_params_yaml_begin_a_study_where_they_lie_in_its_space(
+    values: dict, inside: list, outside: list
+):
+    space = Values(**values)
+    assert all(map(space.holds, inside)) and not any(map(space.holds, outside))

@@ -57,6 +57,9 @@ class Campaign:
             while runner.has_room() and time.monotonic() < deadline and self.wants_more():
                 self.admit(self.study.ask())
             if not runner.running:
+                if time.monotonic() < deadline and self.wants_more():
+                    runner.check()  # the workers may have left
+                    continue
                 return
             if event := runner.wait():
                 self.handle(event)
@@ -137,7 +140,7 @@ class Campaign:
         elif event.failed:
             self.fail(trial, f"{event.failed}, see {runner.log(run.name)}")
         elif (value := self.trainings.take(run, event.result)) is None:
-            self.fail(trial, "the training diverged: the network predicts no numbers")
+            self.fail(trial, "the training diverged: the network predicts NaN")
         else:
             trial.set_user_attr(SEED.format(run.seed), value)
             self.train(trial, run.settings)

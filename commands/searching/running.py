@@ -11,6 +11,7 @@ from distributed import Client, Future
 from commands.parallel import cluster, worker
 from commands.searching.pipeline import Route
 from commands.searching.studies import Settings
+from stages.runtime.errors import UserError
 
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
 MODULE = "commands.searching.trial"
@@ -54,6 +55,15 @@ class Runner:
     logs: Path
     running: dict[str, tuple[Run, Future]] = field(default_factory=dict)
     events: queue.Queue = field(default_factory=queue.Queue)
+
+    def check(self) -> None:
+        """Raises `UserError` where no worker has what a training needs."""
+        if not cluster.fits(self.needs, [], cluster.offers(self.client)):
+            wanted = ", ".join(f"{name} {amount:g}" for name, amount in self.needs.items())
+            raise UserError(
+                f"params.yaml: parallel.resources: a training asks for {wanted or 'a worker'}, "
+                "which no worker has at this moment"
+            )
 
     def has_room(self) -> bool:
         """Whether a worker is free for another run."""

@@ -64,6 +64,16 @@ class Values(Section):
             return math.inf
         return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
 
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one of them."""
+        if self.choice is not None:
+            return value in self.choice
+        if isinstance(value, bool) or not isinstance(value, int if self.is_whole else int | float):
+            return False
+        steps = (value - self.low) / (self.step or 1)
+        on_grid = math.isclose(steps, round(steps), abs_tol=1e-9) or self.step is None
+        return self.low <= value <= self.high and on_grid
+
     @property
     def extremes(self) -> list[Any]:
         return [self.low, self.high] if self.choice is None else self.choice

@@ -107,13 +107,7 @@ def read_settings(trial: FrozenTrial, space: dict[str, Values]) -> Settings:
 def express(settings: Settings, space: dict[str, Values]) -> dict[str, Any] | None:
     """`settings` as Optuna stores them; None where one lies outside the space."""
     for key, values in space.items():
-        value = settings[key]
-        inside = (
-            value in values.choice
-            if values.choice is not None
-            else isinstance(value, int | float) and values.low <= value <= values.high
-        )
-        if not inside:
+        if not values.holds(settings[key]):
             return None
     return {key: label(settings[key]) for key in space}
 

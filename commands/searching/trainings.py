@@ -69,6 +69,8 @@ class Trainings:
         while waiting or self.runner.running:
             while waiting and self.runner.has_room():
                 self.start(waiting.pop(0))
+            if not self.runner.running:
+                self.runner.check()  # the workers may have left
             event = self.runner.wait()
             if event and event.failed:
                 log = self.runner.log(event.run.name)

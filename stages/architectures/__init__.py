@@ -17,8 +17,9 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 
+CLASSIFIER = "probability"  # the layer that gives the main output
 OUTPUTS = (
-    "probability",
+    CLASSIFIER,
     "auxiliary1",
     "auxiliary2",
 )  # of a network: the main one, and auxiliary heads where a family has them

@@ -47,10 +47,7 @@ def measure(
         result[f"top_{top_k}_accuracy"] = metrics.top_k_accuracy_score(
             labels, probabilities, k=top_k, labels=every_class
         )
-    in_double = probabilities.astype(np.float64)  # float32 sums to 1 only nearly
-    result["loss"] = metrics.log_loss(
-        labels, in_double / in_double.sum(axis=1, keepdims=True), labels=every_class
-    )
+    result["loss"] = measure_loss(probabilities, labels)
     result["mean_squared_error"] = np.mean((probabilities - np.eye(classes)[labels]) ** 2)
     for average in ("macro", "micro"):
         scores = metrics.precision_recall_fscore_support(
@@ -71,6 +68,13 @@ def measure(
     return {
         name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)
     }
+
+
+def measure_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cross-entropy in nats."""
+    in_double = probabilities.astype(np.float64)  # float32 sums to 1 only nearly
+    in_double /= in_double.sum(axis=1, keepdims=True)
+    return float(metrics.log_loss(labels, in_double, labels=np.arange(probabilities.shape[1])))
 
 
 def measure_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
@@ -108,8 +112,12 @@ def measure_uncalibrated(
     for part, truth in labels.items():
         before = probabilities.get(f"uncalibrated_{part}")
         if before is not None:
-            values = measure(before, truth, before.shape[1], bins)
-            found[part] = {key: values[key] for key in ("loss", "expected_calibration_error")}
+            correct = before.argmax(axis=1) == truth
+            error = measure_calibration_error(before.max(axis=1), correct, bins)
+            found[part] = {
+                "loss": round(measure_loss(before, truth), DIGITS),
+                "expected_calibration_error": round(error, DIGITS),
+            }
     return found
 
 

@@ -209,14 +209,14 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def one_length_of_a_phase(self) -> "Train":
+    def check_epoch_arguments(self) -> "Train":
         for epochs, steps in IN_EPOCHS.items():
             value = self.schedule_arguments.get(epochs, 0)
             if epochs in self.schedule_arguments and steps in self.schedule_arguments:
                 raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
             if not all(map(is_duration, value if isinstance(value, list) else [value])):
                 raise ValueError(
-                    f"schedule_arguments.{epochs}: {value!r} is no number of epochs, 0 or more"
+                    f"schedule_arguments.{epochs}: {value!r} is not a number of epochs (0 or more)"
                 )
         return self
 

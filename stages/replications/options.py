@@ -112,12 +112,25 @@ def load() -> tuple[Params, Replications]:
                 yield from check_weights(root, replications, name)
             for key, complete in (("train", complete_train), ("augment", complete_augment)):
                 try:
-                    complete(replications.common, entry)
+                    one = complete(replications.common, entry)
+                    if key == "train":
+                        yield from check_calibration(name, entry, one)
                 except ValidationError as error:
                     for details in error.errors():
                         yield ("experiments", name, key, *details["loc"]), details["msg"]
 
     return root, params.checked(FILE, Replications, cross_check)
+
+
+def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params.Problem]:
+    """What contradicts the calibration of the experiment `name`, where there is one."""
+    for key in ("keep_model", "evaluate_in_training_mode"):
+        if recipe.calibration != "none" and getattr(entry, key):
+            yield (
+                ("experiments", name, key),
+                "it must be false where train.calibration is on: the network that is calibrated is "
+                "neither the one to go on from, nor one with dropout",
+            )
 
 
 def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:

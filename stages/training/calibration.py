@@ -1,7 +1,8 @@
 """Temperature scaling: probabilities that mean what they say (Guo et al., arXiv 1706.04599).
 
 A network's logits are divided by one number, the temperature, which makes the loss of the
-validation part least. Classes stay as they are, up to rounding. The division is carried out in the
+validation part least. Classes stay as they are, but for a few of a network that averages over an
+image and its mirror image. The division is carried out in the
 weights of the classifier, so that the saved network has no layer more, and whoever uses it gets
 calibrated probabilities.
 """
@@ -11,7 +12,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-HEAD = "probability"  # the name of the classifier
+from stages.architectures import CLASSIFIER
+
 LIMITS = (0.05, 20.0)  # of the temperature
 
 
@@ -33,7 +35,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def scale(model: keras.Model, temperature: float) -> None:
     """Divide the logits of the main head of `model` by `temperature`."""
-    for weights in find_network(model).get_layer(HEAD).weights:
+    for weights in find_network(model).get_layer(CLASSIFIER).weights:
         weights.assign(weights / temperature)
 
 
@@ -48,4 +50,5 @@ def split_views(model: keras.Model) -> list[keras.Model]:
 
 def find_network(model: keras.Model) -> keras.Model:
     """`model`, or the network in it where it is a test-time augmentation."""
-    return next((layer for layer in model.layers if layer.name == model.name), model)
+    nested = (layer for layer in model.layers if isinstance(layer, keras.Model))
+    return next((layer for layer in nested if layer.name == model.name), model)

@@ -83,6 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.limit = limit
         self.variables = [*model.variables, *optimizer.variables]
         self.history = [*past.history]
+        self.extends = False  # whether it goes on from a finished one of fewer epochs
         self.finished = False  # whether early stopping has ended the training
         self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
 
@@ -92,6 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
         for file in (self.file, locate_finished(self.file)):
             try:
                 if self.load(file):
+                    self.extends = file != self.file
                     return file
             except FileNotFoundError:
                 continue
@@ -99,7 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
                 raise  # the file may be good
             except Exception as error:  # one that was cut short or overwritten fails in any way
                 why = str(error) or type(error).__name__
-                print(f"{file} is damaged, so the training starts anew: {why[:200]!r}")
+                print(f"{file} is damaged, and is not used: {why[:200]!r}")
         return None
 
     def load(self, path: Path) -> bool:
@@ -114,6 +116,8 @@ class Checkpoint(keras.callbacks.Callback):
                         f"{path} is of other parameters, data, code or versions: the training "
                         "starts anew"
                     )
+                return False
+            if len(state["history"]) > self.limit:
                 return False
             values = [file[f"variable{number}"] for number in range(len(self.variables))]
             kept, best = dict(state["early_stopping"]), state["best_weights"]
@@ -132,7 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in self.kept.items():
             setattr(self.early_stopping, name, value)
         self.started = time.perf_counter() - self.seconds
-        if self.history and not self.file.exists():  # of fewer epochs until now
+        if self.extends:  # from now on it is a training of so many epochs
             self.write()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -34,6 +34,7 @@ CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what 
         )
     ),
     "stages/training/code.py",
+    "stages/training/notes.py",
     "stages/training/progress.py",
     "stages/training/record.py",
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from stages.architectures import CLASSIFIER
 from stages.params.schema import FineTuning, Train
 from stages.runtime import progress
 from stages.runtime.errors import UserError
@@ -24,13 +25,12 @@ from stages.training.batches import Batches
 from stages.training.experiment import Experiment
 
 PARTS = ("train", "validation")
-HEAD = "probability"  # the name of the classifier
 
 
 def freeze(model: keras.Model, tuning: FineTuning, name: str) -> None:
     """Let only those layers of `model` learn that `tuning` names. Raises `UserError` where the
     network has no such layer; `name` is the architecture's."""
-    layers = [layer for layer in model.layers if layer.name != HEAD]
+    layers = [layer for layer in model.layers if layer.name != CLASSIFIER]
     names = [layer.name for layer in layers]
     if tuning.layers not in ("all", "none", *names):
         near = ", ".join(difflib.get_close_matches(tuning.layers, names, cutoff=0.3)) or names[-1]
@@ -49,14 +49,14 @@ def zero_head(model: keras.Model) -> None:
     """Let the classifier begin with zeros, as in Kolesnikov et al., arXiv 1912.11370: random ones
     would first have to be unlearnt, which takes longer than small data sets allow. Measured: 26
     images of each of five flowers, 0.79 instead of 0.69; 2,300 images, 0.87 instead of 0.86."""
-    kernel = model.get_layer(HEAD).kernel
+    kernel = model.get_layer(CLASSIFIER).kernel
     kernel.assign(keras.ops.zeros_like(kernel))
 
 
 def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The two parts of `model`, which share its weights: images → features, float (batch,
     features), and features → class probabilities."""
-    classifier = model.get_layer(HEAD)
+    classifier = model.get_layer(CLASSIFIER)
     features = keras.Input(classifier.input.shape[1:])
     return (
         keras.Model(model.inputs, classifier.input),

@@ -22,12 +22,12 @@ def warn_of_schedule(train: Train, batches: int) -> None:
 
 def warn_of_chance(name: str, accuracy: float, labels: np.ndarray) -> None:
     """Say where a model's accuracy on the images with these `labels`, int (images,), is not better
-    by two standard errors than always to name the most frequent class."""
+    by two standard errors than to name the most frequent class each time."""
     share = np.bincount(labels).max() / len(labels)
     if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(labels)):
         note(
-            f"{name} is no better than chance: its validation accuracy is {accuracy:.4f}, and the "
-            f"most frequent class is {share:.4f} of the images"
+            f"{name} is not clearly better than chance: its validation accuracy is "
+            f"{accuracy:.4f}, and the most frequent class is {share:.4f} of the images"
         )
 
 

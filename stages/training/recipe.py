@@ -64,6 +64,7 @@ def read_learning_rate(train: Train, optimizer: keras.Optimizer, batches: int) -
     rate = optimizer.learning_rate
     if train.schedule:  # which Keras evaluates for the next step
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        done *= getattr(optimizer, "gradient_accumulation_steps", None) or 1  # batches
         rate = build_schedule(train, batches)(max(done - 1, 0))
     return shorten(float(keras.ops.convert_to_numpy(rate)))
 

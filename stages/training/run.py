@@ -64,7 +64,9 @@ def calibrate(
     size, labels = experiment.train.prediction_batch_size, prepared.labels("validation")
     before = predict(model, prepared, size)
     views = [
-        predict(one, prepared, size, ("validation",))["validation"]
+        before["validation"]
+        if one is model
+        else predict(one, prepared, size, ("validation",))["validation"]
         for one in calibration.split_views(model)
     ]
     training["temperature"] = calibration.fit_temperature(np.stack(views), labels)
