@@ -81,7 +81,10 @@ def test_class_means(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 3)])
-def test_the_pictures_are_drawn_and_have_equal_bytes(tmp_path: Path, classes: int, channels: int):
+def test_the_pictures_are_drawn_and_have_equal_bytes(
+    tmp_path: Path, classes: int, channels: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # what another test decoded with a limit
     names = [f"class number {number} $x$" for number in range(classes)]
     images = np.random.default_rng(0).integers(0, 256, (classes, 5, 16, 16, channels), np.uint8)
     counts = {

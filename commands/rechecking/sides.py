@@ -48,7 +48,9 @@ def copy_revision(revision: str, target: Path) -> Path:
         )
         file.seek(0)
         with tarfile.open(fileobj=file) as archive:
-            archive.extractall(target, filter="data")
+            # which Python has from 3.11.4 on; the archive is git's
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+            archive.extractall(target)
     return target
 
 
