@@ -65,14 +65,15 @@ def test_more_epochs_go_on_with_the_bits_of_a_training_that_had_them_from_the_st
     assert goes_on(epochs=5, batch_size=9) is None
 
 
-def test_a_training_that_was_stopped_behind_the_epochs_now_wanted_starts_anew(
-    prepared: Prepared, tmp_path: Path
+@pytest.mark.parametrize("wanted", [{"epochs": 2}, {"epochs": 4, "batch_size": 9}])
+def test_the_checkpoint_of_a_longer_training_or_of_another_one_is_not_taken_up(
+    prepared: Prepared, tmp_path: Path, wanted: dict
 ):
-    whole = train(prepared, tmp_path / "whole", epochs=2)
-    train(prepared, tmp_path / "longer", epochs=4)
-    checkpoint = tmp_path / "longer/checkpoint.npz"
-    locate_finished(checkpoint).rename(checkpoint)
-    assert train(prepared, tmp_path / "longer", epochs=2) == whole
+    whole = train(prepared, tmp_path / "whole", **wanted)
+    train(prepared, tmp_path / "other", epochs=4)
+    checkpoint = tmp_path / "other/checkpoint.npz"
+    locate_finished(checkpoint).rename(checkpoint)  # as if it had been stopped
+    assert train(prepared, tmp_path / "other", **wanted) == whole
 
 
 def test_a_schedule_and_a_training_of_other_lengths(capsys: pytest.CaptureFixture):

@@ -106,13 +106,6 @@ def test_it_goes_on_and_ends_with_the_same_bits(
     assert not finished.path(f"models/{MODEL}/checkpoint.npz").exists()
 
 
-def test_a_checkpoint_of_other_parameters_is_not_taken_up(finished: Project):
-    finished.edit_params(longer)
-    interrupt(finished, kill_stage(finished))
-    finished.edit_params(lambda params: params["train"].update(batch_size=25))
-    assert "going on" not in finished.dvc("repro", f"train@{MODEL}")
-
-
 def test_a_second_training_of_the_same_model_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
