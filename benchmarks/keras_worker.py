@@ -97,7 +97,10 @@ def notebook(job, prepared) -> None:
         ),
     )
     turns.answer({"parameters": trainable(model), "flop": flop(model)})
-    model.compile(recipe.build_optimizer(train), recipe.build_loss(train), metrics=["accuracy"])
+    batches = -(-len(prepared.labels("train")) // train.batch_size)
+    model.compile(
+        recipe.build_optimizer(train, batches), recipe.build_loss(train), metrics=["accuracy"]
+    )
     classes = (
         None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
     )

@@ -97,8 +97,8 @@ def plan(
         "train.schedule_arguments": {
             "initial_learning_rate": 0.0,
             "warmup_target": preset.learning_rate,
-            "warmup_steps": steps,
-            "decay_steps": steps * max(epochs - 1, 1),
+            "warmup_epochs": 1,
+            "decay_epochs": max(epochs - 1, 1),
         },
         "train.loss": "categorical_crossentropy",
         "train.loss_arguments": {"label_smoothing": 0.1},
@@ -107,6 +107,7 @@ def plan(
         "train.early_stopping.monitor": "val_accuracy",
         "train.early_stopping.patience": None,
         "train.early_stopping.restore_best": "always",
+        "train.calibration": "temperature",
         "train.class_weight": "balanced" if counts.max() > UNEQUAL * counts.min() else "none",
     }
 

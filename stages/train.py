@@ -5,7 +5,8 @@ Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/`
 
     model.keras      the network with its normalisation, for pixels 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
-                     for a network with auxiliary heads also validation_auxiliary1 and so on
+                     for a network with auxiliary heads also validation_auxiliary1 and so on, and
+                     uncalibrated_validation and so on where train.calibration changed it
     history.csv      loss, accuracy and the last step's learning rate per epoch, and
                      mean_squared_error if the loss takes one-hot labels; rewritten every epoch
     training.json    what the model is, and what is needed to use it: class names, image shape,
@@ -17,8 +18,10 @@ Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/`
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
 
 If it is interrupted in any way and started again, it resumes after the last complete epoch
-(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Takes 8 s
-in addition to the training itself, mostly to import TensorFlow.
+(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Where
+only ``train.epochs`` was raised, it goes on behind the last epoch of the shorter training
+(``finished-checkpoint.npz``, not tracked by DVC). Takes 8 s in addition to the training itself,
+mostly to import TensorFlow.
 """
 
 from pathlib import Path

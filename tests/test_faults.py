@@ -104,7 +104,7 @@ def trained_on(path, epochs: int):
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, "mse")
     stopping = EarlyStopping("loss", None, "always")
-    checkpoint = Checkpoint(path, "the same", model, optimizer, stopping, Past())
+    checkpoint = Checkpoint(path, "the same", model, optimizer, stopping, Past(), epochs)
     done = len(checkpoint.history) if checkpoint.restore() else 0
     model.fit(
         np.ones((4, 2)), np.ones((4, 1)), initial_epoch=done, epochs=epochs, verbose=0,

@@ -113,6 +113,22 @@ def test_a_checkpoint_of_other_parameters_is_not_taken_up(finished: Project):
     assert "going on" not in finished.dvc("repro", f"train@{MODEL}")
 
 
+def test_more_epochs_go_on_where_a_shorter_training_ended(
+    finished: Project, uninterrupted: Project
+):
+    def repro(epochs: int, *options: str) -> str:
+        finished.edit_params(lambda params: params["train"].update(epochs=epochs))
+        return finished.dvc("repro", *options, f"train@{MODEL}")
+
+    finished.edit_params(longer)
+    repro(20)
+    assert "going on behind epoch 20" in repro(60)
+    assert results(finished) == results(uninterrupted)
+    assert "going on" not in repro(60, "--force", "--single-item")  # all of it was asked for
+    assert results(finished) == results(uninterrupted)
+    assert "going on" not in repro(59)
+
+
 def test_a_second_training_of_the_same_model_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

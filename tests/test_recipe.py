@@ -31,16 +31,37 @@ HALVED = {"boundaries": [STEPS - 1], "values": [0.5, 0.25]}  # from the step beh
 )
 def test_the_learning_rate_of_the_last_step(changes: dict[str, Any], expected: float):
     train = TRAIN.model_copy(update=changes)
-    optimizer = recipe.build_optimizer(train)
+    optimizer = recipe.build_optimizer(train, STEPS)
     weights = keras.Variable([1.0])
     optimizer.build([weights])
     for _ in range(STEPS):
         optimizer.apply([keras.ops.ones(1)], [weights])
-    assert recipe.read_learning_rate(train, optimizer) == expected
+    assert recipe.read_learning_rate(train, optimizer, STEPS) == expected
+
+
+def test_a_schedule_in_epochs_is_the_one_in_batches():
+    def rates(train, steps: int = 40) -> list[float]:
+        return [float(recipe.build_schedule(train, batches=10)(step)) for step in range(steps)]
+
+    def scheduled(name: str, **arguments: Any):
+        return TRAIN.model_copy(update={"schedule": name, "schedule_arguments": arguments})
+
+    fixed = {"initial_learning_rate": 0.0, "warmup_target": 0.1}
+    in_epochs = scheduled("CosineDecay", **fixed, warmup_epochs=0.5, decay_epochs=3)
+    in_batches = scheduled("CosineDecay", **fixed, warmup_steps=5, decay_steps=30)
+    assert rates(in_epochs) == rates(in_batches)
+    assert recipe.find_schedule_end(in_epochs, 10) == 3.5
+    values = [0.3, 0.2, 0.1]
+    in_epochs = scheduled("PiecewiseConstantDecay", boundary_epochs=[1, 2.5], values=values)
+    in_batches = scheduled("PiecewiseConstantDecay", boundaries=[10, 25], values=values)
+    assert rates(in_epochs) == rates(in_batches)
+    assert recipe.find_schedule_end(in_epochs, 10) is None
 
 
 def test_what_keras_fills_in_is_described():
-    sgd = recipe.describe(recipe.build_optimizer(TRAIN.model_copy(update={"optimizer": "sgd"})))
+    sgd = recipe.describe(
+        recipe.build_optimizer(TRAIN.model_copy(update={"optimizer": "sgd"}), STEPS)
+    )
     assert (sgd["class"], sgd["learning_rate"], sgd["momentum"]) == ("SGD", 0.01, 0.0)
     scaled = TRAIN.model_copy(
         update={
@@ -49,7 +70,7 @@ def test_what_keras_fills_in_is_described():
             "schedule_arguments": {"initial_learning_rate": 0.1, "decay_steps": 9},
         }
     )
-    inner = recipe.describe(recipe.build_optimizer(scaled))["inner_optimizer"]
+    inner = recipe.describe(recipe.build_optimizer(scaled, STEPS))["inner_optimizer"]
     assert inner["class"] == "Adam" and inner["beta_1"] == 0.9
     assert inner["learning_rate"]["class"] == "CosineDecay"
     assert inner["learning_rate"]["initial_learning_rate"] == 0.1

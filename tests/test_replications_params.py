@@ -157,8 +157,12 @@ def test_a_recipe_of_ours(name: str, facts: dict):
     variant, train = VARIANTS[facts["variant"]], facts["train"]
     assert variant["split"]["method"] == "stratified" and variant["split"]["test"] != "validation"
     if schedule := train.get("schedule_arguments"):
-        steps = math.ceil(count_training_images(variant) / train["batch_size"])
-        assert schedule["warmup_steps"] + schedule["decay_steps"] == steps * train["epochs"]
+        if "decay_epochs" in schedule:
+            length = schedule["warmup_epochs"] + schedule["decay_epochs"]
+        else:
+            steps = math.ceil(count_training_images(variant) / train["batch_size"])
+            length = (schedule["warmup_steps"] + schedule["decay_steps"]) / steps
+        assert length == train["epochs"]
     figures = [
         one["published"]["accuracy"] or 0
         for one in EXPERIMENTS.values()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from stages.params.names import IN_EPOCHS
 from stages.params.schema import Recheck
 from stages.storage import files
 from stages.storage.prepared import PARTS
@@ -93,16 +94,18 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
 
 
 def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
-    """The arguments of a schedule, with each phase (``decay_steps``, ``warmup_steps``, …) at
+    """The arguments of a schedule, with each phase (``decay_steps``, ``warmup_epochs``, …) at
     most `steps` batches long, so that all take part."""
-    return {
-        key: min(value, steps)
-        if key.endswith("_steps") and value
-        else list(range(1, len(value) + 1))
-        if key == "boundaries"
-        else value
-        for key, value in arguments.items()
-    }
+    shortened = {}
+    for name, value in arguments.items():
+        key = IN_EPOCHS.get(name, name)  # `steps` are about an epoch: they are cut alike
+        if key == "boundaries":
+            shortened[key] = list(range(1, len(value) + 1))
+        elif key.endswith("_steps") and value:
+            shortened[key] = steps if name in IN_EPOCHS else min(value, steps)
+        else:
+            shortened[key] = value
+    return shortened
 
 
 def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> None:

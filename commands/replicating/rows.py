@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commands.parallel import graph
 from commands.parallel.graph import Plan
-from stages.params.schema import suggest
+from stages.params.schema import Architecture, suggest
 from stages.replications import options
 from stages.replications.options import FOLDER
 from stages.runtime.errors import UserError
@@ -63,9 +63,9 @@ class Row:
 
 def find(names: Iterable[str], download: bool) -> list[Row]:
     """The rows of these names that are out of date (no name: all rows), those first of which the
-    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are. Raises
-    `UserError` for a name that there is not."""
-    _, replications = options.load()
+    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are.
+    Raises `UserError` for a name that there is not."""
+    root, replications = options.load()
     experiments, documents = replications.experiments, options.documents()
     for name in names:
         if name not in experiments:
@@ -81,20 +81,30 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
             continue
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
-        start = Path(entry.starts_from)
+        start, ran = Path(entry.starts_from), documents[name].trained.epochs
+        head, most = count_epochs(root.architectures[entry.architecture], recipe.epochs)
         rows.append(
             Row(
                 name=name,
                 steps=tuple(list_steps(plan, address)),
                 starts_from=start.name if start.parent == FOLDER / "trained" else None,
                 seeds=tuple(entry.seeds),
-                epochs=recipe.epochs,
-                expected_epochs=min(recipe.epochs, documents[name].trained.epochs or recipe.epochs),
+                epochs=head + most,
+                expected_epochs=head + min(most, ran or most),
                 stops_early=recipe.early_stopping.patience is not None,
                 minutes=entry.minutes,
             )
         )
     return order(rows)
+
+
+def count_epochs(architecture: Architecture, epochs: int) -> tuple[int, int]:
+    """The most epochs of a training of so many `epochs`: of the head alone, of a network with
+    pre-trained weights, and of all else."""
+    tuning = getattr(architecture, "fine_tuning", None)
+    if not tuning:
+        return 0, epochs
+    return tuning.head_epochs, 0 if tuning.layers == "none" else epochs
 
 
 def list_steps(plan: Plan, address: str) -> list[str]:

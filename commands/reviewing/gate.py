@@ -91,11 +91,10 @@ def calibration_check(head: Revision, bound: float | None) -> Check:
     if not metrics:
         return Check(name, False, "there are no results of a selected model")
     error = metrics["test"]["expected_calibration_error"]
-    return Check(
-        name,
-        error <= bound,
-        f"expected calibration error of {head.selected} is {error:.4f}, {bound} is allowed",
-    )
+    words = f"expected calibration error of {head.selected} is {error:.4f}, {bound} is allowed"
+    if error > bound and "uncalibrated" not in metrics:
+        words += "; `train.calibration: temperature` may lower it"
+    return Check(name, error <= bound, words)
 
 
 def replications_check(base: Revision | None, head: Revision, wanted: bool) -> Check:

@@ -94,6 +94,20 @@ def measure_heads(
     }
 
 
+def measure_uncalibrated(
+    probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray], bins: int
+) -> dict[str, dict[str, float]]:
+    """``loss`` and ``expected_calibration_error`` of each part before the model was calibrated: of
+    the entries ``uncalibrated_PART`` of predictions.npz, where there are any."""
+    found = {}
+    for part, truth in labels.items():
+        before = probabilities.get(f"uncalibrated_{part}")
+        if before is not None:
+            values = measure(before, truth, before.shape[1], bins)
+            found[part] = {key: values[key] for key in ("loss", "expected_calibration_error")}
+    return found
+
+
 def tabulate_classes(
     labels: np.ndarray, predicted: np.ndarray, names: list[str], areas: np.ndarray
 ) -> pd.DataFrame:
@@ -153,6 +167,8 @@ def measure_model(
         },
         **({"heads": heads} if heads else {}),
     }
+    if uncalibrated := measure_uncalibrated(probabilities, labels, options.calibration_bins):
+        result["uncalibrated"] = {"temperature": training["temperature"], **uncalibrated}
     test, truth = probabilities["test"], labels["test"]
     predicted, confidence = test.argmax(axis=1), test.max(axis=1)
     actual = {"actual": np.take(names, truth), "predicted": np.take(names, predicted)}

@@ -2,6 +2,7 @@
 keys."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -18,7 +19,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages.params.names import ACTIVATIONS, APPLICATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES
+from stages.params.names import (
+    ACTIVATIONS,
+    APPLICATIONS,
+    IN_EPOCHS,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+)
 from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, LONGEST_PATH, name_fault
 
 
@@ -164,6 +173,10 @@ class EarlyStopping(Section):
     restore_best: one_of("always", "when_stopped", "never")
 
 
+def is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 class Train(Section):
     optimizer: one_of(*OPTIMIZERS)
     learning_rate: Annotated[float, Field(gt=0)] | None
@@ -176,6 +189,7 @@ class Train(Section):
     epochs: Count
     early_stopping: EarlyStopping
     class_weight: one_of("none", "balanced")
+    calibration: one_of("none", "temperature")
     precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
     prediction_batch_size: Count
     threads: Count
@@ -192,6 +206,18 @@ class Train(Section):
             raise ValueError("schedule_arguments are given, and no schedule")
         if "learning_rate" in self.optimizer_arguments:
             raise ValueError("learning_rate has a key of its own, outside optimizer_arguments")
+        return self
+
+    @model_validator(mode="after")
+    def one_length_of_a_phase(self) -> "Train":
+        for epochs, steps in IN_EPOCHS.items():
+            value = self.schedule_arguments.get(epochs, 0)
+            if epochs in self.schedule_arguments and steps in self.schedule_arguments:
+                raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
+            if not all(map(is_duration, value if isinstance(value, list) else [value])):
+                raise ValueError(
+                    f"schedule_arguments.{epochs}: {value!r} is no number of epochs, 0 or more"
+                )
         return self
 
 

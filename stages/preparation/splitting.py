@@ -1,6 +1,7 @@
 """Which images train, on which ones every choice is made (validation), and which ones test; see the
 stage split."""
 
+import sys
 from itertools import combinations
 from math import floor
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ PARTS = ("train", "validation", "test")
 # draws the test part whatever the run's seed is: runs with other seeds are tested on the same
 # images
 TEST_SEED = 1
+FEW = 30  # validation images, of which one is 3 points of accuracy or more
 LISTED = 20  # pairs of equal images that split.json names
 Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw images, int64 (images,)
 Pair = tuple[np.ndarray, np.ndarray]
@@ -231,3 +233,9 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
         }
         files.write_json(folder / "split.json", description)
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
+    if len(parts["validation"]) < FEW:
+        print(
+            f"note: the validation part has {len(parts['validation'])} images: what is chosen on "
+            "it, such as the best epoch, is chosen nearly by chance",
+            file=sys.stderr,
+        )

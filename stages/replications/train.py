@@ -56,10 +56,12 @@ def run(
     fitted = time.perf_counter()
     state = read_state(checkpoint)  # of all sittings, where this is not the first one
     fit_seconds = state["seconds"] if state else fitted - started
+    uncalibrated = training.calibrate(network.saved, experiment, prepared, description)
     saved = saving.save_and_load(network.saved, folder / "model.keras")
     if experiment.evaluate_in_training_mode:
         saved = heads.keep_in_training_mode(saved)
     predictions = training.predict(saved, prepared, experiment.train.prediction_batch_size)
+    predictions |= uncalibrated
     description["computed_by"] = name_machine(backend.describe_platform())
     training.write_results(description, predictions, folder)
     if keep_model:

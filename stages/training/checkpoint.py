@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from stages.storage import files
+from stages.training.experiment import locate_finished
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -58,7 +59,11 @@ class Checkpoint(keras.callbacks.Callback):
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
     lists a dict of logs for each epoch done; `seconds` is what these took, however often the
-    training was stopped. A training that follows on another one begins with that one's `past`.
+    training was stopped. A training that follows on another one begins with that one's `past`, and
+    ends with the epoch `limit`, if not before.
+
+    The last state of a training that ended may lie beside `file` (`locate_finished`): one of more
+    epochs, and else the same, goes on from it.
     """
 
     seconds = 0.0
@@ -71,33 +76,44 @@ class Checkpoint(keras.callbacks.Callback):
         optimizer: keras.Optimizer,
         early_stopping: EarlyStopping,
         past: Past,
+        limit: int,
     ):
         super().__init__()
         self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
+        self.limit = limit
         self.variables = [*model.variables, *optimizer.variables]
         self.history = [*past.history]
         self.finished = False  # whether early stopping has ended the training
         self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
 
-    def restore(self) -> bool:
-        """Load the file if there is one that fits. Returns whether it did: not where the file is
-        missing or damaged, or belongs to another training."""
-        try:
-            return self.load()
-        except FileNotFoundError:
-            return False
-        except (MemoryError, PermissionError):
-            raise  # the file may be good
-        except Exception as error:  # one that was cut short or overwritten fails in any way
-            why = str(error) or type(error).__name__
-            print(f"{self.file} is damaged, so the training starts anew: {why[:200]!r}")
-            return False
+    def restore(self) -> Path | None:
+        """Load the state of this training, or else of a finished one that had fewer epochs.
+        Returns the file; None where there is none, it is damaged, or of another training."""
+        for file in (self.file, locate_finished(self.file)):
+            try:
+                if self.load(file):
+                    return file
+            except FileNotFoundError:
+                continue
+            except (MemoryError, PermissionError):
+                raise  # the file may be good
+            except Exception as error:  # one that was cut short or overwritten fails in any way
+                why = str(error) or type(error).__name__
+                print(f"{file} is damaged, so the training starts anew: {why[:200]!r}")
+        return None
 
-    def load(self) -> bool:
-        """What `restore` does where the file is whole. Nothing is changed before all is read."""
-        with np.load(self.file, allow_pickle=False) as file:
+    def load(self, path: Path) -> bool:
+        """What `restore` does where a file is whole. Nothing is changed before all is read."""
+        with np.load(path, allow_pickle=False) as file:
             state = json.loads(str(file["state"]))
+            if path != self.file and state["limit"] >= self.limit:
+                return False  # it is trained again, which is what was asked for
             if state["fingerprint"] != self.fingerprint:
+                if path != self.file:
+                    print(
+                        f"{path} is of other parameters, data, code or versions: the training "
+                        "starts anew"
+                    )
                 return False
             values = [file[f"variable{number}"] for number in range(len(self.variables))]
             kept, best = dict(state["early_stopping"]), state["best_weights"]
@@ -116,16 +132,24 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in self.kept.items():
             setattr(self.early_stopping, name, value)
         self.started = time.perf_counter() - self.seconds
+        if self.history and not self.file.exists():  # of fewer epochs until now
+            self.write()
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({key: float(value) for key, value in logs.items()})
         self.seconds = time.perf_counter() - self.started
+        self.finished = self.model.stop_training
+        self.write()
+
+    def write(self) -> None:
+        """Write the file as the training stands."""
         stopping = self.early_stopping
         best = stopping.best_weights
         state = {
             "fingerprint": self.fingerprint,
             "history": self.history,
-            "finished": self.model.stop_training,
+            "finished": self.finished,
+            "limit": self.limit,
             "seconds": self.seconds,
             "early_stopping": {
                 "wait": stopping.wait,

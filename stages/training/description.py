@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -61,10 +62,11 @@ def describe_layer(layer: keras.Layer) -> dict[str, Any]:
 
 
 def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
-    """A digest of all that decides the result: the experiment, the data, the code, and the versions
-    of the libraries."""
+    """A digest of all that decides the result of each epoch: the experiment without the number of
+    epochs, the data, the code, and the versions of the libraries."""
+    train = experiment.train.model_copy(update={"epochs": None})
     parts = [
-        experiment,
+        replace(experiment, train=train),
         prepared.description,
         prepared.most,
         code.fingerprint(experiment.architecture.family),

@@ -43,3 +43,8 @@ def find_pretrained(folder: Path) -> Pretrained:
 def locate_head_checkpoint(checkpoint: Path) -> Path:
     """Where the phase of the head keeps its state, beside that of the fine-tuning."""
     return checkpoint.with_stem(f"{checkpoint.stem}-head")
+
+
+def locate_finished(checkpoint: Path) -> Path:
+    """Where the last state of a training that has ended is kept, beside its checkpoint."""
+    return checkpoint.with_name(f"finished-{checkpoint.name}")

@@ -14,7 +14,7 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, finetuning, heads, recipe
+from stages.training import augmentation, finetuning, heads, notes, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 from stages.training.description import describe_training, fingerprint
@@ -53,6 +53,7 @@ def train_network(
         trainer = compile_trainer(experiment, network)
         name = "fine-tuning" if tuning else None
         batches = make_batches(experiment, prepared)
+        notes.warn_of_schedule(experiment.train, len(batches[0]))
         phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
         past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer))
     description = describe_training(experiment, network, prepared, past)
@@ -69,11 +70,11 @@ def train_head(
     one = replace(experiment, train=finetuning.complete_head_recipe(experiment))
     base, head = finetuning.build_head(network.model)
     features = finetuning.compute_features(one, base, prepared, checkpoint.parent / "features")
-    optimizer = recipe.build_optimizer(one.train)
+    batches = make_batches(one, prepared, features)
+    optimizer = recipe.build_optimizer(one.train, len(batches[0]))
     optimizer.build(head.trainable_variables)
     trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, one.train)
-    batches = make_batches(one, prepared, features)
     phase = Phase("head", trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
     return fit_phase(one, prepared, folder, phase, Past())
 
@@ -84,6 +85,7 @@ def fit_phase(
     """Fit one phase with the recipe of `experiment`, behind the epochs in `past`. Returns these and
     its own."""
     early_stopping = EarlyStopping(**experiment.train.early_stopping.model_dump())
+    limit = len(past.history) + experiment.train.epochs
     keeper = Checkpoint(
         phase.checkpoint,
         fingerprint(experiment, prepared),
@@ -91,19 +93,17 @@ def fit_phase(
         phase.optimizer,
         early_stopping,
         past,
+        limit,
     )
-    if keeper.restore():
-        print(
-            f"{experiment.name}: going on behind epoch {len(keeper.history)}, from "
-            f"{phase.checkpoint}"
-        )
+    if file := keeper.restore():
+        print(f"{experiment.name}: going on behind epoch {len(keeper.history)}, from {file}")
     done = len(keeper.history)
     folder.mkdir(parents=True, exist_ok=True)
     phase.trainer.fit(
         phase.batches,
         validation_data=phase.validation,
         initial_epoch=done,
-        epochs=done if keeper.finished else len(past.history) + experiment.train.epochs,
+        epochs=done if keeper.finished else limit,
         callbacks=[
             Watch(experiment, phase.batches, phase.optimizer),  # first: what it does, others keep
             early_stopping,
@@ -200,7 +200,9 @@ class Watch(keras.callbacks.Callback):
                 f"{self.experiment.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
                 "train.learning_rate may help"
             )
-        logs["learning_rate"] = recipe.read_learning_rate(self.experiment.train, self.optimizer)
+        logs["learning_rate"] = recipe.read_learning_rate(
+            self.experiment.train, self.optimizer, len(self.batches)
+        )
 
 
 def write_history(history: list[dict[str, float]], folder: Path, past: Past, phase: Phase) -> None:

@@ -41,7 +41,8 @@ def build_network(experiment: Experiment, prepared: Prepared) -> Network:
         finetuning.zero_head(model)
         finetuning.freeze(model, experiment.architecture.fine_tuning, experiment.name)
     saved = heads.add_test_time_augmentation(model) if average_mirrored else model
-    optimizer = recipe.build_optimizer(experiment.train)
+    batches = -(-len(prepared.labels("train")) // experiment.train.batch_size)
+    optimizer = recipe.build_optimizer(experiment.train, batches)
     optimizer.build(model.trainable_variables)
     architectures.adapt(model, family, arguments, prepared.images("train"))
     return Network(model, model, saved, optimizer, loss_weights)

@@ -6,16 +6,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.params.names import IN_EPOCHS
 from stages.params.schema import Train
 from stages.runtime.errors import UserError
 
 
-def build_optimizer(train: Train) -> keras.Optimizer:
+def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
     """The optimizer, with its learning rate: a number, a schedule, or its own default where the
-    parameters leave it empty."""
+    parameters leave it empty. An epoch has so many `batches`."""
     arguments = dict(train.optimizer_arguments)
     if train.schedule:
-        arguments["learning_rate"] = build_schedule(train)
+        arguments["learning_rate"] = build_schedule(train, batches)
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
     chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
@@ -26,17 +27,44 @@ def build_optimizer(train: Train) -> keras.Optimizer:
     return chosen
 
 
-def build_schedule(train: Train) -> keras.optimizers.schedules.LearningRateSchedule:
+def build_schedule(train: Train, batches: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of the learning rate, by the number of the step, counted from 0."""
-    return build("schedule", keras.optimizers.schedules, train.schedule, train.schedule_arguments)
+    arguments = count_in_batches(train.schedule_arguments, batches)
+    return build("schedule", keras.optimizers.schedules, train.schedule, arguments)
 
 
-def read_learning_rate(train: Train, optimizer: keras.Optimizer) -> float:
+def count_in_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any]:
+    """The arguments of a schedule under Keras's names: what is given in epochs, in batches."""
+    return {
+        IN_EPOCHS.get(name, name): (
+            [round(one * batches) for one in value]
+            if name in IN_EPOCHS and isinstance(value, list)
+            else round(value * batches)
+            if name in IN_EPOCHS
+            else value
+        )
+        for name, value in arguments.items()
+    }
+
+
+def find_schedule_end(train: Train, batches: int) -> float | None:
+    """After how many epochs the learning rate stays as it is; None where it never does, or where
+    nothing says that it should change until the last epoch."""
+    arguments = count_in_batches(train.schedule_arguments, batches)
+    if train.schedule == "CosineDecay":
+        warm_up = arguments.get("warmup_steps", 0) if arguments.get("warmup_target") else 0
+        return (warm_up + arguments["decay_steps"]) / batches
+    if train.schedule == "PolynomialDecay" and not arguments.get("cycle"):
+        return arguments["decay_steps"] / batches
+    return None
+
+
+def read_learning_rate(train: Train, optimizer: keras.Optimizer, batches: int) -> float:
     """The learning rate of the last step that `optimizer` took, to six digits."""
     rate = optimizer.learning_rate
     if train.schedule:  # which Keras evaluates for the next step
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        rate = build_schedule(train)(max(done - 1, 0))
+        rate = build_schedule(train, batches)(max(done - 1, 0))
     return shorten(float(keras.ops.convert_to_numpy(rate)))
 
 

@@ -4,6 +4,7 @@ The module itself needs no Keras, since `backend.start` must come before the fir
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training.experiment import Experiment, locate_head_checkpoint
+from stages.training.experiment import Experiment, locate_finished, locate_head_checkpoint
 
 if TYPE_CHECKING:
     import keras
@@ -27,10 +28,11 @@ def run(
     started = time.perf_counter()
     model, _, training = fit(experiment, prepared, folder, checkpoint)
     fit_seconds = time.perf_counter() - started
+    uncalibrated = calibrate(model, experiment, prepared, training)
     saved = saving.save_and_load(model, folder / "model.keras")
-    predictions = predict(saved, prepared, experiment.train.prediction_batch_size)
+    predictions = predict(saved, prepared, experiment.train.prediction_batch_size) | uncalibrated
     write_results(training, predictions, folder)
-    remove_checkpoints(checkpoint)
+    keep_last_state(checkpoint)
     report(training, predictions, prepared, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
 
@@ -49,20 +51,48 @@ def fit(
     return network.saved, network.optimizer, training
 
 
-def remove_checkpoints(checkpoint: Path) -> None:
-    """Remove what an interrupted training would go on from: of all phases."""
-    for file in (checkpoint, locate_head_checkpoint(checkpoint)):
-        files.remove(file)
+def calibrate(
+    model: "keras.Model", experiment: Experiment, prepared: Prepared, training: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Calibrate `model` on the validation part where the recipe says so, and add the temperature to
+    `training`. Returns what it predicted before, as predictions.npz has it: nothing where it stays
+    as it is."""
+    if experiment.train.calibration == "none":
+        return {}
+    from stages.training import calibration
+
+    size, labels = experiment.train.prediction_batch_size, prepared.labels("validation")
+    before = predict(model, prepared, size)
+    views = [
+        predict(one, prepared, size, ("validation",))["validation"]
+        for one in calibration.split_views(model)
+    ]
+    training["temperature"] = calibration.fit_temperature(np.stack(views), labels)
+    calibration.scale(model, training["temperature"])
+    return {f"uncalibrated_{part}": before[part] for part in ("validation", "test")}
 
 
-def predict(model: "keras.Model", prepared: Prepared, batch_size: int) -> dict[str, np.ndarray]:
-    """The content of predictions.npz: what `model` says of the validation and the test part,
-    float32 (images, classes) each."""
+def keep_last_state(checkpoint: Path) -> None:
+    """Put aside what an interrupted training would go on from, for one of more epochs; and remove
+    that of the head, whose epochs take no time worth keeping."""
+    if checkpoint.exists():
+        checkpoint.replace(locate_finished(checkpoint))
+    files.remove(locate_head_checkpoint(checkpoint))
+
+
+def predict(
+    model: "keras.Model",
+    prepared: Prepared,
+    batch_size: int,
+    parts: Sequence[str] = ("validation", "test"),
+) -> dict[str, np.ndarray]:
+    """The content of predictions.npz: what `model` says of these parts, float32 (images, classes)
+    each."""
     from stages.training import heads
     from stages.training.batches import Batches
 
     predictions = {}
-    for part in ("validation", "test"):
+    for part in parts:
         batches = Batches(prepared.images(part), prepared.labels(part), batch_size, classes=None)
         predictions |= heads.name_by_part(part, model.predict(batches, verbose=0))
     return predictions
@@ -85,10 +115,13 @@ def report(
     prepared: Prepared,
     fit_seconds: float,
 ) -> None:
-    """Print what the training came to, in a line."""
+    """Print what the training came to, in a line; and a note where that is nothing."""
+    from stages.training import notes
+
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
     print(
         f"{training['model']}: {training['parameters']['total']:,} parameters, "
         f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with the weights of "
         f"epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
     )
+    notes.warn_of_chance(training["model"], accuracy, prepared.labels("validation"))

@@ -1,0 +1,51 @@
+"""Temperature scaling: probabilities that mean what they say (Guo et al., arXiv 1706.04599).
+
+A network's logits are divided by one number, the temperature, which makes the loss of the
+validation part least. Classes stay as they are, up to rounding. The division is carried out in the
+weights of the classifier, so that the saved network has no layer more, and whoever uses it gets
+calibrated probabilities.
+"""
+
+import keras
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+
+HEAD = "probability"  # the name of the classifier
+LIMITS = (0.05, 20.0)  # of the temperature
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature with the least loss, to four digits; `probabilities` float (views, images,
+    classes), where a prediction is the mean over the views of an image, `labels` int (images,).
+    The logarithms of probabilities serve as logits."""
+    tiny = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(probabilities.astype(np.float64), tiny))
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        scaled = softmax(logits / np.exp(log_temperature), axis=-1).mean(axis=0)
+        return -np.log(np.maximum(scaled[rows, labels], tiny)).mean()
+
+    found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded", options={"xatol": 1e-6})
+    return float(f"{np.exp(found.x):.4g}")
+
+
+def scale(model: keras.Model, temperature: float) -> None:
+    """Divide the logits of the main head of `model` by `temperature`."""
+    for weights in find_network(model).get_layer(HEAD).weights:
+        weights.assign(weights / temperature)
+
+
+def split_views(model: keras.Model) -> list[keras.Model]:
+    """The models of which `model` predicts the mean: itself; or, with test-time augmentation, what
+    the network in it says of an image, and of its mirror image."""
+    network = find_network(model)
+    if network is model:
+        return [model]
+    return [network, keras.Model(model.input, network(keras.ops.flip(model.input, axis=2)))]
+
+
+def find_network(model: keras.Model) -> keras.Model:
+    """`model`, or the network in it where it is a test-time augmentation."""
+    return next((layer for layer in model.layers if layer.name == model.name), model)

@@ -1,0 +1,85 @@
+"""Temperature scaling: the temperature itself, and that the saved network has it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from support.project import ROOT, data_json
+
+from stages import params
+from stages.metrics.measures import measure_model
+from stages.params.schema import Dense
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import backend, run
+from stages.training.experiment import Experiment
+
+OPTIONS = params.load(ROOT / "params.yaml")
+CLASSES, SIDE = 3, 6
+backend.start(OPTIONS.train.threads)
+
+from stages.training import calibration  # noqa: E402
+
+
+def test_the_temperature_of_a_network_that_is_too_sure_of_itself():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (20_000, CLASSES))
+    draws = random.uniform(size=(len(logits), 1)) < softmax(logits, axis=1).cumsum(axis=1)
+    labels = draws.argmax(axis=1)
+    too_sure = softmax(2.5 * logits, axis=1).astype(np.float32)
+    assert calibration.fit_temperature(too_sure[None], labels) == pytest.approx(2.5, rel=0.05)
+    never_wrong = np.eye(CLASSES, dtype=np.float32)[labels]
+    assert calibration.fit_temperature(never_wrong[None], labels) < 1
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    """Noise whose label is right in two images of three: what is learnt of it by heart is too sure
+    of itself."""
+    folder, random = tmp_path / "prepared", np.random.default_rng(3)
+    folder.mkdir()
+    for part, count in (("train", 60), ("validation", 90), ("test", 90)):
+        labels = random.integers(0, CLASSES, count)
+        images = random.integers(0, 100, (count, SIDE, SIDE, 1)) + 50 * labels[:, None, None, None]
+        wrong = random.uniform(size=count) < 1 / 3
+        np.save(folder / f"{part}.npy", images.astype(np.uint8))
+        labels[wrong] = random.integers(0, CLASSES, wrong.sum())
+        np.save(folder / f"{part}_labels.npy", labels)
+    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 1], CLASSES))
+    return Prepared(folder)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
+    prepared: Prepared, tmp_path: Path, mirrored: bool
+):
+    network = Dense(
+        family="dense",
+        units=[32],
+        activation="relu",
+        batch_norm="none",
+        dropout=0.0,
+        average_mirrored=mirrored,
+    )
+    recipe = OPTIONS.train.model_copy(
+        update={
+            "epochs": 25,
+            "learning_rate": 0.02,
+            "calibration": "temperature",
+            "early_stopping": OPTIONS.train.early_stopping.model_copy(
+                update={"patience": None, "restore_best": "never"}
+            ),
+        }
+    )
+    one = Experiment("small", 1, network, OPTIONS.augment, recipe)
+    run.run(one, prepared, tmp_path, tmp_path / "checkpoint.npz")
+    result, _, probabilities = measure_model("small", tmp_path, prepared, OPTIONS.evaluate)
+    before = result["uncalibrated"]
+    assert result["validation"]["loss"] < before["validation"]["loss"]
+    assert set(before) == {"temperature", "validation", "test"}
+    classes = [probabilities[name].argmax(axis=1) for name in ("test", "uncalibrated_test")]
+    assert np.mean(classes[0] == classes[1]) > 0.98  # a mean over two images may turn
+    if not mirrored:  # what was divided are the logits
+        scaled = np.log(probabilities["uncalibrated_test"]) / before["temperature"]
+        np.testing.assert_allclose(probabilities["test"], softmax(scaled, axis=1), atol=1e-5)
