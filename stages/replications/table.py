@@ -66,7 +66,8 @@ def build_row(
     seeds = list(result["seeds"].values())
     mean = sum(one["obtained"] for one in seeds) / len(seeds)
     images = seeds[0][published.of]["images"]
-    reduced = any(value is not None for value in entry.budget.model_dump().values())
+    budget = result["parameters"]["budget"]  # that of the run, whatever params.yaml allows now
+    reduced = any(value is not None for value in budget.values())
     if heads := seeds[0].get("heads"):
         ours = ", ".join(
             f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items()
@@ -85,7 +86,7 @@ def build_row(
         "training_images_published": facts.trained.images,
         "measured_images": images,
         "measured_images_published": published.images,
-        **measure_conditions(facts, entry, result["images"]["train"], images),
+        **measure_conditions(facts, budget, result["images"]["train"], images),
         "computed_by": result.get("computed_by"),
         "budget": "reduced" if reduced else "full",
     }
@@ -94,12 +95,15 @@ def build_row(
 
 
 def measure_conditions(
-    facts: options.Facts, entry: options.Entry, training_images: int, measured_images: int
+    facts: options.Facts,
+    budget: dict[str, int | None],
+    training_images: int,
+    measured_images: int,
 ) -> dict[str, float | None]:
     """How much of what the document's run had this one had, 1 at most: of its training images, of
     its epochs, of the images that the accuracy is measured on. A training that early stopping may
     end where it will, as in the document, has all its epochs. None where there is no such run."""
-    limit, ran = entry.budget.epochs, facts.trained.epochs
+    limit, ran = budget["epochs"], facts.trained.epochs
     return {
         "training_images_share": min(1, training_images / facts.trained.images),
         "epochs_share": None if ran is None else min(1, (limit or ran) / ran),
