@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,11 +64,20 @@ def write_csv(table: "pd.DataFrame", path: Path, index: bool = False) -> None:
 
 def write_npz(path: Path, *arrays: "np.ndarray", **named: "np.ndarray") -> None:
     """Write arrays as numpy's ``.npz``, whatever the suffix of `path`; those without a name are
-    called ``arr_0``, ``arr_1`` and so on."""
+    called ``arr_0``, ``arr_1`` and so on.
+
+    The bytes depend on the arrays alone: `numpy.savez` asks for an extension of the format
+    (zip64), which Python writes in another way from 3.11.4 on.
+    """
     import numpy as np
 
-    with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, *arrays, **named)
+    named = {f"arr_{number}": array for number, array in enumerate(arrays)} | named
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, array in named.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.file_size = array.nbytes  # whether it needs the extension
+            with archive.open(entry, "w") as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def read_json(path: Path) -> Any:
