@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
+from commands.parallel.options import at_least_one
 from commands.rechecking import budget, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
@@ -214,12 +215,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         help="trainings side by side (default: one a core, %(default)s)",
     )
-
-
-def at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("it takes one worker or more")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from commands.parallel import graph
+from commands.parallel.options import add_cluster_options
 from commands.searching import pipeline, reading
 from commands.searching.schema import Search
 from stages import params
@@ -160,29 +161,9 @@ def find_needs(options: params.Params, target: str) -> dict[str, float]:
     return {key: amount for key, amount in wanted.model_dump().items() if amount} if wanted else {}
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError("it takes one worker or more")
-    return int(text)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the study: searches/NAME.yaml")
-    parser.add_argument(
-        "--workers",
-        type=at_least_one,
-        help="trials side by side on this machine; default: its cores divided by train.threads",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786",
-    )
-    parser.add_argument(
-        "--remote",
-        action="store_true",
-        help="exchange results through DVC's default remote: no folder is shared",
-    )
+    add_cluster_options(parser, "trials side by side")
     parser.add_argument(
         "--anew", action="store_true", help="delete the study and its experiments first"
     )

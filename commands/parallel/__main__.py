@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from commands.parallel import graph, snapshot
+from commands.parallel.options import add_cluster_options
 from stages import params
 from stages.params.schema import Parallel, suggest
 from stages.runtime import cli
@@ -85,12 +86,6 @@ def check_names(plan: graph.Plan, options: Parallel) -> None:
                     f"params.yaml: parallel.{key}: {name!r} is not a stage. "
                     f"{suggest(name, plan.names)}"
                 )
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError("it takes one worker or more")
-    return int(text)
 
 
 def spread(
@@ -161,21 +156,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="stages, or a dvc.yaml, as `dvc repro` takes them; none: the root pipeline",
     )
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        help="processes on this machine; default: its cores divided by train.threads",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786",
-    )
-    parser.add_argument(
-        "--remote",
-        action="store_true",
-        help="exchange results through DVC's default remote: no folder is shared",
-    )
+    add_cluster_options(parser, "processes")
 
 
 if __name__ == "__main__":
