@@ -13,7 +13,7 @@ import pytest
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.parallel import cluster, dispatch, snapshot
+from commands.parallel import cluster, dispatch, exchange, snapshot
 from stages.runtime.errors import UserError
 
 PARALLEL = [sys.executable, "-m", "commands.parallel", "--workers", "2"]
@@ -264,3 +264,33 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index(
     head, commit = snapshot.commit(snapshot.tree())
     assert project.run("git", "show", f"{commit}:new.txt") == "new"
     assert project.changes() == ["?? new.txt"]
+
+
+def test_an_entry_of_the_run_cache_that_is_just_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """DVC fails at a folder in which the writer has put nothing yet."""
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    Path("one").write_text("text")
+    stage = "stages:\n  copy:\n    cmd: cp one two\n    deps: [one]\n    outs: [two]\n"
+    Path("dvc.yaml").write_text(stage)
+    calls = []
+    with Repo.init(no_scm=True) as repo:
+        repo.reproduce("copy")
+        (entry,) = (path for path in Path(repo.stage_cache.cache_dir).rglob("*") if path.is_file())
+        for path in (entry, Path("two"), Path("dvc.lock")):
+            path.unlink()
+        real = repo.reproduce
+
+        def reproduce(*arguments, **options):
+            calls.append(arguments)
+            try:
+                return real(*arguments, **options)
+            finally:
+                shutil.rmtree(entry.parent, ignore_errors=True)
+
+        monkeypatch.setattr(repo, "reproduce", reproduce)
+        exchange.reproduce(repo, "copy", remote=False)
+    assert len(calls) == 2 and Path("two").read_text() == "text"

@@ -7,6 +7,7 @@ what is declared ``cache: false`` (reports, large models) can travel. `dvc gc` f
 outputs take in the cache.
 """
 
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ TRIES = 5
 
 def reproduce(repo: "Repo", address: str, remote: bool) -> None:
     """`dvc repro --single-item`. DVC fails when it looks at an entry of the run-cache just while
-    another process writes it, since the writer's temporary file is gone at the second look: then it
-    is called again. Raises `DvcException`."""
+    another process writes it: then it is called again. Raises `DvcException`."""
     from dvc.exceptions import DvcException
 
     for left in reversed(range(TRIES)):
@@ -28,11 +28,19 @@ def reproduce(repo: "Repo", address: str, remote: bool) -> None:
             repo.reproduce(address, single_item=True, pull=remote)
             return
         except DvcException as error:
-            missing = (
-                error.__cause__.filename if isinstance(error.__cause__, FileNotFoundError) else None
-            )
-            if not (left and missing and str(missing).startswith(repo.stage_cache.cache_dir)):
+            if not (left and came_too_early(error.__cause__, repo)):
                 raise
+
+
+def came_too_early(error: BaseException | None, repo: "Repo") -> bool:
+    """Whether DVC found an entry of the run-cache half written: its folder was still empty, or the
+    writer's temporary file in it was gone at the second look."""
+    from dvc.stage import cache
+
+    if isinstance(error, FileNotFoundError):
+        return str(error.filename).startswith(repo.stage_cache.cache_dir)
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, TypeError) else []
+    return any(frame.filename == cache.__file__ for frame in frames)
 
 
 def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
