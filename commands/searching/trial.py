@@ -8,9 +8,8 @@ REQUEST is a JSON file:
     files          text by path: params.yaml with the settings of this run, and dvc.lock
     stages, given  addresses: of the stages of dvc.yaml to run, in their order, and of those whose
                    outputs they take
-    keep           the folder that keeps the checkpoint and the history so far, and from which a
-                   training goes on that was stopped; a machine that lacks its parent keeps them in
-                   the clone
+    keep           the folder that keeps the checkpoint so far, from which a training goes on that
+                   was stopped; a machine that lacks its parent keeps it in the clone
     parts          the parts of the data that are measured: validation, and test for a winner alone
     remote         whether results travel through DVC's default remote
 
@@ -66,7 +65,6 @@ class Watch(threading.Thread):
             return
         for name in CHECKPOINTS:
             keep(self.folder / name, self.keep)
-        keep(history, self.keep)
         files.write_text(self.progress, rows)
         self.seen = stamp
 
