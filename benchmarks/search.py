@@ -95,7 +95,8 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2)
     workers = parser.parse_args().workers
-    with tempfile.TemporaryDirectory() as temporary:
+    # the queue's workers write on for some seconds after their last run
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = clone(Path(temporary) / "search")
         command = ("commands.search", "timed", "--workers", str(workers))
         search_seconds = run(sys.executable, "-m", *command, cwd=folder)
