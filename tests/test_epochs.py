@@ -98,3 +98,12 @@ def test_a_model_that_is_no_better_than_chance(capsys: pytest.CaptureFixture):
     assert "chance" in capsys.readouterr().err
     notes.warn_of_chance("one", 0.75, labels)
     assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_knows_only_its_training_images(tmp_path: Path, capsys: pytest.CaptureFixture):
+    history = tmp_path / "history.csv"
+    history.write_text("epoch,accuracy,val_accuracy\n1,0.5,0.55\n2,0.75,0.7\n3,0.95,0.72\n")
+    notes.warn_of_overfitting("one", history, 2, 0.7)
+    assert capsys.readouterr().err == ""
+    notes.warn_of_overfitting("one", history, 3, 0.72)
+    assert capsys.readouterr().err

@@ -68,7 +68,7 @@ def run(
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
-    training.report(description, predictions, prepared, fit_seconds)
+    training.report(description, predictions, prepared, folder, fit_seconds)
     seconds = fit_seconds + time.perf_counter() - fitted
     return record.describe_run(fit_seconds, seconds, description["epochs"])
 

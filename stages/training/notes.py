@@ -1,12 +1,16 @@
 """What a person should know of a training with which nothing is wrong: notes on standard error."""
 
+import csv
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from stages.params.schema import Train
 from stages.training import recipe
+
+OVERFITTED = 0.15  # of accuracy on the training images above that on others
 
 
 def warn_of_schedule(train: Train, batches: int) -> None:
@@ -28,6 +32,20 @@ def warn_of_chance(name: str, accuracy: float, labels: np.ndarray) -> None:
         note(
             f"{name} is not clearly better than chance: its validation accuracy is "
             f"{accuracy:.4f}, and the most frequent class is {share:.4f} of the images"
+        )
+
+
+def warn_of_overfitting(name: str, history: Path, epoch: int, accuracy: float) -> None:
+    """Say where a model with the weights of `epoch` knows its training images, by the file
+    `history`, much better than the validation images, on which it has this `accuracy`."""
+    with history.open(newline="", encoding="utf-8") as lines:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(lines)}
+    learnt = float(rows[epoch]["accuracy"])
+    if learnt - accuracy > OVERFITTED:
+        note(
+            f"{name} knows its training images by heart: accuracy {learnt:.4f} on them, "
+            f"{accuracy:.4f} on the validation images; more images, `augment` or a smaller network "
+            "help, and for photographs pre-trained weights: python -m commands.photographs"
         )
 
 

@@ -33,7 +33,7 @@ def run(
     predictions = predict(saved, prepared, experiment.train.prediction_batch_size) | uncalibrated
     write_results(training, predictions, folder)
     keep_last_state(checkpoint)
-    report(training, predictions, prepared, fit_seconds)
+    report(training, predictions, prepared, folder, fit_seconds)
     return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
 
 
@@ -117,9 +117,11 @@ def report(
     training: dict[str, Any],
     predictions: dict[str, np.ndarray],
     prepared: Prepared,
+    folder: Path,
     fit_seconds: float,
 ) -> None:
-    """Print what the training came to, in a line; and a note where that is nothing."""
+    """Print what the training came to, in a line; and a note where that is nothing, or learnt by
+    heart, by the history.csv in `folder`."""
     from stages.training import notes
 
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
@@ -128,4 +130,6 @@ def report(
         f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with the weights of "
         f"epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
     )
-    notes.warn_of_chance(training["model"], accuracy, prepared.labels("validation"))
+    name, kept = training["model"], training["kept_epoch"]
+    notes.warn_of_chance(name, accuracy, prepared.labels("validation"))
+    notes.warn_of_overfitting(name, folder / "history.csv", kept, accuracy)
