@@ -23,7 +23,7 @@ stages:
   preprocess:
     cmd: python prepare.py
     deps: [prepare.py]
-    params: [seed, preprocess]
+    params: [seed, dataset, preprocess]
     outs: [data/prepared]
   train:
     matrix:
@@ -45,14 +45,22 @@ PREPARE = """
 import json
 from pathlib import Path
 import numpy as np
+import yaml
+params = yaml.safe_load(open("params.yaml"))
 folder = Path("data/prepared")
 folder.mkdir(parents=True)
 for part in ("validation", "test"):
     np.save(folder / f"{part}_labels.npy", np.arange(200) % 4)
-about = {"validation_is_test": False, "validation_is_training": False}
+about = {name: params[name] for name in ("dataset", "preprocess")}
+about |= {"validation_is_test": False, "validation_is_training": False}
 (folder / "data.json").write_text(json.dumps(about))
 with open("MARKS/prepared", "a") as file:
     file.write("once\\n")
+"""
+# somebody edits params.yaml while the data are made
+EDIT = """
+text = Path("params.yaml").read_text().replace("epochs: 8", "epochs: 99")
+Path("params.yaml").write_text(text)
 """
 # the accuracy is the learning rate, and a little more by seed; epoch 2 waits until it may go on
 TRAIN = """
@@ -196,10 +204,10 @@ def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
     assert trained(tmp_path) == runs
     assert "trial 0: 0.3050" in output and "trial 1: 0.6050" in output  # means of two seeds
     assert "trial 2" not in output
-    assert not list(kept.iterdir())
+    assert not kept.exists()
 
 
-def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_not_trained(
+def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     project: Project, tmp_path: Path
 ):
     (tmp_path / "marks/go-0.3").touch()  # the others would wait for ever
@@ -209,10 +217,34 @@ def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_no
     output = search(project, "--workers", "1")
     assert "trial 0: 0.31" in output and "; as trial" in output
     assert trained(tmp_path) == {"0.3-1337": "123", "0.2-1337": "1", "0.1-1337": "1"}
-    kept = list(project.path(".dvc/tmp/search/kept/rates").glob("*/checkpoint.npz"))
-    assert len(kept) == 2
+    assert not project.path(".dvc/tmp/search/kept/rates").exists()  # nothing goes on from it
     assert not processes_in(project.path(".dvc/tmp/search"))
     assert project.dvc("exp", "list", "--names-only").split() == ["rates-0"]
+
+
+def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_data(
+    project: Project, tmp_path: Path
+):
+    (tmp_path / "marks/go").touch()
+    space = {"preprocess.image_size": {"choice": [8, 16]}}
+    write(project, space=space, trials=1)
+    search(project)
+    project.dvc("exp", "apply", "rates-0")
+    write(project, space=space)
+    assert "trial 1: 0.31" in search(project)
+    project.edit_params(lambda params: params["preprocess"].update(channels=1))
+    assert "another preprocess" in search(project, status=1)
+
+
+def test_params_yaml_counts_as_it_is_at_the_start(project: Project, tmp_path: Path):
+    (tmp_path / "marks/go").touch()
+    with open(project.path("prepare.py"), "a") as file:
+        file.write(EDIT)
+    write(project, trials=1)
+    search(project)
+    assert "epochs: 99" in project.path("params.yaml").read_text()
+    commit = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").strip()
+    assert "epochs: 8 " in project.run("git", "show", f"{commit}:params.yaml")
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
