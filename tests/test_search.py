@@ -1,16 +1,20 @@
 """A search of hyperparameters: real DVC, real Optuna and Dask, and a training that takes no time,
 in a pipeline like ours."""
 
+import contextlib
 import csv
 import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from support import machines
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
@@ -205,6 +209,38 @@ def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
     assert "trial 0: 0.3050" in output and "trial 1: 0.6050" in output  # means of two seeds
     assert "trial 2" not in output
     assert not kept.exists()
+
+
+def test_on_machines_that_share_nothing_but_a_remote(project: Project, tmp_path: Path):
+    project.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.commit()
+    with machines.connected(3) as (own, *others), contextlib.ExitStack() as stack:
+
+        def start(machine: machines.Machine, *arguments: str, **options: str) -> Callable[[], str]:
+            command = machine.command(sys.executable, "-m", "dask", *arguments, **options)
+            log = stack.enter_context(open(tmp_path / f"{machine.name}.log", "w+"))
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return lambda: Path(log.name).read_text()
+
+        address = f"tcp://{own.address}:8786"
+        said = start(own, "scheduler", "--host", own.address, "--no-dashboard")
+        eventually(lambda: "Scheduler at" in said())
+        for one in others:
+            scratch = ("--nthreads", "1", "--no-dashboard", "--local-directory", one.name)
+            hidden = str(project.folder)  # and with it the study
+            said = start(one, "worker", address, "--host", one.address, *scratch, hidden=hidden)
+            eventually(lambda said=said: "Registered to" in said())
+        command = ("commands.search", "rates", "--scheduler", address, "--remote")
+        run = project.start(*own.command(sys.executable, "-m", *command))
+        # a worker has one thread: both are at work
+        eventually(lambda: trained(tmp_path) == {"0.3-1337": "1", "0.6-1337": "1"})
+        (tmp_path / "marks/go").touch()
+        output, _ = run.communicate()
+    assert run.returncode == 0 and "best: trial 1, validation_accuracy 0.6100" in output, output
+    project.dvc("exp", "apply", "rates-1", status=255)  # the model lies in the remote alone
+    assert ran(project.dvc("repro", "--pull")) == ["compare"]
 
 
 def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
