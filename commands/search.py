@@ -24,7 +24,7 @@ from commands.parallel.options import add_cluster_options
 from commands.searching import pipeline, reading
 from commands.searching.schema import Search
 from stages import params
-from stages.runtime import cli
+from stages.runtime import cli, inputs
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
 SCRATCH = Path(".dvc/tmp/search")  # git ignores it
 DATABASE = SCRATCH / "studies.db"
-PREPARED = Path("data/prepared/data.json")
 
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
-    search, options = reading.load(name)
+    search, options, parameters = reading.load(name)
     if remote and not graph.has_remote():
         raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
     SCRATCH.mkdir(parents=True, exist_ok=True)
@@ -50,7 +49,7 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
             if anew:
                 forget(name)
             count = workers or max(1, (os.cpu_count() or 1) // options.train.threads)
-            run(name, search, options, count, scheduler, remote)
+            run(name, search, options, parameters, count, scheduler, remote)
     except filelock.Timeout:
         raise UserError("commands.search runs already in this working tree") from None
 
@@ -69,11 +68,13 @@ def run(
     name: str,
     search: Search,
     options: params.Params,
+    parameters: str,
     workers: int,
     scheduler: str | None,
     remote: bool,
 ) -> None:
-    """Run the search on a cluster, confirm its best, and write the page."""
+    """Run the search on a cluster, confirm its best, and write the page. The trials start from
+    `options`, whose file has the text `parameters`, also where that changes meanwhile."""
     from commands.parallel import cluster, dispatch
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
@@ -81,10 +82,11 @@ def run(
 
     target, keys = f"train@{search.model}", list(search.space)
     plan = pipeline.bring_up_to_date(target, remote)
+    inputs.check_prepared(options)  # params.yaml may have changed while the data were made
     refuse_odd_validation()
     routes = [pipeline.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
-    base = experiments.read_base()
-    common = pipeline.describe_base(target, keys, base.values)
+    base = experiments.read_base(parameters)
+    common = pipeline.describe_base(routes[0], keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it
     graph.share({one for route in routes for one in route.given}, remote)
@@ -108,6 +110,7 @@ def run(
                 carry_out(study, trainings, options.review.false_alarm_rate)
             finally:
                 runner.stop_all()
+    files.remove(kept)  # of trials that were given up: nothing goes on from them any more
 
 
 def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
@@ -145,7 +148,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
 def refuse_odd_validation() -> None:
     """Raises `UserError` where the validation images are those of another part: a search would be
     judged on what it trains on, or look at the test part in each trial."""
-    data = files.read_json(PREPARED)
+    data = files.read_json(inputs.PREPARED)
     for part in ("test", "training"):
         if data[f"validation_is_{part}"]:
             raise UserError(

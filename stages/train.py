@@ -16,6 +16,8 @@ Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/`
     features/        what a pre-trained network makes of the images before fine-tuning: computed
                      again only where that changes; not tracked by DVC
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
+    tensorboard/     what TensorBoard shows, where `tensorboard` of params.yaml asks for it: not
+                     tracked by DVC
 
 If it is interrupted in any way and started again, it resumes after the last complete epoch
 (``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Where
@@ -51,7 +53,8 @@ def main(model: str) -> None:
         experiment = Experiment(
             model, options.seed, architecture, options.augment, options.train, pretrained
         )
-        record = run(experiment, Prepared(), folder, folder / "checkpoint.npz")
+        logs = folder / "tensorboard" if options.tensorboard else None
+        record = run(experiment, Prepared(), folder, folder / "checkpoint.npz", logs)
         files.write_json(folder / "run.json", record)
 
 

@@ -1,16 +1,20 @@
 """A search of hyperparameters: real DVC, real Optuna and Dask, and a training that takes no time,
 in a pipeline like ours."""
 
+import contextlib
 import csv
 import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from support import machines
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
@@ -23,7 +27,7 @@ stages:
   preprocess:
     cmd: python prepare.py
     deps: [prepare.py]
-    params: [seed, preprocess]
+    params: [seed, dataset, preprocess]
     outs: [data/prepared]
   train:
     matrix:
@@ -45,14 +49,22 @@ PREPARE = """
 import json
 from pathlib import Path
 import numpy as np
+import yaml
+params = yaml.safe_load(open("params.yaml"))
 folder = Path("data/prepared")
 folder.mkdir(parents=True)
 for part in ("validation", "test"):
     np.save(folder / f"{part}_labels.npy", np.arange(200) % 4)
-about = {"validation_is_test": False, "validation_is_training": False}
+about = {name: params[name] for name in ("dataset", "preprocess")}
+about |= {"validation_is_test": False, "validation_is_training": False}
 (folder / "data.json").write_text(json.dumps(about))
 with open("MARKS/prepared", "a") as file:
     file.write("once\\n")
+"""
+# somebody edits params.yaml while the data are made
+EDIT = """
+text = Path("params.yaml").read_text().replace("epochs: 8", "epochs: 99")
+Path("params.yaml").write_text(text)
 """
 # the accuracy is the learning rate, and a little more by seed; epoch 2 waits until it may go on
 TRAIN = """
@@ -196,10 +208,42 @@ def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
     assert trained(tmp_path) == runs
     assert "trial 0: 0.3050" in output and "trial 1: 0.6050" in output  # means of two seeds
     assert "trial 2" not in output
-    assert not list(kept.iterdir())
+    assert not kept.exists()
 
 
-def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_not_trained(
+def test_on_machines_that_share_nothing_but_a_remote(project: Project, tmp_path: Path):
+    project.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.commit()
+    with machines.connected(3) as (own, *others), contextlib.ExitStack() as stack:
+
+        def start(machine: machines.Machine, *arguments: str, **options: str) -> Callable[[], str]:
+            command = machine.command(sys.executable, "-m", "dask", *arguments, **options)
+            log = stack.enter_context(open(tmp_path / f"{machine.name}.log", "w+"))
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return lambda: Path(log.name).read_text()
+
+        address = f"tcp://{own.address}:8786"
+        said = start(own, "scheduler", "--host", own.address, "--no-dashboard")
+        eventually(lambda: "Scheduler at" in said())
+        for one in others:
+            scratch = ("--nthreads", "1", "--no-dashboard", "--local-directory", one.name)
+            hidden = str(project.folder)  # and with it the study
+            said = start(one, "worker", address, "--host", one.address, *scratch, hidden=hidden)
+            eventually(lambda said=said: "Registered to" in said())
+        command = ("commands.search", "rates", "--scheduler", address, "--remote")
+        run = project.start(*own.command(sys.executable, "-m", *command))
+        # a worker has one thread: both are at work
+        eventually(lambda: trained(tmp_path) == {"0.3-1337": "1", "0.6-1337": "1"})
+        (tmp_path / "marks/go").touch()
+        output, _ = run.communicate()
+    assert run.returncode == 0 and "best: trial 1, validation_accuracy 0.6100" in output, output
+    project.dvc("exp", "apply", "rates-1", status=255)  # the model lies in the remote alone
+    assert ran(project.dvc("repro", "--pull")) == ["compare"]
+
+
+def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     project: Project, tmp_path: Path
 ):
     (tmp_path / "marks/go-0.3").touch()  # the others would wait for ever
@@ -209,10 +253,34 @@ def test_a_hopeless_trial_is_given_up_with_its_checkpoint_and_an_equal_one_is_no
     output = search(project, "--workers", "1")
     assert "trial 0: 0.31" in output and "; as trial" in output
     assert trained(tmp_path) == {"0.3-1337": "123", "0.2-1337": "1", "0.1-1337": "1"}
-    kept = list(project.path(".dvc/tmp/search/kept/rates").glob("*/checkpoint.npz"))
-    assert len(kept) == 2
+    assert not project.path(".dvc/tmp/search/kept/rates").exists()  # nothing goes on from it
     assert not processes_in(project.path(".dvc/tmp/search"))
     assert project.dvc("exp", "list", "--names-only").split() == ["rates-0"]
+
+
+def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_data(
+    project: Project, tmp_path: Path
+):
+    (tmp_path / "marks/go").touch()
+    space = {"preprocess.image_size": {"choice": [8, 16]}}
+    write(project, space=space, trials=1)
+    search(project)
+    project.dvc("exp", "apply", "rates-0")
+    write(project, space=space)
+    assert "trial 1: 0.31" in search(project)
+    project.edit_params(lambda params: params["preprocess"].update(channels=1))
+    assert "another preprocess" in search(project, status=1)
+
+
+def test_params_yaml_counts_as_it_is_at_the_start(project: Project, tmp_path: Path):
+    (tmp_path / "marks/go").touch()
+    with open(project.path("prepare.py"), "a") as file:
+        file.write(EDIT)
+    write(project, trials=1)
+    search(project)
+    assert "epochs: 99" in project.path("params.yaml").read_text()
+    commit = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").strip()
+    assert "epochs: 8 " in project.run("git", "show", f"{commit}:params.yaml")
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):

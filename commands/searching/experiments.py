@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from commands.parallel import snapshot
 from commands.searching import keys
-from stages.params.reading import read_yaml
 from stages.runtime import git
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
@@ -20,9 +21,9 @@ AUTHOR = ("-c", "user.name=commands.search", "-c", "user.email=search@localhost"
 
 @dataclass(frozen=True)
 class Base:
-    """The working tree as it was when the command started, whatever becomes of it meanwhile: the
-    `values` of ``params.yaml``, the text of the `files` that an experiment changes, the id of its
-    `content`, and the commit `head` that it belongs to."""
+    """What the trials change something of, whatever becomes of the working tree meanwhile: the
+    `values` of ``params.yaml``, the text of the `files` that an experiment changes, the id of the
+    tree's `content`, and the commit `head` that it belongs to."""
 
     values: dict[str, Any]
     files: dict[str, str]
@@ -30,11 +31,12 @@ class Base:
     head: str
 
 
-def read_base() -> Base:
-    """The working tree as it is."""
-    files = {name: Path(name).read_text(encoding="utf-8") for name in (PARAMS, LOCK)}
+def read_base(parameters: str) -> Base:
+    """The working tree as it is, with the text `parameters` of params.yaml."""
+    files = {PARAMS: parameters, LOCK: Path(LOCK).read_text(encoding="utf-8")}
     content = snapshot.tree()
-    return Base(read_yaml(Path(PARAMS))[1], files, content, snapshot.commit(content)[0])
+    values = YAML(typ="safe").load(parameters)
+    return Base(values, files, content, snapshot.commit(content)[0])
 
 
 def set_parameters(settings: dict[str, Any], text: str) -> str:

@@ -4,6 +4,7 @@ on."""
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.parallel import graph
@@ -70,17 +71,21 @@ def tracks(stage: "Stage", changed: list[str]) -> bool:
     )
 
 
-def describe_base(target: str, searched: list[str], base: dict[str, Any]) -> dict[str, Any]:
-    """What the trials of `target` have in common: the digests of data and code, and the parameters
-    that its stage tracks, of the values `base` of ``params.yaml``, without those `searched`."""
+def describe_base(route: Route, searched: list[str], base: dict[str, Any]) -> dict[str, Any]:
+    """What trials have in common that go through `route`: the digests of the data and code that its
+    stages take from elsewhere, and the parameters that they track, of the values `base` of
+    ``params.yaml``, without those `searched`."""
+    from dvc.dependency.param import ParamsDependency
     from dvc.repo import Repo
-    from dvc.stage.serialize import to_single_stage_lockfile
 
+    fixed, common = keys.leave_out(searched, base), {}
     with Repo() as repo, repo.lock:
-        (stage,) = repo.stage.collect(target)
-        stage.save_deps()
-        entry = to_single_stage_lockfile(stage)
-    fixed = keys.leave_out(searched, base)
-    (tracked,) = entry["params"].values()  # of params.yaml, the only file
-    digests = {dep["path"]: dep["md5"] for dep in entry["deps"]}
-    return digests | {name: keys.look_up(name, fixed) for name in tracked}
+        stages = [stage for address in route.stages for stage in repo.stage.collect(address)]
+        made = [Path(out.fs_path) for stage in stages for out in stage.outs]
+        for dep in (dep for stage in stages for dep in stage.deps):
+            if isinstance(dep, ParamsDependency):
+                common |= {name: keys.look_up(name, fixed) for name in dep.params}
+            elif not any(Path(dep.fs_path).is_relative_to(one) for one in made):
+                dep.save()
+                common[dep.def_path] = dep.hash_info.value
+    return common

@@ -21,9 +21,9 @@ SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architec
 FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size")
 
 
-def load(name: str) -> tuple[Search, Params]:
-    """The search called `name` and the parameters that it starts from. Raises `UserError` with file
-    and line for each mistake."""
+def load(name: str) -> tuple[Search, Params, str]:
+    """The search called `name`, the parameters that it starts from, and the text of their file.
+    Raises `UserError` with file and line for each mistake."""
     found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
     if name not in found:
         raise UserError(f"{FOLDER} has no file {name}.yaml. {suggest(name, found)}")
@@ -31,8 +31,9 @@ def load(name: str) -> tuple[Search, Params]:
         raise UserError(f"{FOLDER}/{name}.yaml: name it with letters, digits, - and _ alone")
     path = FOLDER / f"{name}.yaml"
     options = params.load(PARAMS)
-    _, base = read_yaml(PARAMS)
-    return params.checked(path, Search, lambda search: cross_check(search, options, base)), options
+    text, base = read_yaml(PARAMS)
+    search = params.checked(path, Search, lambda search: cross_check(search, options, base))
+    return search, options, text
 
 
 def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:

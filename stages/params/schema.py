@@ -526,6 +526,7 @@ class Params(Section):
     augment: Augment
     models: Annotated[list[str], Field(min_length=1)]
     train: Train
+    tensorboard: bool = False
     architectures: dict[Name, Architecture]
     evaluate: Evaluate
     compare: Compare

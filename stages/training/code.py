@@ -37,6 +37,7 @@ CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what 
     "stages/training/notes.py",
     "stages/training/progress.py",
     "stages/training/record.py",
+    "stages/training/tensorboard.py",
 )
 
 

@@ -20,6 +20,7 @@ from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 from stages.training.description import describe_training, fingerprint
 from stages.training.experiment import Experiment, locate_head_checkpoint
 from stages.training.network import Network
+from stages.training.tensorboard import TensorBoard
 
 STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
 
@@ -39,15 +40,20 @@ class Phase:
 
 
 def train_network(
-    experiment: Experiment, network: Network, prepared: Prepared, folder: Path, checkpoint: Path
+    experiment: Experiment,
+    network: Network,
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    logs: Path | None = None,
 ) -> dict[str, Any]:
     """Fit `network`, from the file `checkpoint` where that fits, writing history.csv into `folder`
-    after each epoch. The network then has the weights that ``restore_best`` asks for. Returns the
-    content of training.json."""
+    after each epoch, and what TensorBoard shows into the folder `logs`. The network then has the
+    weights that ``restore_best`` asks for. Returns the content of training.json."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
     if tuning and tuning.head_epochs:
-        past = train_head(experiment, network, prepared, folder, checkpoint)
+        past = train_head(experiment, network, prepared, folder, checkpoint, logs)
         head_epochs = len(past.history)
     if not tuning or tuning.layers != "none":
         trainer = compile_trainer(experiment, network)
@@ -55,7 +61,7 @@ def train_network(
         batches = make_batches(experiment, prepared)
         notes.warn_of_schedule(experiment.train, len(batches[0]))
         phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
-        past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer))
+        past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer), logs)
     description = describe_training(experiment, network, prepared, past)
     if tuning:
         description["pretrained"] = {**experiment.pretrained.about, "head_epochs": head_epochs}
@@ -63,7 +69,12 @@ def train_network(
 
 
 def train_head(
-    experiment: Experiment, network: Network, prepared: Prepared, folder: Path, checkpoint: Path
+    experiment: Experiment,
+    network: Network,
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    logs: Path | None,
 ) -> Past:
     """Fit the classifier of a pre-trained network alone, on the features that the rest gives of
     the images; a phase with a checkpoint of its own beside `checkpoint`."""
@@ -76,11 +87,16 @@ def train_head(
     trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, one.train)
     phase = Phase("head", trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
-    return fit_phase(one, prepared, folder, phase, Past())
+    return fit_phase(one, prepared, folder, phase, Past(), logs)
 
 
 def fit_phase(
-    experiment: Experiment, prepared: Prepared, folder: Path, phase: Phase, past: Past
+    experiment: Experiment,
+    prepared: Prepared,
+    folder: Path,
+    phase: Phase,
+    past: Past,
+    logs: Path | None,
 ) -> Past:
     """Fit one phase with the recipe of `experiment`, behind the epochs in `past`. Returns these and
     its own."""
@@ -109,6 +125,7 @@ def fit_phase(
             early_stopping,
             keeper,
             progress.TimeLeft(experiment, phase),
+            *([TensorBoard(logs, keeper.history)] if logs else []),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: write_history(keeper.history, folder, past, phase)
             ),

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Experiment, prepared: Prepared, folder: Path, checkpoint: Path
+    experiment: Experiment,
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    logs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train, save into `folder`, read back, predict; needs `backend.start`.
-    Returns the run record."""
+    """Train, save into `folder`, read back, predict; needs `backend.start`. `logs` is a folder for
+    what TensorBoard shows. Returns the run record."""
     from stages.training import record, saving
 
     started = time.perf_counter()
-    model, _, training = fit(experiment, prepared, folder, checkpoint)
+    model, _, training = fit(experiment, prepared, folder, checkpoint, logs)
     fit_seconds = time.perf_counter() - started
     uncalibrated = calibrate(model, experiment, prepared, training)
     saved = saving.save_and_load(model, folder / "model.keras")
@@ -38,7 +42,11 @@ def run(
 
 
 def fit(
-    experiment: Experiment, prepared: Prepared, folder: Path, checkpoint: Path
+    experiment: Experiment,
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    logs: Path | None = None,
 ) -> tuple["keras.Model", "keras.Optimizer", dict[str, Any]]:
     """Build the network and train it, writing history.csv into `folder` on the way. Returns the
     model to save, with the weights that ``restore_best`` asks for, the optimizer, and the content
@@ -47,7 +55,7 @@ def fit(
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
-    training = fitting.train_network(experiment, network, prepared, folder, checkpoint)
+    training = fitting.train_network(experiment, network, prepared, folder, checkpoint, logs)
     return network.saved, network.optimizer, training
 
 

@@ -1,0 +1,47 @@
+"""Watch a training in TensorBoard while it runs: what it writes for that, which changes no
+result."""
+
+from pathlib import Path
+
+import keras
+
+from stages.storage import files
+
+PARTS = ("train", "validation")
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Write the logs of each epoch into `folder`, as the runs train and validation with the epochs
+    of history.csv as steps. `history` holds the logs of the epochs done, the last one included:
+    place this callback behind the one that appends to it.
+
+    Keras's callback of this name holds values back for up to two minutes, and those are lost where
+    a training is killed. Here each epoch is there at once, and a training that goes on writes those
+    before it again.
+    """
+
+    def __init__(self, folder: Path, history: list[dict[str, float]]):
+        super().__init__()
+        self.folder, self.history = folder, history
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        from tensorflow import summary
+
+        files.remove(self.folder)
+        self.writers = {part: summary.create_file_writer(str(self.folder / part)) for part in PARTS}
+        for epoch in range(len(self.history)):
+            self.on_epoch_end(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        from tensorflow import summary
+
+        for name, value in self.history[epoch].items():
+            part = "validation" if name.startswith("val_") else "train"
+            with self.writers[part].as_default(step=epoch + 1):
+                summary.scalar(name.removeprefix("val_"), value)
+        for writer in self.writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        for writer in self.writers.values():
+            writer.close()
