@@ -9,9 +9,11 @@ from support.project import Project, copy, small_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests run DVC first: they take longest, and the others then fill the gaps."""
+    """Files whose tests run DVC first: they take longest, and the others then fill the gaps. Of
+    these, files that need no finished project, so that the workers do not wait for it together."""
     slow = {item.path for item in items if "template" in item.fixturenames}
-    items.sort(key=lambda item: item.path not in slow)
+    waiting = {item.path for item in items if "finished_template" in item.fixturenames}
+    items.sort(key=lambda item: (item.path not in slow, item.path in waiting))
 
 
 @pytest.fixture(scope="session")

@@ -133,24 +133,27 @@ def test_a_digest_is_of_what_is_imported(tmp_path: Path):
 
 
 def test_an_edit_makes_those_trainings_stale_whose_code_it_changes(finished: Project):
-    """Counted with real DVC, one edit after the other, each on top of the last run's code."""
+    """Counted with real DVC."""
     models = {"train@mnist-dense", "train@fashion-2blocks"}
 
-    def stale(path: str, old: str, new: str) -> set[str]:
-        file = finished.path(path)
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        assert old in text
-        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    def stale(*edits: tuple[str, str, str]) -> set[str]:
+        for path, old, new in edits:
+            file = finished.path(path)
+            text = file.read_text(encoding="utf-8") if file.exists() else ""
+            assert old in text
+            file.write_text(text.replace(old, new, 1), encoding="utf-8")
         finished.dvc("repro", "fingerprint")
         found = {stage for stage in ran(finished.dvc("repro", "--dry")) if "train@" in stage}
         finished.run("git", "checkout", "--quiet", ".")
         return found
 
-    comment = "# a comment\n"
-    assert stale("stages/architectures/new.py", "", "def network(x):\n    return x\n") == set()
-    assert stale("stages/training/record.py", "", "X = 1\n") == set()
-    assert stale("stages/training/batches.py", "import mmap\n", f"{comment}import mmap\n") == set()
-    assert stale("stages/metrics/measures.py", "DIGITS = 6", "DIGITS = 5") == set()
-    assert stale("stages/training/batches.py", "[self.seed, epoch]", "[epoch]") == models
-    cnn = stale("stages/architectures/cnn.py", "if pool > 1:", "if pool > 2:")
+    no_training = stale(
+        ("stages/architectures/new.py", "", "def network(x):\n    return x\n"),
+        ("stages/training/record.py", "", "X = 1\n"),
+        ("stages/training/batches.py", "import mmap\n", "# a comment\nimport mmap\n"),
+        ("stages/metrics/measures.py", "DIGITS = 6", "DIGITS = 5"),
+    )
+    assert no_training == set()
+    assert stale(("stages/training/batches.py", "[self.seed, epoch]", "[epoch]")) == models
+    cnn = stale(("stages/architectures/cnn.py", "if pool > 1:", "if pool > 2:"))
     assert cnn == {"train@fashion-2blocks"}

@@ -1,14 +1,14 @@
 """From a result back to the photograph: file names from the source to the page, and labels that
 models doubt."""
 
-from contextlib import chdir
-
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from support.project import Project
 from support.results import write_model
 
+from stages import compare, describe, download, evaluate, preprocess, report, split
 from stages.metrics.label_quality import find_doubts, join_doubts
 from stages.page.templates import make_breakable
 
@@ -52,7 +52,9 @@ def test_what_most_models_doubt_comes_first():
     assert join_doubts([pd.DataFrame([], columns=columns)]).empty
 
 
-def test_a_photograph_keeps_its_name_up_to_the_page(fresh: Project):
+def test_a_photograph_keeps_its_name_up_to_the_page(
+    fresh: Project, monkeypatch: pytest.MonkeyPatch
+):
     grey_of = {}
     for number in range(60):
         name = f"{'cats' if number % 2 else 'dogs'}/photo_{number}.png"
@@ -67,9 +69,10 @@ def test_a_photograph_keeps_its_name_up_to_the_page(fresh: Project):
         params["download"]["channels"] = 1
 
     fresh.edit_params(use_photographs)
-    fresh.stage("download", "mine")
-    for stage in ("split", "preprocess", "describe"):
-        fresh.stage(stage)
+    monkeypatch.chdir(fresh.folder)
+    download.main("mine")
+    for stage in (split, preprocess, describe):
+        stage.main()
     labels = {}
     for part in ("train", "validation", "test"):
         prepared = fresh.path("data/prepared")
@@ -77,12 +80,11 @@ def test_a_photograph_keeps_its_name_up_to_the_page(fresh: Project):
         greys = np.load(prepared / f"{part}.npy")[:, 0, 0, 0]
         assert [grey_of[name] for name in names] == greys.tolist()
         labels[part] = np.load(prepared / f"{part}_labels.npy")
-    with chdir(fresh.folder):
-        for seed, model in enumerate(("mnist-dense", "fashion-2blocks")):
-            write_model(model, labels, ["cats", "dogs"], seed)
-            fresh.stage("evaluate", model)
-    fresh.stage("compare")
-    fresh.stage("report")
+    for seed, model in enumerate(("mnist-dense", "fashion-2blocks")):
+        write_model(model, labels, ["cats", "dogs"], seed)
+        evaluate.main(model)
+    compare.main()
+    report.main()
     predictions = pd.read_csv(fresh.path("reports/models/mnist-dense/predictions.csv"))
     assert predictions["file"].tolist() == names
     assert predictions["actual"].tolist() == [name.split("/")[0] for name in names]

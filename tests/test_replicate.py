@@ -1,24 +1,31 @@
 """The queue of the documents' experiments: what it takes up, in which order, and that it may be
-stopped at any moment."""
+stopped at any moment; and what it leaves of an experiment and of one that starts from it."""
 
 import json
 import os
+import shutil
 import signal
 import sys
+from contextlib import chdir
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import pytest
-from support.project import Project
-from test_interruption import eventually
-from test_replications import FIRST, MORE, edit
+from support.processes import eventually
+from support.project import Project, copy, ran
 
 from commands.replicating import progress, rows
 from commands.replicating.rows import Row
+from stages.replications import table
 from stages.storage import files
 from stages.training.state import read_state
 
+FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
+PARAMS = "replications/params.yaml"
+TARGET = f"replications/dvc.yaml:evaluate@{MORE}"
+EPOCHS = 40  # of the first experiment: enough to stop it on the way
 QUEUE = [sys.executable, "-m", "commands.replicate", "--commit", MORE, FIRST]
 
 
@@ -81,31 +88,123 @@ def trainings(project: Project) -> list[psutil.Process]:
     return found
 
 
-def test_a_queue_that_is_stopped_goes_on_with_the_same_bits_and_commits_each_row(fresh: Project):
-    edit(fresh, epochs=40)
-    fresh.run("git", "config", "user.name", "t")
-    fresh.run("git", "config", "user.email", "t@example.org")
-    fresh.commit()
-    start = fresh.run("git", "rev-parse", "HEAD").strip()
-    checkpoint = fresh.path(f"replications/checkpoints/{FIRST}/seed-2.npz")
-    queue = fresh.start(*QUEUE)
+def shrink(content: Any) -> None:
+    """Let the two experiments train a small network with two seeds."""
+    for name in (FIRST, MORE):
+        entry = content["experiments"][name]
+        entry["architecture"] = "mnist-dense"
+        entry["seeds"] = [1, 2]
+        entry["train"]["epochs"] = EPOCHS
+        entry["budget"] |= {"epochs": EPOCHS, "train": 100, "evaluation": 60}
+    # the second changes nothing, so that it must end where the first did
+    content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
+    content["experiments"][MORE]["budget"]["epochs"] = 1
+
+
+class Replicated(NamedTuple):
+    """A project after a queue that was stopped, and started again."""
+
+    project: Project
+    start: str  # the commit before
+    first: dict[str, Any]  # the checkpoint of the first seed, when the queue was stopped
+
+    def commits(self) -> list[str]:
+        """What the queue committed, the newest first."""
+        return self.project.run("git", "log", "--format=%s", f"{self.start}..").splitlines()
+
+
+@pytest.fixture(scope="module")
+def replicated(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Replicated:
+    """Two experiments on the embedded sample, one of which starts from the other, run by a queue
+    that was stopped while the second seed of the first trained."""
+    project = copy(template, tmp_path_factory.mktemp("replicated"))
+    source = "data/embedded/fashion_mnist.npz"
+    project.edit_params(lambda params: params["datasets"]["cifar100"].update(source=source))
+    project.edit_params(shrink, PARAMS)
+    project.run("git", "config", "user.name", "t")
+    project.run("git", "config", "user.email", "t@example.org")
+    project.commit()
+    start = project.run("git", "rev-parse", "HEAD").strip()
+    checkpoint = project.path(f"replications/checkpoints/{FIRST}/seed-2.npz")
+    queue = project.start(*QUEUE)
     eventually(lambda: checkpoint.exists() or queue.poll() is not None, seconds=120)
     queue.send_signal(signal.SIGTERM)
     queue.communicate()
-    eventually(lambda: not trainings(fresh))
-    assert fresh.run("git", "rev-parse", "HEAD").strip() == start  # nothing is half committed
+    eventually(lambda: not trainings(project))
     first = read_state(checkpoint.with_name("seed-1.npz"))
-    assert len(first["history"]) == 40 and 1 <= len(read_state(checkpoint)["history"]) < 40
+    assert len(first["history"]) == EPOCHS
+    assert 1 <= len(read_state(checkpoint)["history"]) < EPOCHS
+    project.run(*QUEUE)
+    return Replicated(project, start, first)
 
-    fresh.run(*QUEUE)
-    assert not list(checkpoint.parent.glob("*.npz"))
-    runs = files.read_json(fresh.path(f"replications/runs/{FIRST}.json"))
-    assert runs["seed-1"]["seconds"]["fit"] == round(first["seconds"], 2)  # not trained again
-    commits = fresh.run("git", "log", "--format=%s", f"{start}..").splitlines()
-    assert [text.split(":")[0] for text in commits] == [MORE, FIRST]  # the newest first
-    assert fresh.changes() == []
-    fresh.run(*QUEUE)  # all is up to date
-    assert len(fresh.run("git", "log", "--format=%s", f"{start}..").splitlines()) == 2
 
-    fresh.dvc("repro", "--force", "--single-item", f"replications/dvc.yaml:train@{FIRST}")
-    assert " M replications/dvc.lock" not in fresh.changes()  # equal bits
+def test_a_queue_that_was_stopped_goes_on_and_commits_each_row(replicated: Replicated):
+    project = replicated.project
+    assert not list(project.path(f"replications/checkpoints/{FIRST}").glob("*.npz"))
+    runs = files.read_json(project.path(f"replications/runs/{FIRST}.json"))
+    assert set(runs) == {"seed-1", "seed-2"}
+    seconds = runs["seed-1"]["seconds"]["fit"]
+    assert seconds == round(replicated.first["seconds"], 2)  # not trained again
+    # the newest first; nothing was half committed
+    assert [text.split(":")[0] for text in replicated.commits()] == [MORE, FIRST]
+    assert project.changes() == []
+    project.run(*QUEUE)  # all is up to date
+    assert len(replicated.commits()) == 2
+
+
+def test_what_was_stopped_ends_with_the_bits_of_what_was_not(
+    replicated: Replicated, tmp_path: Path
+):
+    project = copy(replicated.project, tmp_path)
+    project.dvc("repro", "--force", "--single-item", f"replications/dvc.yaml:train@{FIRST}")
+    assert " M replications/dvc.lock" not in project.changes()
+
+
+def test_an_experiment_that_starts_from_another_begins_where_it_ended(replicated: Replicated):
+    folder = replicated.project.path("replications")
+    first, more = (
+        json.loads((folder / f"results/{name}/result.json").read_text())["seeds"]
+        for name in (FIRST, MORE)
+    )
+    for seed in ("1", "2"):
+        assert more[seed]["test"] == first[seed]["test"]
+        assert first[seed]["test"]["images"] == 60
+    assert first["1"]["test"] != first["2"]["test"]
+    # predictions are kept, models only where another experiment starts from them
+    for name, kept in ((FIRST, {"model.keras", "optimizer.npz"}), (MORE, set())):
+        found = {path.name for path in (folder / f"trained/{name}/seed-1").iterdir()}
+        assert found == {"predictions.npz", "history.csv", "training.json"} | kept
+
+
+def test_a_new_metric_needs_no_training_and_another_recipe_of_the_first_does(
+    replicated: Replicated, tmp_path: Path
+):
+    project = copy(replicated.project, tmp_path)
+    shutil.rmtree(project.path("replications/data"))
+    with project.path("stages/metrics/measures.py").open("a") as code:
+        code.write("# another metric\n")
+    assert ran(project.dvc("repro", TARGET)) == [
+        "data@cifar100-test-as-validation",
+        f"evaluate@{MORE}",
+    ]
+    project.edit_params(
+        lambda content: content["experiments"][FIRST]["train"].update(epochs=EPOCHS + 1), PARAMS
+    )
+    assert ran(project.dvc("repro", "--dry", TARGET)) == [f"train@{FIRST}"]
+
+
+def test_a_row_is_what_its_run_had_and_not_what_the_next_one_may_have(
+    replicated: Replicated, tmp_path: Path
+):
+    def allow_all(content: Any) -> None:
+        for name in (FIRST, MORE):
+            content["experiments"][name]["budget"] = dict.fromkeys(
+                ("epochs", "train", "evaluation")
+            )
+
+    project = copy(replicated.project, tmp_path)
+    project.edit_params(allow_all, PARAMS)
+    with chdir(project.folder):
+        table.main()
+    text = project.path("replications/table.md").read_text()
+    assert text.count("reduced budget") == 2 and text.count("not run yet") == 1

@@ -187,3 +187,18 @@ def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
     file.write_text(TEXT, encoding="utf-8")
     apply_overrides(file, [f"common.seed={COMMON['seed']}"])  # what `-S` does
     assert file.read_text(encoding="utf-8") == TEXT
+
+
+def test_dvc_makes_a_training_and_an_evaluation_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "replications").mkdir()
+    for name in ("params.yaml", "replications/params.yaml", "replications/dvc.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    with Repo.init(no_scm=True) as repo:
+        stages = {stage.name for stage in repo.stage.collect("replications/dvc.yaml")}
+    for kind, names in (("train", ENTRIES), ("evaluate", ENTRIES), ("data", VARIANTS)):
+        assert {f"{kind}@{name}" for name in names} <= stages

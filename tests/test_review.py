@@ -7,16 +7,20 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import chdir, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, LOOKS, open_page
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 from support.project import ROOT, Project, copy, ran
 
-from commands import seed_spread
+from commands import check_lock, seed_spread
+from commands import gate as gate_command
+from commands import review as review_command
 from commands.reviewing import comparing, gate, lock, noise
 from commands.reviewing.history import NotFound, find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
@@ -26,11 +30,22 @@ from stages.runtime.errors import UserError
 MODEL = "mnist-dense"
 
 
-def review(project: Project, *arguments: str, status: int = 0) -> str:
-    """What review.md says."""
-    output = project.command("review", *arguments, status=status)
-    assert "Traceback" not in output
+def review(
+    project: Project, base: str = "main", head: str | None = None, refused: bool = False
+) -> str:
+    """What review.md says; in this process, which has imported DVC and pandas already. `refused`:
+    it must end with an error."""
+    with chdir(project.folder), pytest.raises(UserError) if refused else nullcontext():
+        review_command.main(base, head, repro=False)
     return project.path("review.md").read_text(encoding="utf-8")
+
+
+def closed_gate(project: Project, capsys: pytest.CaptureFixture, base: str = "main") -> str:
+    """What the gate prints, in this process; it must be closed."""
+    capsys.readouterr()
+    with chdir(project.folder), pytest.raises(SystemExit, match="the gate is closed"):
+        gate_command.main(base)
+    return capsys.readouterr().out
 
 
 def commit(project: Project, branch: str) -> None:
@@ -65,9 +80,10 @@ def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def better(history: Project) -> str:
-    """The review of the working tree, at `longer`, against `main`; review.html
+    """The review of the working tree, at `longer`, against `main`, as people start it; review.html
     lies in the project."""
-    return review(history, "--base", "main")
+    assert "Traceback" not in history.command("review", "--base", "main")
+    return history.path("review.md").read_text(encoding="utf-8")
 
 
 def test_the_spread_over_seeds(history: Project):
@@ -100,7 +116,7 @@ def test_a_browser_draws_the_page_without_a_network(history: Project, better: st
 def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
     assert f"- {MODEL}: **better**" in better and "| `train.epochs` | `2` | `40` |" in better
     assert "- fashion-2blocks: **not comparable: " in better
-    text = review(history, "--base", "longer", "--head", "shorter")
+    text = review(history, "longer", "shorter")
     assert f"- {MODEL}: **worse**" in text
 
 
@@ -113,14 +129,14 @@ def test_an_experiment_can_be_reviewed(history: Project):
     history.run(
         "git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD"
     )  # as `dvc exp apply` leaves it
-    text = review(history, "--base", "longer~1", "--head", experiment)
+    text = review(history, "longer~1", experiment)
     assert (
         f"- {MODEL}: **no difference larger than chance**" in text
         and "| `seed` | `1337` | `1338` |" in text
     )
 
 
-def test_the_gate(history: Project):
+def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
     history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
     try:
         output = history.command("gate", "--base", "main")
@@ -142,20 +158,18 @@ def test_the_gate(history: Project):
         )  # a change's own yardstick, which nobody judges by
         spread.write_text(spread.read_text().replace('"sd": 0', '"sd": 7'))
         history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
-        output = history.command("gate", "--base", "longer", status=1)
+        output = closed_gate(history, capsys, "longer")
         assert (
             "FAILED: selected model" in output
             and output.count("FAILED") == 1
             and "judged by that of longer" in output
         )
         spread.write_text("{")
-        assert "reports/seed_spread.json is damaged" in history.command(
-            "gate", "--base", "longer", status=1
-        )
+        assert "reports/seed_spread.json is damaged" in closed_gate(history, capsys, "longer")
         history.run(
             "git", "checkout", "--quiet", "longer", "--", "params.yaml"
         )  # the results of forty epochs are no longer there
-        output = history.command("gate", "--base", "longer", status=1)
+        output = closed_gate(history, capsys, "longer")
         assert (
             "FAILED: dvc.lock" in output
             and "not checked: selected model" in output
@@ -191,26 +205,54 @@ def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path
         f"{'f' * 32}.dir"  # as if it had run with another result, and nothing behind it
     )
     path.write_text(json.dumps(content))  # which is YAML too
-    assert (
-        "`dvc repro`" in (output := clone.command("check_lock", status=1))
-        and "missing: preprocess." in output
-    )
+    with chdir(clone.folder), pytest.raises(UserError, match=r"missing: preprocess\. `dvc repro`"):
+        check_lock.main()
+
+
+FOLDER_AND_FILES = """
+stages:
+  preprocess:
+    cmd: mkdir prepared && cp numbers prepared/train && head -n ${limit} numbers > prepared/test
+    deps: [numbers]
+    params: [limit]
+    outs: [prepared]
+  train:
+    cmd: cp prepared/train model
+    deps: [prepared]
+    outs: [model]
+  evaluate:
+    cmd: cat model prepared/test > metrics
+    deps: [model, prepared/test]
+    outs: [metrics]
+  export:
+    cmd: cat prepared/test model > exported
+    deps: [prepared/test, model]
+    outs: [exported]
+"""
 
 
 def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
-    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Other test images, and all but export run again: the model is the same, and so is selected;
-    what export read lies inside data/prepared, which the clone does not have."""
-    finished.edit_params(lambda content: content["split"].update(limit_test=40))
-    assert "export" not in ran(finished.dvc("repro", "report"))
-    finished.commit()
-    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
-    clone = Project(tmp_path / "clone")
-    output = clone.command("check_lock", status=1)
-    assert "out of date" in output and "export" in output
-    monkeypatch.chdir(finished.folder)  # without the data, but with DVC's cache
-    shutil.rmtree("data/prepared")
+    """Other test images, and all but export run again: the model is the same; what export read
+    lies inside the folder `prepared`, which a clone does not have."""
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    monkeypatch.chdir(project.folder)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.path("dvc.yaml").write_text(FOLDER_AND_FILES)
+    project.path("numbers").write_text("1\n2\n3\n")
+    Repo.init().close()
+    for limit, target in ((1, None), (2, "evaluate")):
+        project.path("params.yaml").write_text(f"limit: {limit}\n")
+        with Repo() as repo:
+            run = [stage.name for stage in repo.reproduce(target)]
+        project.commit()
+    assert run == ["preprocess", "train", "evaluate"]
+    project.run("git", "clone", "--quiet", project.folder.as_uri(), str(tmp_path / "clone"))
+    with chdir(tmp_path / "clone"), pytest.raises(UserError, match="out of date.*export"):
+        check_lock.main()
+    shutil.rmtree("prepared")  # without the data, but with DVC's cache
     assert [one.stage for one in lock.outdated()] == ["export"]
     assert [one.stage for one in lock.outdated("main")] == ["export"]
 
@@ -338,13 +380,15 @@ def test_a_damaged_lock_in_a_revision(finished: Project):
     lines = finished.path("dvc.lock").read_text()
     finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
     commit(finished, "damaged")
-    assert "dvc.lock in damaged" in review(finished, "--head", "damaged")
+    assert "dvc.lock in damaged" in review(finished, head="damaged")
     finished.path("dvc.lock").write_text(lines)
     commit(finished, "mended")
-    assert "dvc.lock in damaged" in review(finished, "--base", "damaged")
+    assert "dvc.lock in damaged" in review(finished, "damaged")
 
 
-def test_damaged_results_are_named_and_close_the_gate(finished: Project):
+def test_damaged_results_are_named_and_close_the_gate(
+    finished: Project, capsys: pytest.CaptureFixture
+):
     other = next(
         path.name for path in finished.path("reports/models").iterdir() if path.name != MODEL
     )
@@ -359,13 +403,13 @@ def test_damaged_results_are_named_and_close_the_gate(finished: Project):
         finished.path(path).write_text(text)
     text = review(finished)
     assert all(f"{path} in the working tree" in text for path in damage)
-    output = finished.command("gate", status=1)
-    assert "FAILED: dvc.lock" in output and "is damaged" in output and "Traceback" not in output
+    output = closed_gate(finished, capsys)
+    assert "FAILED: dvc.lock" in output and "is damaged" in output
     finished.path("reports/metrics.json").write_text("[")
     commit(finished, "damaged")
     finished.run("git", "checkout", "--quiet", "main", "--", ".")
     commit(finished, "mended")
-    text = review(finished, "--base", "damaged")
+    text = review(finished, "damaged")
     assert "reports/metrics.json in damaged" in text and f"| {MODEL} | – → 0." in text
 
 
@@ -562,11 +606,14 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     finished.path("reports/metrics.json").unlink()
     assert "There are no results" in review(finished)
     finished.edit_params(lambda content: content["train"].update(epochs=0))
-    assert "train.epochs" in review(finished, status=1)
+    assert "train.epochs" in review(finished, refused=True)
 
 
 def test_clones_without_history_without_cache_without_base(
-    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ):
     finished.run("git", "checkout", "--quiet", "-b", "change")
     finished.path("README.md").write_text("a change\n")
@@ -574,7 +621,7 @@ def test_clones_without_history_without_cache_without_base(
     finished.run(
         "git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), str(tmp_path / "clone")
     )
-    text = review(Project(tmp_path / "clone"), status=1)
+    text = review(Project(tmp_path / "clone"), refused=True)
     assert (
         "git fetch --unshallow" in text
         and "DVC's cache does not hold" in text
@@ -595,7 +642,7 @@ def test_clones_without_history_without_cache_without_base(
     assert "first commit" in why("first")
     with pytest.raises(NotFound, match="no commit in common"):
         why("main")
-    assert "FAILED: base" in finished.command("gate", "--base", "elsewhere", status=1)
+    assert "FAILED: base" in closed_gate(finished, capsys, "elsewhere")
 
 
 def predictions(right: np.ndarray) -> pd.DataFrame:

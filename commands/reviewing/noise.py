@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # which loads scipy.stats, half a second, where that is used
 
 ASSUMED, ASSUMED_FREEDOM = 1.5, 4
 BETTER, WORSE, CHANCE = "better", "worse", "no difference larger than chance"
@@ -89,7 +89,7 @@ class Difference:
     def p(self) -> float:
         """How often chance alone would give a difference as large, in either direction."""
         return (
-            float(2 * stats.t.sf(abs(self.difference) / self.noise, self.freedom))
+            float(2 * scipy.stats.t.sf(abs(self.difference) / self.noise, self.freedom))
             if self.noise
             else float(self.difference == 0)
         )
@@ -99,7 +99,7 @@ class Difference:
         """The exact p of McNemar's test: of the two prediction files, not of
         the two ways to train."""
         both = self.only_old + self.only_new
-        return float(stats.binomtest(self.only_old, both).pvalue) if both else 1.0
+        return float(scipy.stats.binomtest(self.only_old, both).pvalue) if both else 1.0
 
 
 def difference(old: pd.DataFrame, new: pd.DataFrame, spreads: tuple[Spread, Spread]) -> Difference:
@@ -131,7 +131,7 @@ def verdicts(differences: list[Difference], rate: float) -> list[tuple[str, floa
     and spreads are alike, a share `rate` of reviews at most says otherwise of any model."""
     if not differences:
         return []
-    corrected = stats.false_discovery_control([one.p for one in differences])
+    corrected = scipy.stats.false_discovery_control([one.p for one in differences])
     return [
         (CHANCE if p > rate else BETTER if one.difference > 0 else WORSE, float(p))
         for one, p in zip(differences, corrected)

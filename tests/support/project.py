@@ -34,6 +34,7 @@ PARTS = (
     ".gitattributes",
     ".gitignore",
 )
+REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more")
 
 
 class Project:
@@ -98,11 +99,11 @@ class Project:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def edit_params(self, change: Callable[[Any], None]) -> None:
+    def edit_params(self, change: Callable[[Any], None], name: str = "params.yaml") -> None:
         yaml = YAML()
-        content = yaml.load(self.path("params.yaml"))
+        content = yaml.load(self.path(name))
         change(content)
-        yaml.dump(content, self.path("params.yaml"))
+        yaml.dump(content, self.path(name))
 
 
 def data_json(shape: list[int], classes: int) -> dict[str, Any]:
@@ -141,6 +142,12 @@ def shrink(params: Any) -> None:
     }
 
 
+def shrink_replications(params: Any) -> None:
+    """Three of the experiments, one of which starts from another: each command of DVC's reads all
+    that there are."""
+    params["experiments"] = {name: params["experiments"][name] for name in REPLICATIONS}
+
+
 def small_project(folder: Path) -> Project:
     """The small project, committed, before its first run, in a new folder: 200 + 80 images of the
     embedded sample."""
@@ -162,6 +169,7 @@ def small_project(folder: Path) -> Project:
         )
     project = Project(folder)
     project.edit_params(shrink)
+    project.edit_params(shrink_replications, "replications/params.yaml")
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit()
     return project
