@@ -18,6 +18,7 @@ from commands.predicting import pictures, trained
 from stages import architectures, export
 from stages.conversion import checking, contents, int8, onnx, running
 from stages.metrics import refusing
+from stages.params.names import ACROSS, ACTIVATIONS
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -208,18 +209,29 @@ def test_each_exported_file_has_its_digest(finished: Project):
     assert metrics["test"]["accuracy"] == headline["test_accuracy"]
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, activation: str):
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [  # each activation behind a convolution, and between values of the same size
+            {kind: arguments}
+            for activation in (*ACTIVATIONS, *ACROSS)
+            for kind, arguments in (
+                ("Conv2D", {"filters": 4, "kernel_size": 1, "activation": activation}),
+                ("LayerNormalization", {}),
+            )
+        ],
+        [{"Conv2D": {"filters": 6, "kernel_size": 3, "groups": 3}}],
+        [{"ContrastLimitedAdaptiveHistogramEqualization": {}}],
+    ],
+    ids=["activations", "groups", "several outputs"],
+)
+def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, layers: list[dict]):
     checking.start(threads=2)
-    layers = [
-        {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": activation}},
-        {"Flatten": {}},
-    ]
-    layers.append({"Dense": {"units": 4, "activation": activation}})
-    description = data_json([5, 5, 1], 3)
+    layers = [*layers, {"Flatten": {}}, {"Dense": {"units": 4, "activation": "gelu"}}]
+    description = data_json([5, 5, 3], 3)
     model = architectures.build("own", "sequential", {"layers": layers}, description)
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
-    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
 

@@ -21,6 +21,7 @@ ENDLESS = (
     "endless redirect",
     "endless drip",
     "endless drip of headers",
+    "endless trailers",
 )
 OPTIONS = params.load().download.model_copy(
     update={"timeout": 0.5, "retries": 2, "backoff": 0.0, "mirror": None}
@@ -91,15 +92,20 @@ class Handler(BaseHTTPRequestHandler):
         server notes how much."""
         self.send_response(302 if "redirect" in behaviour else 200)
         self.send_header("Location", "/elsewhere")
+        if "trailers" in behaviour:
+            self.send_header("Transfer-Encoding", "chunked")
         if "announced" in behaviour:
             self.send_header("Content-Length", "100000000000")
         if "headers" in behaviour:
             self.wfile.write(b"".join(self._headers_buffer))
         else:
             self.end_headers()
+        content = b"x" if "drip" in behaviour else CONTENT
+        if "trailers" in behaviour:
+            self.wfile.write(b"5\r\nbegin\r\n0\r\n")
+            content = b"a: b\r\n"
         try:
             while not self.server.done.wait(0.02 if "drip" in behaviour else 0):
-                content = b"x" if "drip" in behaviour else CONTENT
                 self.wfile.write(content)
                 self.server.sent += len(content)
         except OSError:
@@ -212,9 +218,14 @@ def test_a_body_without_an_end_is_bounded(server, tmp_path, behaviour, size, nam
 
 
 @pytest.mark.parametrize(
-    "behaviour, named", [("endless drip", "too slow"), ("endless drip of headers", "no answer")]
+    "behaviour, named",
+    [
+        ("endless drip", "too slow"),
+        ("endless drip of headers", "no answer"),
+        ("endless trailers", "nothing of the file"),
+    ],
 )
-def test_a_drip_ends_though_it_never_stops(server, tmp_path, monkeypatch, behaviour, named):
+def test_an_answer_that_never_stops_ends(server, tmp_path, monkeypatch, behaviour, named):
     monkeypatch.setattr(fetching, "ANSWER", 2)
     server.plan = [behaviour] * 50
     with pytest.raises(UserError, match=named):

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
 import struct
@@ -22,7 +23,8 @@ from stages.images import decode as decoding
 from stages.images.decode import BadImage, decode, is_image_file
 from stages.params.schema import Source
 from stages.runtime.errors import UserError
-from stages.sources import official, writing
+from stages.sources import archives, official, writing
+from stages.sources.parts import are_parts
 from stages.sources.raw import Raw, digest
 
 PROJECT = Path(__file__).parents[1]
@@ -183,15 +185,41 @@ def test_where_a_source_lies_is_no_part_of_the_data(tmp_path):
 
 
 def test_without_parts_all_is_for_training_and_classes_may_be_named_train_and_test():
-    raw = bring(
-        as_folder({f"{label}/1.png": encoded() for label in ("train", "test", "naïve Straße 图")})
-    )
-    assert (raw.train, raw.dataset["test"], raw.class_names) == (
-        3,
-        0,
-        ["naïve Straße 图", "test", "train"],
-    )
-    assert raw.names == ["naïve Straße 图/1.png", "test/1.png", "train/1.png"]
+    names = ["bus", "car", "naïve Straße 图", "test", "train"]
+    raw = bring(as_folder({f"{name}/1.png": encoded() for name in reversed(names)}))
+    assert (raw.train, raw.dataset["test"], raw.class_names) == (5, 0, names)
+    assert raw.names == [f"{name}/1.png" for name in names]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bus", "train", "tram"),
+        ("freight_train", "steam_train"),
+        ("trainers", "boots"),
+        ("valid", "invalid"),
+        ("blood_test", "urine_test"),
+        ("1", "2"),
+        ("small", "full"),
+    ],
+)
+def test_what_only_sounds_like_a_part_is_a_class(names: tuple[str, ...]):
+    assert not are_parts(list(names))
+
+
+def test_a_long_name_of_a_folder_is_told_from_a_part_at_once():
+    unit = "testevaltrainvalsetsunlabeled"
+    assert not are_parts([f"{unit * 8}!", f"{unit * 8}?"])
+
+
+def test_an_archive_of_deep_folders_takes_no_memory_for_each_of_them():
+    as_tar({f"{number}{'/a' * 2000}/x.png": b"x" for number in range(20)})
+    _, folders = archives.survey(Path("set.tar.gz"), OPTIONS.limits)
+    assert max(name.count("/") for name in folders) < 5
+
+
+def test_an_archive_packed_as_small_as_can_be():
+    assert facts(bring(xz_for(28))) == facts(bring(as_tar(FLAT)))
 
 
 def test_names_of_all_scripts_and_spaces_of_all_widths_are_names():
@@ -347,6 +375,14 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
             "8 bits": (8, 0, b"\0\5", b"\0\5"),
             "16 bits": (16, 0, b"\0\0\1\x09", b"\1\x09"),
             "3 × 16 bits": (16, 2, bytes(6) + b"\1\2\3\4\5\6", b"\1\2\3\4\5\6"),
+            "3 × 16 bits, of which one pixel is near": (
+                16,
+                2,
+                b"\0\2\0\4\0\6\0\2\0\4\0\7",
+                b"\0\2\0\4\0\7",
+            ),
+            "8 bits, with more bits than count": (8, 0, b"\0\5", b"\1\5"),
+            "4 bits, with more bits than count": (4, 0, b"\x05", b"\1\5"),
         }.items()
     },
     "turned by EXIF": (saved(RGB, "PNG", exif=EXIF), np.rot90(np.asarray(RGB), -1)),
@@ -737,6 +773,18 @@ def many_headers() -> str:
     return put("set.tar", one * 40 + Path("set.tar").read_bytes())
 
 
+def xz_for(dictionary: int) -> str:
+    """A tar.xz whose header asks for a dictionary of 4 GB (40), 64 MB (28), ..."""
+    as_tar(FLAT, "set.tar")
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}]
+    content = bytearray(lzma.compress(Path("set.tar").read_bytes(), filters=filters))
+    end = 12 + 4 * content[12]  # of the first block's header, without its checksum
+    assert content[14] == 0x21  # LZMA2; the size of the dictionary follows
+    content[16] = dictionary
+    content[end : end + 4] = struct.pack("<I", zlib.crc32(content[12:end]))
+    return put("set.tar.xz", bytes(content))
+
+
 def zip_by(method: int) -> str:
     with zipfile.ZipFile("set.zip", "w", method) as archive:
         for name, content in FLAT.items():
@@ -881,6 +929,22 @@ BAD = {  # how the source is made, what the message must name, and options
         "in test/,",
         {"on_bad_image": "skip"},
     ),
+    **{
+        f"parts as classes: {', '.join(names)}": (
+            lambda names=names: as_zip(flat(*names)),
+            f"in {min(names)}/,",
+        )
+        for names in (
+            ("trainA", "testA", "trainB", "testB"),
+            ("train-jpg", "test-jpg-v2"),
+            ("train", "test", "extra", "masks"),
+            ("train", "test", "cat"),
+            ("Trainingsdaten", "Testdaten"),
+            ("images", "masks"),
+            ("fold1", "fold2"),
+            ("HAM10000_images_part_1", "HAM10000_images_part_2"),
+        )
+    },
     # names
     "zip: bidi": (lambda: as_zip(FLAT | {"cat/a\u202egnp.png": b"x"}), "a\\u202egnp.png"),
     "zip: C1": (lambda: as_zip(FLAT | {"cat/\x9b31m.png": b"x"}), "U+009B"),
@@ -908,6 +972,17 @@ BAD = {  # how the source is made, what the message must name, and options
     # bombs
     "zip: bzip2": (lambda: zip_by(zipfile.ZIP_BZIP2), "cat/0.png"),
     "zip: too many entries": (lambda: as_zip(FLAT), "download.limits.files", expect(files=5)),
+    "zip: a directory of long names": (
+        lambda: as_zip(FLAT | {f"cat/{'x' * 250}{n}.png": b"x" for n in range(4)}),
+        "its directory has",
+        expect(files=9),
+    ),
+    "tar: long names": (
+        lambda: as_tar(FLAT | {f"{'x/' * 1000}{n}.png": b"x" for n in range(2)}),
+        "download.limits.files",
+        expect(files=20),
+    ),
+    "tar.xz: a dictionary of 4 GB": (lambda: xz_for(40), "268,435,456 bytes of memory"),
     "tar: zeros behind the end": (lambda: with_bytes_behind(as_tar(FLAT), 2_000_000), "set.tar.gz"),
     "tar: many extended headers": (many_headers, "set.tar"),
     "npz: pixels": (lambda: as_npz(), "download.limits.pixels", expect(pixels=28 * 28 - 1)),

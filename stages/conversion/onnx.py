@@ -2,8 +2,11 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
@@ -30,28 +33,28 @@ def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     import keras
     import onnx
 
-    teach_erfc()
+    teach_operations()
     model = for_inference(model)
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of numpy, about the converter
         try:
-            model.export(path, format="onnx", verbose=False, input_signature=signature)
+            with without_xla():
+                model.export(path, format="onnx", verbose=False, input_signature=signature)
+            converted = onnx.load(path)
+            settle(converted.graph)
+            onnx.checker.check_model(converted)
         except Exception as error:  # of the converter, of any type
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(
                 f"ONNX cannot express the network {model.name}: {lines[0][:200]}"
             ) from None
-    converted = onnx.load(path)
-    graph = converted.graph
-    settle(graph)
-    for tensor in (graph.input[0], graph.output[0]):
+    for tensor in (converted.graph.input[0], converted.graph.output[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "images"
     used = ("class_names", "decoded_channels", "preprocess")
     onnx.helper.set_model_props(
         converted, {key: json.dumps(training[key], ensure_ascii=False) for key in used}
     )
-    onnx.checker.check_model(converted)
     path.write_bytes(converted.SerializeToString(deterministic=True))
 
 
@@ -90,10 +93,36 @@ def without_augmentation(config: Any) -> Any:
     return {key: without_augmentation(one) for key, one in config.items()}
 
 
-def teach_erfc() -> None:
-    """Let the converter write TensorFlow's Erfc, which the activation gelu is made of and ONNX
-    lacks, as 1 - Erf."""
+@contextmanager
+def without_xla() -> Iterator[None]:
+    """Keras compiles convolutions in groups by XLA, since TensorFlow cannot compute them otherwise;
+    the converter takes them as they are, and nothing that is compiled."""
+    import tensorflow
+
+    make = tensorflow.function
+
+    def function(*arguments: Any, jit_compile: bool | None = None, **others: Any) -> Any:
+        if jit_compile and not arguments:
+            return lambda plain: plain
+        return make(*arguments, jit_compile=jit_compile, **others)
+
+    with mock.patch.object(tensorflow, "function", function):
+        yield
+
+
+def teach_operations() -> None:
+    """Let the converter write two operations of TensorFlow's that ONNX lacks: Erfc, which the
+    activation gelu is made of, as 1 - Erf; and Expm1, which celu is made of, as Exp - 1."""
     from tf2onnx.handler import tf_op
+
+    @tf_op("Expm1")
+    class Expm1:
+        @classmethod
+        def version_6(cls, graph, node, **_):
+            graph.remove_node(node.name)
+            power = graph.make_node("Exp", node.input)
+            one = graph.make_const(f"{node.name}/one", np.float32(1))
+            graph.make_node("Sub", [power.output[0], one.output[0]], outputs=node.output)
 
     @tf_op("Erfc")
     class Erfc:
@@ -114,9 +143,10 @@ def settle(graph: "onnx.GraphProto") -> None:
     names = {"": ""}  # of an optional input that is left out
     names |= {name: f"constant{number}" for number, name in enumerate(used, start=1)}
     names |= {
-        name: f"{node.op_type}{number}"
+        name: f"{node.op_type}{number}" + (f".{place}" if place else "")
         for number, node in enumerate(graph.node, start=1)
-        for name in node.output
+        for place, name in enumerate(node.output)
+        if name
     }
     names |= {graph.input[0].name: "image", graph.output[0].name: "probability"}
     for node in graph.node:

@@ -68,9 +68,12 @@ def decode(
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as image:
                 transparent = transparent_colour(image)
+                hidden = find_transparent_16_bit(content, image)
                 image.load()
                 if transparent is not None:
                     image.info["transparency"] = transparent
+                if hidden is not None:
+                    image.putalpha(Image.fromarray(~hidden))
                 turn = UPRIGHT.get(orientation(image))
                 array = converted(image, channels)
             return np.ascontiguousarray(turn(array)) if turn else array
@@ -115,18 +118,43 @@ def transparent_colour(image: Image.Image) -> Any:
     """The colour that a PNG calls transparent, as pixels have it once they are decoded; None where
     there is none, or Pillow gives it right.
 
-    Pillow leaves it in the file's own depth (PNG specification, 11.3.2.1), and brings pixels of 1,
-    2 and 4 bits, and colours of 16, to 8; of the latter it keeps the upper byte.
+    Pillow leaves it in the file's own depth (PNG specification, 11.3.2.1), of which only so many
+    bits count, and brings pixels of 1, 2 and 4 bits to 8.
     """
     colour = image.info.get("transparency")
-    if image.format != "PNG" or image.mode == "P" or colour is None or not image.tile:
+    scale = {"1": 255, "L;2": 85, "L;4": 17, "L": 1, "RGB": 1}.get(stored_as(image))
+    if colour is None or scale is None:
         return None
-    stored = image.tile[0].args  # how Pillow unpacks a line of pixels
-    stored = stored if isinstance(stored, str) else stored[0]
-    if stored == "RGB;16B":
-        return tuple(value >> 8 for value in colour)
-    scale = {"1": 255, "L;2": 85, "L;4": 17}.get(stored)
-    return None if scale is None else min(colour * scale, 255)
+    most = 255 // scale
+    if isinstance(colour, tuple):
+        return tuple(value & most for value in colour)
+    return (colour & most) * scale
+
+
+def find_transparent_16_bit(content: bytes, image: Image.Image) -> np.ndarray | None:
+    """Where a PNG of three times 16 bits has the colour that it calls transparent, 255 there and 0
+    elsewhere, uint8 (height, width); None for any other. Pillow keeps the upper byte of each value
+    alone, so that other colours would count as transparent too: here the lower ones are read."""
+    colour = image.info.get("transparency")
+    if colour is None or stored_as(image) != "RGB;16B":
+        return None
+    with Image.open(BytesIO(content), formats=FORMATS) as lower:
+        lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # bytes swapped
+        halves = ((image, 8), (lower, 0))
+        found = np.full((image.height, image.width), 255, np.uint8)
+        for half, shift in halves:
+            for band, value in zip(half.split(), colour):
+                found[np.asarray(band) != (value >> shift & 255)] = 0
+    return found
+
+
+def stored_as(image: Image.Image) -> str | None:
+    """How Pillow unpacks a line of pixels of a PNG that is not decoded yet; None for any other
+    image, and for one of a palette."""
+    if image.format != "PNG" or image.mode == "P" or not image.tile:
+        return None
+    stored = image.tile[0].args
+    return stored if isinstance(stored, str) else stored[0]
 
 
 def orientation(image: Image.Image) -> int:

@@ -30,8 +30,10 @@ ACTIVATIONS = (  # those that act on each value by itself
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
     "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
-    "squareplus", "tanh", "tanh_shrink", "threshold",
+    "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
+SECOND_NAMES = ("hard_swish", "swish")  # of activations: of hard_silu and silu
+ACROSS = ("log_softmax", "softmax", "sparsemax")  # activations that mix the values of an image
 APPLICATIONS = (  # the networks of keras.applications
     "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
     "DenseNet121", "DenseNet169", "DenseNet201", "EfficientNetB0", "EfficientNetB1",

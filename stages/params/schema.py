@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from stages.params.names import (
+    ACROSS,
     ACTIVATIONS,
     APPLICATIONS,
     IN_EPOCHS,
@@ -27,6 +28,7 @@ from stages.params.names import (
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
+    SECOND_NAMES,
 )
 from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, LONGEST_PATH, name_fault
 
@@ -421,6 +423,11 @@ def one_layer(layer: Any) -> Any:
         raise ValueError(
             f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
             "kernel_size: 3}}"
+        )
+    activation = (arguments or {}).get("activation")
+    if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *SECOND_NAMES):
+        raise ValueError(
+            f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
         )
     if instead := not_in_onnx(name, arguments or {}):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")

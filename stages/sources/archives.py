@@ -6,66 +6,24 @@ images needs and an attack would use: absolute paths, ``..``, names that `stages
 refuses, links, devices, encrypted files, two files of one name, and more than the limits allow.
 """
 
-import bz2
-import gzip
-import io
-import lzma
 import os
 import re
 import stat
-import struct
-import tarfile
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_PATH, name_fault, printable
+from stages.sources.opening import METHODS, opened_zip, reading, tar_members
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
-# What the readers of the standard library and numpy raise on damaged files
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    MemoryError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    SyntaxError,
-    tokenize.TokenError,  # the last two of numpy, from an array's header
-)
-PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-CHUNK = 1 << 16  # bytes read at a time
-HEADERS = 1 << 20  # bytes of all headers of a tar's member; tarfile reads them whole
-BEHIND = 1 << 20  # bytes behind a tar's end, which pads the last record, of 10 KiB as a rule
-DIRECTORY = 1 << 28  # bytes of a zip's directory, which zipfile reads whole
-# Others unpack without a bound: 50 bytes of bzip2 become 46 MB, before the first can be looked at
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what a reader raises on a damaged file into a `UserError` that names the file."""
-    try:
-        yield
-    except DAMAGE as error:
-        raise UserError(
-            f"{path} is damaged, or not what its name says: "
-            f"{printable(error) or type(error).__name__}"
-        ) from None
+LETTERS = 100  # of a name; more of them count as a further file
+LEVELS = 4  # of folders that are told apart: wrapping folder, its copy, part and class
 
 
 def kind_of(path: Path) -> str | None:
@@ -94,15 +52,17 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
         for name, size in progress.track(listed, f"names in {path.name}", "files"):
             if fault := unsafe(name):
                 raise UserError(f"{named(path, name)} {fault}: it is refused, and nothing is read")
-            count += 1
+            count += 1 + len(name) // LETTERS  # memory holds the names
             if count > limits.files:
                 raise UserError(
                     f"{path} holds more than {limits.files:,} files and folders, the limit "
-                    "download.limits.files"
+                    f"download.limits.files (a name counts once more for each {LETTERS} letters)"
                 )
             parts = [part for part in name.split("/") if part not in ("", ".")]
+            above = parts if size is None else parts[:-1]
+            depths = range(1, min(len(above), LEVELS) + 1)
+            folders.update("/".join(above[:depth]) for depth in depths)
             if size is None:
-                folders.add("/".join(parts))
                 continue
             if size > limits.file_bytes:
                 raise UserError(
@@ -119,8 +79,7 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
             if plain in found:
                 raise UserError(f"{named(path, name)} is there twice")
             found[plain] = size
-            folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-    return found, folders - {""}
+    return found, folders
 
 
 def named(path: Path, name: str) -> str:
@@ -210,35 +169,6 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
             yield info.filename, None if info.is_dir() else info.file_size
 
 
-@contextmanager
-def opened_zip(path: Path, most: int, reason: str = "") -> Iterator[zipfile.ZipFile]:
-    """A zip file that holds at most `most` files and folders: they are counted before zipfile
-    makes an object of each, of 0.6 KB. `reason` ends the message that says so."""
-    with open(path, "rb") as file, zipfile.ZipFile(Counted(file, path, most, reason)) as archive:
-        yield archive
-
-
-class Counted(io.BufferedIOBase):
-    """A zip file, whose directory zipfile reads at once; the signature of an entry is counted."""
-
-    def __init__(self, file: Any, path: Path, most: int, reason: str):
-        self.seek, self.tell, self._file = file.seek, file.tell, file
-        self.path, self.most, self.reason = path, most, reason
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size > DIRECTORY:
-            raise UserError(f"{self.path}: its directory has {size:,} bytes: it is refused")
-        content = self._file.read(size)
-        if content.count(b"PK\x01\x02") > self.most:
-            raise UserError(
-                f"{self.path} holds more than {self.most:,} files and folders{self.reason}"
-            )
-        return content
-
-
 def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         members = {
@@ -269,63 +199,6 @@ def read_tar(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     for archive, member in tar_members(path):
         if (name := plain_name(member.name)) in wanted:
             yield name, archive.extractfile(member).read(wanted[name] + 1)
-
-
-def tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Each member of a tar file, packed or not, in one pass that keeps none of them in memory."""
-    with opened_tar(path) as archive:
-        while (member := next_member(archive)) is not None:
-            yield archive, member
-        # tarfile takes a damaged header behind the first, and a missing one, for the end; the true
-        # end is a block of zeros
-        if len(archive.fileobj.last) < tarfile.BLOCKSIZE or any(archive.fileobj.last):
-            raise UserError(
-                f"{path} is damaged or cut off: what stands at byte {archive.offset:,} is no "
-                "member of a tar file"
-            )
-        archive.fileobj.left = BEHIND
-        while archive.fileobj.read(CHUNK):  # to the end, where a packed file's checksum stands
-            pass
-
-
-def next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """The next member of an archive that `opened_tar` gave; None behind the last."""
-    archive.fileobj.left = HEADERS
-    member = archive.next()
-    archive.fileobj.left = None
-    archive.members, archive.pax_headers = [], {}  # tarfile keeps all that it has seen
-    if member and member.size < 0:
-        raise ValueError(f"a member of {member.size} bytes")
-    return member
-
-
-@contextmanager
-def opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    with open(path, "rb") as file:
-        start = file.read(6)
-    unpack: Any = next(
-        (unpack for magic, unpack in PACKED.items() if start.startswith(magic)), open
-    )
-    with unpack(path, "rb") as file, tarfile.open(fileobj=Bounded(file), mode="r:") as archive:
-        yield archive
-
-
-class Bounded:
-    """A file of which only `left` bytes more can be read, None for any number: tarfile takes
-    headers into memory however long they are, and however many belong to one member."""
-
-    def __init__(self, file: Any):
-        self.seek, self.tell, self._read = file.seek, file.tell, file.read
-        self.left: int | None = HEADERS
-        self.last = b""  # what was read last
-
-    def read(self, size: int) -> bytes:
-        self.last = self._read(size if self.left is None else min(size, self.left + 1))
-        if self.left is not None:
-            self.left -= len(self.last)
-            if self.left < 0:
-                raise ValueError("more headers of a member, or more behind the end, than any needs")
-        return self.last
 
 
 def plain_name(name: str) -> str:

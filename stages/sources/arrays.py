@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_NAME, printable
-from stages.sources.archives import METHODS, opened_zip, reading
+from stages.sources.opening import METHODS, opened_zip, reading
 from stages.sources.writing import Arrays, chunk_of, refuse_large
 
 if TYPE_CHECKING:

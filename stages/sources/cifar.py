@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.runtime.errors import UserError
-from stages.sources import archives
+from stages.sources import archives, opening
 from stages.sources.writing import CHUNK, Arrays, refuse_large
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_cifar(path: Path, limits: "Limits") -> Arrays:
         )
     if sizes[by_name[kind]] > NAMES_BYTES:
         raise UserError(f"{path}: {kind} is longer than names of classes need")
-    with archives.reading(path):
+    with opening.reading(path):
         (_, text), *_ = archives.contents(path, {by_name[kind]: sizes[by_name[kind]]})
         class_names = [line.strip() for line in text.decode().splitlines() if line.strip()]
     record = NAMES[kind] + CHANNELS * SIDE * SIDE
@@ -84,9 +84,9 @@ def chunks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images as uint8 (some, 32, 32, 3) and their labels, int64."""
     record = label_bytes + CHANNELS * SIDE * SIDE
-    with archives.reading(path), archives.opened_tar(path) as archive:
+    with opening.reading(path), opening.opened_tar(path) as archive:
         members = {}
-        while member := archives.next_member(archive):
+        while member := opening.next_member(archive):
             if (name := archives.plain_name(member.name)) in names:
                 members[name] = member
         for name in names:

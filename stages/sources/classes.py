@@ -12,22 +12,15 @@ that are not named like images (README, licence). Everything in a class folder i
 image.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.images.decode import is_hidden, is_image_file
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
+from stages.sources.parts import are_parts
 
 PARTS = ("train", "test")
-# what people and competitions call a part of a data set: train, Training_images, test-set, val2
-PART_NAME = re.compile(
-    r"(train(ing)?|test(ing)?|val(id(ation|ate)?)?|dev(el)?|eval(uation)?|hold[ _-]?out"
-    r"|entrenamiento|pruebas?|validaci[oó]n|public|private|stage|sub|un|label(l?ed)?|images?|imgs?|pictures?|photos?|data|sets?|parts?|split"
-    r"|files?|all|small|full|[ _.-]|[0-9])+",
-    re.IGNORECASE,
-)
-SAYS_PART = re.compile(r"train|test|val|dev|hold|entren|prueba", re.IGNORECASE)
 
 
 @dataclass
@@ -70,9 +63,8 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     depth = 1 if parts else 0
     if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
         raise UserError(
-            f"{path}: {prefix}{deep} lies deeper than expected: images are looked for in CLASS/, "
-            "or in train/CLASS/ "
-            "and test/CLASS/, below one wrapping folder at most"
+            f"{path}: {printable(prefix + deep)} lies deeper than expected: images are looked for "
+            "in CLASS/, or in train/CLASS/ and test/CLASS/, below one wrapping folder at most"
         )
     images = sorted(
         ((parts[pieces[0]] if parts else "train") == "test", pieces[-2], pieces[-1], name)
@@ -128,22 +120,17 @@ def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path
 def refuse_parts_as_classes(
     images: list[tuple[bool, str, str, str]], prefix: str, path: Path
 ) -> None:
-    """Raise `UserError` where all folders with images have names of parts, as in competitions that
-    give the labels in a table. `images` are part, class, file name and name."""
+    """Raise `UserError` where the folders with images have names of parts, as in competitions that
+    give the classes in a table. `images` are part, class, file name and name."""
     named = [image for image in images if is_image_file(image[2])] or images
     folders = {label: name.rpartition("/")[0] for _, label, _, name in named}
-    if all(is_part_name(label) for label in folders):
+    if are_parts(sorted(folders)):
         first = prefix + folders[min(folders)]
         raise UserError(
             f"{path}: images lie directly in {first}/, whose name is a part's and not a class's. "
             "Expected is a folder for each class: CLASS/image, or train/CLASS/image and "
             "test/CLASS/image"
         )
-
-
-def is_part_name(folder: str) -> bool:
-    """Whether a folder's name says which part of a data set lies there, and nothing else."""
-    return bool(PART_NAME.fullmatch(folder) and SAYS_PART.search(folder))
 
 
 def top_level(folders: set[str]) -> list[str]:
@@ -172,6 +159,5 @@ def repeats(prefix: str, files: dict[str, int]) -> bool:
 
 def brief(names: list[str]) -> str:
     """The first of some names."""
-    return (
-        ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "") if names else "nothing"
-    )
+    shown = ", ".join(f"'{printable(name)}'" for name in names[:5])
+    return shown + (", …" if len(names) > 5 else "") or "nothing"

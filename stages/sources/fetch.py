@@ -214,15 +214,33 @@ def answered(session: Session, address: str, timeout: float, **options: Any) -> 
 
 def received(response: requests.Response, most: int, timeout: float) -> Iterator[bytes]:
     """The body as it comes, at most `most` bytes of it. Raises `Cut` where less than `SLOWEST`
-    bytes a second come for `timeout` seconds."""
-    since, came = time.monotonic(), 0
-    while most > 0 and (content := response.raw.read1(min(CHUNK, most), decode_content=False)):
-        yield content
-        most, came = most - len(content), came + len(content)
-        if (seconds := time.monotonic() - since) >= timeout:
-            if came < SLOWEST * seconds:
-                raise Cut(f"{came:,} bytes in {seconds:.0f} s: too slow to wait for the rest")
-            since, came = time.monotonic(), 0
+    bytes a second come for `timeout` seconds; also where a read does not return for that long,
+    since a server can go on for ever with what stands between the chunks of a body."""
+    since, came, reads = time.monotonic(), 0, 0
+    ended, stuck = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        seen = -1
+        while not ended.wait(timeout):
+            if reads == seen:
+                stuck.set()
+                response.raw.shutdown()  # whoever reads gets the end of the file, or an error
+                return
+            seen = reads
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        while most > 0 and (content := response.raw.read1(min(CHUNK, most), decode_content=False)):
+            yield content
+            most, came, reads = most - len(content), came + len(content), reads + 1
+            if (seconds := time.monotonic() - since) >= timeout:
+                if came < SLOWEST * seconds:
+                    raise Cut(f"{came:,} bytes in {seconds:.0f} s: too slow to wait for the rest")
+                since, came = time.monotonic(), 0
+    finally:
+        ended.set()
+    if stuck.is_set():
+        raise Cut("the server sends, and nothing of the file")
 
 
 def complete(partial: Path, file: official.File) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.runtime.errors import UserError
-from stages.sources.archives import reading
 from stages.sources.arrays import from_bytes
+from stages.sources.opening import reading
 from stages.sources.writing import Arrays, chunk_of, refuse_large
 
 if TYPE_CHECKING:

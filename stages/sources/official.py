@@ -16,8 +16,8 @@ from stages.params.schema import ClassName, Limits, Line, one_of
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import archives, idx
-from stages.sources.archives import CHUNK, reading
 from stages.sources.arrays import read_npz
+from stages.sources.opening import CHUNK, reading
 from stages.storage import files
 
 FOLDER = Path("data/official")
