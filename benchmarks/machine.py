@@ -1,5 +1,6 @@
 """What a measurement was made on, and what the benchmarks share beside that."""
 
+import io
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
@@ -54,6 +56,20 @@ def write(name: str, content: dict[str, Any], table: str) -> None:
     )
     (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
     print(table)
+
+
+def photograph(side: int, seed: int) -> bytes:
+    """A JPEG file of `side` × `side` pixels with as much to decode as in a photograph: noise whose
+    amplitude falls with its frequency, and that of a sensor."""
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((2, 3, side, side), np.float32)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, np.newaxis], np.fft.rfftfreq(side))
+    pixels = np.fft.irfft2(np.fft.rfft2(noise[0]) / np.maximum(frequency, 1 / side) ** 1.4)
+    pixels = 128 + 50 * pixels / pixels.std() + 5 * noise[1]
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy())
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts: int) -> None:

@@ -6,15 +6,15 @@ usage: python benchmarks/serve_load.py [--flask PYTHON] [--quick]
 
 For 1, 8 and 32 clients, which each keep a connection, and images of 28 and 500 pixels: requests a
 second, the time that 50 and 99 of 100 requests take at most, and the server's processor time, which
-tells what it does even on a busy machine. Then what a server loses that is
-told to stop under load, and its memory over 20,000 requests. PYTHON is that of an environment with
-requirements.txt and Flask; without it, its part is left out. Client and server share the machine's
-cores. Writes benchmarks/results/serve_load.json and serve_load.md. Takes 6 minutes on two cores.
+tells what it does even on a busy machine. Then its memory over 20,000 requests; how it answers 200
+hostile ones, with how much more memory, and what it writes to the disk meanwhile; and what it loses
+when it is told to stop under load. PYTHON is that of an environment with requirements.txt and
+Flask; without it, its part is left out. Client and server share the machine's cores. Writes
+benchmarks/results/serve_load.json and serve_load.md. Takes 7 minutes on two cores.
 """
 
 import argparse
 import http.client
-import io
 import signal
 import socket
 import subprocess
@@ -22,13 +22,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from machine import PROJECT, described, in_words, write
-from PIL import Image
+from hostile_requests import send_all
+from machine import PROJECT, described, in_words, photograph, write
 
 CLIENTS = (1, 8, 32)
 SIDES = (28, 500)  # pixels
@@ -61,15 +62,6 @@ app.run(port=int(sys.argv[1]), threaded=True)
 """
 
 
-def picture(side: int) -> bytes:
-    """A smooth photograph-like JPEG of `side` pixels."""
-    rng = np.random.default_rng(side)
-    small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
-    file = io.BytesIO()
-    small.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 class Server:
     """A server in a process of its own, on a free port."""
 
@@ -97,6 +89,10 @@ class Server:
 
     def memory(self) -> int:
         return psutil.Process(self.process.pid).memory_info().rss
+
+    def written(self) -> int:
+        """Bytes that it has written to a disk."""
+        return psutil.Process(self.process.pid).io_counters().write_bytes
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -176,6 +172,25 @@ def memory_over(server: Server, body: bytes, requests: int) -> list[float]:
     return marks
 
 
+def hostile(server: Server, body: bytes, requests: int) -> dict[str, Any]:
+    """The statuses of so many hostile requests by their kinds, and what they left: MB of memory
+    before, in the middle and after, and bytes written. Behind them the server must answer a good
+    one."""
+    memory, written = [server.memory()], server.written()
+    answers: dict[str, Counter] = {}
+    for _ in range(2):  # memory that the first half took may stay; the second one takes none
+        for kind, counts in send_all(server.port, body, requests // 2).items():
+            answers[kind] = answers.get(kind, Counter()) + counts
+        memory.append(server.memory())
+    assert ask(server.connect(), "POST", "/predict", body) == 200
+    return {
+        "requests": requests,
+        "answers": answers,
+        "memory_mb": [round(one / 1e6, 1) for one in memory],
+        "written": server.written() - written,
+    }
+
+
 def table(content: dict[str, Any]) -> str:
     lines = [
         f"The default model, on 127.0.0.1. {in_words(content['machine'])}.",
@@ -198,6 +213,20 @@ def table(content: dict[str, Any]) -> str:
         f"{memory[-1]} MB at the end.",
         "",
     ]
+    found = content["hostile"]
+    before, half, after = found["memory_mb"]
+    lines += [
+        f"{found['requests']} hostile requests: memory {before} MB before, {half} MB after half of "
+        f"them, {after} MB after all; {found['written']:,} bytes written to the disk.",
+        "",
+        "| hostile request | answers |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| {kind} | {', '.join(f'{count} × {status}' for status, count in counts.items())} |"
+        for kind, counts in found["answers"].items()
+    ]
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -206,8 +235,8 @@ def main() -> None:
     parser.add_argument("--flask", help="the Python of an environment with Flask")
     parser.add_argument("--quick", action="store_true", help="a tenth of it, to try")
     options = parser.parse_args()
-    seconds, requests = (1, 2000) if options.quick else (10, 20_000)
-    pictures = {side: picture(side) for side in SIDES}
+    seconds, requests, attacks = (1, 2000, 20) if options.quick else (10, 20_000, 200)
+    pictures = {side: photograph(side, seed=0) for side in SIDES}
     ours = (sys.executable, "-m", "commands.serve", "--port", "PORT")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "app.py").write_text(FLASK)
@@ -225,12 +254,14 @@ def main() -> None:
             server.end()
     server = Server(*ours)
     memory = memory_over(server, pictures[500], requests)
+    attacked = hostile(server, pictures[500], attacks)
     content = {
         "machine": described("fastapi", "uvicorn", "onnxruntime", "keras"),
         "load": measured,
         "stop": stop_under_load(server, pictures[500]),
         "memory_mb": memory,
         "memory_requests": requests,
+        "hostile": attacked,
     }
     write("serve_load", content, table(content))
 

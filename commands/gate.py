@@ -8,6 +8,8 @@ Compares as ``commands.review`` does, and checks that
                     is compared is damaged
     selected model  its test accuracy did not fall by more than the allowed multiple of the noise
     calibration     the selected model's calibration error is below its bound
+    int8            in 8-bit integers, if it was exported so, its test accuracy is not lower by more
+                    than is allowed
     replications    published figures that were obtained before are still obtained
 
 Takes about 7 seconds.

@@ -9,6 +9,8 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
     doubts.csv        images of the validation and the test part whose label the model doubts
+    coverage.csv      by the confidence below which answers are refused: the share of images that is
+                      classified, and the accuracy on these
   for the test part:
     predictions.csv   true class, predicted class and its probability, one row per image, with the
                       name of its file if it has one; also pairs the predictions of two models
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from stages import params
+from stages.metrics import refusing
 from stages.metrics.label_quality import find_doubts
 from stages.metrics.measures import measure_model
 from stages.runtime import cli, escape
@@ -69,6 +72,12 @@ def main(model: str) -> None:
     if names := read_file_names(prepared, "test"):
         tables["predictions"].insert(0, "file", names)
     tables["doubts"] = tabulate_doubts(probabilities, prepared)
+    tables["coverage"] = refusing.tabulate_coverage(
+        {
+            part: refusing.judge(probabilities[part], prepared.labels(part))
+            for part in ("validation", "test")
+        }
+    )
     files.write_json(target / "metrics.json", result)
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
     confusion = tables["confusion"]  # DVC writes it into a page

@@ -2,7 +2,8 @@
 nor Python, with all that is needed to use it elsewhere.
 
 Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images; writes
-into ``exports/``:
+into ``exports/`` the files below, and into ``reports/export.json`` what was asked for and measured
+here: refusal and int8 of metrics.json.
 
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess
@@ -67,7 +68,7 @@ def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[st
     """The confidence below which answers are to be refused, chosen on the validation part, and what
     it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
     parts = {
-        part: (checking.batches(predict, data.images(part)), data.labels(part))
+        part: refusing.judge(checking.batches(predict, data.images(part)), data.labels(part))
         for part in ("validation", "test")
     }
     confidence = refusing.choose_confidence(*parts["validation"], accuracy)
@@ -76,9 +77,7 @@ def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[st
             f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
             "part, however few images are classified: ask for less, or leave it empty"
         )
-    found = {
-        part: refusing.measure_refusal(*predicted, confidence) for part, predicted in parts.items()
-    }
+    found = {part: refusing.measure_refusal(*one, confidence) for part, one in parts.items()}
     return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
 
 
@@ -94,7 +93,7 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
             predicted = checking.batches(predict, data.images(part)).argmax(axis=1)
             found[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
         found["bytes"][name] = path.stat().st_size
-    lost = found["validation"]["float32"] - found["validation"]["int8"]
+    lost = round(found["validation"]["float32"] - found["validation"]["int8"], 6)
     if lost > fall:
         raise UserError(
             f"params.yaml: export.int8_fall: in 8-bit integers the validation accuracy is "
@@ -129,6 +128,8 @@ def main() -> None:
             metrics["int8"] = convert_to_int8(partial, data, threads, fall)
             predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
         files.write_json(partial / "metrics.json", metrics)
+        asked = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}
+        files.write_json(REPORTS / "export.json", asked)
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)
         contents.write_digests(partial)

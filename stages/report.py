@@ -5,8 +5,8 @@ Reads ``reports/models/``, ``reports/selection.json``, ``reports/label_quality.c
 ``reports/data/``, and the validation and test images; writes into ``reports/``:
 
     index.html       parameters, comparison, learning curves, and for each model: network,
-                     confusion matrix, mistakes, ROC curves, calibration; images whose label the
-                     models doubt
+                     confusion matrix, mistakes, ROC curves, calibration, coverage; images whose
+                     label the models doubt
     model_card.md    the selected model: data, recipe, metrics with their uncertainty, limits, weak
                      classes, size
     mistakes.png     the selected model's most confident mistakes on the test part

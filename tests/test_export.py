@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from PIL import Image
 from support.project import Project, data_json, ran
@@ -119,10 +120,25 @@ def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, 
     values = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
     probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
     labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # of class 0, the others are wrong
-    assert refusing.choose_confidence(probabilities, labels, accuracy) == confidence
-    found = refusing.measure_refusal(probabilities, labels, 0.6)
-    assert found == {"coverage": 0.5, "accuracy": 0.75}
-    assert refusing.choose_confidence(probabilities[4:], labels[4:], 1.0) is None
+    judged = refusing.judge(probabilities, labels)
+    assert refusing.choose_confidence(*judged, accuracy) == confidence
+    assert refusing.measure_refusal(*judged, 0.6) == {"coverage": 0.5, "accuracy": 0.75}
+    assert refusing.choose_confidence(*(one[4:] for one in judged), 1.0) is None
+
+
+def test_the_table_of_coverage_by_hand():
+    """Of the eight validation images half are right, and of the test images one of two; neither of
+    these has a confidence of 0.9."""
+    confidence = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
+    correct = np.array([1, 1, 1, 0, 0, 1, 0, 0], bool)
+    parts = {"validation": (confidence, correct), "test": (confidence[[2, 4]], correct[[2, 4]])}
+    table = refusing.tabulate_coverage(parts)
+    curve = table[table["accepted_accuracy"].isna()].drop(columns="accepted_accuracy").to_numpy()
+    expected = [[0, 1, 0.5, 1, 0.5], [0.4, 1, 0.5, 1, 0.5], [0.6, 0.5, 0.75, 0.5, 1]]
+    np.testing.assert_array_equal(curve, [*expected, [0.9, 0.25, 1, 0, np.nan]])
+    chosen = table.set_index("accepted_accuracy")["confidence"]
+    assert chosen[0.6] == chosen[0.7] == 0.6 and chosen[0.8] == chosen[0.999] == 0.9
+    assert 0.5 not in chosen  # is reached without refusal
 
 
 def run_export(project: Project) -> None:
@@ -136,14 +152,22 @@ def test_below_the_chosen_confidence_predict_refuses(finished: Project):
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(images):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
-    accuracy = json.loads(finished.path("exports/metrics.json").read_text())["validation"]
-    wanted = round(accuracy["accuracy"] + 0.05, 3)
+    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    table = pd.read_csv(finished.path(f"reports/models/{selected}/coverage.csv"))
+    promised = table.dropna(subset="accepted_accuracy").iloc[0]  # what the page says beforehand
+    wanted = float(promised["accepted_accuracy"])
     finished.edit_params(lambda params: params["export"].update(accepted_accuracy=wanted))
     assert ran(finished.dvc("repro", "--dry")) == ["export"]
     run_export(finished)
     metrics = json.loads(finished.path("exports/metrics.json").read_text())
     refusal = metrics["refusal"]
     assert refusal["validation"]["accuracy"] >= wanted
+    assert refusal["confidence"] == pytest.approx(promised["confidence"], abs=1e-5)
+    for part in ("validation", "test"):
+        for name, value in refusal[part].items():
+            assert value == promised[f"{part}_{name}"]
+    exported = json.loads(finished.path("reports/export.json").read_text())
+    assert exported == {"refusal": refusal}
     files_ = [f"{number:02}.png" for number in range(len(images))]
     rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *files_))
     accepted = [row["class"] is not None for row in rows]
@@ -162,6 +186,7 @@ def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Proj
     first = finished.path("exports/model.int8.onnx").read_bytes()
     found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
     assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
+    assert json.loads(finished.path("reports/export.json").read_text()) == {"int8": found}
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))

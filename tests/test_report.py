@@ -164,7 +164,7 @@ def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, wid
     page = finished_template.path("reports/index.html").as_uri() + "#all"
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
     with open_page(page, width, drawn) as browser:
-        assert browser.locator(".chart canvas").count() == 4 + 5 * len(MODELS)
+        assert browser.locator(".chart canvas").count() == 4 + 6 * len(MODELS)
         assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         # what is wider scrolls by itself
         assert browser.evaluate("document.documentElement.scrollWidth") <= width

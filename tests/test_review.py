@@ -25,6 +25,7 @@ from commands.reviewing import comparing, gate, lock, noise
 from commands.reviewing.history import NotFound, find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
+from stages import params
 from stages.runtime.errors import UserError
 
 MODEL = "mnist-dense"
@@ -307,6 +308,38 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
         "models": {head.selected: {"test_accuracy": {"sd": 0.0}}},
     }
     assert gate.selected_check(base, head, 2.0, content).passed is True
+
+
+def test_the_gate_on_8_bit_integers(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    path = finished.path("reports/export.json")
+
+    def check(most: float | None = 0.01) -> gate.Check:
+        return gate.int8_check(Revision("the working tree", None), most)
+
+    assert check().passed is None and "was exported" in check().words
+    for accuracy, passed in ((0.86, True), (0.85, True), (0.8499, False)):
+        path.write_text(json.dumps({"int8": {"test": {"float32": 0.86, "int8": accuracy}}}))
+        finished.dvc("commit", "--force", "export")  # as if the stage had made it
+        assert check().passed is passed
+    assert check(None).passed is None
+    assert "FAILED: int8: test accuracy of" in finished.command("gate", status=1)
+    finished.edit_params(lambda content: content["export"].update(int8_fall=0.02))
+    assert check().passed is None and "of other code" in check().words
+
+
+def test_a_revision_is_judged_by_its_own_gate_and_by_keys_that_are_newer_than_it(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    finished.edit_params(lambda content: content["gate"].update(selected_fall=7.0))
+    finished.edit_params(lambda content: content["gate"].pop("int8_fall"))
+    commit(finished, "older")
+    finished.run("git", "checkout", "--quiet", "main")
+    older = Revision("older", finished.run("git", "rev-parse", "older").strip())
+    current = params.load()
+    _, bounds = older.options(current)
+    assert bounds.selected_fall == 7.0 and bounds.int8_fall == current.gate.int8_fall
 
 
 def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,9 @@ import requests
 from PIL import Image
 from support.project import Project, copy
 
+from stages.conversion import contents
+from stages.storage import files
+
 Form = list[tuple[str, tuple[str, bytes]]]
 LIMITS = {"request-bytes": 300_000, "images": 4, "pixels": 1_000_000, "seconds": 1}
 
@@ -29,7 +32,7 @@ LIMITS = {"request-bytes": 300_000, "images": 4, "pixels": 1_000_000, "seconds":
 class Server:
     """A server on the small project, on a port of its own."""
 
-    def __init__(self, project: Project):
+    def __init__(self, project: Project, *arguments: str):
         self.project = project
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
@@ -37,7 +40,7 @@ class Server:
         limits = [f"--{name}={value}" for name, value in LIMITS.items()]
         self.log = project.path("server.log")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "commands.serve", "--port", str(self.port), *limits],
+            [sys.executable, "-m", "commands.serve", "--port", str(self.port), *limits, *arguments],
             cwd=project.folder,
             stdout=subprocess.DEVNULL,
             stderr=self.log.open("w"),
@@ -235,6 +238,18 @@ def test_a_mistake_is_told_in_a_sentence(
 def test_what_the_model_does_not_know_is_refused(finished: Project, images: list[bytes]):
     output = finished.command("serve", "--refuse", status=1)
     assert "no confidence was chosen" in output and "export.accepted_accuracy" in output
+    exports = finished.path("exports")
+    metrics = json.loads((exports / "metrics.json").read_text())
+    expected = np.load(finished.path(f"models/{metrics['model']}/predictions.npz"))["test"][:40]
+    lower, upper = np.sort(expected.max(axis=1))[[19, 20]]
+    confidence = float(lower + upper) / 2
+    files.write_json(exports / "metrics.json", metrics | {"refusal": {"confidence": confidence}})
+    (exports / contents.DIGESTS).unlink()
+    contents.write_digests(exports)
+    server = Server(finished, "--refuse")
+    rows = [server.post(image).json()["images"][0] for image in images]
+    assert [row["class"] is None for row in rows] == list(expected.max(axis=1) < confidence)
+    server.end()
 
 
 def test_a_port_that_is_taken_is_told(finished: Project, server: Server):

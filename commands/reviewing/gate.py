@@ -97,6 +97,24 @@ def calibration_check(head: Revision, bound: float | None) -> Check:
     return Check(name, error <= bound, words)
 
 
+def int8_check(head: Revision, most: float | None) -> Check:
+    """That in 8-bit integers the test accuracy of the selected model is at most `most` lower."""
+    name = "int8"
+    if most is None:
+        return Check(name, None, "gate.int8_fall is empty")
+    measured = (head.json("reports/export.json") or {}).get("int8")
+    if not measured:
+        return Check(name, None, "no network in 8-bit integers was exported")
+    if any(one.stage == "export" and one.stale for one in head.outdated):
+        return Check(name, None, "what was exported is of other code, data or parameters")
+    before, after = measured["test"]["float32"], measured["test"]["int8"]
+    words = (
+        f"test accuracy of {head.selected} is {after:.4f} in 8-bit integers and {before:.4f} in "
+        f"float32; a fall by {most:g} is allowed"
+    )
+    return Check(name, round(before - after, 6) <= most, words)
+
+
 def replications_check(base: Revision | None, head: Revision, wanted: bool) -> Check:
     """That no experiment of the documents whose published figure was obtained again is now below
     it. A table of older code shows nothing of this code: where all hold in it, that counts as not
@@ -140,6 +158,7 @@ def checks(
     results = [
         selected_check(base, head, options.selected_fall, content),
         calibration_check(head, options.calibration_error),
+        int8_check(head, options.int8_fall),
         replications_check(base, head, options.replications),
     ]
     return [*([Check("base", False, str(why))] if why else []), lock_check(head, ran), *results]

@@ -35,6 +35,19 @@ class Metrics(TypedDict):
     test: Test
 
 
+class Int8Accuracy(TypedDict):
+    float32: Number
+    int8: Number
+
+
+class Int8(TypedDict):
+    test: Int8Accuracy
+
+
+class Exported(TypedDict, total=False):
+    int8: Int8
+
+
 class Family(TypedDict):
     family: str
 
@@ -74,6 +87,7 @@ SCHEMAS = {  # of JSON files: what must be there, with its type; more may be
     "training.json": TypeAdapter(Training),
     "selection.json": TypeAdapter(Selection),
     "seed_spread.json": TypeAdapter(SeedSpread),
+    "export.json": TypeAdapter(Exported),
     "reports/metrics.json": TypeAdapter(dict[ModelName, dict[str, Number]]),  # of all models
 }
 COLUMNS = {  # that tables must have
@@ -185,16 +199,15 @@ class Revision:
 
     def options(self, current: Params) -> tuple[Review, Gate]:
         """How the revision wants to be judged: its ``review`` and ``gate``, those of the `current`
-        parameters where it has none."""
+        parameters where it has none, or lacks a key that is newer than it."""
         if self.commit is None:
             return current.review, current.gate
         try:
-            parts = ((Review, "review"), (Gate, "gate"))
             return tuple(
-                kind.model_validate(self.parameters.get(key) or vars(current)[key])
-                for kind, key in parts
+                type(part).model_validate(part.model_dump() | (self.parameters.get(key) or {}))
+                for key, part in (("review", current.review), ("gate", current.gate))
             )
-        except ValidationError as error:
+        except (ValidationError, TypeError) as error:  # TypeError: it is no section
             raise UserError(
                 f"params.yaml of {self.name}: review or gate is not as this version wants it: "
                 f"{error}"

@@ -1,6 +1,6 @@
 """Charts of several models as Vega-Lite specifications, plain dicts
 (https://vega.github.io/vega-lite/docs/), and what all charts share. Those of one model's
-predictions are in `stages.drawing.vega_predictions`.
+predictions are in `vega_predictions` and `vega_confidence`.
 
 Colours of text and lines are the page's, light or dark. Widths follow the page ("container"), but
 for charts with a step for each class, which the page lets scroll.

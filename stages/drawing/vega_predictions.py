@@ -1,5 +1,5 @@
-"""Charts of one model's predictions as Vega-Lite specifications: confusion matrix, ROC,
-reliability, and each class."""
+"""Charts of one model's predictions as Vega-Lite specifications: confusion matrix, ROC, and
+each class. How far they can be trusted: `stages.drawing.vega_confidence`."""
 
 from typing import Any
 
@@ -134,61 +134,6 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
                 {"field": "true_positive_rate"},
             ],
         },
-    )
-
-
-def draw_reliability(bins: pd.DataFrame) -> Spec:
-    """The reliability diagram: accuracy of each bin of confidence as a bar, its mean confidence as
-    a point sized by its images."""
-    unit = {"domain": [0, 1], "nice": False}
-    tooltip = [
-        {"field": "images"},
-        {"field": "confidence", "format": ".3f"},
-        {"field": "accuracy", "format": ".3f"},
-    ]
-    return build_chart(
-        bins,
-        height=300,
-        layer=[
-            {
-                "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35, "binSpacing": 1},
-                "encoding": {
-                    "x": build_field(
-                        "lower",
-                        "confidence (probability of the predicted class)",
-                        bin={"binned": True},
-                        scale=unit,
-                    ),
-                    "x2": {"field": "upper"},
-                    "y": build_field("accuracy", "accuracy", scale=unit),
-                    "tooltip": tooltip,
-                },
-            },
-            {
-                "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
-                "mark": {"type": "line", "strokeDash": [5, 4], "strokeWidth": 1.5, "color": "gray"},
-                "encoding": {
-                    "x": {"field": "x", "type": "quantitative"},
-                    "y": {"field": "y", "type": "quantitative"},
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "opacity": 1, "color": COLOURS[1]},
-                "encoding": {
-                    "x": {"field": "confidence", "type": "quantitative"},
-                    "y": {"field": "accuracy", "type": "quantitative"},
-                    "size": build_field(
-                        "images",
-                        "images",
-                        legend=build_legend(
-                            "images in the bin", map("{:,}".format, bins["images"])
-                        ),
-                        scale={"range": [15, 300]},
-                    ),
-                    "tooltip": tooltip,
-                },
-            },
-        ],
     )
 
 

@@ -1,22 +1,32 @@
 """When a model should rather not answer: the confidence below which its answers are refused, chosen
 on validation data (selective classification: El-Yaniv and Wiener, JMLR 11, 2010).
 
-The confidence is the probability of the most probable class. `probabilities` is float (images,
-classes), `labels` int (images,).
+`confidence` is the probability of each image's most probable class, float (images,), and `correct`
+whether that is its true class, bool (images,). Coverage is the share of images that are not
+refused.
 """
 
 import numpy as np
+import pandas as pd
 
 DIGITS = 6  # as predictions are printed
+STEPS = 50  # points of the curve, at equal steps of coverage of the validation part
+# accuracies for which the table has a line of its own, if they are above that without refusal
+ACCEPTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+Judged = tuple[np.ndarray, np.ndarray]  # confidence and correct of a part
 
 
-def choose_confidence(
-    probabilities: np.ndarray, labels: np.ndarray, accuracy: float
-) -> float | None:
+def judge(probabilities: np.ndarray, labels: np.ndarray) -> Judged:
+    """Confidence and correct, from `probabilities` float (images, classes) and `labels` int
+    (images,)."""
+    confidence = np.round(probabilities.max(axis=1).astype(float), DIGITS)
+    return confidence, probabilities.argmax(axis=1) == labels
+
+
+def choose_confidence(confidence: np.ndarray, correct: np.ndarray, accuracy: float) -> float | None:
     """The least confidence such that of the images with at least that, the share `accuracy` is
     classified correctly; None where none reaches it."""
-    confidence = np.round(probabilities.max(axis=1).astype(float), DIGITS)
-    correct = probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
     reached = np.cumsum(correct[order]) / np.arange(1, len(order) + 1) >= accuracy
@@ -26,13 +36,34 @@ def choose_confidence(
 
 
 def measure_refusal(
-    probabilities: np.ndarray, labels: np.ndarray, confidence: float
+    confidence: np.ndarray, correct: np.ndarray, least: float
 ) -> dict[str, float | None]:
-    """The share of images that is classified with at least `confidence`, and the accuracy on these
-    (None of no image)."""
-    accepted = np.round(probabilities.max(axis=1).astype(float), DIGITS) >= confidence
-    correct = probabilities.argmax(axis=1) == labels
+    """The share of images that is classified with at least the confidence `least`, and the accuracy
+    on these (None of no image)."""
+    accepted = confidence >= least
     return {
         "coverage": round(float(accepted.mean()), DIGITS),
         "accuracy": round(float(correct[accepted].mean()), DIGITS) if accepted.any() else None,
     }
+
+
+def tabulate_coverage(parts: dict[str, Judged]) -> pd.DataFrame:
+    """What each least confidence leaves of the `parts` validation and test: confidence,
+    accepted_accuracy, and of each part PART_coverage and PART_accuracy; sorted.
+
+    All confidences are chosen on the validation part: 0, which refuses nothing; one for each of
+    `STEPS` coverages; and those of `ACCEPTED`, which accepted_accuracy names."""
+    confidence, correct = parts["validation"]
+    shares = np.arange(1, STEPS) / STEPS
+    rows = [(0.0, None)]
+    rows += [(one, None) for one in np.quantile(confidence, shares, method="inverted_cdf")]
+    for accuracy in ACCEPTED:
+        if correct.mean() < accuracy:
+            rows.append((choose_confidence(confidence, correct, accuracy), accuracy))
+    table = pd.DataFrame(rows, columns=["confidence", "accepted_accuracy"], dtype=float)
+    table = table.dropna(subset="confidence").drop_duplicates()
+    table = table.sort_values(["confidence", "accepted_accuracy"], ignore_index=True)
+    for part, judged in parts.items():
+        found = [measure_refusal(*judged, least) for least in table["confidence"]]
+        table = table.join(pd.DataFrame(found, dtype=float).add_prefix(f"{part}_"))
+    return table

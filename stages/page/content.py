@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from stages.drawing import network, pictures, vega, vega_predictions
+from stages.drawing import network, pictures, vega, vega_confidence, vega_predictions
 from stages.images import data_uri
 from stages.runtime import escape
 from stages.storage import files
@@ -16,6 +16,8 @@ REPORTS = Path("reports")
 # shown: pairs of classes, images of each, mistakes, and doubtful labels
 PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
 TEXTS = {name: str for name in ("actual", "predicted", "class", "file", "label", "suggested")}
+NUMBERS = ("accepted_accuracy", "test_accuracy")  # that may be missing
+TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
 LETTERS = 28  # of a file's name, in mistakes.png
 WEAK = 5  # classes that the card names as the weakest
 
@@ -27,9 +29,10 @@ def read_model(model: str) -> dict[str, Any]:
         name: pd.read_csv(
             folder / f"{name}.csv",
             keep_default_na=False,
+            na_values=dict.fromkeys(NUMBERS, ""),
             dtype=TEXTS,
         )
-        for name in ("classes", "confusion", "predictions", "calibration", "roc", "curves")
+        for name in TABLES
     }
     for name in ("actual", "predicted"):
         tables["confusion"][name] = tables["confusion"][name].map(escape.from_script)
@@ -113,7 +116,8 @@ def draw_charts(
             f"classes-{number}": vega_predictions.draw_classes(one["classes"]),
             f"roc-{number}": vega_predictions.draw_roc(roc, corner=False),
             f"corner-{number}": vega_predictions.draw_roc(roc, corner=True),
-            f"reliability-{number}": vega_predictions.draw_reliability(one["calibration"]),
+            f"reliability-{number}": vega_confidence.draw_reliability(one["calibration"]),
+            f"coverage-{number}": vega_confidence.draw_coverage(one["coverage"]),
         }
     return result
 
@@ -144,9 +148,12 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
         for layer in model["training"]["layers"]
     ]
     drawing = Markup(network.draw_network(model["training"]["layers"]))
+    coverage = model["coverage"]
+    choices = coverage[coverage["accepted_accuracy"].notna() | (coverage["confidence"] == 0)]
     total = int((model["predictions"]["actual"] != model["predictions"]["predicted"]).sum())
     return {
         "pairs": pairs,
+        "choices": choices.to_dict("records"),
         "mistakes": mistakes,
         "mistakes_in_all": total,
         "layers": layers,

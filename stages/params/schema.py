@@ -507,6 +507,7 @@ class Review(Section):
 class Gate(Section):
     selected_fall: Annotated[float, Field(ge=0)] | None
     calibration_error: Annotated[float, Field(ge=0, le=1)] | None
+    int8_fall: Annotated[float, Field(ge=0, le=1)] | None
     replications: bool
 
 

@@ -1,0 +1,105 @@
+"""What a server may be sent by somebody who means it harm, or knows no better; serve_load.py sends
+it.
+
+Each kind takes a port of 127.0.0.1 and returns the status of the answer, or `CLOSED` where the
+server closed the connection before the whole request was sent.
+"""
+
+import contextlib
+import http.client
+import socket
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+CLOSED = "closed"
+AT_ONCE = 16  # requests
+FORM = "multipart/form-data; boundary=x"
+
+
+def send(
+    port: int, body: bytes | Iterator[bytes] = b"", method: str = "POST", **headers: str
+) -> int | str:
+    """Send a request, and go on to its answer where the server takes no more of the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    with contextlib.closing(connection):
+        with contextlib.suppress(ConnectionError):
+            connection.request(method, "/predict", body, names)
+        try:
+            return connection.getresponse().status
+        except (ConnectionError, http.client.HTTPException):
+            return CLOSED
+
+
+def send_raw(port: int, *parts: bytes) -> int | str:
+    """Send bytes that are no request of http.client's, and wait for an answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        try:
+            connection.sendall(b"".join(parts))
+            line = connection.makefile("rb").readline().split()
+            return int(line[1]) if len(line) > 1 else CLOSED
+        except ConnectionError:
+            return CLOSED
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG file of a claimed size, with few bytes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + name + content + check
+
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    parts = chunk(b"IHDR", size + b"\x08\x02\0\0\0"), chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def form(*files: tuple[str, bytes]) -> bytes:
+    """The body of a form with these files."""
+    parts = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n%s\r\n'
+        % (name.encode(), content)
+        for name, content in files
+    )
+    return b"".join(parts) + b"--x--\r\n"
+
+
+def gigabyte() -> Iterator[bytes]:
+    chunk = bytes(1_000_000)
+    for _ in range(1000):
+        yield chunk
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\n"
+KINDS: dict[str, Callable[[int, bytes], int | str]] = {
+    "no image": lambda port, image: send(port, b"text, and no image" * 50),
+    "half an image": lambda port, image: send(port, image[: len(image) // 2]),
+    "PNG of 60,000×60,000": lambda port, image: send(port, png(60_000, 60_000)),
+    "body of 1 GB": lambda port, image: send(port, gigabyte(), Content_Length="1000000000"),
+    "1 GB without a length": lambda port, image: send(port, gigabyte()),
+    "slow body": lambda port, image: send_raw(port, HEAD, b"Content-Length: 1000\r\n\r\na"),
+    "wrong method": lambda port, image: send(port, image, "DELETE"),
+    "10,000 files": lambda port, image: send(
+        port, form(*[("a.png", image[:20])] * 10_000), Content_Type=FORM
+    ),
+    "path in a file name": lambda port, image: send(
+        port, form(("../../../../tmp/written-by-a-client.jpg", image)), Content_Type=FORM
+    ),
+    "no HTTP": lambda port, image: send_raw(
+        port, b"\x16\x03\x01" + bytes(range(256)) + b"\r\n\r\n"
+    ),
+}
+
+
+def send_all(port: int, image: bytes, requests: int) -> dict[str, Counter]:
+    """Send so many requests, of all kinds in turn and `AT_ONCE` at a time; `image` is the content
+    of a good image. Returns how many answers of each status each kind got."""
+    kinds = [list(KINDS)[number % len(KINDS)] for number in range(requests)]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        statuses = list(threads.map(lambda kind: KINDS[kind](port, image), kinds))
+    found = {kind: Counter() for kind in KINDS}
+    for kind, status in zip(kinds, statuses):
+        found[kind][str(status)] += 1
+    return found

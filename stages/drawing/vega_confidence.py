@@ -1,0 +1,107 @@
+"""Charts of how far one model's confidence can be trusted, as Vega-Lite specifications:
+reliability, and accuracy by coverage."""
+
+import pandas as pd
+
+from stages.drawing.charts import COLOURS
+from stages.drawing.vega import PARTS, Spec, build_chart, build_field, build_legend
+
+
+def draw_reliability(bins: pd.DataFrame) -> Spec:
+    """The reliability diagram: accuracy of each bin of confidence as a bar, its mean confidence as
+    a point sized by its images."""
+    unit = {"domain": [0, 1], "nice": False}
+    tooltip = [
+        {"field": "images"},
+        {"field": "confidence", "format": ".3f"},
+        {"field": "accuracy", "format": ".3f"},
+    ]
+    return build_chart(
+        bins,
+        height=300,
+        layer=[
+            {
+                "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35, "binSpacing": 1},
+                "encoding": {
+                    "x": build_field(
+                        "lower",
+                        "confidence (probability of the predicted class)",
+                        bin={"binned": True},
+                        scale=unit,
+                    ),
+                    "x2": {"field": "upper"},
+                    "y": build_field("accuracy", "accuracy", scale=unit),
+                    "tooltip": tooltip,
+                },
+            },
+            {
+                "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
+                "mark": {"type": "line", "strokeDash": [5, 4], "strokeWidth": 1.5, "color": "gray"},
+                "encoding": {
+                    "x": {"field": "x", "type": "quantitative"},
+                    "y": {"field": "y", "type": "quantitative"},
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "opacity": 1, "color": COLOURS[1]},
+                "encoding": {
+                    "x": {"field": "confidence", "type": "quantitative"},
+                    "y": {"field": "accuracy", "type": "quantitative"},
+                    "size": build_field(
+                        "images",
+                        "images",
+                        legend=build_legend(
+                            "images in the bin", map("{:,}".format, bins["images"])
+                        ),
+                        scale={"range": [15, 300]},
+                    ),
+                    "tooltip": tooltip,
+                },
+            },
+        ],
+    )
+
+
+def draw_coverage(table: pd.DataFrame) -> Spec:
+    """Accuracy on the images that are classified by their share, a curve a part; `table` as
+    `stages.metrics.refusing.tabulate_coverage` makes it. A dot stands for each
+    accepted_accuracy."""
+    parts = []
+    for part in PARTS:
+        columns = {f"{part}_{name}": name for name in ("coverage", "accuracy")}
+        kept = table[["confidence", "accepted_accuracy", *columns]].rename(columns=columns)
+        parts.append(kept.dropna(subset="accuracy").assign(part=part))
+    rows = pd.concat(parts, ignore_index=True)
+    chosen = rows["accepted_accuracy"].notna()
+    share = {"domain": [0, 1], "nice": False}
+    percent = {"format": "~%", "tickCount": 5}
+    encoding = {
+        "x": build_field(
+            "coverage", "coverage (share of images classified)", scale=share, axis=percent
+        ),
+        "y": build_field("accuracy", "accuracy on these", scale={"zero": False}),
+        "color": build_field(
+            "part",
+            "part",
+            "nominal",
+            scale={"domain": PARTS, "range": COLOURS[: len(PARTS)]},
+            legend=build_legend(None, PARTS),
+        ),
+        "tooltip": [
+            {"field": "part"},
+            {"field": "confidence", "title": "least confidence", "format": ".4f"},
+            {"field": "coverage", "format": ".1%"},
+            {"field": "accuracy", "format": ".4f"},
+        ],
+    }
+    line = {"mark": {"type": "line", "point": {"size": 16}}}
+    dots = {
+        "data": {"values": rows[chosen].to_dict("records")},
+        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+    }
+    return build_chart(
+        rows.drop(columns="accepted_accuracy"),
+        height=300,
+        encoding=encoding,
+        layer=[line, dots] if chosen.any() else [line],
+    )
