@@ -247,9 +247,11 @@ def test_what_the_model_does_not_know_is_refused(finished: Project, images: list
     (exports / contents.DIGESTS).unlink()
     contents.write_digests(exports)
     server = Server(finished, "--refuse")
-    rows = [server.post(image).json()["images"][0] for image in images]
+    try:
+        rows = [server.post(image).json()["images"][0] for image in images]
+    finally:
+        server.end()
     assert [row["class"] is None for row in rows] == list(expected.max(axis=1) < confidence)
-    server.end()
 
 
 def test_a_port_that_is_taken_is_told(finished: Project, server: Server):
