@@ -71,7 +71,7 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     if any(one.intermediate_values for one in study.get_trials(deepcopy=False)):
         drawn["Epochs of each trial"] = lambda: draw_epochs(study, name)
     if len({str(one.params) for one in complete}) >= LEAST:
-        drawn["Importance of the parameters"] = lambda: pictures.plot_param_importances(study)
+        drawn["Importance of the parameters"] = lambda: draw_importances(study)
         drawn["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
     found = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -95,6 +95,17 @@ def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
 
     axes = plot_intermediate_values(study)
     axes.set(xlabel="epoch", ylabel=objective)
+    if legend := axes.get_legend():
+        legend.remove()
+    return axes
+
+
+def draw_importances(study: optuna.Study) -> "Axes":
+    """Optuna's picture, without its legend, which covers the bars and names the only series."""
+    from optuna.visualization.matplotlib import plot_param_importances
+
+    axes = plot_param_importances(study)
+    axes.set(xlabel="importance", ylabel="")
     if legend := axes.get_legend():
         legend.remove()
     return axes
