@@ -197,6 +197,23 @@ def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path
     )
 
 
+def test_what_the_lock_file_does_not_know_is_found_where_no_data_lie(
+    finished: Project, tmp_path: Path
+):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    path = clone.path("dvc.yaml")
+    text = path.read_text()
+    known = "    - data/prepared/test_labels.npy\n    - models/"
+    for line, more, stage in (
+        (known, "    - data/prepared/train_labels.npy\n", "evaluate@"),  # a dependency
+        ("    - data/split\n  preprocess:", "    - data/more\n", "split"),  # an output
+    ):
+        assert line in text
+        path.write_text(text.replace(line, more + line))
+        assert f"missing: {stage}" in clone.command("check_lock", status=1)
+
+
 def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
