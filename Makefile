@@ -7,7 +7,9 @@ override BASE := $(value BASE)
 override HEAD := $(value HEAD)
 override WORKERS := $(value WORKERS)
 override STUDY := $(value STUDY)
-export BASE HEAD WORKERS STUDY
+override NAMES := $(value NAMES)
+override PIPELINE := $(value PIPELINE)
+export BASE HEAD WORKERS STUDY NAMES PIPELINE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -41,10 +43,10 @@ verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare 
 	python -m commands.verify
 
 recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
-	python -m commands.recheck $(NAMES) $(if $(PIPELINE),--pipeline '$(PIPELINE)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(DRY),--dry)
+	set -f; python -m commands.recheck $$NAMES $${PIPELINE:+--pipeline "$$PIPELINE"} $${WORKERS:+--workers "$$WORKERS"} $(if $(DRY),--dry)
 
 replicate: setup ## Run the documents' experiments that are out of date, cheapest first (NAMES='…' COMMIT=yes DRY=yes)
-	python -m commands.replicate $(NAMES) $(if $(COMMIT),--commit) $(if $(DRY),--dry)
+	set -f; python -m commands.replicate $$NAMES $(if $(COMMIT),--commit) $(if $(DRY),--dry)
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock

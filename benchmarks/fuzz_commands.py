@@ -238,6 +238,9 @@ def of_texts(folder: Path, examples: int) -> None:
         table = f"| a | b |\n|---|---|\n| {escape.markdown(text)} | {escape.code(text, True)} |\n"
         assert sum(token.type == "inline" for token in parser.parse(table)) == 4
         assert "</" not in escape.script(text) and escape.from_script(escape.script(text)) == text
+        assert escape.from_spreadsheet(escape.spreadsheet(text)) == text
+        written = escape.as_json([text])
+        assert json.loads(written) == [text] and not {"\x1b", "\u202e"} & set(written)
         out = io.StringIO(newline="")
         csv.writer(out, lineterminator="\n").writerow([escape.spreadsheet(text)])
         assert not out.getvalue().lstrip('"').startswith(("=", "+", "-", "@", "\t", "\r"))

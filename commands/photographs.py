@@ -178,7 +178,7 @@ def announce(settings: dict[str, object], images: classes.Classes, seconds: floa
     print(f"{len(images.names):,} images of {len(counts)} classes: {printable(described, 500)}")
     print("Set in params.yaml, where every other key stays as it is:")
     for key, value in settings.items():
-        print(f"  {key}: {'' if value is None else value}")
+        print(f"  {key}: {'' if value is None else printable(value, 1000)}")
     print(
         f"This takes about {max(round(seconds / 60), 1)} minutes on this machine. Ctrl-C stops it; "
         "`dvc repro` goes on.",
@@ -194,7 +194,7 @@ def conclude(model: str, path: Path) -> None:
         f"\n{test['accuracy']:.1%} ± {test['standard_error']:.1%} of {images} are classified right."
     )
     print(f"See all results:     {Path('reports/index.html').resolve().as_uri()}")
-    print(f"Classify a picture:  python -m commands.predict {shlex.quote(str(path))}")
+    print(f"Classify a picture:  python -m commands.predict {shlex.quote(printable(path, 1000))}")
     print("Use it elsewhere:    exports/ holds the model as Keras file and as ONNX")
 
 

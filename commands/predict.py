@@ -14,12 +14,11 @@ validation data gets no class: what the model does not know, it would otherwise 
 same.
 
 --format json is for programs, and gives names as they are. In CSV, a name that a spreadsheet would
-take for a formula begins with an apostrophe.
+take for a formula begins with an apostrophe; and on a terminal, no name can act.
 """
 
 import argparse
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +48,13 @@ def as_line(row: Row, width: int) -> str:
     )
 
 
-def as_csv(row: Row) -> dict[str, object]:
+def as_csv(row: Row, on_terminal: bool) -> dict[str, object]:
     """A row of the CSV: file, class, probability, class_2, probability_2 and so on."""
     cells = {key: row[key] for key in ("file", "class", "probability")}
     for place, other in enumerate(row["runners_up"], start=2):
         cells |= {f"{key}_{place}": value for key, value in other.items()}
-    return {key: escape.spreadsheet(value) for key, value in cells.items()}
+    cells = {key: escape.spreadsheet(value) for key, value in cells.items()}
+    return {key: escape.terminal(value) for key, value in cells.items()} if on_terminal else cells
 
 
 def write_csv(rows: list[Row], top: int) -> None:
@@ -63,7 +63,7 @@ def write_csv(rows: list[Row], top: int) -> None:
     names += [f"{key}_{place}" for place in range(2, top + 1) for key in ("class", "probability")]
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(as_csv, rows))
+    writer.writerows(as_csv(row, sys.stdout.isatty()) for row in rows)
 
 
 def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
@@ -143,7 +143,7 @@ def main(
         if explainer and row["class"] is not None:
             explainer.draw(path, image, training.class_names.index(row["class"]))
     if format == "json":
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(escape.as_json(rows))
     elif format == "csv":
         write_csv(rows, min(top, len(training.class_names)) + refuse)
     if failed:

@@ -21,6 +21,7 @@ import numpy as np
 
 from stages import params
 from stages.drawing import charts, pictures
+from stages.drawing.charts import DRAWN
 from stages.params.schema import Params
 from stages.runtime import cli, escape, progress
 from stages.storage import files
@@ -29,7 +30,6 @@ from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
-DRAWN = 100  # classes at most in a picture: beyond, none can be made out, and each takes 20 ms more
 CHUNK = 1000  # images that are summed at a time: memory does not grow with the data
 
 
@@ -195,7 +195,7 @@ def main() -> None:
             pictures.draw_means(average_classes(images, labels, len(drawn)), drawn, of),
             folder / "class_means.png",
         )
-        charts.save(pictures.draw_class_balance(counts, DRAWN), folder / "class_balance.png")
+        charts.save(pictures.draw_class_balance(counts), folder / "class_balance.png")
         if augmentation.is_on(options.augment):
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
             versions = augment(images[places], options)

@@ -19,7 +19,10 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
     roc.csv           one-vs-rest ROC curves: micro, macro, and of the three hardest classes
     calibration.csv   confidence and accuracy, one row per bin of the reliability diagram
 
-Works without TensorFlow, in 2 seconds.
+A name that a spreadsheet would take for a formula begins with an apostrophe there.
+
+Works without TensorFlow, in 2 seconds; with 5,000 classes and 16,000 images in half a minute, and
+0.8 GB of memory.
 """
 
 from pathlib import Path
@@ -37,12 +40,12 @@ from stages.storage.prepared import Prepared
 
 
 def read_file_names(prepared: Prepared, part: str) -> list[str] | None:
-    """The names of the files that a part's images come from, as they may stand in a CSV file; None
-    where the images were no files."""
+    """The names of the files that a part's images come from; None where the images were no
+    files."""
     path = prepared.folder / f"{part}_names.txt"
     if not path.exists():
         return None
-    return [escape.spreadsheet(name) for name in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def tabulate_doubts(
@@ -65,6 +68,13 @@ def tabulate_doubts(
     return pd.concat(tables, ignore_index=True)
 
 
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts, names of classes and files among them, are no formulas in a
+    spreadsheet."""
+    texts = table.select_dtypes(exclude="number").columns
+    return table.assign(**{name: table[name].map(escape.spreadsheet) for name in texts})
+
+
 def main(model: str) -> None:
     source, target = Path("models") / model, Path("reports/models") / model
     prepared = Prepared()
@@ -82,8 +92,9 @@ def main(model: str) -> None:
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
     confusion = tables["confusion"]  # DVC writes it into a page
     confusion[["actual", "predicted"]] = confusion[["actual", "predicted"]].map(escape.script)
+    tables["classes"] = tables["classes"].reset_index()
     for name, table in tables.items():
-        files.write_csv(table, target / f"{name}.csv", index=name == "classes")
+        files.write_csv(without_formulas(table), target / f"{name}.csv")
     print("{}: test accuracy {accuracy:.4f} ± {standard_error:.4f}".format(model, **result["test"]))
 
 

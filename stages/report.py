@@ -55,6 +55,7 @@ def main() -> None:
             for name, path in drawings.items()
             if path.exists()
         },
+        "drawn": charts.DRAWN,
         "charts": content.draw_charts(models, selection["threshold"], shared["card"]),
         "vega": Markup(bundle.bundle_javascript()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),

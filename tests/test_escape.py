@@ -1,5 +1,8 @@
 """Text from outside does nothing in the formats that it is written into."""
 
+import json
+import re
+
 import pytest
 
 from stages.runtime import escape
@@ -12,6 +15,7 @@ HOSTILE = [
     "a | b\n# heading",
     "**bold** _under_ `code` ~~gone~~ $x$ &lt;",
     "\x1b]0;title\x07 \u202egnp.exe \u2028 \x9b",
+    "https://example.org www.example.org a@example.org",
 ]
 
 
@@ -31,6 +35,17 @@ def test_markdown_shows_a_text_as_it_is(text: str):
     assert len(inline) == 4  # two cells in the head, two below
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_makes_no_link_of_an_address(text: str):
+    """GitHub looks for addresses in what is left when escaped characters are taken out."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("gfm-like", {"linkify": False}).disable("text_join")
+    inline = next(one for one in parser.parse(escape.markdown(text)) if one.type == "inline")
+    for token in inline.children:
+        assert token.type == "text_special" or not re.search(r"://|www\.|@", token.content)
+
+
 def test_ordinary_names_stay_as_they_are():
     for name in ("T-shirt/top", "batch_norm", "Ankle boot", "0.5", "árbol", "mixed_bfloat16"):
         assert escape.markdown(name) == escape.terminal(name) == escape.spreadsheet(name) == name
@@ -42,9 +57,18 @@ def test_a_terminal_gets_no_control_character():
     assert escape.terminal("a\nb", keep="\n") == "a\nb"
 
 
+def test_json_keeps_its_values_and_acts_on_no_terminal():
+    values = [*HOSTILE, "\U000e0041 \udcff", {"árbol": 0.5}]
+    text = escape.as_json(values)
+    assert json.loads(text) == values and "árbol" in text
+    assert all(map(escape.is_printable, text.replace("\n", "")))
+
+
 def test_a_spreadsheet_computes_nothing():
-    for cell in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+    for cell in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1"):
         assert escape.spreadsheet(cell) == f"'{cell}"
+        assert escape.from_spreadsheet(f"'{cell}") == cell
+    assert escape.spreadsheet("'n") == escape.from_spreadsheet("'n") == "'n"
     assert escape.spreadsheet(-0.5) == -0.5
 
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 
 from stages.compare import select
+from stages.metrics import diagnostics, scores
 from stages.metrics.measures import (
     measure,
     measure_calibration_error,
@@ -35,6 +37,31 @@ def test_metrics_by_hand():
     assert values["expected_calibration_error"] == pytest.approx(
         (0.2 + 0.3 + 0.6 + 0.1) / 4, abs=1e-6
     )
+
+
+@pytest.mark.parametrize("digits", [7, 1])  # 1: with many equal probabilities
+def test_metrics_as_scikit_learn_has_them(monkeypatch, digits: int):
+    monkeypatch.setattr(scores, "VALUES", 100)  # of 3,500, which are read piece by piece
+    random = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(7), random.integers(0, 7, 493)])
+    probabilities = random.dirichlet(np.ones(7), 500).astype(np.float32)
+    probabilities = np.round(probabilities, digits) + np.float32(1e-3)
+    values = measure(probabilities, labels, top_k=3, bins=10)
+    in_double, one_hot = probabilities.astype(float), np.eye(7)[labels]
+    expected = {
+        "top_3_accuracy": metrics.top_k_accuracy_score(labels, probabilities, k=3),
+        "loss": metrics.log_loss(labels, in_double / in_double.sum(axis=1, keepdims=True)),
+        "mean_squared_error": np.mean((in_double - one_hot) ** 2),
+        "cohen_kappa": metrics.cohen_kappa_score(labels, probabilities.argmax(axis=1)),
+        "macro_auc": metrics.roc_auc_score(one_hot, probabilities, average="macro"),
+        "micro_auc": metrics.roc_auc_score(one_hot, probabilities, average="micro"),
+    }
+    for name, value in expected.items():
+        assert values[name] == pytest.approx(value, abs=1e-6), name
+    at = np.linspace(0.001, 1, 50)
+    theirs = metrics.roc_curve(one_hot.ravel(), probabilities.ravel())[:2]
+    ours = diagnostics.compute_micro_curve(probabilities, labels)
+    assert np.interp(at, *ours) == pytest.approx(np.interp(at, *theirs))
 
 
 def test_calibration_error_averages_inside_a_bin():

@@ -1,6 +1,7 @@
 """The page, the card and DVC's plots: right, self-contained, and drawn by a browser without a
 network."""
 
+import csv
 import html.parser
 import json
 import re
@@ -16,7 +17,7 @@ from support.project import ROOT, Project, copy
 from commands import plots_page
 from stages.drawing import vega_predictions
 from stages.metrics import diagnostics
-from stages.page import bundle, content
+from stages.page import bundle, content, templates
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
@@ -158,6 +159,17 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
     )
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_probabilities_that_are_no_numbers_are_not_measured(finished: Project, value: float):
+    path = finished.path("models/mnist-dense/predictions.npz")
+    with np.load(path) as file:
+        content = dict(file)
+    content["test"][7, 0] = value
+    path.unlink()
+    np.savez(path, **content)
+    assert "no numbers (NaN)" in finished.stage("evaluate", "mnist-dense", status=1)
+
+
 @needs_chromium
 @pytest.mark.parametrize("width", [1400, 390])
 def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, width: int):
@@ -175,6 +187,8 @@ HOSTILE = [
     "<img src=x onerror='window.pwned = true'>",
     "TEXT",
     "[link](http://example.org) | <b>\n# heading",
+    '=HYPERLINK("http://example.org")',
+    "__proto__",
 ]
 
 
@@ -210,6 +224,14 @@ def test_class_names_do_nothing_in_cards(hostile: Project):
         assert "<img" not in text.replace("\\<", "") and "<script" not in text.replace("\\<", "")
 
 
+def test_class_names_are_no_formulas_in_tables(hostile: Project):
+    for path in hostile.path("reports").rglob("*.csv"):
+        cells = [cell for row in csv.reader(path.open(encoding="utf-8")) for cell in row]
+        assert not any(cell.startswith(("=", "+", "@")) for cell in cells), path.name
+    page = hostile.path("reports/index.html").read_text(encoding="utf-8")
+    assert '"=HYPERLINK' in page and not re.search(r"('|&#39;|\\u0027)=HYPERLINK", page)
+
+
 @needs_chromium
 def test_class_names_do_nothing_in_pages(hostile: Project):
     hostile.dvc("plots", "show")
@@ -222,7 +244,10 @@ def test_class_names_do_nothing_in_pages(hostile: Project):
     with open_page(page, 1400, drawn) as browser:
         assert browser.evaluate("window.pwned") is None
         axis = "coloured(CHARTS['confusion-0'], 'red').data.values.map((row) => row.actual)"
-        assert set(HOSTILE) <= set(browser.evaluate(axis))
+        names = [name.removesuffix("\u200b") for name in browser.evaluate(axis)]
+        assert set(HOSTILE) <= set(names)
+        inherited = "Object.getOwnPropertyNames(Object.prototype)"
+        assert set(browser.evaluate(inherited)) == set(templates.INHERITED)
 
 
 # the revisions of the last chart's columns, from the left

@@ -232,6 +232,23 @@ stages:
 """
 
 
+def test_what_the_lock_file_does_not_know_is_found_where_no_data_lie(
+    finished: Project, tmp_path: Path
+):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    path = clone.path("dvc.yaml")
+    text = path.read_text()
+    known = "    - data/prepared/test_labels.npy\n    - models/"
+    for line, more, stage in (
+        (known, "    - data/prepared/train_labels.npy\n", "evaluate@"),  # a dependency
+        ("    - data/split\n  preprocess:", "    - data/more\n", "split"),  # an output
+    ):
+        assert line in text
+        path.write_text(text.replace(line, more + line))
+        assert f"missing: {stage}" in clone.command("check_lock", status=1)
+
+
 def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -517,16 +534,20 @@ def comment(tmp_path: Path) -> Callable[[str], str]:
 
 
 def test_a_comment_says_who_wrote_it_and_has_no_effect(tmp_path: Path, comment):
-    text = "## Review\n\n![i](https://e/i.png) [l](https://e) <img src=x> @one www.e.org #1\n"
+    text = "## Review\n\n![i](https://e/i.png) [l](https://e) <img src=x> @one www.e.org #1 GH-2\n"
     (tmp_path / "review.md").write_bytes(
-        text.encode() + b"\xff\x1b[2J\0\n```\n<!--\n" + b"\xc3\xa9" * 40_000
+        text.encode()
+        + "\x9b2J\u202ename\u2066é\n".encode()
+        + b"\xff\x1b[2J\0\n```\n<!--\n"
+        + b"\xc3\xa9" * 40_000
     )
     marker, line, *rest = comment("review.md").split("\n")
     assert marker == "<!-- review -->" and line.startswith("Written by the pull request’s code")
     posted = "\n".join(rest)
     assert posted.replace("\u200b", "").strip().startswith(text.strip())
-    for acting in ("](", "<i", "<!", "@o", "://", "www.", "#1", "\x1b", "\0"):
+    for acting in ("](", "<i", "<!", "@o", "://", "www.", "#1", "GH-2", "\x1b", "\x9b", "\u202e"):
         assert acting not in posted
+    assert "2Jnameé" in posted
     assert len((tmp_path / "posted").read_bytes()) < 65_536
 
 
@@ -553,6 +574,14 @@ def test_make_passes_a_branch_as_it_is_called(tmp_path: Path):
                 capture_output=True, text=True,
             ).stdout  # fmt: skip
             assert output.splitlines()[-1] == base
+    for target in ("recheck", "replicate"):
+        names = ["a", "b;", "$(shell touch made)", "*", "it's"]
+        output = subprocess.run(
+            ["make", "--silent", target, f"NAMES={' '.join(names)}", "PIPELINE=it's $x"],
+            cwd=tmp_path, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        given = [*" ".join(names).split(), *(["--pipeline", "it's $x"] * (target == "recheck"))]
+        assert output.splitlines()[2:] == given
     assert not (tmp_path / "made").exists()
 
 

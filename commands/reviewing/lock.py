@@ -192,7 +192,8 @@ def changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Ch
     if stage.changed_stage():
         yield Change("cmd", True)
     for out in stage.outs:
-        if out.status().get(str(out), "deleted") not in ("not in cache", "deleted"):
+        known = out.hash_info and out.status().get(str(out), "deleted")
+        if known not in ("not in cache", "deleted"):
             yield Change(path_of(out), is_code(path_of(out)))
     if stage.frozen:
         return
@@ -208,7 +209,7 @@ def changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Ch
             continue
         status = dep.status().get(str(dep))
         if status == "deleted":  # not here, but what it was may stand in the lock file
-            status = made.proves_another(dep)
+            status = not dep.hash_info or made.proves_another(dep)
         if status:
             yield Change(path_of(dep), is_code(path_of(dep)))
 

@@ -158,6 +158,9 @@ class Revision:
         except ValueError as error:
             self.damaged[path] = strip_markup(str(error))
             return None
+        for name in names if table is not None else ():
+            if name in table:
+                table[name] = table[name].map(escape.from_spreadsheet)
         if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
             self.damaged[path] = f"it lacks the column {min(lacking)}"
             return None

@@ -14,6 +14,9 @@ from stages.storage import files
 
 matplotlib.use("agg")
 DPI = 110  # pixels an inch
+# classes that a picture or a chart shows at most: beyond, none can be made out, each takes 20 ms
+# more, and browsers draw nothing that is so high
+DRAWN = 100
 LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # at most, and what a legend's line has room for
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib

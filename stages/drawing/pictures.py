@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stages.drawing.charts import COLOURS, DPI, STYLE
+from stages.drawing.charts import COLOURS, DPI, DRAWN, STYLE
 from stages.images.pillow import to_pillow
 
 WIDTH = 1000  # pixels, of each picture
@@ -112,11 +112,11 @@ def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(picture.resize((width, height), method))
 
 
-def draw_class_balance(counts: dict[str, dict[str, int]], most: int = 100) -> Figure:
+def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
     """The images of each class in each part, a panel a part; `counts` of each part and class. Of
-    more than `most` classes, the first."""
+    more than `DRAWN` classes, the first."""
     all_names = list(next(iter(counts.values())))
-    names = all_names[:most]
+    names = all_names[:DRAWN]
     few = len(names) <= 2 * FEW
     with matplotlib.rc_context(STYLE):
         figure = Figure(

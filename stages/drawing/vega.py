@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS, choose_colours, find_phases
+from stages.drawing.charts import COLOURS, DRAWN, choose_colours, find_phases
 
 Spec = dict[str, Any]
 PAGE = "(containerSize()[0] || 600)"  # pixels that a chart has, as an expression of Vega's
@@ -115,8 +115,9 @@ def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
 
 
 def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
-    """How many images each class has in each part, as bars; `counts` by part and class."""
-    parts, classes = list(counts), list(next(iter(counts.values())))
+    """How many images each class has in each part, as bars; `counts` by part and class. Of more
+    than `DRAWN` classes, the first."""
+    parts, classes = list(counts), list(next(iter(counts.values())))[:DRAWN]
     rows = [
         {"class": name, "part": part, "images": counts[part][name]}
         for name in classes

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS
+from stages.drawing.charts import COLOURS, DRAWN
 from stages.drawing.vega import (
     MANY,
     Spec,
@@ -138,8 +138,10 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
 
 
 def draw_classes(table: pd.DataFrame) -> Spec:
-    """F1 of each class as a bar, the worst first, precision and recall as marks on it."""
-    order = table.sort_values("f1", kind="stable")["class"].tolist()
+    """F1 of each class as a bar, the worst first, precision and recall as marks on it. Of more than
+    `DRAWN` classes, the worst."""
+    order = table.sort_values("f1", kind="stable")["class"].tolist()[:DRAWN]
+    table = table[table["class"].isin(order)]
     step, axis = build_class_axis(len(order))
     long = table.melt(["class"], ["precision", "recall"], "measure", "value")
     place = build_field("class", "class", "nominal", sort=order, axis=axis)

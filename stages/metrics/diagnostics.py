@@ -37,12 +37,15 @@ def tabulate_confusion(labels: np.ndarray, predicted: np.ndarray, names: list[st
     The diagonal comes first and is whole, so that classes appear in their order; of the other cells
     those with images.
     """
-    counts = metrics.confusion_matrix(labels, predicted, labels=np.arange(len(names)))
-    off_diagonal = counts - np.diag(np.diag(counts))
-    diagonal = np.arange(len(names))
-    actual, given = (np.concatenate([diagonal, places]) for places in np.nonzero(off_diagonal))
-    images = counts[actual, given]
-    share = images / np.maximum(counts.sum(axis=1), 1)[actual]
+    classes = np.arange(len(names))
+    right = labels == predicted
+    off_diagonal, many = np.unique(
+        labels[~right] * len(names) + predicted[~right], return_counts=True
+    )
+    actual = np.concatenate([classes, off_diagonal // len(names)])
+    given = np.concatenate([classes, off_diagonal % len(names)])
+    images = np.concatenate([np.bincount(labels[right], minlength=len(names)), many])
+    share = images / np.maximum(np.bincount(labels, minlength=len(names)), 1)[actual]
     names = np.asarray(names)
     return pd.DataFrame(
         {"actual": names[actual], "predicted": names[given], "images": images, "share": share}
@@ -69,9 +72,24 @@ def compute_class_curves(probabilities: np.ndarray, labels: np.ndarray) -> dict[
 
 
 def compute_micro_curve(probabilities: np.ndarray, labels: np.ndarray) -> Curve:
-    """False and true positive rates of all decisions together: each image and class is one."""
-    truth = np.arange(probabilities.shape[1]) == labels[:, np.newaxis]
-    return metrics.roc_curve(truth.ravel(), probabilities.ravel())[:2]
+    """False and true positive rates of all decisions together: each image and class is one.
+
+    These can be very many, so the curve is given by its corners alone: between the probabilities of
+    two labels it is level, and nothing but one sorted copy of all decisions is needed."""
+    own, decisions = (
+        probabilities[np.arange(len(labels)), labels],
+        np.sort(probabilities, axis=None),
+    )
+    thresholds, counts = np.unique(own, return_counts=True)
+    thresholds, counts = thresholds[::-1], counts[::-1]
+    found = np.cumsum(counts)
+    before = found - counts
+    above = decisions.size - np.searchsorted(decisions, thresholds, "right") - before
+    reached = decisions.size - np.searchsorted(decisions, thresholds, "left") - found
+    negatives = decisions.size - len(own)
+    false = np.concatenate([[0], np.stack([above, reached], axis=1).ravel(), [negatives]])
+    true = np.concatenate([[0], np.stack([before, found], axis=1).ravel(), [len(own)]])
+    return false / negatives, true / len(own)
 
 
 def average_curves(curves: dict[int, Curve], rates: np.ndarray) -> np.ndarray:

@@ -8,7 +8,14 @@ import pandas as pd
 from sklearn import metrics
 
 from stages.metrics import diagnostics
+from stages.metrics.scores import (
+    measure_kappa,
+    measure_loss,
+    measure_squared_error,
+    rank_labels,
+)
 from stages.params.schema import Evaluate
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
@@ -44,11 +51,9 @@ def measure(
         "standard_error": estimate_standard_error(accuracy, count),
     }
     if classes > top_k:
-        result[f"top_{top_k}_accuracy"] = metrics.top_k_accuracy_score(
-            labels, probabilities, k=top_k, labels=every_class
-        )
+        result[f"top_{top_k}_accuracy"] = np.mean(rank_labels(probabilities, labels) < top_k)
     result["loss"] = measure_loss(probabilities, labels)
-    result["mean_squared_error"] = np.mean((probabilities - np.eye(classes)[labels]) ** 2)
+    result["mean_squared_error"] = measure_squared_error(probabilities, labels)
     for average in ("macro", "micro"):
         scores = metrics.precision_recall_fscore_support(
             labels, predicted, labels=every_class, average=average, zero_division=0
@@ -56,7 +61,7 @@ def measure(
         result |= {
             f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores)
         }
-    result["cohen_kappa"] = metrics.cohen_kappa_score(labels, predicted, labels=every_class)
+    result["cohen_kappa"] = measure_kappa(labels, predicted, classes)
     result["expected_calibration_error"] = measure_calibration_error(
         probabilities.max(axis=1), predicted == labels, bins
     )
@@ -68,13 +73,6 @@ def measure(
     return {
         name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)
     }
-
-
-def measure_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The mean cross-entropy in nats."""
-    in_double = probabilities.astype(np.float64)  # float32 sums to 1 only nearly
-    in_double /= in_double.sum(axis=1, keepdims=True)
-    return float(metrics.log_loss(labels, in_double, labels=np.arange(probabilities.shape[1])))
 
 
 def measure_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
@@ -161,6 +159,11 @@ def measure_model(
     training = files.read_json(source / "training.json")
     with np.load(source / "predictions.npz", allow_pickle=False) as file:
         probabilities = dict(file)
+    if odd := [name for name, some in probabilities.items() if not np.isfinite(some).all()]:
+        raise UserError(
+            f"{source}/predictions.npz: {', '.join(odd)} holds probabilities that are no numbers "
+            "(NaN): the model's weights are damaged, or its training failed"
+        )
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
     heads = measure_heads(probabilities, labels)
     curves = {

@@ -25,21 +25,21 @@ WEAK = 5  # classes that the card names as the weakest
 def read_model(model: str) -> dict[str, Any]:
     """What evaluate wrote of a model: its two JSON files, and its tables by their names."""
     folder = REPORTS / "models" / model
-    tables = {
-        name: pd.read_csv(
-            folder / f"{name}.csv",
-            keep_default_na=False,
-            na_values=dict.fromkeys(NUMBERS, ""),
-            dtype=TEXTS,
-        )
-        for name in TABLES
-    }
+    tables = {name: read_table(folder / f"{name}.csv") for name in TABLES}
     for name in ("actual", "predicted"):
         tables["confusion"][name] = tables["confusion"][name].map(escape.from_script)
     return {
         **{name: files.read_json(folder / f"{name}.json") for name in ("metrics", "training")},
         **tables,
     }
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that evaluate or compare wrote, with the names as they are."""
+    missing = dict.fromkeys(NUMBERS, "")
+    table = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=TEXTS)
+    names = [name for name in TEXTS if name in table]
+    return table.assign(**{name: table[name].map(escape.from_spreadsheet) for name in names})
 
 
 def list_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def name_image(part: str, row: dict[str, Any]) -> str:
 def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
     """The labels that models doubt most, each with its image, and how many there are in all.
     `images` of each part, uint8 (images, height, width, channels)."""
-    table = pd.read_csv(REPORTS / "label_quality.csv", keep_default_na=False, dtype=TEXTS)
+    table = read_table(REPORTS / "label_quality.csv")
     rows = table.head(DOUBTS).to_dict("records")
     for row in rows:
         row["image"] = data_uri.encode_array(images[row["part"]][row["place"]])

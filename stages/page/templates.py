@@ -1,5 +1,6 @@
 """The environment of the templates that make pages and cards."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from markupsafe import Markup
 from stages.runtime import escape
 
 TEMPLATES = Path(__file__).parent
+INHERITED = (  # properties of JavaScript's Object.prototype
+    "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__",
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString",
+    "toString", "valueOf",
+)  # fmt: skip
 
 
 def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
@@ -31,8 +37,26 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
         "md": escape.markdown,
         "code": escape.code,
     }
+    environment.policies["json.dumps_function"] = dump_charts
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
+
+
+def dump_charts(content: Any, **options: Any) -> str:
+    """`content` as JSON. A text that is the name of something that every object of JavaScript has
+    ends with a space of no width: Vega keeps rows in objects, by what they are grouped by."""
+    return json.dumps(rename_inherited(content), **options)
+
+
+def rename_inherited(content: Any) -> Any:
+    """`content` with such texts changed, in lists and in values of dictionaries."""
+    if isinstance(content, dict):
+        return {key: rename_inherited(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [rename_inherited(value) for value in content]
+    if isinstance(content, str) and content in INHERITED:
+        return content + escape.ZERO_WIDTH_SPACE
+    return content
 
 
 def list_changes(augment: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ the format that it is written into: one function a format.
 HTML is not among them: the templates escape it themselves (``autoescape`` of Jinja).
 """
 
+import json
 import re
 import unicodedata
 
@@ -31,9 +32,10 @@ def terminal(text: object, keep: str = "") -> str:
 
 def markdown(text: object) -> str:
     """A text inside a line or a table cell of Markdown (GitHub's), where it shows as it is. An
-    underscore inside a word is no markup, and stays."""
+    underscore inside a word is no markup, and stays. Nothing becomes a link by itself, as GitHub
+    makes one of an address."""
     line = terminal(" ".join(str(text).split()))
-    line = re.sub(r"[\\`*\[\]<>|~$]|&(?=[#\w])", r"\\\g<0>", line)
+    line = re.sub(r"[\\`*\[\]<>|~$@]|&(?=[#\w])|:(?=//)|(?<=www)\.", r"\\\g<0>", line)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
 
 
@@ -49,11 +51,27 @@ def code(text: object, in_table: bool = False) -> str:
     return line.replace("|", "\\|") if in_table else line
 
 
+def as_json(value: object) -> str:
+    """A value as JSON for people and programs: what a terminal does not show, or obeys, is written
+    as JSON writes it, such as ``\\u009b``."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(one if is_printable(one) else json.dumps(one)[1:-1] for one in line)
+        for line in lines
+    )
+
+
 def spreadsheet(cell: object) -> object:
     """A cell of a CSV file that people open in a spreadsheet: a text that the spreadsheet would
     compute begins with an apostrophe, as OWASP advises (CSV injection)."""
-    dangerous = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{cell}" if dangerous else cell
+    return re.sub(r"^(?='*[=+\-@\t\r])", "'", cell) if isinstance(cell, str) else cell
+
+
+def from_spreadsheet(cell: str) -> str:
+    """What `spreadsheet` was given."""
+    return re.sub(r"^'(?='*[=+\-@\t\r])", "", cell)
 
 
 def script(text: str) -> str:

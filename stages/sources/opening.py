@@ -40,7 +40,7 @@ MEMORY = 1 << 28  # bytes that unpacking may take; xz -9 asks for 65 MB, a heade
 CHUNK = 1 << 16  # bytes read at a time
 HEADERS = 1 << 20  # bytes of all headers of a tar's member; tarfile reads them whole
 BEHIND = 1 << 20  # bytes behind a tar's end, which pads the last record, of 10 KiB as a rule
-ENTRY = 150  # bytes of a file in a zip's directory, on average; zipfile reads all of it at once
+ENTRY = 100  # bytes of a file in a zip's directory, on average; zipfile reads all of it at once
 # Others unpack without a bound: 50 bytes of bzip2 become 46 MB, before the first can be looked at
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
