@@ -24,11 +24,11 @@ MODEL = "pretrained-small"
 
 
 def make_photographs(folder: Path) -> None:
-    """25 images a class, each class with a colour of its own, of differing sizes."""
+    """12 images a class, each class with a colour of its own, of differing sizes."""
     random = np.random.default_rng(0)
     for number, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
-        for image in range(25):
+        for image in range(12):
             pixels = random.integers(0, 90, (40 + image, 60, 3))
             pixels[..., number] += 150
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{image}.jpg")
