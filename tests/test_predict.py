@@ -21,6 +21,18 @@ from stages.runtime.errors import UserError
 CLASSES = 10
 
 
+def test_nothing_is_written_into_the_home_of_whoever_predicts(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    Image.new("L", (28, 28)).save(finished.path("image.png"))
+    finished.path("home").mkdir()
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(finished.path("home")))
+    finished.command("predict", "image.png")
+    assert list(finished.path("home").iterdir()) == []
+
+
 def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     images = np.load(finished.path("data/prepared/test.npy"))[:5, ..., 0]
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]

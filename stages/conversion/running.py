@@ -13,6 +13,8 @@ from stages.runtime.errors import UserError
 if TYPE_CHECKING:
     import onnxruntime
 
+# else it writes an identifier and a database for its maker's telemetry into the user's home
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 SILENT = 3  # errors alone: what is no error, such as a missing GPU, is nobody's concern here
 
 
