@@ -26,6 +26,11 @@ SETTINGS = {
     # workers
     "distributed.nanny.pre-spawn-environ": {},
 }
+# what a worker runs first: a terminal sends Ctrl-C to it too, and it would end with a traceback;
+# the process that started it ends it
+PRELOAD = """import signal
+signal.signal(signal.SIGINT, lambda *_: None)
+"""
 
 
 @contextmanager
@@ -67,6 +72,7 @@ def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
         "memory_limit": 0,  # Dask would watch its own processes, not the stages
         "silence_logs": logging.CRITICAL,
         "host": "127.0.0.1",
+        "preload": [PRELOAD],
     }
     devices = dict(enumerate(gpus()[:workers]))
     return {

@@ -1,6 +1,8 @@
 """What is left to look at: a table of the trials, and a page that needs no internet."""
 
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from stages.storage import files
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MANY = 5  # keys, which parallel coordinates cannot name side by side
 LEAST = 2  # complete trials that a picture of the parameters needs
 WORDS = {
     TrialState.COMPLETE: "complete",
@@ -62,12 +65,11 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     import matplotlib
 
     matplotlib.use("Agg")
-    import optuna.visualization.matplotlib as pictures
     from matplotlib import pyplot
 
     name = search.objective.replace("_", " ")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    drawn = {"Best so far": lambda: pictures.plot_optimization_history(study, target_name=name)}
+    drawn = {"Best so far": lambda: draw_history(study, name)}
     if any(one.intermediate_values for one in study.get_trials(deepcopy=False)):
         drawn["Epochs of each trial"] = lambda: draw_epochs(study, name)
     if len({str(one.params) for one in complete}) >= LEAST:
@@ -89,12 +91,25 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     return found
 
 
+def draw_history(study: optuna.Study, objective: str) -> "Axes":
+    """Optuna's picture, with whole numbers of trials."""
+    from matplotlib.ticker import MaxNLocator
+    from optuna.visualization.matplotlib import plot_optimization_history
+
+    axes = plot_optimization_history(study, target_name=objective)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return axes
+
+
 def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture, without its legend, which many trials make longer than the page."""
+    """Optuna's picture, without its legend, which many trials make longer than the page, and with
+    whole numbers of epochs."""
+    from matplotlib.ticker import MaxNLocator
     from optuna.visualization.matplotlib import plot_intermediate_values
 
     axes = plot_intermediate_values(study)
     axes.set(xlabel="epoch", ylabel=objective)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if legend := axes.get_legend():
         legend.remove()
     return axes
@@ -112,13 +127,34 @@ def draw_importances(study: optuna.Study) -> "Axes":
 
 
 def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture, with the last parts of the keys, where Optuna shows the first ones."""
+    """Optuna's picture, with the last parts of the keys, where Optuna shows the first ones; many
+    keys stand aslant, and their values small, or they would cover each other."""
     from optuna.visualization.matplotlib import plot_parallel_coordinate
 
     axes = plot_parallel_coordinate(study, target_name=objective)
     keys = sorted({key for one in study.get_trials(deepcopy=False) for key in one.params})
-    axes.set_xticklabels([objective, *(key.split(".")[-1] for key in keys)], rotation=0)
+    names = [objective, *(key.split(".")[-1] for key in keys)]
+    if len(keys) <= MANY:
+        axes.set_xticklabels(names, rotation=0)
+        return axes
+    axes.set_xticklabels(names, rotation=30, ha="right")
+    for one in axes.figure.axes:
+        one.tick_params(axis="y", labelsize=7)
     return axes
+
+
+def list_shown(table: pd.DataFrame) -> list[str]:
+    """The columns that the page shows: those that say anything, without the experiment, which is
+    called by the number."""
+    telling = (table.notna() & (table != "")).any()
+    return [name for name in table.columns[telling] if name != "experiment"]
+
+
+def shorten(columns: Iterable[str]) -> dict[str, str]:
+    """What stands above each column: of a key its last part, where no other column has that."""
+    last = {column: column.split(".")[-1] for column in columns}
+    counts = Counter(last.values())
+    return {column: name if counts[name] == 1 else column for column, name in last.items()}
 
 
 def write(
@@ -137,7 +173,7 @@ def write(
         "name": name,
         "search": search,
         "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
-        "columns": list(table.columns),
+        "columns": shorten(list_shown(table)),
         "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
         "best": best,
         "counts": table["state"].value_counts().to_dict() if len(table) else {},
