@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import psutil
 import pytest
 import requests
 from PIL import Image
+from support.pictures import claim_size
 from support.project import Project, copy
 
 from stages.conversion import contents
@@ -111,25 +111,13 @@ def test_a_form_with_several_files_is_answered_in_its_order(server: Server, imag
     assert answer[0]["file"] == "a.png" and not server.project.path("../b.png").exists()
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG file of a claimed size, with few bytes."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(name + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + name + content + check
-
-    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    parts = chunk(b"IHDR", size + b"\x08\x02\0\0\0"), chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
-
-
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 HOSTILE = {
     "empty": (400, "no image", lambda server: server.post()),
     "text": (400, "not an image", lambda server: server.post(b"a" * 1000)),
-    "bomb": (400, "pixels", lambda server: server.post(png_header(60_000, 60_000))),
-    "large": (400, "pixels", lambda server: server.post(png_header(1200, 1200))),
-    "truncated": (400, "image", lambda server: server.post(png_header(900, 900)[:-60])),
+    "bomb": (400, "pixels", lambda server: server.post(claim_size(60_000, 60_000))),
+    "large": (400, "pixels", lambda server: server.post(claim_size(1200, 1200))),
+    "truncated": (400, "image", lambda server: server.post(claim_size(900, 900)[:-60])),
     "long body": (413, "300,000 bytes", lambda server: server.post(bytes(400_000))),
     "no length": (
         413,

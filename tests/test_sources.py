@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from support.pictures import write_png
 
 from stages import download, params
 from stages.images import decode as decoding
@@ -304,15 +305,10 @@ HALF = Image.new("RGBA", (2, 2), (255, 0, 0, 128))
 
 def png(depth: int, colour: int, pixels: bytes, transparent: bytes) -> bytes:
     """A PNG of two pixels, of which the second has the transparent colour."""
-    chunks = [
+    return write_png(
         (b"IHDR", struct.pack(">2I5B", 2, 1, depth, colour, 0, 0, 0)),
         (b"tRNS", transparent),
         (b"IDAT", zlib.compress(b"\0" + pixels)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
     )
 
 
