@@ -8,6 +8,7 @@ own; it gives none for MobileNet and MobileNetV2, and no sizes. Takes a minute a
 processor time.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,11 @@ ARGUMENTS = {
         for size in ("Small", "Large")
     },
 }
-LICENCES = (  # by the beginning of a network's name: what those who trained the weights say
+# By patterns of networks' names. From the documentation of Keras 2.2 (docs/templates/applications.md
+# in its repository); for the later networks from their authors' repositories.
+LICENCES = (
     ("VGG", "CC BY 4.0, Visual Geometry Group, University of Oxford"),
+    (r"ResNet\d+V2", "BSD 3-Clause, Facebook"),
     ("ResNet", "MIT, Kaiming He"),
     ("DenseNet", "BSD 3-Clause, Zhuang Liu and others"),
     ("ConvNeXt", "MIT, Meta Platforms"),
@@ -66,7 +70,7 @@ def describe(network: str, top: bool, arguments: dict[str, Any], size: int | Non
             getattr(keras.applications, network)(include_top=top, **place, **arguments)
     except Asked as asked:
         name, url, digest = asked.args
-    licence = next(text for start, text in LICENCES if network.startswith(start))
+    licence = next(text for pattern, text in LICENCES if re.match(pattern, network))
     entry = {"network": network, "top": top, "arguments": {**arguments}, "size": size}
     kind = "sha256" if digest and len(digest) == 64 else "md5"
     entry |= {"name": name, "url": url, kind: digest, "licence": licence}
