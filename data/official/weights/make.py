@@ -37,8 +37,8 @@ ARGUMENTS = {
         for size in ("Small", "Large")
     },
 }
-# By patterns of networks' names. From the documentation of Keras 2.2 (docs/templates/applications.md
-# in its repository); for the later networks from their authors' repositories.
+# By patterns of networks' names: what the documentation of Keras 2.2 says
+# (docs/templates/applications.md in its repository), for later networks what their authors say.
 LICENCES = (
     ("VGG", "CC BY 4.0, Visual Geometry Group, University of Oxford"),
     (r"ResNet\d+V2", "BSD 3-Clause, Facebook"),
