@@ -13,6 +13,7 @@ TLS are left to the proxy in front.
 """
 
 import argparse
+import contextlib
 
 import numpy as np
 import uvicorn
@@ -20,6 +21,7 @@ import uvicorn
 from commands.predicting import network, trained
 from commands.serving.app import make_app
 from commands.serving.reading import Limits
+from commands.serving.server import Server
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 
@@ -81,7 +83,7 @@ def main(
     if not np.isfinite(first).all():
         raise UserError(f"{chosen.file} gives probabilities that are no numbers (NaN)")
     bounds = Limits(**limits)
-    uvicorn.run(
+    config = uvicorn.Config(
         make_app(chosen, predict, bounds, confidence),
         host=host,
         port=port,
@@ -92,6 +94,8 @@ def main(
         limit_concurrency=bounds.connections,
         timeout_graceful_shutdown=ENDING,
     )
+    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, once it has ended
+        Server(config).run()
 
 
 def start() -> None:

@@ -1,6 +1,7 @@
 """`python -m commands.serve`, as a client meets it: right answers, refusals in a sentence, no
 request lost when it ends."""
 
+import asyncio
 import http.client
 import io
 import json
@@ -18,14 +19,17 @@ import numpy as np
 import psutil
 import pytest
 import requests
+import uvicorn
 from PIL import Image
 from support.pictures import claim_size
 from support.project import Project, copy
 
+from commands.serving.server import Server as StoppingServer
 from stages.conversion import contents
 from stages.storage import files
 
 Form = list[tuple[str, tuple[str, bytes]]]
+REQUEST = b"GET / HTTP/1.1\r\nHost: server\r\n\r\n"
 LIMITS = {"request-bytes": 300_000, "images": 4, "pixels": 1_000_000, "seconds": 1}
 
 
@@ -206,6 +210,35 @@ def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, i
     assert "Traceback" not in server.log.read_text()
     with pytest.raises(requests.ConnectionError):
         server.post(images[0])
+
+
+def test_what_was_sent_before_it_is_told_to_stop_is_answered():
+    """Of connections that wait to be accepted, and of one that was accepted before it sent."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def answers() -> list[bytes]:
+        config = uvicorn.Config(app, port=0, lifespan="off")
+        config.load()
+        server = StoppingServer(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        address = server.servers[0].sockets[0].getsockname()
+        silent = socket.create_connection(address)
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        waiting = [socket.create_connection(address) for _ in range(10)]  # the loop stands still
+        for connection in waiting:
+            connection.sendall(REQUEST)
+        stopping = asyncio.create_task(server.shutdown())
+        await asyncio.sleep(0)
+        silent.sendall(REQUEST)
+        await stopping
+        return [connection.recv(100) for connection in (silent, *waiting)]
+
+    assert all(answer.startswith(b"HTTP/1.1 204") for answer in asyncio.run(answers()))
 
 
 @pytest.mark.parametrize(
