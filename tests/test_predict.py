@@ -215,6 +215,23 @@ def a_lambda(config: dict) -> None:
     }
 
 
+def wider(config: dict) -> None:
+    layers = config["config"]["layers"]
+    for layer in layers:
+        layer.pop("build_config", None)
+    next(layer for layer in layers if layer["class_name"] == "Dense")["config"]["units"] = 10**9
+
+
+def compressed(folder: Path) -> None:
+    path = folder / "model.keras"
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    sign(folder)
+
+
 def in_training(**changes: object) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         content = json.loads((folder / "training.json").read_text()) | changes
@@ -254,6 +271,8 @@ KERAS = {  # of a folder without an ONNX file
     "HDF5": (hdf5, "Keras cannot load it"),
     "code": (in_config(a_lambda), "Keras cannot load it"),
     "empty": (in_config(dict.clear), "Keras cannot load it"),
+    "wider": (in_config(wider), "bytes of weights for"),
+    "compressed": (compressed, "is compressed"),
     "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
     "no file": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
     "NaN": (no_numbers, "no numbers (NaN)"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,12 +35,31 @@ def load(path: Path) -> "keras.Model":
     import keras
 
     try:
+        refuse_larger(path)
         return keep_main_output(keras.saving.load_model(path, compile=False))
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # what a file holds decides which
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path}: Keras cannot load it: {lines[0][:200]}") from None
+
+
+def refuse_larger(path: Path) -> None:
+    """Raise `UserError` where a .keras file asks for more memory than it has bytes, before that is
+    taken: where it is compressed, which Keras does not, or its layers have more values than it
+    holds."""
+    import keras
+
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise UserError(f"{path} is compressed, which Keras's files never are")
+        config = json.loads(archive.read("config.json"))
+        stored = archive.getinfo("model.weights.h5").file_size  # bytes
+    with keras.StatelessScope(initialize_variables=False):  # no variable is given values
+        model = keras.saving.deserialize_keras_object(config)
+    values = model.count_params()
+    if values > stored:
+        raise UserError(f"{path} has {stored:,} bytes of weights for {values:,} values")
 
 
 def keep_main_output(model: "keras.Model") -> "keras.Model":
