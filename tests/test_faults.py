@@ -21,6 +21,11 @@ REFUSALS = {
         "file too large",
     ),
     "name too long": ("Path('x' * 300).write_text('x')", "file name too long"),
+    "addresses": (
+        "__import__('resource').setrlimit(9, (30 * 10**9, -1)); "
+        "__import__('stages.page.bundle', fromlist='*').bundle_javascript()",
+        "ulimit -v unlimited",
+    ),
     "no memory": ("np.ones(10**15)", "not enough memory"),
     "not made": (
         "np.load('data/prepared/test.npy')",

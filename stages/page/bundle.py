@@ -1,16 +1,29 @@
 """Vega, Vega-Lite and Vega-Embed in one piece of JavaScript, so that pages draw their charts
 without internet."""
 
+import resource
 from pathlib import Path
 
 import vl_convert
 
+from stages.runtime.errors import UserError
+
 VEGA_LITE = "6.4"
+ADDRESSES = 80_000_000_000  # bytes that vl-convert's JavaScript engine reserves and does not use:
+# measured, it needs between 60 and 70 GB, and ends the process where it gets less
 TEMPLATE = Path(__file__).parent / "plots.html"
 
 
 def bundle_javascript() -> str:
-    """The libraries (BSD licence), as vl-convert carries them; they define ``window.vegaEmbed``."""
+    """The libraries (BSD licence), as vl-convert carries them; they define ``window.vegaEmbed``.
+    Raises `UserError` where a limit on addresses would let vl-convert end the process."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESSES:
+        raise UserError(
+            f"the charts' JavaScript engine reserves {ADDRESSES // 10**9} GB of addresses (not "
+            f"of memory), and this user's limit is {limit / 1e9:.0f} GB: raise it (`ulimit -v "
+            "unlimited`); to bound memory, use control groups (`systemd-run -p MemoryMax=4G`)"
+        )
     return vl_convert.javascript_bundle(vl_version=VEGA_LITE)
 
 
