@@ -91,7 +91,7 @@ def main(
         ws="none",
         access_log=False,
         server_header=False,
-        limit_concurrency=bounds.connections,
+        limit_concurrency=bounds.connections + 1,  # from this number on it answers 503
         timeout_graceful_shutdown=ENDING,
     )
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, once it has ended

@@ -1,6 +1,7 @@
 """`python -m commands.predict` on files, as a user runs it: with the saved model alone."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,12 +11,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 from support.project import Project
 
 from commands import predict
+from stages.conversion import checking
 from stages.runtime.errors import UserError
 
 CLASSES = 10
@@ -191,20 +194,29 @@ def hdf5(folder: Path) -> None:
     sign(folder)
 
 
-def in_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
+def in_archive(
+    change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED
+) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         path = folder / "model.keras"
         with zipfile.ZipFile(path) as file:
             members = {name: file.read(name) for name in file.namelist()}
-        config = json.loads(members["config.json"])
-        change(config)
-        members["config.json"] = json.dumps(config).encode()
-        with zipfile.ZipFile(path, "w") as file:
+        change(members)
+        with zipfile.ZipFile(path, "w", compression) as file:
             for name, content in members.items():
                 file.writestr(name, content)
         sign(folder)
 
     return edit
+
+
+def in_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(members: dict[str, bytes]) -> None:
+        config = json.loads(members["config.json"])
+        change(config)
+        members["config.json"] = json.dumps(config).encode()
+
+    return in_archive(edit)
 
 
 def a_lambda(config: dict) -> None:
@@ -222,14 +234,11 @@ def wider(config: dict) -> None:
     next(layer for layer in layers if layer["class_name"] == "Dense")["config"]["units"] = 10**9
 
 
-def compressed(folder: Path) -> None:
-    path = folder / "model.keras"
-    with zipfile.ZipFile(path) as file:
-        members = {name: file.read(name) for name in file.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    sign(folder)
+def compressed_weights(members: dict[str, bytes]) -> None:
+    weights = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(weights, "a") as file:
+        file.create_dataset("more", (10**7,), "float32", compression="gzip", fillvalue=0)
+    members["model.weights.h5"] = weights.getvalue()
 
 
 def in_training(**changes: object) -> Callable[[Path], None]:
@@ -271,8 +280,9 @@ KERAS = {  # of a folder without an ONNX file
     "HDF5": (hdf5, "Keras cannot load it"),
     "code": (in_config(a_lambda), "Keras cannot load it"),
     "empty": (in_config(dict.clear), "Keras cannot load it"),
-    "wider": (in_config(wider), "bytes of weights for"),
-    "compressed": (compressed, "is compressed"),
+    "wider": (in_config(wider), "and its layers have"),
+    "compressed": (in_archive(lambda _: None, zipfile.ZIP_DEFLATED), "is compressed"),
+    "compressed weights": (in_archive(compressed_weights), "is compressed"),
     "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
     "no file": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
     "NaN": (no_numbers, "no numbers (NaN)"),
@@ -318,6 +328,19 @@ def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
         predict.main([Path("a.png")], "fetched", "table", 3, False, False, None)
     output = f"{capsys.readouterr().err}{error.value}"
     assert said in output and "dvc repro" not in output
+
+
+def test_a_compiled_model_is_opened_and_nothing_is_left_behind(tmp_path: Path):
+    """A refusal takes no memory later on either, when Keras gives values to what still waits."""
+    import keras
+    from keras.src.backend.common import global_state
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.save(tmp_path / "model.keras")
+    loaded = checking.load(tmp_path / "model.keras")
+    assert all(map(np.array_equal, loaded.get_weights(), model.get_weights()))
+    assert not global_state.get_global_attribute("uninitialized_variables")
 
 
 def test_a_refusal_is_told_without_a_traceback(finished: Project):

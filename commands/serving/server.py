@@ -1,8 +1,10 @@
 """uvicorn's server, with a stop that loses no request.
 
-uvicorn closes its listening sockets and every connection without a request. Two kinds of requests
-are lost by that: of clients that the system has connected and uvicorn has not, and those that
-arrive just after their connection was taken. Here both kinds are taken, and heard for a moment.
+uvicorn closes its listening sockets and every connection without a request. So it loses the
+requests of clients that the system has connected and uvicorn has not, and those that arrive just
+after their connection was made, or, on a connection that is kept, just after an answer. Here
+waiting connections are taken, all are heard for a moment, and each answer says that it is the last
+one of its connection.
 """
 
 import asyncio
@@ -19,10 +21,11 @@ class Server(uvicorn.Server):
     """Stops as uvicorn does, after it took the connections that wait, and heard all it has."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = [connection for server in self.servers for connection in take_and_close(server)]
-        for connection in waiting:
-            await loop.connect_accepted_socket(self.make_protocol, connection)
+        state, loop = self.server_state, asyncio.get_running_loop()
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        for connection in close_listening(self.servers, self.config.backlog):
+            with contextlib.suppress(OSError):  # the client may be gone
+                await loop.connect_accepted_socket(self.make_protocol, connection)
         await asyncio.sleep(HEARD)
         await super().shutdown(sockets)
 
@@ -33,17 +36,20 @@ class Server(uvicorn.Server):
         )
 
 
-def take_and_close(server: asyncio.Server) -> list[socket.socket]:
-    """The connections that wait for `server`, which listens no more."""
+def close_listening(servers: list[asyncio.Server], most: int) -> list[socket.socket]:
+    """Stop listening, and return the connections that wait: of each address `most` at most, or as
+    many as this process may open. One that is made in the instant between the last look and the end
+    is lost: the system refuses it or resets it."""
     waiting = []
     with contextlib.ExitStack() as stack:
-        for listening in server.sockets:
-            same = stack.enter_context(socket.socket(fileno=os.dup(listening.fileno())))
-            same.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    waiting.append(same.accept()[0])
-        server.close()  # in the same step, so that nobody is connected in between
+        for server in servers:
+            for listening in server.sockets:
+                with contextlib.suppress(OSError):  # none waits, or too many files are open
+                    same = stack.enter_context(socket.socket(fileno=os.dup(listening.fileno())))
+                    same.setblocking(False)
+                    for _ in range(most):
+                        waiting.append(same.accept()[0])
+            server.close()
     for connection in waiting:
         connection.setblocking(False)
     return waiting

@@ -45,21 +45,29 @@ def load(path: Path) -> "keras.Model":
 
 
 def refuse_larger(path: Path) -> None:
-    """Raise `UserError` where a .keras file asks for more memory than it has bytes, before that is
-    taken: where it is compressed, which Keras does not, or its layers have more values than it
-    holds."""
+    """Raise `UserError` where the weights of a .keras file would take more memory than the file has
+    bytes, before they take it: where they are compressed, which Keras's own never are, or where its
+    layers have more values than it holds. What the layers compute is not bounded."""
+    import h5py
     import keras
 
     with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise UserError(f"{path} is compressed, which Keras's files never are")
         config = json.loads(archive.read("config.json"))
-        stored = archive.getinfo("model.weights.h5").file_size  # bytes
-    with keras.StatelessScope(initialize_variables=False):  # no variable is given values
-        model = keras.saving.deserialize_keras_object(config)
-    values = model.count_params()
+        with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
+            datasets = []
+            file.visititems(lambda _, one: datasets.append(one) if hasattr(one, "nbytes") else None)
+            stored, size = sum(one.size for one in datasets), sum(one.nbytes for one in datasets)
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if max(unpacked, size) > path.stat().st_size:
+        raise UserError(f"{path} is compressed, which Keras's files never are")
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # no variable is given values
+            model = keras.saving.deserialize_keras_object(config | {"compile_config": None})
+        values = model.count_params()
+    finally:
+        keras.utils.clear_session()  # which else would give the variables values later on
     if values > stored:
-        raise UserError(f"{path} has {stored:,} bytes of weights for {values:,} values")
+        raise UserError(f"{path} holds {stored:,} values, and its layers have {values:,}")
 
 
 def keep_main_output(model: "keras.Model") -> "keras.Model":

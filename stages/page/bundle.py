@@ -21,8 +21,8 @@ def bundle_javascript() -> str:
     if limit != resource.RLIM_INFINITY and limit < ADDRESSES:
         raise UserError(
             f"the charts' JavaScript engine reserves {ADDRESSES // 10**9} GB of addresses (not "
-            f"of memory), and this user's limit is {limit / 1e9:.0f} GB: raise it (`ulimit -v "
-            "unlimited`); to bound memory, use control groups (`systemd-run -p MemoryMax=4G`)"
+            f"of memory), and the limit is {limit / 1e9:.1f} GB: raise it (`ulimit -v unlimited`); "
+            "to bound memory, use control groups (`systemd-run -p MemoryMax=4G`)"
         )
     return vl_convert.javascript_bundle(vl_version=VEGA_LITE)
 
