@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -212,6 +213,34 @@ def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, i
         server.post(images[0])
 
 
+async def start(app: Callable, lifespan: Literal["on", "off"]) -> StoppingServer:
+    """A server of an ASGI application, in this process."""
+    config = uvicorn.Config(app, port=0, lifespan=lifespan)
+    config.load()
+    server = StoppingServer(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    return server
+
+
+def test_a_second_ctrl_c_ends_the_application_too():
+    """Left alone, it was cancelled by the end of the process, and printed a traceback."""
+    told = []
+
+    async def app(scope, receive, send):
+        for _ in range(2):
+            told.append((await receive())["type"])
+            await send({"type": f"{told[-1]}.complete"})
+
+    async def stop() -> None:
+        server = await start(app, "on")
+        server.force_exit = True
+        await server.shutdown()
+
+    asyncio.run(stop())
+    assert told == ["lifespan.startup", "lifespan.shutdown"]
+
+
 def test_what_was_sent_before_it_is_told_to_stop_is_answered():
     """Of connections that wait to be accepted, and of one that was accepted before it sent."""
 
@@ -220,11 +249,7 @@ def test_what_was_sent_before_it_is_told_to_stop_is_answered():
         await send({"type": "http.response.body"})
 
     async def answers() -> list[bytes]:
-        config = uvicorn.Config(app, port=0, lifespan="off")
-        config.load()
-        server = StoppingServer(config)
-        server.lifespan = config.lifespan_class(config)
-        await server.startup()
+        server = await start(app, "off")
         address = server.servers[0].sockets[0].getsockname()
         silent = socket.create_connection(address)
         while not server.server_state.connections:

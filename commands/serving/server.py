@@ -28,6 +28,8 @@ class Server(uvicorn.Server):
                 await loop.connect_accepted_socket(self.make_protocol, connection)
         await asyncio.sleep(HEARD)
         await super().shutdown(sockets)
+        if self.force_exit:  # a second Ctrl-C: uvicorn leaves the application to a traceback
+            await self.lifespan.shutdown()
 
     def make_protocol(self) -> asyncio.Protocol:
         """What uvicorn makes for each connection."""
