@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from commands.reviewing import lock
+from commands.reviewing import lock, revisions
 from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
@@ -65,6 +65,7 @@ def differences(
 
 def main() -> None:
     options = params.load()
+    revisions.check_source(options.datasets[options.dataset].source)
     revision = git.run("rev-parse", "HEAD")
     if git.run("status", "--porcelain"):
         print(

@@ -101,6 +101,26 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
     assert features.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda architectures: architectures, "My photographs"),
+        (lambda architectures: architectures[MODEL].update(weights=None), "fine"),
+        (lambda architectures: architectures[MODEL].pop("fine_tuning"), "fine"),
+    ],
+    ids=["name", "no weights", "no fine-tuning"],
+)
+def test_what_cannot_work_is_refused_and_nothing_written(made: Project, change, name: str):
+    before = made.path("params.yaml").read_text()
+    made.edit_params(lambda content: change(content["architectures"]))
+    edited = made.path("params.yaml").read_text()
+    output = made.command(
+        "photographs", "my photographs", "--network", "small", "--name", name, status=1
+    )
+    assert "Traceback" not in output and made.path("params.yaml").read_text() == edited
+    made.path("params.yaml").write_text(before)
+
+
 def test_other_weights_in_the_file_train_again(made: Project):
     save_weights(made, seed=1)
     assert ran(made.dvc("repro", "data/dvc.yaml:weights")) == ["weights"]

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from support.project import Project
 
 from commands import predict
+from commands.explain import Explainer
 from stages.conversion import checking
 from stages.runtime.errors import UserError
 
@@ -79,6 +81,13 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     for row, probabilities in zip(rows, expected):
         obtained = [row["probability"], *(other["probability"] for other in row["runners_up"])]
         np.testing.assert_allclose(obtained, np.sort(probabilities)[::-1], atol=2e-6)
+
+
+def test_pictures_of_equal_names_in_several_folders_stay_apart():
+    explainer = SimpleNamespace(target=Path("why"))
+    paths = (Path("/a/x.png"), Path("a/x.png"), Path("../a/x.png"), Path("../../a/x.png"))
+    places = {Explainer.place(explainer, path) for path in paths}
+    assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
 def test_an_exported_folder_explains_itself(finished: Project):

@@ -92,6 +92,16 @@ def test_mistakes_and_pairs_by_hand():
     )
 
 
+def test_a_model_without_mistakes_is_said_to_have_none(monkeypatch: pytest.MonkeyPatch):
+    predictions = pd.DataFrame(
+        {"actual": list("ab"), "predicted": list("ab"), "confidence": [0.9, 0.6]}
+    )
+    monkeypatch.setattr(content.pictures, "draw_strips", lambda *arguments: arguments)
+    images = np.zeros((2, 3, 3, 1), np.uint8)
+    _, captions, *_, title = content.draw_mistakes({"predictions": predictions}, "net", images)
+    assert captions == ["b", "a"] and "no mistakes" in title
+
+
 def test_a_hundred_classes_are_all_named():
     names = [f"class-{number}" for number in range(100)]
     labels = np.repeat(np.arange(100), 3)

@@ -271,6 +271,7 @@ def test_what_was_sent_before_it_is_told_to_stop_is_answered():
     ("arguments", "status", "said"),
     [
         (["--port", "0"], 2, "invalid"),
+        (["--port", "65536"], 2, "invalid"),
         (["--model", "no-such"], 1, "there is no model 'no-such'"),
     ],
     ids=str,

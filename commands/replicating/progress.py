@@ -30,7 +30,7 @@ class Watch:
             file = FOLDER / "trained" / self.row.name / f"seed-{seed}" / "history.csv"
             if (written := self.written(file)) and (history := read_history(file)) is not None:
                 return self.describe(place, seed, history, written)
-        return f"{self.row.name}: in preparation{self.describe_begun()}"
+        return f"{self.row.name}: in preparation{describe_begun(self.row)}"
 
     def written(self, file: Path) -> float | None:
         """When `file` was written, if that was in this sitting."""
@@ -60,10 +60,6 @@ class Watch:
                 f"; {self.seconds:.1f} s an epoch, {most}{format_time(left * self.seconds)} left"
             )
         return text
-
-    def describe_begun(self) -> str:
-        """What checkpoints of earlier sittings hold, in words; nothing where there are none."""
-        return describe_begun(self.row)
 
 
 def describe_begun(row: Row) -> str:

@@ -375,7 +375,7 @@ class Application(Network):
     network: one_of(*APPLICATIONS)
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
-    # both or neither; without them, networks of random weights stay as they were
+    # without them, networks of random weights stay as they were; weights ask for fine_tuning too
     weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
     fine_tuning: FineTuning | None = None
 
