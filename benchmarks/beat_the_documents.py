@@ -91,7 +91,7 @@ def seconds_of(name: str, epochs: int) -> float:
 
 def measured(recipe: str, best: str, epochs: int) -> dict:
     """One row of the table."""
-    facts = options.documents()
+    facts = options.documents([recipe, best])
     result = files.read_json(options.FOLDER / "results" / recipe / "result.json")
     record = files.read_json(options.FOLDER / "runs" / f"{recipe}.json")
     accuracies = [seed["test"]["accuracy"] for seed in result["seeds"].values()]

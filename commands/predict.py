@@ -73,7 +73,7 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     trained.check_keras(chosen.folder, chosen.training)
     from stages.training import backend
 
-    backend.start(chosen.training.train.threads)
+    backend.start(chosen.training.train.threads, chosen.training.train.instruction_set)
     from commands.explain import Explainer
 
     return Explainer(chosen.folder / "model.keras", target)

@@ -106,9 +106,9 @@ def main() -> None:
     ]
     table = tabulate(metrics)
     selection = select(table, options.compare.select, options.compare.within_standard_errors)
-    selection["sha256"] = files.read_json(
-        REPORTS / "models" / selection["selected"] / "training.json"
-    )["file"]["sha256"]
+    description = REPORTS / "models" / selection["selected"] / "training.json"
+    selection["sha256"] = files.read_json(description)["file"]["sha256"]
+    selection["training_sha256"] = files.sha256(description)  # so that export depends on it
     curves, roc = (
         pd.concat(
             pd.read_csv(REPORTS / "models" / model / f"{name}.csv") for model in options.models

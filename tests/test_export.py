@@ -336,6 +336,15 @@ def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
     model.unlink()
     model.write_bytes(content + b" ")
     assert "is another than reports/selection.json speaks of" in finished.stage("export", status=1)
+    with chdir(finished.folder):
+        model.write_bytes(content)
+        assert export.checked(selection) == model.relative_to(finished.folder).parent
+        description = model.with_name("training.json")
+        text = description.read_text()
+        description.unlink()
+        description.write_text(text.replace("stretch", "crop"))  # which changes no weight
+        with pytest.raises(UserError, match="training.json is another"):
+            export.checked(selection)
 
 
 def test_the_registry_gives_the_tagged_version(finished: Project):

@@ -12,6 +12,7 @@ from support.project import data_json
 from test_weights import TINY
 
 from stages import params
+from stages.metrics.measures import measure_model
 from stages.params.schema import Application, Augment, Train
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -23,7 +24,7 @@ backend.start(threads=2)
 
 import keras  # noqa: E402
 
-from stages.training import checkpoint, finetuning, network, run  # noqa: E402
+from stages.training import checkpoint, finetuning, fitting, network, run, saving  # noqa: E402
 
 OPTIONS = params.load()
 SIDE, CLASSES = 32, 3
@@ -102,6 +103,19 @@ def test_both_phases_are_in_the_history_and_the_files_of_the_checkpoints_go(whol
     assert not list(whole.glob("checkpoint*"))
 
 
+def test_the_learning_rate_of_the_metrics_is_that_of_fine_tuning(whole: Path, prepared):
+    metrics, *_ = measure_model("tiny", whole, prepared, OPTIONS.evaluate)
+    assert TUNING["head_learning_rate"] > metrics["learning_rate"] == 0.001
+
+
+def test_a_model_that_cannot_be_saved_leaves_nothing(start, prepared, tmp_path: Path, monkeypatch):
+    model = network.build_network(experiment(start), prepared).model
+    monkeypatch.setattr(saving, "rewrite", lambda *paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        saving.save(model, tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())
+
+
 class Interrupted(Exception):
     pass
 
@@ -122,6 +136,16 @@ def test_an_interruption_in_either_phase_changes_no_bit(
             train(experiment(start), prepared, tmp_path)
     train(experiment(start), prepared, tmp_path)
     assert digests(tmp_path) == digests(whole)
+
+
+def test_an_optimizer_that_copies_the_weights_keeps_what_the_head_learnt(
+    start, prepared, whole: Path, tmp_path: Path
+):
+    one = experiment(start, optimizer="schedulefreeadamw", learning_rate=1e-9)
+    train(one, prepared, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, the first behind it
+    assert abs(after - before) < 0.5 * abs(after - history["loss"].iloc[0])
 
 
 def test_features_are_computed_once_and_are_what_the_network_gives(
@@ -177,7 +201,10 @@ def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, pr
 
 def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepared, tmp_path: Path):
     harmful = experiment(start, {"head_learning_rate": 0.05}, optimizer="sgd", learning_rate=100.0)
-    _, _, training = run.fit(harmful, prepared, tmp_path, tmp_path / "checkpoint.npz")
+    built = network.build_network(harmful, prepared)
+    training, _ = fitting.train_network(
+        harmful, built, prepared, tmp_path, tmp_path / "checkpoint.npz"
+    )
     history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
     assert training["kept_epoch"] == history["val_accuracy"].idxmax() <= 3
 

@@ -36,6 +36,12 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ),
         (
             "optimizer_arguments: {}",
+            "optimizer_arguments: {use_ema: true}",
+            ["train", "restore_best", "never"],
+        ),
+        ("head_epochs: 30", "head_epoch: 30", ["fine_tuning.head_epoch", "head_epochs"]),
+        (
+            "optimizer_arguments: {}",
             "optimizer_arguments: {beta_1: high}",
             ["train.optimizer_arguments.beta_1", "'high'"],
         ),

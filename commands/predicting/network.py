@@ -41,7 +41,7 @@ def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
     from stages.conversion import checking
     from stages.training import backend
 
-    backend.start(trained.training.train.threads)
+    backend.start(trained.training.train.threads, trained.training.train.instruction_set)
     network = checking.load(trained.file)
 
     def predict(images):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages.params.names import IN_EPOCHS
 from stages.params.schema import Recheck
 from stages.storage import files
 from stages.storage.prepared import PARTS
+from stages.training.in_epochs import IN_EPOCHS
 
 ROOT, REPLICATIONS = "dvc.yaml", "replications/dvc.yaml"
 PARAMS = {ROOT: Path("params.yaml"), REPLICATIONS: Path("replications/params.yaml")}
