@@ -144,7 +144,7 @@ def test_an_edit_makes_those_trainings_stale_whose_code_it_changes(finished: Pro
             text = file.read_text(encoding="utf-8") if file.exists() else ""
             assert old in text
             file.write_text(text.replace(old, new, 1), encoding="utf-8")
-        finished.dvc("repro", "fingerprint")
+        finished.stage("fingerprint")
         found = {stage for stage in ran(finished.dvc("repro", "--dry")) if "train@" in stage}
         finished.run("git", "checkout", "--quiet", ".")
         return found

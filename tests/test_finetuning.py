@@ -13,7 +13,7 @@ from test_weights import TINY
 
 from stages import params
 from stages.metrics.measures import measure_model
-from stages.params.schema import Application, Augment, Train
+from stages.params.schema import Application, Augment, FineTuning, Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -88,6 +88,12 @@ def train(one: Experiment, prepared: Prepared, folder: Path) -> None:
     run.run(one, prepared, folder, folder / "checkpoint.npz")
 
 
+def fit(one: Experiment, prepared: Prepared, folder: Path) -> dict:
+    """Train, and save nothing but history.csv and checkpoints; the content of training.json."""
+    built = network.build_network(one, prepared)
+    return fitting.train_network(one, built, prepared, folder, folder / "checkpoint.npz")[0]
+
+
 @pytest.fixture(scope="module")
 def whole(start, prepared, tmp_path_factory) -> Path:
     """The folder of a training that was never interrupted."""
@@ -139,10 +145,10 @@ def test_an_interruption_in_either_phase_changes_no_bit(
 
 
 def test_an_optimizer_that_copies_the_weights_keeps_what_the_head_learnt(
-    start, prepared, whole: Path, tmp_path: Path
+    start, prepared, tmp_path: Path
 ):
-    one = experiment(start, optimizer="schedulefreeadamw", learning_rate=1e-9)
-    train(one, prepared, tmp_path)
+    recipe = {"optimizer": "schedulefreeadamw", "learning_rate": 1e-9, "epochs": 1}
+    fit(experiment(start, {"layers": "conv_pw_13"}, **recipe), prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv")
     before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, the first behind it
     assert abs(after - before) < 0.5 * abs(after - history["loss"].iloc[0])
@@ -171,21 +177,18 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
         finetuning.compute_features(changed, base, prepared, place)
 
 
-@pytest.mark.parametrize(
-    ("tuning", "learn"),
-    [
+def test_the_layers_that_are_named_learn(start, prepared):
+    model = network.build_network(experiment(start), prepared).model
+    for tuning, learn in (
         ({"layers": "none"}, {"probability"}),
         ({"layers": "conv_dw_13"}, {"conv_dw_13", "conv_pw_13", "probability"}),
         (
             {"layers": "conv_pw_13", "batch_norm": "trained"},
             {"conv_pw_13", "conv_pw_13_bn", "probability"},
         ),
-    ],
-    ids=["head", "last block", "with batch norm"],
-)
-def test_the_layers_that_are_named_learn(start, prepared, tuning: dict, learn: set):
-    model = network.build_network(experiment(start, tuning), prepared).model
-    assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
+    ):
+        finetuning.freeze(model, FineTuning(**TUNING | tuning), "tiny")
+        assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
 
 
 def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, prepared, whole):
@@ -201,10 +204,7 @@ def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, pr
 
 def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepared, tmp_path: Path):
     harmful = experiment(start, {"head_learning_rate": 0.05}, optimizer="sgd", learning_rate=100.0)
-    built = network.build_network(harmful, prepared)
-    training, _ = fitting.train_network(
-        harmful, built, prepared, tmp_path, tmp_path / "checkpoint.npz"
-    )
+    training = fit(harmful, prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
     assert training["kept_epoch"] == history["val_accuracy"].idxmax() <= 3
 
@@ -219,6 +219,6 @@ def test_the_second_phase_begins_whichever_weights_are_kept(
     start, prepared, tmp_path: Path, restore_best: str
 ):
     stopping = OPTIONS.train.early_stopping.model_dump() | {"restore_best": restore_best}
-    one = experiment(start, {"head_epochs": 1}, epochs=1, early_stopping=stopping)
-    train(one, prepared, tmp_path)
+    tuning = {"head_epochs": 1, "layers": "conv_pw_13"}
+    fit(experiment(start, tuning, epochs=1, early_stopping=stopping), prepared, tmp_path)
     assert pd.read_csv(tmp_path / "history.csv")["phase"].tolist() == ["head", "fine-tuning"]

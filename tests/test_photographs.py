@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from support.project import Project, copy, ran
 
+from commands import photographs
 from stages import train
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -102,22 +103,23 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
 
 
 @pytest.mark.parametrize(
-    ("change", "name"),
+    ("change", "name", "named"),
     [
-        (lambda architectures: architectures, "My photographs"),
-        (lambda architectures: architectures[MODEL].update(weights=None), "fine"),
-        (lambda architectures: architectures[MODEL].pop("fine_tuning"), "fine"),
+        (lambda architectures: architectures, "My photographs", "--name"),
+        (lambda architectures: architectures[MODEL].update(weights=None), "fine", "weights"),
+        (lambda architectures: architectures[MODEL].pop("fine_tuning"), "fine", "fine_tuning"),
     ],
-    ids=["name", "no weights", "no fine-tuning"],
 )
-def test_what_cannot_work_is_refused_and_nothing_written(made: Project, change, name: str):
+def test_what_cannot_work_is_refused_and_nothing_written(
+    made: Project, monkeypatch: pytest.MonkeyPatch, change, name: str, named: str
+):
+    monkeypatch.chdir(made.folder)
     before = made.path("params.yaml").read_text()
     made.edit_params(lambda content: change(content["architectures"]))
     edited = made.path("params.yaml").read_text()
-    output = made.command(
-        "photographs", "my photographs", "--network", "small", "--name", name, status=1
-    )
-    assert "Traceback" not in output and made.path("params.yaml").read_text() == edited
+    with pytest.raises(UserError, match=named):
+        photographs.main(Path("my photographs"), "small", None, name, dry=False)
+    assert made.path("params.yaml").read_text() == edited
     made.path("params.yaml").write_text(before)
 
 
