@@ -56,7 +56,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(kind: type, most: float = float("inf")) -> type:
-    """The type of a number above 0, for argparse."""
+    """The type of a number above 0, and of `most` at most, for argparse."""
 
     def number(text: str) -> int | float:
         value = kind(text)

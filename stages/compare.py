@@ -6,7 +6,7 @@ Writes into ``reports/``:
     metrics.json                 the headline metrics of each model and its learning rate, for
                                  ``dvc metrics diff``
     comparison.csv, .md, .png    one row per model: parameters, accuracies with standard errors
-    selection.json               the selected model, the digest of its file, and the rule applied
+    selection.json               the selected model, the digests of its files, and the rule applied
     learning_curves.csv, .png    loss and accuracy per epoch, of all models
     label_quality.csv            images whose label the models doubt, the most doubtful first
     roc.csv                      micro and macro ROC curves of all models, on the test part

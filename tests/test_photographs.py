@@ -107,7 +107,11 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
     [
         (lambda architectures: architectures, "My photographs", "--name"),
         (lambda architectures: architectures[MODEL].update(weights=None), "fine", "weights"),
-        (lambda architectures: architectures[MODEL].pop("fine_tuning"), "fine", "fine_tuning"),
+        (
+            lambda architectures: architectures[MODEL].update(weights=None, fine_tuning=None),
+            "fine",
+            "with fine_tuning",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_and_nothing_written(

@@ -1,5 +1,6 @@
 """`python -m commands.predict` on files, as a user runs it: with the saved model alone."""
 
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from support.project import Project
 
 from commands import predict
 from commands.explain import Explainer
+from commands.predicting import pictures
 from stages.conversion import checking
 from stages.runtime.errors import UserError
 
@@ -81,6 +83,26 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     for row, probabilities in zip(rows, expected):
         obtained = [row["probability"], *(other["probability"] for other in row["runners_up"])]
         np.testing.assert_allclose(obtained, np.sort(probabilities)[::-1], atol=2e-6)
+
+
+def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("closed", ".Trashes", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open/a.png").touch()
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name in ("closed", ".Trashes"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = list(pictures.find([tmp_path]))
+    assert found == [tmp_path / "closed", tmp_path / "open/a.png"]
+    with pytest.raises(PermissionError):
+        pictures.read(found[0], 1000)
 
 
 def test_pictures_of_equal_names_in_several_folders_stay_apart():

@@ -17,7 +17,7 @@ from PIL import Image
 from commands.predicting.trained import ROOT, Part, Training
 from stages import params
 from stages.conversion.checking import Predict
-from stages.images.decode import FORMATS, BadImage, decode, is_image_file
+from stages.images.decode import FORMATS, BadImage, decode, is_hidden, is_image_file
 from stages.images.resize import resized
 from stages.params.schema import Limits
 from stages.runtime.processor import count_cores
@@ -59,13 +59,10 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
 
 def list_folder(path: Path) -> list[Path]:
     """The images in a folder at any depth, and the folders below it that cannot be listed."""
-    unlisted = []
-    found = [
-        file
-        for folder, _, names in os.walk(path, onerror=unlisted.append)
-        for file in (Path(folder, name) for name in names)
-        if is_image_file(file.relative_to(path).as_posix())
-    ]
+    found, unlisted = [], []
+    for place, folders, names in os.walk(path, onerror=unlisted.append):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(place, name) for name in names if is_image_file(name)]
     return found + [Path(error.filename) for error in unlisted]
 
 

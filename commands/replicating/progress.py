@@ -42,7 +42,8 @@ class Watch:
 
     def describe(self, place: int, seed: int, history: pd.DataFrame, written: float) -> str:
         row, epochs = self.row, len(history)
-        # a pre-trained network's head learns by itself first, in a fraction of the time
+        # a pre-trained network's head learns by itself first, in a fraction of the time: none is
+        # shown meanwhile
         phases = history.get("phase", pd.Series([None] * epochs))
         phase, of_head = phases.iloc[-1], (phases == "head").sum()
         if self.first is None or self.first[:2] != (seed, phase):

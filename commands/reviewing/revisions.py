@@ -286,10 +286,10 @@ def list_missing_outputs() -> list[str]:
 
 
 def check_source(source: str) -> None:
-    """Raises `UserError` where another folder with the same commit would lack the data set's
-    source: it holds what lies in git or under DVC."""
+    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
+    what lies in git or under DVC."""
     if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
         raise UserError(
-            f"this runs in a separate folder, which lacks {source!r} because it is not in git. "
+            f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
             "Give the data set's source in params.yaml as an absolute path, and commit that"
         )

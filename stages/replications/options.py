@@ -140,7 +140,8 @@ def check_start(replications: Replications, name: str) -> Iterator[params.Proble
     entry = replications.experiments[name]
     start, place = Path(entry.starts_from), ("experiments", name, "starts_from")
     if start.parent != FOLDER / "trained":
-        if start not in (SCRATCH, FOLDER / "weights" / entry.architecture):
+        pretrained = entry.architecture in replications.weights
+        if start != SCRATCH and not pretrained:  # `check_weights` judges these
             yield place, f"it must be {SCRATCH}, {FOLDER}/trained/NAME, or pre-trained weights"
         return
     other = replications.experiments.get(start.name)
