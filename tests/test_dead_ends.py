@@ -119,6 +119,7 @@ def test_a_stage_started_by_hand_refuses_data_of_other_parameters(
 
 
 def test_back_from_a_training_whose_terminal_was_closed(finished: Project):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and all that is started then
     experiment = ("exp", "run", "-S", "train.epochs=60", "-S", "train.early_stopping.patience=50")
     run = finished.start(sys.executable, "-m", "dvc", *experiment)
     half_done = finished.path("models/mnist-dense/checkpoint.npz")
