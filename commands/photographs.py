@@ -20,6 +20,7 @@ import numpy as np
 from dvc.utils.serialize import modify_yaml
 from pydantic import TypeAdapter, ValidationError
 
+from commands.searching import keys
 from stages import params
 from stages.params.schema import Application, Name, Params, Source, Train
 from stages.runtime import cli, progress
@@ -124,12 +125,8 @@ def plan(
 def write(settings: dict[str, object]) -> None:
     """Set keys of params.yaml, each given with its section: ``train.epochs``."""
     with modify_yaml("params.yaml") as content:
-        for key, value in settings.items():
-            *sections, last = key.split(".")
-            place = content
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[last] = value
+        content["datasets"].setdefault(settings["dataset"], {})
+        keys.set_all(settings, content)
 
 
 def time_network(architecture: Application, size: int, train: Train) -> tuple[float, float]:

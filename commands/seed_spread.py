@@ -24,7 +24,7 @@ from pathlib import Path
 import dvc.api
 from dvc.repo import Repo
 
-from commands.reviewing import lock, revisions, spread
+from commands.reviewing import lock, spread
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
 from stages.runtime import cli, git
@@ -67,7 +67,7 @@ def run(seed: int, head: str) -> Accuracies:
 
 def main(seeds: int) -> None:
     options = params.load()
-    revisions.check_source(options.datasets[options.dataset].source)
+    check_source(options.datasets[options.dataset].source)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = lock.outdated()
     if changed or outdated:
@@ -98,6 +98,16 @@ def main(seeds: int) -> None:
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
     for model, one in files.read_json(SPREAD)["models"].items():
         print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
+
+
+def check_source(source: str) -> None:
+    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
+    what lies in git or under DVC."""
+    if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
+        raise UserError(
+            f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
+            "Give the data set's source in params.yaml as an absolute path, and commit that"
+        )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -18,10 +18,10 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 from support.project import ROOT, Project, copy, ran
 
-from commands import check_lock
+from commands import check_lock, seed_spread
 from commands import gate as gate_command
 from commands import review as review_command
-from commands.reviewing import comparing, gate, lock, noise, revisions
+from commands.reviewing import comparing, gate, lock, noise
 from commands.reviewing.history import NotFound, find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
@@ -394,7 +394,7 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
 ):
     monkeypatch.chdir(finished.folder)
     for source in ("data/embedded/fashion_mnist.npz", str(finished.path("mine.npz"))):
-        revisions.check_source(source)
+        seed_spread.check_source(source)
     finished.path("mine.npz").touch()
     finished.edit_params(
         lambda content: content["datasets"]["fashion_mnist_sample"].update(source="mine.npz")
@@ -402,9 +402,9 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
     assert "'mine.npz'" in finished.command("seed_spread", status=1)
     finished.path("mine.npz.dvc").touch()
     finished.run("git", "add", "mine.npz.dvc")
-    revisions.check_source("mine.npz")
+    seed_spread.check_source("mine.npz")
     with pytest.raises(UserError):
-        revisions.check_source("../mine.npz")
+        seed_spread.check_source("../mine.npz")
 
 
 def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPatch):

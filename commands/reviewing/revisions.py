@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any
 
 import dvc.api
@@ -20,7 +19,7 @@ from typing_extensions import TypedDict
 from commands.reviewing import lock
 from commands.reviewing.lock import Outdated
 from stages.params.schema import Gate, Params, Review
-from stages.runtime import escape, git
+from stages.runtime import escape
 from stages.runtime.errors import UserError
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
@@ -282,14 +281,4 @@ def list_missing_outputs() -> list[str]:
             str(out)
             for out in repo.index.outs
             if out.use_cache and out.hash_info and out.changed_cache()
-        )
-
-
-def check_source(source: str) -> None:
-    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
-    what lies in git or under DVC."""
-    if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
-        raise UserError(
-            f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
-            "Give the data set's source in params.yaml as an absolute path, and commit that"
         )
