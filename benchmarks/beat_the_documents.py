@@ -36,7 +36,7 @@ from stages.drawing import charts  # noqa: E402
 from stages.replications import options  # noqa: E402
 from stages.storage import files  # noqa: E402
 from stages.training import backend  # noqa: E402
-from stages.training.run import Experiment, fit  # noqa: E402
+from stages.training.experiment import Experiment  # noqa: E402
 
 # our recipe: the experiment with the highest published test accuracy (flowers: validation), and its
 # epochs
@@ -71,6 +71,9 @@ def seconds_of(name: str, epochs: int) -> float:
         train=math.ceil(everything["train"] * share),
         evaluation=math.ceil(everything["validation"] * share),
     )
+    from stages.training import fitting
+    from stages.training.network import build_network
+
     data = options.open_prepared(entry.model_copy(update={"budget": budget}))
     took = []
     for number in (1, 2):
@@ -83,7 +86,8 @@ def seconds_of(name: str, epochs: int) -> float:
         )
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            fit(one, data, Path(folder), Path(folder) / "checkpoint.npz")
+            checkpoint = Path(folder) / "checkpoint.npz"
+            fitting.train_network(one, build_network(one, data), data, Path(folder), checkpoint)
             took.append(time.perf_counter() - started)
     epoch = took[1] - took[0]
     return max(took[0] - epoch, 0) + epochs * epoch / share
@@ -91,7 +95,7 @@ def seconds_of(name: str, epochs: int) -> float:
 
 def measured(recipe: str, best: str, epochs: int) -> dict:
     """One row of the table."""
-    facts = options.documents()
+    facts = options.documents([recipe, best])
     result = files.read_json(options.FOLDER / "results" / recipe / "result.json")
     record = files.read_json(options.FOLDER / "runs" / f"{recipe}.json")
     accuracies = [seed["test"]["accuracy"] for seed in result["seeds"].values()]

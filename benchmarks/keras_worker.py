@@ -5,9 +5,9 @@ usage: keras_worker.py WAY JOB     WAY: a key of KERAS in `throughput.py`, or ce
 that `throughput.py` writes
 
 The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's
-defaults, the progress bar included. The stage is `stages.training.run.fit` itself, on a folder as
-preprocess writes it; stage-plain goes without what makes it faster and must not change bits. At its
-end the stage answers with the SHA-256 of its weights.
+defaults, the progress bar included. The stage is `stages.training.fitting.train_network` itself, on
+a folder as preprocess writes it; stage-plain goes without what makes it faster and must not change
+bits. At its end the stage answers with the SHA-256 of its weights.
 """
 
 import hashlib
@@ -120,8 +120,9 @@ def notebook(job, prepared) -> None:
 
 def stage(job, prepared) -> None:
     from stages.params.schema import Architecture, Augment, Train
-    from stages.training import heads
-    from stages.training import run as train
+    from stages.training import fitting, heads
+    from stages.training.experiment import Experiment
+    from stages.training.network import build_network
 
     original = heads.Trainer.fit
 
@@ -133,7 +134,7 @@ def stage(job, prepared) -> None:
     from pydantic import TypeAdapter
 
     architecture = TypeAdapter(Architecture).validate_python(job["architecture"])
-    experiment = train.Experiment(
+    experiment = Experiment(
         job["name"],
         1,
         architecture,
@@ -141,11 +142,13 @@ def stage(job, prepared) -> None:
         Train.model_validate(job["train"]),
     )
     with tempfile.TemporaryDirectory() as folder:
-        model, *_ = train.fit(experiment, prepared, Path(folder), Path(folder) / "checkpoint.npz")
+        network = build_network(experiment, prepared)
+        checkpoint = Path(folder) / "checkpoint.npz"
+        fitting.train_network(experiment, network, prepared, Path(folder), checkpoint)
     turns.answer(
         {
             "weights": hashlib.sha256(
-                b"".join(weights.tobytes() for weights in model.get_weights())
+                b"".join(weights.tobytes() for weights in network.saved.get_weights())
             ).hexdigest()
         }
     )

@@ -4,10 +4,10 @@ faster.
 
 usage: python benchmarks/kernels.py [NETWORK ...]      (default: the five networks of throughput.py)
 
-Trains each by `stages.training.run.fit` on random images and has TensorFlow's profiler record the
-batches of the second epoch. One operation runs at a time (`TF_NUM_INTEROP_THREADS` is 1), on two
-threads inside; what lies between operations is everything else: Python, reading batches, waiting.
-Writes ``results/kernels.json`` and ``kernels.md``.
+Trains each by `stages.training.fitting.train_network` on random images and has TensorFlow's
+profiler record the batches of the second epoch. One operation runs at a time
+(`TF_NUM_INTEROP_THREADS` is 1), on two threads inside; what lies between operations is everything
+else: Python, reading batches, waiting. Writes ``results/kernels.json`` and ``kernels.md``.
 """
 
 import re
@@ -23,7 +23,7 @@ from throughput import NETWORKS
 from stages.replications import options
 from stages.storage.prepared import Prepared
 from stages.training import backend, heads
-from stages.training import run as train
+from stages.training.experiment import Experiment
 
 EPOCHS = 2
 # what an operation's name starts with, in TensorFlow's words, less the mark of oneDNN's own
@@ -68,6 +68,9 @@ def profiled(network: str) -> dict:
     import keras
     import tensorflow as tf
 
+    from stages.training import fitting
+    from stages.training.network import build_network
+
     experiment, shape, classes, images, validation, prediction = NETWORKS[network]
     root, replications = options.load()
     entry = replications.experiments[experiment]
@@ -93,10 +96,11 @@ def profiled(network: str) -> dict:
             return FIT(self, *arguments, callbacks=[Profiler(), *callbacks], **others)
 
         heads.Trainer.fit = with_profiler
-        one = train.Experiment(
+        one = Experiment(
             network, 1, root.architectures[entry.architecture], replications.common.augment, recipe
         )
-        train.fit(one, Prepared(folder), Path(temporary), Path(temporary) / "checkpoint.npz")
+        data, checkpoint = Prepared(folder), Path(temporary) / "checkpoint.npz"
+        fitting.train_network(one, build_network(one, data), data, Path(temporary), checkpoint)
         found = operations(trace)
     return {
         "images": images,

@@ -5,12 +5,12 @@ of 1.5 GiB, and without limit.
 usage: python benchmarks/memory.py [--folder FOLDER] [--gigabytes G] [--limit GIB] [CASE ...]
 (as root, for the control group)
 
-Runs `stages.training.run.fit` for an epoch over all images: with the arrays in memory; by memory
-map, as the stage does, without limit; and by memory map in a control group with that limit, which
-counts the page cache too, and nothing of the file in memory at first; each in a process of its own.
-Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped files. Writes
-benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and takes about 8
-minutes on two cores.
+Runs `stages.training.fitting.train_network` for an epoch over all images: with the arrays in
+memory; by memory map, as the stage does, without limit; and by memory map in a control group with
+that limit, which counts the page cache too, and nothing of the file in memory at first; each in a
+process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped
+files. Writes benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and
+takes about 8 minutes on two cores.
 """
 
 import argparse
@@ -49,8 +49,9 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
     from stages import params
     from stages.params.schema import Augment, Sequential, Train
     from stages.storage import prepared as data
-    from stages.training import heads
-    from stages.training import run as stage
+    from stages.training import fitting, heads
+    from stages.training.experiment import Experiment
+    from stages.training.network import build_network
 
     if mode == "memory":
         data.Prepared.images = lambda self, part: np.load(self.folder / f"{part}.npy")
@@ -74,13 +75,13 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
     recipe = Train.model_validate(
         root.train.model_dump() | {"epochs": 1, "early_stopping": early_stopping}
     )
-    experiment = stage.Experiment(
+    experiment = Experiment(
         "tiny", 1, architecture, Augment.model_validate(root.augment.model_dump()), recipe
     )
     with tempfile.TemporaryDirectory() as temporary:
-        stage.fit(
-            experiment, data.Prepared(folder), Path(temporary), Path(temporary) / "checkpoint.npz"
-        )
+        prepared, checkpoint = data.Prepared(folder), Path(temporary) / "checkpoint.npz"
+        network = build_network(experiment, prepared)
+        fitting.train_network(experiment, network, prepared, Path(temporary), checkpoint)
     # the first report comes behind 20 steps, in which the graph was made
     print(
         json.dumps(

@@ -52,8 +52,11 @@ def main() -> None:
     experiments = YAML(typ="safe").load(FOLDER / "params.yaml")["experiments"]
     measured = {name: seconds(name) for name in experiments}
     tasks = {name: time for name, time in measured.items() if time is not None}
-    starts = {name: Path(experiments[name]["starts_from"]).name for name in tasks}
-    after = {name: start if start in tasks else None for name, start in starts.items()}
+    starts = {name: Path(experiments[name]["starts_from"]) for name in tasks}
+    after = {  # some start from another experiment, others from pre-trained weights
+        name: start.name if start.parent.name == "trained" and start.name in tasks else None
+        for name, start in starts.items()
+    }
     content = {
         "seconds": tasks,
         "without_a_record": [name for name in experiments if name not in tasks],

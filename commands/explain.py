@@ -112,7 +112,8 @@ class Explainer:
         """Where the picture for `path` goes: its own path below the target, so that equal names in
         two folders stay apart. A name too long to be made longer is cut, with a digest in place of
         the rest."""
-        *folders, name = [part for part in path.parts if part not in (path.anchor, "..")]
+        names = {path.anchor: "_root", "..": "_up"}
+        *folders, name = [names.get(part, part) for part in path.parts]
         content = os.fsencode(name)
         if len(content) > MOST_BYTES:
             digest = blake2b(content, digest_size=8).hexdigest()

@@ -10,7 +10,6 @@ a file by --weights.
 """
 
 import argparse
-import shlex
 import subprocess
 import sys
 import time
@@ -19,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from dvc.utils.serialize import modify_yaml
+from pydantic import TypeAdapter, ValidationError
 
+from commands.searching import keys
 from stages import params
-from stages.params.schema import Application, Params, Train
+from stages.params.schema import Application, Name, Params, Source, Train
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
@@ -58,8 +59,14 @@ PRESETS = {
 }
 
 
-def survey(path: Path, options: Params) -> classes.Classes:
-    """The images at `path` and their classes, by their names."""
+def survey(path: Path, name: str, options: Params) -> classes.Classes:
+    """The images at `path` and their classes, by their names; `name` is to be the data set's."""
+    try:
+        TypeAdapter(dict[Name, Source]).validate_python({name: {"source": str(path)}})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        given = f"--name {name!r}" if "[key]" in fault["loc"] else repr(str(path))
+        raise UserError(f"{given}: {fault['msg']}") from None
     if not path.exists():
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
     if archives.kind_of(path) is None:
@@ -118,20 +125,8 @@ def plan(
 def write(settings: dict[str, object]) -> None:
     """Set keys of params.yaml, each given with its section: ``train.epochs``."""
     with modify_yaml("params.yaml") as content:
-        for key, value in settings.items():
-            *sections, last = split(key)
-            place = content
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[last] = value
-
-
-def split(key: str) -> list[str]:
-    """The keys that lead to a place; only those of one section have dots in their names."""
-    first, *rest = key.split(".")
-    if first in ("datasets", "architectures") and len(rest) > 1:
-        return [first, ".".join(rest[:-1]), rest[-1]]
-    return [first, *rest]
+        content["datasets"].setdefault(settings["dataset"], {})
+        keys.set_all(settings, content)
 
 
 def time_network(architecture: Application, size: int, train: Train) -> tuple[float, float]:
@@ -186,7 +181,7 @@ def announce(settings: dict[str, object], images: classes.Classes, seconds: floa
     )
 
 
-def conclude(model: str, path: Path) -> None:
+def conclude(model: str) -> None:
     """Print what came of it, and what to do with it."""
     test = files.read_json(Path("reports/models") / model / "metrics.json")["test"]
     images = f"{test['images']:,} images that were kept apart"
@@ -194,20 +189,29 @@ def conclude(model: str, path: Path) -> None:
         f"\n{test['accuracy']:.1%} ± {test['standard_error']:.1%} of {images} are classified right."
     )
     print(f"See all results:     {Path('reports/index.html').resolve().as_uri()}")
-    print(f"Classify a picture:  python -m commands.predict {shlex.quote(printable(path, 1000))}")
+    print("Classify a picture:  python -m commands.predict PICTURE")
     print("Use it elsewhere:    exports/ holds the model as Keras file and as ONNX")
 
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
     options, preset = params.load(), PRESETS[network]
     architecture = options.architectures.get(preset.architecture)
-    if architecture is None:
-        raise UserError(f"params.yaml: architectures has no {preset.architecture}: bring it back")
+    tuning = getattr(architecture, "fine_tuning", None)
+    if tuning is None:
+        raise UserError(
+            f"params.yaml: architectures has no {preset.architecture} with fine_tuning: bring it "
+            "back"
+        )
     if weights:
         architecture = architecture.model_copy(update={"weights": weights})
-    images = survey(path, options)
-    pretrained.bring(preset.architecture, architecture, options.download)
-    tuning = architecture.fine_tuning
+    if not architecture.weights:
+        raise UserError(
+            f"params.yaml: architectures.{preset.architecture}.weights is empty: set it to "
+            "imagenet, or give --weights"
+        )
+    images = survey(path, name, options)
+    if not dry:
+        pretrained.bring(preset.architecture, architecture, options.download)
     settings = plan(path, name, preset, tuning.layers != "none", images)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
@@ -219,12 +223,15 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     write(settings)
     if subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
         raise UserError("the run ended early, see above; `dvc repro` goes on from there")
-    conclude(preset.architecture, path)
+    conclude(preset.architecture)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="a folder, zip or tar with a folder a class"
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="a folder, zip or tar with one folder of images per class",
     )
     parser.add_argument(
         "--network",
@@ -238,7 +245,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         default="photographs",
-        help="of the data set in params.yaml (default: %(default)s)",
+        help="name of the data set in params.yaml (default: %(default)s)",
     )
     parser.add_argument("--dry", action="store_true", help="only say what would be done")
 

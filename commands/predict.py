@@ -73,7 +73,7 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     trained.check_keras(chosen.folder, chosen.training)
     from stages.training import backend
 
-    backend.start(chosen.training.train.threads)
+    backend.start(chosen.training.train.threads, chosen.training.train.instruction_set)
     from commands.explain import Explainer
 
     return Explainer(chosen.folder / "model.keras", target)
@@ -90,10 +90,17 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="a model below models/, or the folder of one; without it, the selected one",
     )
     parser.add_argument(
-        "--format", choices=("table", "json", "csv"), default="table", help="of the output (table)"
+        "--format",
+        choices=("table", "json", "csv"),
+        default="table",
+        help="format of the output (default: %(default)s)",
     )
     parser.add_argument(
-        "--top", type=int, default=3, metavar="K", help="classes a file, the most probable ones (3)"
+        "--top",
+        type=int,
+        default=3,
+        metavar="K",
+        help="how many classes to list per file (default: 3)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
@@ -107,7 +114,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--explain",
         type=Path,
         metavar="FOLDER",
-        help="write a picture a file there: where the model looked",
+        help="write into FOLDER a picture per file that shows where the model looked",
     )
 
 

@@ -21,7 +21,6 @@ seconds of processor time a training; large networks take longer.
 
 import argparse
 import hashlib
-import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -36,6 +35,7 @@ from stages import params
 from stages.params.schema import Recheck
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
+from stages.runtime.processor import count_cores
 from stages.storage import files
 
 PIPELINES = {
@@ -208,11 +208,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pipeline", choices=PIPELINES, default="root", help="(default: %(default)s)"
     )
-    parser.add_argument("--dry", action="store_true", help="compare, and change nothing")
+    parser.add_argument(
+        "--dry",
+        action="store_true",
+        help="compare, and carry nothing over; only reports/code/ is brought up to date",
+    )
     parser.add_argument(
         "--workers",
         type=at_least_one,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        default=count_cores(),
         help="trainings side by side (default: one a core, %(default)s)",
     )
 

@@ -19,12 +19,12 @@ TARGET = Path("savedmodel")
 
 
 def main() -> None:
-    threads = params.load().train.threads
+    train = params.load().train
     source = Path("exports/model.keras")
     if not source.exists():
         raise UserError(f"{source} is missing: run `dvc repro` to make it")
     images = Prepared().images("test")
-    checking.start(threads)
+    checking.start(train.threads, train.instruction_set)
     import tensorflow
 
     model = checking.in_float32(checking.load(source))

@@ -26,6 +26,7 @@ from commands.searching.schema import Search
 from stages import params
 from stages.runtime import cli, inputs
 from stages.runtime.errors import UserError
+from stages.runtime.processor import count_cores
 from stages.storage import files
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
         with filelock.FileLock(SCRATCH / "lock", timeout=0):
             if anew:
                 forget(name)
-            count = workers or max(1, (os.cpu_count() or 1) // options.train.threads)
+            count = workers or max(1, count_cores() // options.train.threads)
             run(name, search, options, parameters, count, scheduler, remote)
     except filelock.Timeout:
         raise UserError("commands.search runs already in this working tree") from None

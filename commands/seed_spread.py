@@ -91,7 +91,7 @@ def main(seeds: int) -> None:
         if done:
             seconds = (time.monotonic() - started) / done * (len(missing) - done)
             left = f", about {format_time(seconds)} left"
-        print(f"seed {seed}: number {len(measured) + 1} of {seeds}{left}", flush=True)
+        print(f"seed {seed}: number {wanted.index(seed) + 1} of {seeds}{left}", flush=True)
         measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
         spread.write(place, measured, options.models)
     spread.write(place, measured, options.models)
@@ -106,7 +106,7 @@ def check_source(source: str) -> None:
     if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
         raise UserError(
             f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
-            "Give the data set's source in params.yaml as an absolute path"
+            "Give the data set's source in params.yaml as an absolute path, and commit that"
         )
 
 

@@ -35,13 +35,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     for name, kind, default, text in (
         ("--model", str, None, "a model below models/, or a folder; without it, the selected one"),
         ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
-        ("--port", whole, 8000, "port to listen on"),
-        ("--threads", whole, None, "of the network; without it, one a core"),
-        ("--request-bytes", whole, limits.request_bytes, "of a request at most"),
-        ("--images", whole, limits.images, "of a request at most"),
-        ("--pixels", whole, limits.pixels, "of an image at most"),
-        ("--seconds", positive(float), limits.seconds, "for a request to arrive"),
-        ("--connections", whole, limits.connections, "at a time; further ones are answered 503"),
+        ("--port", positive(int, 65535), 8000, "port to listen on"),
+        ("--threads", whole, None, "threads of the network; without it, one per core"),
+        ("--request-bytes", whole, limits.request_bytes, "bytes in a request at most"),
+        ("--images", whole, limits.images, "images in a request at most"),
+        ("--pixels", whole, limits.pixels, "pixels in an image at most"),
+        ("--seconds", positive(float), limits.seconds, "seconds for a request to arrive"),
+        ("--connections", whole, limits.connections, "connections; others are answered 503"),
     ):
         text += "" if default is None else " (%(default)s)"
         parser.add_argument(name, type=kind, default=default, help=text, metavar="VALUE")
@@ -55,12 +55,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def positive(kind: type) -> type:
-    """The type of a number above 0, for argparse."""
+def positive(kind: type, most: float = float("inf")) -> type:
+    """The type of a number above 0, and of `most` at most, for argparse."""
 
     def number(text: str) -> int | float:
         value = kind(text)
-        if not 0 < value < float("inf"):
+        if not 0 < value <= most or value == float("inf"):
             raise ValueError
         return value
 

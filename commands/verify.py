@@ -74,6 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         clone = Path(temporary) / "clone"
         git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
+        check_source(clone)
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
         repro = [sys.executable, "-m", "dvc", "repro", "--force"]
         if status := subprocess.run(repro, cwd=clone).returncode:
@@ -95,6 +96,18 @@ def main() -> None:
             explain_platform(options.train.instruction_set, backend.find_instruction_set()),
         )
     )
+
+
+def check_source(clone: Path) -> None:
+    """Raises `UserError` where the clone lacks the data set's source, as it does where that is not
+    in git."""
+    options = params.load(clone / "params.yaml")
+    source = options.datasets[options.dataset].source
+    if not (clone / source).exists():
+        raise UserError(
+            f"the last commit takes its images from {source!r}, which is not in git. Give the data "
+            "set's source in params.yaml as an absolute path, and commit that"
+        )
 
 
 def explain_platform(asked: str, found: str) -> str:

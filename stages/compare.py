@@ -6,7 +6,7 @@ Writes into ``reports/``:
     metrics.json                 the headline metrics of each model and its learning rate, for
                                  ``dvc metrics diff``
     comparison.csv, .md, .png    one row per model: parameters, accuracies with standard errors
-    selection.json               the selected model, the digest of its file, and the rule applied
+    selection.json               the selected model, the digests of its files, and the rule applied
     learning_curves.csv, .png    loss and accuracy per epoch, of all models
     label_quality.csv            images whose label the models doubt, the most doubtful first
     roc.csv                      micro and macro ROC curves of all models, on the test part
@@ -106,9 +106,9 @@ def main() -> None:
     ]
     table = tabulate(metrics)
     selection = select(table, options.compare.select, options.compare.within_standard_errors)
-    selection["sha256"] = files.read_json(
-        REPORTS / "models" / selection["selected"] / "training.json"
-    )["file"]["sha256"]
+    description = REPORTS / "models" / selection["selected"] / "training.json"
+    selection["sha256"] = files.read_json(description)["file"]["sha256"]
+    selection["training_sha256"] = files.sha256(description)  # so that export depends on it
     curves, roc = (
         pd.concat(
             pd.read_csv(REPORTS / "models" / model / f"{name}.csv") for model in options.models

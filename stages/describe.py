@@ -57,7 +57,7 @@ def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.
 def augment(images: np.ndarray, options: Params) -> np.ndarray:
     """Versions of each of `images` as training may see them, uint8 (images, AUGMENTED, height,
     width, channels)."""
-    backend.start(options.train.threads)
+    backend.start(options.train.threads, options.train.instruction_set)
     import keras
 
     as_given = keras.Input(images.shape[1:], dtype="uint8")

@@ -52,15 +52,18 @@ def milliseconds(predict: Predict, image: np.ndarray) -> float:
 
 
 def checked(selection: dict[str, str]) -> Path:
-    """The folder of the selected model. Raises `UserError` unless its file is the one that
+    """The folder of the selected model. Raises `UserError` unless its files are those that
     `selection` was made with."""
     folder = Path("models") / selection["selected"]
-    path = folder / "model.keras"
-    if not path.exists() or files.sha256(path) != selection["sha256"]:
-        state = (
-            "is another than reports/selection.json speaks of" if path.exists() else "is missing"
-        )
-        raise UserError(f"{path} {state}: `dvc repro` or `dvc checkout` brings it back")
+    for name, key in (("model.keras", "sha256"), ("training.json", "training_sha256")):
+        path = folder / name
+        if not path.exists() or files.sha256(path) != selection[key]:
+            state = (
+                "is another than reports/selection.json speaks of"
+                if path.exists()
+                else "is missing"
+            )
+            raise UserError(f"{path} {state}: `dvc repro` or `dvc checkout` brings it back")
     return folder
 
 
@@ -109,7 +112,7 @@ def main() -> None:
     training = files.read_json(folder / "training.json")
     data = Prepared()
     images = data.images("test")
-    checking.start(threads)
+    checking.start(threads, options.train.instruction_set)
     trained = checking.load(folder / "model.keras")
     model = checking.in_float32(trained)
     expected = checking.batches(model.predict_on_batch, images)

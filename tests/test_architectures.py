@@ -77,13 +77,6 @@ def test_a_network_is_that_of_the_document(name: str):
     }
 
 
-def test_every_experiment_of_the_documents_has_an_architecture():
-    experiments = [
-        experiment for document in DOCUMENTS.values() for experiment in document["experiments"]
-    ]
-    assert len(experiments) == len(set(experiments)) == 38
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "parameters"),
     [

@@ -125,12 +125,18 @@ def results(layer: keras.Layer, x: np.ndarray, training: bool) -> list[np.ndarra
     return [np.asarray(tf.cast(one, tf.float32)) for one in (*found, *layer.weights)]
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("shape", [(7, 5, 5, 12), (1, 3, 3, 12), (7, 12), (7, 4, 12)])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"trainable": False}, {"scale": False, "center": False, "epsilon": 1e-6}],
-    ids=["plain", "frozen", "without gamma and beta"],
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SHAPES = ((7, 5, 5, 12), (1, 3, 3, 12), (7, 12), (7, 4, 12))
+OPTIONS = ({}, {"trainable": False}, {"scale": False, "center": False, "epsilon": 1e-6})
+
+
+@pytest.mark.parametrize(  # each pair of the three occurs
+    ("precision", "shape", "options"),
+    [
+        (precision, shape, OPTIONS[(i + j) % len(OPTIONS)])
+        for i, precision in enumerate(PRECISIONS)
+        for j, shape in enumerate(SHAPES)
+    ],
 )
 def test_batch_norm_is_keras_own_to_rounding(precision: str, shape: tuple, options: dict):
     x = data(shape)

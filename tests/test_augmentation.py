@@ -186,7 +186,8 @@ def test_dropout_stays_on_in_evaluation_where_asked(
 
     models, predictions = [], []
     for on in (False, True):
-        experiment, folder = replication(small(epochs=1), in_training_mode=on), tmp_path / str(on)
+        plain = replace(small(epochs=1), augment=CHOSEN.augment)
+        experiment, folder = replication(plain, in_training_mode=on), tmp_path / str(on)
         run(experiment, prepared, folder, tmp_path / "checkpoint.npz", None, True)
         models.append(keras.saving.load_model(folder / "model.keras", compile=False))
         predictions.append(np.load(folder / "predictions.npz")["test"])
@@ -207,7 +208,7 @@ def test_a_prediction_averaged_over_the_mirror_image(
     models = []
     for mirrored in (False, True):
         network = small().architecture.model_copy(update={"average_mirrored": mirrored})
-        experiment = replace(small(epochs=1), architecture=network)
+        experiment = replace(small(epochs=1), architecture=network, augment=CHOSEN.augment)
         train.run(experiment, prepared, tmp_path / str(mirrored), tmp_path / "checkpoint.npz")
         models.append(
             keras.saving.load_model(tmp_path / str(mirrored) / "model.keras", compile=False)

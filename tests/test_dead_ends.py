@@ -4,14 +4,17 @@ import os
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from support.processes import eventually
 from support.project import Project, ran
+
+from stages import preprocess, train
+from stages.runtime.errors import UserError
 
 SILENT = ("WARNING", "ERROR", "error:", "Traceback")
 
@@ -94,27 +97,33 @@ def test_values_are_given_as_the_documentation_says(fresh: Project):
     assert set(given.values()) <= {line.split(" #")[0].rstrip() for line in lines}
 
 
-def test_a_stage_started_by_hand_refuses_data_of_other_parameters(finished: Project):
-    def refused(change, stage: str, key: str) -> None:
+def test_a_stage_started_by_hand_refuses_data_of_other_parameters(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+
+    def refused(change, stage, key: str) -> None:
         finished.edit_params(change)
-        output = finished.stage(*stage.split(), status=1)
-        assert f"another value of {key}" in output and "dvc repro" in output
+        with pytest.raises(UserError, match=f"(?s)another value of {key}.*dvc repro"):
+            stage()
         finished.run("git", "checkout", "--quiet", ".")
 
-    refused(lambda params: params["preprocess"].update(image_size=32), "train mnist-dense", "prep")
-    refused(lambda params: params.update(dataset="mnist"), "train mnist-dense", "dataset")
-    refused(lambda params: params.update(seed=1), "train mnist-dense", "seed")
-    refused(lambda params: params["split"].update(validation=0.3), "preprocess", "split")
+    def training() -> None:
+        train.main("mnist-dense")
+
+    refused(lambda params: params["preprocess"].update(image_size=32), training, "prep")
+    refused(lambda params: params.update(dataset="mnist"), training, "dataset")
+    refused(lambda params: params.update(seed=1), training, "seed")
+    refused(lambda params: params["split"].update(validation=0.3), preprocess.main, "split")
     assert finished.changes() == []
 
 
 def test_back_from_a_training_whose_terminal_was_closed(finished: Project):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and all that is started then
     experiment = ("exp", "run", "-S", "train.epochs=60", "-S", "train.early_stopping.patience=50")
     run = finished.start(sys.executable, "-m", "dvc", *experiment)
     half_done = finished.path("models/mnist-dense/checkpoint.npz")
-    while not half_done.exists():
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.05)
+    eventually(half_done.exists)
     stages = psutil.Process(run.pid).children(recursive=True)
     os.kill(run.pid, signal.SIGHUP)
     run.communicate()

@@ -12,7 +12,8 @@ from support.project import data_json
 from test_weights import TINY
 
 from stages import params
-from stages.params.schema import Application, Augment, Train
+from stages.metrics.measures import measure_model
+from stages.params.schema import Application, Augment, FineTuning, Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -23,7 +24,7 @@ backend.start(threads=2)
 
 import keras  # noqa: E402
 
-from stages.training import checkpoint, finetuning, network, run  # noqa: E402
+from stages.training import checkpoint, finetuning, fitting, network, run, saving  # noqa: E402
 
 OPTIONS = params.load()
 SIDE, CLASSES = 32, 3
@@ -87,6 +88,12 @@ def train(one: Experiment, prepared: Prepared, folder: Path) -> None:
     run.run(one, prepared, folder, folder / "checkpoint.npz")
 
 
+def fit(one: Experiment, prepared: Prepared, folder: Path) -> dict:
+    """Train, and save nothing but history.csv and checkpoints; the content of training.json."""
+    built = network.build_network(one, prepared)
+    return fitting.train_network(one, built, prepared, folder, folder / "checkpoint.npz")[0]
+
+
 @pytest.fixture(scope="module")
 def whole(start, prepared, tmp_path_factory) -> Path:
     """The folder of a training that was never interrupted."""
@@ -100,6 +107,19 @@ def test_both_phases_are_in_the_history_and_the_files_of_the_checkpoints_go(whol
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert files.read_json(whole / "training.json")["pretrained"]["head_epochs"] == 3
     assert not list(whole.glob("checkpoint*"))
+
+
+def test_the_learning_rate_of_the_metrics_is_that_of_fine_tuning(whole: Path, prepared):
+    metrics, *_ = measure_model("tiny", whole, prepared, OPTIONS.evaluate)
+    assert TUNING["head_learning_rate"] > metrics["learning_rate"] == 0.001
+
+
+def test_a_model_that_cannot_be_saved_leaves_nothing(start, prepared, tmp_path: Path, monkeypatch):
+    model = network.build_network(experiment(start), prepared).model
+    monkeypatch.setattr(saving, "rewrite", lambda *paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        saving.save(model, tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())
 
 
 class Interrupted(Exception):
@@ -122,6 +142,16 @@ def test_an_interruption_in_either_phase_changes_no_bit(
             train(experiment(start), prepared, tmp_path)
     train(experiment(start), prepared, tmp_path)
     assert digests(tmp_path) == digests(whole)
+
+
+def test_an_optimizer_that_copies_the_weights_keeps_what_the_head_learnt(
+    start, prepared, tmp_path: Path
+):
+    recipe = {"optimizer": "schedulefreeadamw", "learning_rate": 1e-9, "epochs": 1}
+    fit(experiment(start, {"layers": "conv_pw_13"}, **recipe), prepared, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, the first behind it
+    assert abs(after - before) < 0.5 * abs(after - history["loss"].iloc[0])
 
 
 def test_features_are_computed_once_and_are_what_the_network_gives(
@@ -147,21 +177,18 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
         finetuning.compute_features(changed, base, prepared, place)
 
 
-@pytest.mark.parametrize(
-    ("tuning", "learn"),
-    [
+def test_the_layers_that_are_named_learn(start, prepared):
+    model = network.build_network(experiment(start), prepared).model
+    for tuning, learn in (
         ({"layers": "none"}, {"probability"}),
         ({"layers": "conv_dw_13"}, {"conv_dw_13", "conv_pw_13", "probability"}),
         (
             {"layers": "conv_pw_13", "batch_norm": "trained"},
             {"conv_pw_13", "conv_pw_13_bn", "probability"},
         ),
-    ],
-    ids=["head", "last block", "with batch norm"],
-)
-def test_the_layers_that_are_named_learn(start, prepared, tuning: dict, learn: set):
-    model = network.build_network(experiment(start, tuning), prepared).model
-    assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
+    ):
+        finetuning.freeze(model, FineTuning(**TUNING | tuning), "tiny")
+        assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
 
 
 def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, prepared, whole):
@@ -177,7 +204,7 @@ def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, pr
 
 def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepared, tmp_path: Path):
     harmful = experiment(start, {"head_learning_rate": 0.05}, optimizer="sgd", learning_rate=100.0)
-    _, _, training = run.fit(harmful, prepared, tmp_path, tmp_path / "checkpoint.npz")
+    training = fit(harmful, prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
     assert training["kept_epoch"] == history["val_accuracy"].idxmax() <= 3
 
@@ -192,6 +219,6 @@ def test_the_second_phase_begins_whichever_weights_are_kept(
     start, prepared, tmp_path: Path, restore_best: str
 ):
     stopping = OPTIONS.train.early_stopping.model_dump() | {"restore_best": restore_best}
-    one = experiment(start, {"head_epochs": 1}, epochs=1, early_stopping=stopping)
-    train(one, prepared, tmp_path)
+    tuning = {"head_epochs": 1, "layers": "conv_pw_13"}
+    fit(experiment(start, tuning, epochs=1, early_stopping=stopping), prepared, tmp_path)
     assert pd.read_csv(tmp_path / "history.csv")["phase"].tolist() == ["head", "fine-tuning"]

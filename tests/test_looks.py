@@ -15,7 +15,7 @@ WIDTHS = (400, 1000, 1600)  # pixels
 
 @pytest.fixture(
     scope="module",
-    params=[(1, 2, 3400), (6, 10, 300), (20, 100, 300)],
+    params=[(1, 2, 3400), (20, 10, 300), (4, 100, 300)],
     ids=lambda size: "-".join(map(str, size)),
 )
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from support.project import Project, copy, ran
 
+from commands import photographs
 from stages import train
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -99,6 +100,31 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
     made.edit_params(lambda params: params["train"].update(batch_size=16, epochs=2))
     assert ran(made.dvc("repro", "train@pretrained-small")) == ["train@pretrained-small"]
     assert features.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "named"),
+    [
+        (lambda architectures: architectures, "My photographs", "--name"),
+        (lambda architectures: architectures[MODEL].update(weights=None), "fine", "weights"),
+        (
+            lambda architectures: architectures[MODEL].update(weights=None, fine_tuning=None),
+            "fine",
+            "with fine_tuning",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_and_nothing_written(
+    made: Project, monkeypatch: pytest.MonkeyPatch, change, name: str, named: str
+):
+    monkeypatch.chdir(made.folder)
+    before = made.path("params.yaml").read_text()
+    made.edit_params(lambda content: change(content["architectures"]))
+    edited = made.path("params.yaml").read_text()
+    with pytest.raises(UserError, match=named):
+        photographs.main(Path("my photographs"), "small", None, name, dry=False)
+    assert made.path("params.yaml").read_text() == edited
+    made.path("params.yaml").write_text(before)
 
 
 def test_other_weights_in_the_file_train_again(made: Project):

@@ -1,5 +1,6 @@
 """`python -m commands.predict` on files, as a user runs it: with the saved model alone."""
 
+import errno
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,6 +20,8 @@ from PIL import Image
 from support.project import Project
 
 from commands import predict
+from commands.explain import Explainer
+from commands.predicting import pictures
 from stages.conversion import checking
 from stages.runtime.errors import UserError
 
@@ -79,6 +83,33 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     for row, probabilities in zip(rows, expected):
         obtained = [row["probability"], *(other["probability"] for other in row["runners_up"])]
         np.testing.assert_allclose(obtained, np.sort(probabilities)[::-1], atol=2e-6)
+
+
+def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("closed", ".Trashes", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open/a.png").touch()
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name in ("closed", ".Trashes"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = list(pictures.find([tmp_path]))
+    assert found == [tmp_path / "closed", tmp_path / "open/a.png"]
+    with pytest.raises(PermissionError):
+        pictures.read(found[0], 1000)
+
+
+def test_pictures_of_equal_names_in_several_folders_stay_apart():
+    explainer = SimpleNamespace(target=Path("why"))
+    paths = (Path("/a/x.png"), Path("a/x.png"), Path("../a/x.png"), Path("../../a/x.png"))
+    places = {Explainer.place(explainer, path) for path in paths}
+    assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
 def test_an_exported_folder_explains_itself(finished: Project):

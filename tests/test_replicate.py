@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from support.processes import eventually
@@ -39,11 +40,14 @@ def write_checkpoint(one: Row, seed: int, epochs: int, finished: bool = False) -
     files.write_npz(file, state=np.array(json.dumps(state)))
 
 
-def write_history(one: Row, seed: int, epochs: int) -> Path:
-    lines = ["epoch,val_accuracy", *(f"{epoch},0.5" for epoch in range(1, epochs + 1))]
+def write_history(one: Row, seed: int, epochs: int, written: float, head: int = 0) -> None:
+    """A history whose first `head` epochs were of the head alone, where that is not 0."""
+    history = pd.DataFrame({"val_accuracy": 0.5}, pd.RangeIndex(1, epochs + 1, name="epoch"))
+    if head:
+        history["phase"] = ["head"] * min(head, epochs) + ["fine-tuning"] * (epochs - head)
     file = Path("replications/trained") / one.name / f"seed-{seed}" / "history.csv"
-    files.write_text(file, "\n".join([*lines, ""]))
-    return file
+    files.write_text(file, history.to_csv())
+    os.utime(file, (written, written))
 
 
 def test_the_least_that_is_left_comes_first_and_none_before_the_one_it_starts_from(
@@ -64,16 +68,30 @@ def test_the_least_that_is_left_comes_first_and_none_before_the_one_it_starts_fr
 def test_progress_is_that_of_this_sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     one = row("one", 20)
-    os.utime(write_history(one, 1, 9), (100, 100))  # left by an earlier run
+    write_history(one, 1, 9, written=100)  # left by an earlier run
     watch = progress.Watch(one, started=1000)
     watch.look()
     assert watch.first is None
-    os.utime(write_history(one, 1, 3), (1000, 1000))  # taken up, and one epoch done
+    write_history(one, 1, 3, written=1000)  # taken up, and one epoch done
     watch.look()
-    assert watch.first == (1, 3, 1000) and watch.seconds is None
-    os.utime(write_history(one, 1, 5), (1060, 1060))
+    assert watch.seconds is None
+    write_history(one, 1, 5, written=1060)
     watch.look()
     assert watch.seconds == 30
+
+
+def test_the_time_left_is_not_that_of_a_head_s_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    one = row("one", 20)  # 10 epochs, of which 6 are the head's, and two seeds
+    watch = progress.Watch(one, started=1000)
+    for epochs, written in ((2, 1001), (6, 1003), (7, 1100)):
+        write_history(one, 1, epochs, written, head=6)
+        watch.look()
+        assert watch.seconds is None
+    write_history(one, 1, 8, written=1130, head=6)
+    assert "30.0 s an epoch, at most 3 min left" in watch.look()
 
 
 def trainings(project: Project) -> list[psutil.Process]:

@@ -5,6 +5,7 @@ import csv
 import html.parser
 import json
 import re
+from contextlib import chdir
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ from sklearn import metrics
 from support.project import ROOT, Project, copy
 
 from commands import plots_page
+from stages import compare, describe, evaluate, report
 from stages.drawing import vega_predictions
 from stages.metrics import diagnostics
 from stages.page import bundle, content, templates
+from stages.runtime.errors import UserError
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
@@ -92,6 +95,16 @@ def test_mistakes_and_pairs_by_hand():
     )
 
 
+def test_a_model_without_mistakes_is_said_to_have_none(monkeypatch: pytest.MonkeyPatch):
+    predictions = pd.DataFrame(
+        {"actual": list("ab"), "predicted": list("ab"), "confidence": [0.9, 0.6]}
+    )
+    monkeypatch.setattr(content.pictures, "draw_strips", lambda *arguments: arguments)
+    images = np.zeros((2, 3, 3, 1), np.uint8)
+    _, captions, *_, title = content.draw_mistakes({"predictions": predictions}, "net", images)
+    assert captions == ["b", "a"] and "no mistakes" in title
+
+
 def test_a_hundred_classes_are_all_named():
     names = [f"class-{number}" for number in range(100)]
     labels = np.repeat(np.arange(100), 3)
@@ -160,26 +173,29 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_probabilities_that_are_no_numbers_are_not_measured(finished: Project, value: float):
+def test_probabilities_that_are_no_numbers_are_not_measured(
+    finished: Project, value: float, monkeypatch: pytest.MonkeyPatch
+):
     path = finished.path("models/mnist-dense/predictions.npz")
     with np.load(path) as file:
         content = dict(file)
     content["test"][7, 0] = value
     path.unlink()
     np.savez(path, **content)
-    assert "no numbers (NaN)" in finished.stage("evaluate", "mnist-dense", status=1)
+    monkeypatch.chdir(finished.folder)
+    with pytest.raises(UserError, match="no numbers"):
+        evaluate.main("mnist-dense")
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 390])
-def test_a_browser_draws_every_chart_of_the_page(finished_template: Project, width: int):
+def test_a_browser_draws_every_chart_of_the_page(finished_template: Project):
     page = finished_template.path("reports/index.html").as_uri() + "#all"
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-    with open_page(page, width, drawn) as browser:
+    with open_page(page, 390, drawn) as browser:
         assert browser.locator(".chart canvas").count() == 4 + 6 * len(MODELS)
         assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         # what is wider scrolls by itself
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 HOSTILE = [
@@ -210,10 +226,11 @@ def hostile(finished_template: Project, tmp_path_factory: pytest.TempPathFactory
         part["classes"] = dict(zip(names, counts))
     path.unlink()
     path.write_text(json.dumps(content))
-    for model in MODELS:
-        project.stage("evaluate", model)
-    for stage in ("describe", "compare", "report"):
-        project.stage(stage)
+    with chdir(project.folder):
+        for model in MODELS:
+            evaluate.main(model)
+        for stage in (describe, compare, report):
+            stage.main()
     return project
 
 

@@ -247,6 +247,8 @@ def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     project: Project, tmp_path: Path
 ):
     (tmp_path / "marks/go-0.3").touch()  # the others would wait for ever
+    with open(project.path("prepare.py"), "a") as file:
+        file.write(EDIT)
     pruner = {"pruner": "MedianPruner", "pruner_arguments": {"n_startup_trials": 1}}
     space = {"train.learning_rate": {"choice": [0.3, 0.2, 0.1]}}
     write(project, sampler="RandomSampler", space=space, **pruner)
@@ -256,6 +258,10 @@ def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     assert not project.path(".dvc/tmp/search/kept/rates").exists()  # nothing goes on from it
     assert not processes_in(project.path(".dvc/tmp/search"))
     assert project.dvc("exp", "list", "--names-only").split() == ["rates-0"]
+    # params.yaml counts as it was at the start
+    assert "epochs: 99" in project.path("params.yaml").read_text()
+    commit = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").strip()
+    assert "epochs: 8 " in project.run("git", "show", f"{commit}:params.yaml")
 
 
 def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_data(
@@ -270,17 +276,6 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
     assert "trial 1: 0.31" in search(project)
     project.edit_params(lambda params: params["preprocess"].update(channels=1))
     assert "another preprocess" in search(project, status=1)
-
-
-def test_params_yaml_counts_as_it_is_at_the_start(project: Project, tmp_path: Path):
-    (tmp_path / "marks/go").touch()
-    with open(project.path("prepare.py"), "a") as file:
-        file.write(EDIT)
-    write(project, trials=1)
-    search(project)
-    assert "epochs: 99" in project.path("params.yaml").read_text()
-    commit = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").strip()
-    assert "epochs: 8 " in project.run("git", "show", f"{commit}:params.yaml")
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):

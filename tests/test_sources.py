@@ -280,6 +280,13 @@ def test_bad_images_are_skipped_and_listed(pack):
     assert all(name in str(error.value) for name in bad)
 
 
+def test_a_class_named_like_the_folder_around_it_keeps_its_images():
+    tree = {f"cat/{name}": content for name, content in FLAT.items()}  # cat/cat/, cat/dog/
+    raw = bring(as_zip(tree | {"cat/0.png": encoded()}), on_bad_image="skip")
+    assert [entry["file"] for entry in raw.dataset["skipped"]] == ["cat/0.png"]
+    assert len(raw.labels) == len(FLAT)
+
+
 def test_links_to_images_in_a_folder_are_followed():
     as_folder(FLAT, "true")
     as_folder({"cat": None, "dog": None})

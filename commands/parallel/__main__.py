@@ -23,6 +23,7 @@ from stages import params
 from stages.params.schema import Parallel, suggest
 from stages.runtime import cli
 from stages.runtime.errors import UserError
+from stages.runtime.processor import count_cores
 from stages.storage import files
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def run(
     if done or not failed:
         collect(done if failed else targets, remote)
     for path, text in records.items():
-        with files.replacing(Path(path)) as partial:
-            partial.write_text(text, encoding="utf-8")
+        files.write_text(Path(path), text)
     if failed:
         raise UserError("\n       ".join(failed))
 
@@ -141,7 +141,7 @@ def main(targets: list[str], workers: int | None, scheduler: str | None, remote:
         with filelock.FileLock(SCRATCH / "lock", timeout=0):
             run(
                 targets,
-                workers or max(1, (os.cpu_count() or 1) // options.train.threads),
+                workers or max(1, count_cores() // options.train.threads),
                 scheduler,
                 remote,
                 options,

@@ -5,6 +5,7 @@ from commands.predicting.trained import Trained, advice
 from stages.conversion import running
 from stages.conversion.checking import Predict
 from stages.runtime.errors import UserError
+from stages.runtime.processor import count_cores
 
 
 def start(trained: Trained, threads: int | None = None) -> Predict:
@@ -13,7 +14,7 @@ def start(trained: Trained, threads: int | None = None) -> Predict:
     where the file cannot be loaded, or is a network of another shape than training.json says."""
     load = load_onnx if trained.file.suffix == ".onnx" else load_keras
     try:
-        predict, given, classes = load(trained, threads or running.count_cores())
+        predict, given, classes = load(trained, threads or count_cores())
     except UserError as error:
         raise UserError(f"{error}: {advice(trained.folder)}") from None
     wanted, names = trained.training.shape, trained.training.class_names
@@ -40,7 +41,7 @@ def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
     from stages.conversion import checking
     from stages.training import backend
 
-    backend.start(trained.training.train.threads)
+    backend.start(trained.training.train.threads, trained.training.train.instruction_set)
     network = checking.load(trained.file)
 
     def predict(images):

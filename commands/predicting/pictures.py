@@ -16,11 +16,11 @@ from PIL import Image
 
 from commands.predicting.trained import ROOT, Part, Training
 from stages import params
-from stages.conversion import running
 from stages.conversion.checking import Predict
-from stages.images.decode import FORMATS, BadImage, decode, is_image_file
+from stages.images.decode import FORMATS, BadImage, decode, is_hidden, is_image_file
 from stages.images.resize import resized
 from stages.params.schema import Limits
+from stages.runtime.processor import count_cores
 
 BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
 BATCH_BYTES = 32_000_000  # of them; one image, where that has more
@@ -48,17 +48,22 @@ def read_limits() -> Limits:
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
     """The files to classify: those named, and of folders all whose suffix is an image's, at any
-    depth, sorted. Inside folders, what systems leave behind is passed over, as in training."""
+    depth, sorted. Inside folders, what systems leave behind is passed over, as in training. Folders
+    that cannot be listed, or hold no images, are among them: `read` says what is wrong."""
     for path in paths:
         if not is_folder(path):
             yield path
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if is_image_file(file.relative_to(path).as_posix()) and not is_folder(file)
-        )
-        yield from inside or [path]  # a folder without images is an error of its own
+        yield from sorted(list_folder(path)) or [path]
+
+
+def list_folder(path: Path) -> list[Path]:
+    """The images in a folder at any depth, and the folders below it that cannot be listed."""
+    found, unlisted = [], []
+    for place, folders, names in os.walk(path, onerror=unlisted.append):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(place, name) for name in names if is_image_file(name)]
+    return found + [Path(error.filename) for error in unlisted]
 
 
 def is_folder(path: Path) -> bool:
@@ -73,6 +78,7 @@ def read(path: Path, most: int) -> bytes:
     opened: to read it may never end. Raises `BadImage`, or OSError."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
+        os.scandir(path).close()  # where it may not be listed, that is what is wrong
         raise BadImage("this folder holds no images")
     if not stat.S_ISREG(status.st_mode):
         raise BadImage("not a regular file")
@@ -129,6 +135,11 @@ def refuse_large(content: bytes, pixels: int, limit: str) -> None:
         raise BadImage(f"more than {pixels:,} pixels, the limit {limit}")
 
 
+def batch_size(training: Training) -> int:
+    """How many images are predicted at a time, at most."""
+    return max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
+
+
 def classify(
     paths: Iterable[Path],
     predict: Predict,
@@ -141,8 +152,8 @@ def classify(
     `confidence` are refused. While the network computes, the next files are decoded, one on each
     core."""
     paths = iter(paths)
-    batch = max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
-    with ThreadPoolExecutor(running.count_cores()) as threads:
+    batch = batch_size(training)
+    with ThreadPoolExecutor(count_cores()) as threads:
 
         def begin() -> list[tuple[Path, Future]]:
             return [

@@ -36,6 +36,7 @@ class File(Part):
 
 class Train(Part):
     threads: Annotated[int, Field(ge=1, le=1024)]
+    instruction_set: Literal["avx512", "avx2"] = "avx512"  # models of before it was a key lack it
 
 
 class Training(Part):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages.params.names import IN_EPOCHS
 from stages.params.schema import Recheck
 from stages.storage import files
 from stages.storage.prepared import PARTS
+from stages.training.in_epochs import IN_EPOCHS
 
 ROOT, REPLICATIONS = "dvc.yaml", "replications/dvc.yaml"
 PARAMS = {ROOT: Path("params.yaml"), REPLICATIONS: Path("replications/params.yaml")}
@@ -37,7 +37,7 @@ def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> 
     With early stopping the epochs suffice for it to act: the validation accuracy of n images takes
     n + 1 values, so it rises at most n times after the first epoch, each time after at most
     `patience` epochs. Where it watches the loss of the validation part, that rises soon (`cut_data`
-    shifts the labels); on training images nothing is certain, and `epochs_done` tells.
+    shifts the labels); on training images nothing is certain, and `sides.count_epochs` tells.
     """
     height, width = image_shape[:2]
     most = max(2, budget.pixels // (height * width))

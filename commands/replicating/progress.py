@@ -20,8 +20,9 @@ class Watch:
 
     row: Row
     started: float = field(default_factory=time.time)
-    first: tuple[int, int, float] | None = None  # seed, epochs and time when it was first seen
-    seconds: float | None = None  # that an epoch takes
+    # seed, phase, epochs and time when these were first seen
+    first: tuple[int, str | None, int, float] | None = None
+    seconds: float | None = None  # that an epoch takes, behind the head's
 
     def look(self) -> str:
         """Where the row stands, in words."""
@@ -29,7 +30,7 @@ class Watch:
             file = FOLDER / "trained" / self.row.name / f"seed-{seed}" / "history.csv"
             if (written := self.written(file)) and (history := read_history(file)) is not None:
                 return self.describe(place, seed, history, written)
-        return f"{self.row.name}: in preparation{self.describe_begun()}"
+        return f"{self.row.name}: in preparation{describe_begun(self.row)}"
 
     def written(self, file: Path) -> float | None:
         """When `file` was written, if that was in this sitting."""
@@ -41,25 +42,25 @@ class Watch:
 
     def describe(self, place: int, seed: int, history: pd.DataFrame, written: float) -> str:
         row, epochs = self.row, len(history)
-        if self.first is None or self.first[0] != seed:
-            self.first = seed, epochs, written
-        elif epochs > self.first[1]:
-            self.seconds = (written - self.first[2]) / (epochs - self.first[1])
+        # a pre-trained network's head learns by itself first, in a fraction of the time: none is
+        # shown meanwhile
+        phases = history.get("phase", pd.Series([None] * epochs))
+        phase, of_head = phases.iloc[-1], (phases == "head").sum()
+        if self.first is None or self.first[:2] != (seed, phase):
+            self.first = seed, phase, epochs, written
+        elif phase != "head" and epochs > self.first[2]:
+            self.seconds = (written - self.first[3]) / (epochs - self.first[2])
         most = "at most " if row.stops_early else ""
         text = f"{row.name}: seed {seed} ({place + 1} of {len(row.seeds)}), epoch {epochs} of "
         text += f"{most}{row.epochs}"
         if "val_accuracy" in history:
             text += f", validation accuracy {history['val_accuracy'].iloc[-1]:.4f}"
-        if self.seconds is not None:
-            left = row.epochs - epochs + row.epochs * (len(row.seeds) - place - 1)
+        if self.seconds is not None and phase != "head":
+            left = row.epochs - epochs + (row.epochs - of_head) * (len(row.seeds) - place - 1)
             text += (
                 f"; {self.seconds:.1f} s an epoch, {most}{format_time(left * self.seconds)} left"
             )
         return text
-
-    def describe_begun(self) -> str:
-        """What checkpoints of earlier sittings hold, in words; nothing where there are none."""
-        return describe_begun(self.row)
 
 
 def describe_begun(row: Row) -> str:

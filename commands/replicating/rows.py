@@ -66,7 +66,8 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
     least is left. Without `download`, data sets in ``replications/raw`` are taken as they are.
     Raises `UserError` for a name that there is not."""
     root, replications = options.load()
-    experiments, documents = replications.experiments, options.documents()
+    experiments = replications.experiments
+    documents = options.documents(experiments)
     for name in names:
         if name not in experiments:
             raise UserError(f"{name!r} is no experiment. {suggest(name, experiments)}")

@@ -21,7 +21,7 @@ def measured_on(content: lock.Lock, dataset: str, models: list[str]) -> dict[str
         path: md5
         for stage in stages
         for path, md5 in lock.digests(content, stage).items()
-        if path.startswith(("stages/", "reports/code/"))
+        if lock.is_code(path)
     }
     return {
         "dataset": dataset,

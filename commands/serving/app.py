@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
-import numpy as np
 import prometheus_client
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,9 +17,9 @@ from commands.predicting.trained import Trained
 from commands.serving.batching import Batcher
 from commands.serving.measuring import Measure, Metrics
 from commands.serving.reading import FORM, Limits, read_images
-from stages.conversion import running
 from stages.conversion.checking import Predict
 from stages.images.decode import FORMATS, BadImage
+from stages.runtime.processor import count_cores
 
 IMAGE = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
@@ -92,9 +91,9 @@ class Service:
         metrics: Metrics,
     ):
         self.training, self.limits, self.confidence = trained.training, limits, confidence
-        size = int(np.prod(self.training.shape))
-        self.batcher = Batcher(predict, size, metrics.batches.observe)
-        self.decoders = ThreadPoolExecutor(running.count_cores(), "decode")
+        batch = pictures.batch_size(self.training)
+        self.batcher = Batcher(predict, batch, metrics.batches.observe)
+        self.decoders = ThreadPoolExecutor(count_cores(), "decode")
 
     async def classify(self, name: str, content: bytes, top: int) -> pictures.Row:
         """The row of an image. Raises `HTTPException`."""

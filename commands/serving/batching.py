@@ -9,17 +9,14 @@ import numpy as np
 
 from stages.conversion.checking import Predict
 
-MOST = 64  # images of a batch
-BYTES = 32_000_000  # of them; one image, where that has more
-
 
 class Batcher:
-    """Predicts in a thread of its own. `run` must be running; `observe` is told the size of each
-    batch."""
+    """Predicts at most `most` images at a time, in a thread of its own. `run` must be running;
+    `observe` is told the size of each batch."""
 
-    def __init__(self, predict: Predict, image_bytes: int, observe: Callable[[int], None]):
+    def __init__(self, predict: Predict, most: int, observe: Callable[[int], None]):
         self.compute = predict
-        self.most = max(1, min(MOST, BYTES // image_bytes))
+        self.most = most
         self.observe = observe
         self.waiting: asyncio.Queue[tuple[np.ndarray, asyncio.Future]] = asyncio.Queue()
 

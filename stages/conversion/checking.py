@@ -23,10 +23,10 @@ Predict = Callable[
 ]  # images uint8 (images, height, width, channels) → probabilities (images, classes)
 
 
-def start(threads: int) -> None:
+def start(threads: int, instruction_set: str) -> None:
     """Import Keras on TensorFlow, whichever backend trained: a .keras file is the same for all."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    backend.start(threads)
+    backend.start(threads, instruction_set)
 
 
 def load(path: Path) -> "keras.Model":

@@ -18,13 +18,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 SILENT = 3  # errors alone: what is no error, such as a missing GPU, is nobody's concern here
 
 
-def count_cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def open_session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
     """The network in the file at `path`. Its threads sleep while there is nothing to compute, so
     that images are decoded meanwhile. Raises `UserError` where ONNX Runtime refuses the file."""

@@ -170,13 +170,17 @@ def measure_model(
         part: diagnostics.compute_curves(probabilities[part], labels[part]) for part in labels
     }
     history = pd.read_csv(source / "history.csv", index_col="epoch")
+    if "phase" in history:  # the head of a pre-trained network may have learnt at a rate of its own
+        last = history[history["phase"] == history["phase"].iloc[-1]]
+    else:
+        last = history
     result = {
         "model": model,
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
         # with a schedule the highest; trainings of before it was recorded have none
-        **({"learning_rate": history["learning_rate"].max()} if "learning_rate" in history else {}),
+        **({"learning_rate": last["learning_rate"].max()} if "learning_rate" in last else {}),
         **{
             part: {
                 "images": len(truth),

@@ -182,17 +182,18 @@ def shorten(file: str) -> str:
 
 def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
     """The figure of mistakes.png."""
-    mistakes = list_mistakes(model["predictions"]).head(MISTAKES)
-    if mistakes.empty:  # DVC wants the file all the same
-        mistakes = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
-    captions = [
-        "\n".join(
-            [row["actual"], f"taken for {row['predicted']}"]
-            + ([shorten(row["file"])] if "file" in row else [])
-        )
-        for row in mistakes.to_dict("records")
-    ]
-    strips = images[mistakes.index.to_numpy(dtype=int)][:, np.newaxis]
-    return pictures.draw_strips(
-        strips, captions, 6, 1, f"{name}: the test images it is most sure of and wrong about"
-    )
+    shown = list_mistakes(model["predictions"]).head(MISTAKES)
+    title = "the test images it is most sure of and wrong about"
+    if shown.empty:  # DVC wants the file all the same
+        shown = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
+        title = "no mistakes; the test images it is least sure of"
+    captions = []
+    for row in shown.to_dict("records"):
+        lines = [row["actual"]]
+        if row["predicted"] != row["actual"]:
+            lines.append(f"taken for {row['predicted']}")
+        if "file" in row:
+            lines.append(shorten(row["file"]))
+        captions.append("\n".join(lines))
+    strips = images[shown.index.to_numpy(dtype=int)][:, np.newaxis]
+    return pictures.draw_strips(strips, captions, 6, 1, f"{name}: {title}")

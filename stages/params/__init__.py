@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 
@@ -119,15 +119,18 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
 def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:
     """The keys that the section at `keys` may hold."""
     section: Any = schema
+    if issubclass(schema, RootModel):
+        section = schema.model_fields["root"].annotation
     for key in keys:
         values = values[key]
-        section = (
-            section.model_fields[key].annotation
-            if isinstance(section, type)
-            else get_args(section)[1]
-        )
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[key].annotation
+        else:  # a dict's values
+            section = get_args(section)[1]
         if section is Architecture:
             section = FAMILIES[values["family"]]
+        elif type(None) in get_args(section):  # one that may be left out
+            section = get_args(section)[0]
     return list(section.model_fields)
 
 

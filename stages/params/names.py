@@ -9,13 +9,6 @@ SCHEDULES = (
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
     "PiecewiseConstantDecay", "PolynomialDecay",
 )  # fmt: skip
-# a schedule's arguments in epochs: ours, turned into Keras's, which count batches
-IN_EPOCHS = {
-    "boundary_epochs": "boundaries",
-    "decay_epochs": "decay_steps",
-    "first_decay_epochs": "first_decay_steps",
-    "warmup_epochs": "warmup_steps",
-}
 # those that compare class probabilities with labels of the same shape, and the one that takes class
 # numbers
 LOSSES = (

@@ -23,7 +23,6 @@ from stages.params.names import (
     ACROSS,
     ACTIVATIONS,
     APPLICATIONS,
-    IN_EPOCHS,
     LAYERS,
     LOSSES,
     OPTIMIZERS,
@@ -31,6 +30,7 @@ from stages.params.names import (
     SECOND_NAMES,
 )
 from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, LONGEST_PATH, name_fault
+from stages.training.in_epochs import IN_EPOCHS
 
 
 def suggest(name: Any, allowed: Iterable[str]) -> str:
@@ -208,6 +208,11 @@ class Train(Section):
             raise ValueError("schedule_arguments are given, and no schedule")
         if "learning_rate" in self.optimizer_arguments:
             raise ValueError("learning_rate has a key of its own, outside optimizer_arguments")
+        if self.optimizer_arguments.get("use_ema") and self.early_stopping.restore_best != "never":
+            raise ValueError(
+                "optimizer_arguments.use_ema averages the weights, and early_stopping.restore_best "
+                "would put those of one epoch in their place: set that to never"
+            )
         return self
 
     @model_validator(mode="after")
@@ -375,7 +380,7 @@ class Application(Network):
     network: one_of(*APPLICATIONS)
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
-    # both or neither; without them, networks of random weights stay as they were
+    # without them, networks of random weights stay as they were; weights ask for fine_tuning too
     weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
     fine_tuning: FineTuning | None = None
 

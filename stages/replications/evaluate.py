@@ -63,7 +63,7 @@ def collect_parameters(
 def main(experiment: str) -> None:
     root, replications = options.load()
     entry = options.choose(experiment, replications.experiments, "experiments")
-    published = options.documents()[experiment].published
+    published = options.documents([experiment])[experiment].published
     prepared = options.open_prepared(entry)
     curves = options.read_published_curves()
     curves = curves[curves["experiment"] == experiment]

@@ -1,7 +1,7 @@
 """``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``: their schemas, and
 how they are read. The architectures are the root's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from stages.storage.prepared import Prepared
 
 FILE = Path("replications/params.yaml")
 FOLDER = Path("replications")
+SCRATCH = FOLDER / "from-scratch.txt"
 
 
 class Common(Section):
@@ -110,6 +111,7 @@ def load() -> tuple[Params, Replications]:
                     )
             if entry.architecture in root.architectures and entry.variant in replications.variants:
                 yield from check_weights(root, replications, name)
+            yield from check_start(replications, name)
             for key, complete in (("train", complete_train), ("augment", complete_augment)):
                 try:
                     one = complete(replications.common, entry)
@@ -131,6 +133,28 @@ def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params
                 "it must be false where train.calibration is on: the network that is calibrated is "
                 "neither the one to go on from, nor one with dropout",
             )
+
+
+def check_start(replications: Replications, name: str) -> Iterator[params.Problem]:
+    """What the experiment that `name` starts from, where it does, would lack."""
+    entry = replications.experiments[name]
+    start, place = Path(entry.starts_from), ("experiments", name, "starts_from")
+    if start.parent != FOLDER / "trained":
+        pretrained = entry.architecture in replications.weights
+        if start != SCRATCH and not pretrained:  # `check_weights` judges these
+            yield place, f"it must be {SCRATCH}, {FOLDER}/trained/NAME, or pre-trained weights"
+        return
+    other = replications.experiments.get(start.name)
+    if other is None:
+        known = replications.experiments
+        yield place, f"{start.name!r} is no experiment. {suggest(start.name, known)}"
+        return
+    if not other.keep_model:
+        yield place, f"keep_model of {start.name} must be true"
+    if other.architecture != entry.architecture:
+        yield place, f"{start.name} has the architecture {other.architecture}"
+    if missing := sorted({*entry.seeds} - {*other.seeds}):
+        yield ("experiments", name, "seeds"), f"{start.name} has none of {missing}"
 
 
 def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:
@@ -185,9 +209,13 @@ class Documents(RootModel[dict[Name, Facts]]):
     """The whole of ``published.yaml``."""
 
 
-def documents() -> dict[str, Facts]:
-    """What the documents say of each experiment, checked."""
-    return params.checked(FOLDER / "published.yaml", Documents).root
+def documents(experiments: Iterable[str]) -> dict[str, Facts]:
+    """What the documents say of each of `experiments`, checked."""
+    path = FOLDER / "published.yaml"
+    found = params.checked(path, Documents).root
+    if missing := [name for name in experiments if name not in found]:
+        raise UserError(f"{path} says nothing of {', '.join(missing)}: add what was published")
+    return found
 
 
 def read_published_curves() -> pd.DataFrame:

@@ -140,7 +140,7 @@ def judge_replication(
 
 def main() -> None:
     _, replications = options.load()
-    entries, documents = replications.experiments, options.documents()
+    entries, documents = replications.experiments, options.documents(replications.experiments)
     results = {
         name: files.read_json(RESULTS / name / "result.json")
         for name in entries

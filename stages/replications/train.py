@@ -18,16 +18,16 @@ from stages.replications import options
 from stages.runtime import cli, guard
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import backend
+from stages.training import backend, code
 from stages.training import run as training
 from stages.training.experiment import Experiment, find_pretrained
-from stages.training.state import read_state
 
 
 @dataclass(frozen=True)
 class Replication(Experiment):
     """An experiment with what only some of the documents do."""
 
+    code: str = ""  # digest of what the replications' training has beyond the root's
     start: str | None = None  # digest of the model that it goes on from
     evaluate_in_training_mode: bool = False  # whether dropout stays on when images are predicted
 
@@ -45,17 +45,17 @@ def run(
     from stages.training import fitting, heads, record, saving
     from stages.training.network import build_network
 
-    started = time.perf_counter()
     network = build_network(experiment, prepared)
     if start:
         network.saved.load_weights(start / "model.keras")
+        network.optimizer.build(network.model.trainable_variables)
         saving.load_state(network.optimizer, start / "optimizer.npz")
     if experiment.evaluate_in_training_mode:
         network = replace(network, fitted=heads.keep_in_training_mode(network.model))
-    description = fitting.train_network(experiment, network, prepared, folder, checkpoint)
+    description, fit_seconds = fitting.train_network(
+        experiment, network, prepared, folder, checkpoint
+    )
     fitted = time.perf_counter()
-    state = read_state(checkpoint)  # of all sittings, where this is not the first one
-    fit_seconds = state["seconds"] if state else fitted - started
     uncalibrated = training.calibrate(network.saved, experiment, prepared, description)
     saved = saving.save_and_load(network.saved, folder / "model.keras")
     if experiment.evaluate_in_training_mode:
@@ -92,10 +92,10 @@ def main(experiment: str) -> None:
     pretrained = getattr(architecture, "weights", None) and find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads, recipe.instruction_set)
+        own_code = code.fingerprint_replications()["replications"]
         for seed in entry.seeds:
             name = f"seed-{seed}"
-            start = source / name
-            start = start if start.is_dir() else None
+            start = source / name if source.parent == options.FOLDER / "trained" else None
             one = Replication(
                 name=experiment,
                 seed=seed,
@@ -103,6 +103,7 @@ def main(experiment: str) -> None:
                 augment=options.complete_augment(common, entry),
                 train=recipe,
                 pretrained=pretrained,
+                code=own_code,
                 start=start and files.sha256(start / "model.keras"),
                 evaluate_in_training_mode=entry.evaluate_in_training_mode,
             )

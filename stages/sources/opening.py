@@ -50,6 +50,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what a reader raises on a damaged file into a `UserError` that names the file."""
     try:
         yield
+    except PermissionError:  # no damage: what to do about it is said where the run ends
+        raise
     except DAMAGE as error:
         raise UserError(
             f"{path} is damaged, or not what its name says: "

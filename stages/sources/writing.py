@@ -120,12 +120,11 @@ def write_encoded(
             for full_name, content in progress.track(
                 contents, description["name"], "images", count
             ):
-                name = full_name.removeprefix(classes.prefix)
-                place = place_of[name]
+                place = place_of[full_name.removeprefix(classes.prefix)]
                 try:
                     image = decode(content, options.channels, options.limits.pixels)
                 except BadImage as error:
-                    bad[name] = str(error)
+                    bad[full_name] = str(error)
                     continue
                 digests[place] = np.frombuffer(digest(image), np.uint8)
                 sizes[place] = image.shape[:2]
@@ -134,7 +133,12 @@ def write_encoded(
             if bad and options.on_bad_image == "error":
                 raise UserError(complaint(bad, description["source"]))
             kept = np.array(
-                [place for place, name in enumerate(classes.names) if name not in bad], np.int64
+                [
+                    place
+                    for place, name in enumerate(classes.names)
+                    if classes.prefix + name not in bad
+                ],
+                np.int64,
             )
             offsets = close_gaps(file, offsets, kept)
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]

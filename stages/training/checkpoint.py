@@ -45,11 +45,12 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
 @dataclass(frozen=True)
 class Past:
-    """What a training takes over from one before it: the logs of its epochs, and early stopping's
-    state."""
+    """What a training takes over from one before it: the logs of its epochs, early stopping's
+    state, and the seconds that it took."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -58,15 +59,13 @@ class Checkpoint(keras.callbacks.Callback):
 
     It fits when its `fingerprint` is equal: a text that changes with anything that the training's
     result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done; `seconds` is what these took, however often the
-    training was stopped. A training that follows on another one begins with that one's `past`, and
-    ends with the epoch `limit`, if not before.
+    lists a dict of logs for each epoch done; `seconds` is what these took, with those of `past`,
+    however often the training was stopped. A training that follows on another one begins with that
+    one's `past`, and ends with the epoch `limit`, if not before.
 
     The last state of a training that ended may lie beside `file` (`locate_finished`): one of more
     epochs, and else the same, goes on from it.
     """
-
-    seconds = 0.0
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.file, self.fingerprint, self.early_stopping = file, fingerprint, early_stopping
         self.limit = limit
         self.variables = [*model.variables, *optimizer.variables]
-        self.history = [*past.history]
+        self.history, self.seconds = [*past.history], past.seconds
         self.extends = False  # whether it goes on from a finished one of fewer epochs
         self.finished = False  # whether early stopping has ended the training
         self.kept: dict[str, Any] = {**past.kept}  # early stopping's state

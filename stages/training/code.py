@@ -18,7 +18,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py")
 CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what they alone import
-    "stages/__init__.py",
     "stages/params",
     *(
         f"stages/runtime/{name}.py"

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,11 @@ def train_network(
     folder: Path,
     checkpoint: Path,
     logs: Path | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], float]:
     """Fit `network`, from the file `checkpoint` where that fits, writing history.csv into `folder`
     after each epoch, and what TensorBoard shows into the folder `logs`. The network then has the
-    weights that ``restore_best`` asks for. Returns the content of training.json."""
+    weights that ``restore_best`` asks for. Returns the content of training.json, and the seconds
+    that all phases took, however often they were stopped."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
     if tuning and tuning.head_epochs:
@@ -65,7 +67,7 @@ def train_network(
     description = describe_training(experiment, network, prepared, past)
     if tuning:
         description["pretrained"] = {**experiment.pretrained.about, "head_epochs": head_epochs}
-    return description
+    return description, past.seconds
 
 
 def train_head(
@@ -78,6 +80,7 @@ def train_head(
 ) -> Past:
     """Fit the classifier of a pre-trained network alone, on the features that the rest gives of
     the images; a phase with a checkpoint of its own beside `checkpoint`."""
+    started = time.perf_counter()
     one = replace(experiment, train=finetuning.complete_head_recipe(experiment))
     base, head = finetuning.build_head(network.model)
     features = finetuning.compute_features(one, base, prepared, checkpoint.parent / "features")
@@ -87,7 +90,8 @@ def train_head(
     trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, one.train)
     phase = Phase("head", trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
-    return fit_phase(one, prepared, folder, phase, Past(), logs)
+    past = Past(seconds=time.perf_counter() - started)
+    return fit_phase(one, prepared, folder, phase, past, logs)
 
 
 def fit_phase(
@@ -138,14 +142,14 @@ def fit_phase(
     state = {}
     if early_stopping.best_weights is not None:
         state = {"best": early_stopping.best, "best_epoch": early_stopping.best_epoch}
-    return Past(keeper.history, state)
+    return Past(keeper.history, state, keeper.seconds)
 
 
 def carry_over(past: Past, trainer: keras.Model) -> Past:
     """`past` for a phase that `trainer` begins: where the best epoch is kept, it is that of both
     phases; its weights are those that the phase begins with."""
     kept = {**past.kept, "best_weights": trainer.get_weights()} if past.kept else {}
-    return Past(past.history, kept)
+    return Past(past.history, kept, past.seconds)
 
 
 def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
@@ -153,6 +157,8 @@ def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
     trainer = heads.Trainer(
         *augmentation.put_in_front_of(network.fitted, experiment.augment, experiment.seed)
     )
+    if not network.optimizer.built:
+        network.optimizer.build(network.model.trainable_variables)
     compile_model(trainer, network.optimizer, experiment.train, network.loss_weights)
     return trainer
 

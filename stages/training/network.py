@@ -12,7 +12,7 @@ from stages.training.experiment import Experiment
 
 @dataclass(frozen=True)
 class Network:
-    """Three models that share their weights, and the optimizer, built for them.
+    """Three models that share their weights, and the optimizer.
 
     Each maps images, uint8 (batch, height, width, channels), to class probabilities, float32
     (batch, classes), or to a list of these, the main head first.
@@ -21,6 +21,7 @@ class Network:
     model: keras.Model  # the architecture; it stays without optimizer, metrics and augmentation
     fitted: keras.Model  # what is fitted and validated
     saved: keras.Model  # what is saved and predicts: `model`, or its test-time augmentation
+    # built with the weights that it is to go on from: some optimizers copy them then
     optimizer: keras.Optimizer
     loss_weights: list[float] | None  # of the heads, where there are auxiliary ones
 
@@ -43,6 +44,5 @@ def build_network(experiment: Experiment, prepared: Prepared) -> Network:
     saved = heads.add_test_time_augmentation(model) if average_mirrored else model
     batches = -(-len(prepared.labels("train")) // experiment.train.batch_size)
     optimizer = recipe.build_optimizer(experiment.train, batches)
-    optimizer.build(model.trainable_variables)
     architectures.adapt(model, family, arguments, prepared.images("train"))
     return Network(model, model, saved, optimizer, loss_weights)

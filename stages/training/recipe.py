@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages.params.names import IN_EPOCHS
 from stages.params.schema import Train
 from stages.runtime.errors import UserError
+from stages.training.in_epochs import count_in_batches
 
 
 def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
@@ -31,20 +31,6 @@ def build_schedule(train: Train, batches: int) -> keras.optimizers.schedules.Lea
     """The schedule of the learning rate, by the number of the step, counted from 0."""
     arguments = count_in_batches(train.schedule_arguments, batches)
     return build("schedule", keras.optimizers.schedules, train.schedule, arguments)
-
-
-def count_in_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any]:
-    """The arguments of a schedule under Keras's names: what is given in epochs, in batches."""
-    return {
-        IN_EPOCHS.get(name, name): (
-            [round(one * batches) for one in value]
-            if name in IN_EPOCHS and isinstance(value, list)
-            else round(value * batches)
-            if name in IN_EPOCHS
-            else value
-        )
-        for name, value in arguments.items()
-    }
 
 
 def find_schedule_end(train: Train, batches: int) -> float | None:

@@ -15,7 +15,8 @@ from stages.training import backend
 
 
 def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
-    """When and where this process trained, with which versions, and how long it took."""
+    """When and where this process trained, with which versions, and how long it took: `fit_seconds`
+    for all epochs, of earlier sittings too, and `seconds` with what followed them."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {

@@ -27,36 +27,22 @@ def run(
 ) -> dict[str, Any]:
     """Train, save into `folder`, read back, predict; needs `backend.start`. `logs` is a folder for
     what TensorBoard shows. Returns the run record."""
-    from stages.training import record, saving
+    from stages.training import fitting, record, saving
+    from stages.training.network import build_network
 
-    started = time.perf_counter()
-    model, _, training = fit(experiment, prepared, folder, checkpoint, logs)
-    fit_seconds = time.perf_counter() - started
+    network = build_network(experiment, prepared)
+    training, fit_seconds = fitting.train_network(
+        experiment, network, prepared, folder, checkpoint, logs
+    )
+    model, fitted = network.saved, time.perf_counter()
     uncalibrated = calibrate(model, experiment, prepared, training)
     saved = saving.save_and_load(model, folder / "model.keras")
     predictions = predict(saved, prepared, experiment.train.prediction_batch_size) | uncalibrated
     write_results(training, predictions, folder)
     keep_last_state(checkpoint)
     report(training, predictions, prepared, folder, fit_seconds)
-    return record.describe_run(fit_seconds, time.perf_counter() - started, training["epochs"])
-
-
-def fit(
-    experiment: Experiment,
-    prepared: Prepared,
-    folder: Path,
-    checkpoint: Path,
-    logs: Path | None = None,
-) -> tuple["keras.Model", "keras.Optimizer", dict[str, Any]]:
-    """Build the network and train it, writing history.csv into `folder` on the way. Returns the
-    model to save, with the weights that ``restore_best`` asks for, the optimizer, and the content
-    of training.json."""
-    from stages.training import fitting
-    from stages.training.network import build_network
-
-    network = build_network(experiment, prepared)
-    training = fitting.train_network(experiment, network, prepared, folder, checkpoint, logs)
-    return network.saved, network.optimizer, training
+    seconds = fit_seconds + time.perf_counter() - fitted
+    return record.describe_run(fit_seconds, seconds, training["epochs"])
 
 
 def calibrate(

@@ -23,18 +23,25 @@ def save(model: keras.Model, path: Path) -> None:
     """
     with files.replacing(path) as partial:
         as_keras = partial.with_suffix(".keras")
-        model.save(as_keras)
-        with zipfile.ZipFile(as_keras) as source, zipfile.ZipFile(partial, "w") as target:
-            for name in sorted(source.namelist()):
-                content = source.read(name)
-                if name == "metadata.json":
-                    content = json.dumps(
-                        {**json.loads(content), "date_saved": "1980-01-01@00:00:00"}
-                    ).encode()
-                elif name == "config.json":
-                    content = json.dumps(renumber(json.loads(content), {})).encode()
-                target.writestr(zipfile.ZipInfo(name, DATE), content)
-        as_keras.unlink()
+        try:
+            model.save(as_keras)
+            rewrite(as_keras, partial)
+        finally:
+            files.remove(as_keras)
+
+
+def rewrite(as_keras: Path, path: Path) -> None:
+    """Write to `path` the Keras file `as_keras` without what differs from one save to the next."""
+    with zipfile.ZipFile(as_keras) as source, zipfile.ZipFile(path, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = json.dumps(
+                    {**json.loads(content), "date_saved": "1980-01-01@00:00:00"}
+                ).encode()
+            elif name == "config.json":
+                content = json.dumps(renumber(json.loads(content), {})).encode()
+            target.writestr(zipfile.ZipInfo(name, DATE), content)
 
 
 def save_and_load(model: keras.Model, path: Path) -> keras.Model:
