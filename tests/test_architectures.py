@@ -1,5 +1,5 @@
 """The networks of the documents, layer by layer; the schema against the code; Keras's names; lists
-of layers; auxiliary heads."""
+of layers; heads."""
 
 import inspect
 import json
@@ -26,7 +26,7 @@ from stages.architectures import googlenet  # noqa: E402
 from stages.params import names  # noqa: E402
 from stages.params.schema import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
-from stages.training import recipe  # noqa: E402
+from stages.training import fitting, heads, recipe  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -354,6 +354,25 @@ def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: lis
         architectures.build("mine", "sequential", {"layers": layers}, data_json([28, 28, 1], 5))
     for part in ("architectures.mine", *named):
         assert part in str(error.value)
+
+
+def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
+    """Its logits are 100 apart; from its probabilities, 1 and 4e-44, the loss is cut off."""
+    keras.utils.set_random_seed(1)
+    train = OPTIONS.train.model_copy(update={"loss": "categorical_crossentropy"})
+    inputs = keras.Input((2,))
+    layer = keras.layers.Dense(2, "softmax", name=architectures.CLASSIFIER)
+    model = keras.Model(inputs, layer(inputs))
+    layer.kernel.assign(100 * np.eye(2))
+    image, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    trainer = heads.Trainer(model.inputs, model.outputs)
+    with heads.giving_logits(model):
+        fitting.compile_model(trainer, keras.optimizers.SGD(1.0), train)
+        logs = trainer.evaluate(image, wrong, verbose=0, return_dict=True)
+        trainer.fit(image, wrong, verbose=0)
+    assert logs == pytest.approx({"loss": 100, "accuracy": 0, "mean_squared_error": 1})
+    np.testing.assert_allclose(layer.kernel, [[99, 1], [0, 100]])
+    np.testing.assert_allclose(model.predict(image, verbose=0), [[1, 0]], atol=1e-6)
 
 
 def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """The training itself: phases, batches, callbacks, and Keras's `fit`."""
 
+import contextlib
 import math
 import sys
 import time
@@ -54,16 +55,18 @@ def train_network(
     that all phases took, however often they were stopped."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
-    if tuning and tuning.head_epochs:
-        past = train_head(experiment, network, prepared, folder, checkpoint, logs)
-        head_epochs = len(past.history)
-    if not tuning or tuning.layers != "none":
-        trainer = compile_trainer(experiment, network)
-        name = "fine-tuning" if tuning else None
-        batches = make_batches(experiment, prepared)
-        notes.warn_of_schedule(experiment.train, len(batches[0]))
-        phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
-        past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer), logs)
+    on_logits = recipe.has_logits_form(experiment.train)
+    with heads.giving_logits(network.model) if on_logits else contextlib.nullcontext():
+        if tuning and tuning.head_epochs:
+            past = train_head(experiment, network, prepared, folder, checkpoint, logs)
+            head_epochs = len(past.history)
+        if not tuning or tuning.layers != "none":
+            trainer = compile_trainer(experiment, network)
+            name = "fine-tuning" if tuning else None
+            batches = make_batches(experiment, prepared)
+            notes.warn_of_schedule(experiment.train, len(batches[0]))
+            phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
+            past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer), logs)
     description = describe_training(experiment, network, prepared, past)
     if tuning:
         description["pretrained"] = {**experiment.pretrained.about, "head_epochs": head_epochs}
@@ -164,15 +167,16 @@ def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
 
 
 def compile_model(
-    model: keras.Model,
+    model: heads.Trainer,
     optimizer: keras.Optimizer,
     train: Train,
     loss_weights: list[float] | None = None,
 ) -> None:
     """Compile `model` with the loss and the metrics of the recipe, for each of its outputs."""
+    model.gives_logits = recipe.has_logits_form(train)
     model.compile(
         optimizer,
-        loss=[recipe.build_loss(train) for _ in model.outputs],
+        loss=[recipe.build_loss(train, model.gives_logits) for _ in model.outputs],
         loss_weights=loss_weights,
         metrics=[recipe.name_metrics(train) for _ in model.outputs],
         steps_per_execution=1

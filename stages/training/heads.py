@@ -1,10 +1,13 @@
-"""Networks around networks: with auxiliary heads, in training mode, with test-time augmentation.
+"""Networks around networks: with auxiliary heads, in training mode, with test-time augmentation;
+and heads that give logits while they are fitted.
 
 Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al.,
 arXiv 1409.4842). All outputs are fitted with the same labels; training minimises the sum of their
 losses, weighted. What a network is judged by, in early stopping as in the reports, is the main
 output, the first.
 """
+
+import contextlib
 
 import keras
 import numpy as np
@@ -18,12 +21,18 @@ class Trainer(keras.Model):
     so on, and ``combined_loss``, what training minimises. With auxiliary heads Keras averages the
     loss of each over batches, whatever their size: a smaller last batch counts as much as the
     others.
+
+    With `gives_logits` its outputs are logits; the metrics are still of probabilities.
     """
+
+    gives_logits = False
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, [y] * len(self.outputs), y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self.gives_logits:
+            y_pred = keras.tree.map_structure(keras.ops.softmax, y_pred)
         return super().compute_metrics(x, [y] * len(self.outputs), y_pred, sample_weight)
 
     def get_metrics_result(self):
@@ -34,6 +43,24 @@ class Trainer(keras.Model):
         return {
             name.removeprefix(f"{self.output_names[0]}_"): value for name, value in logs.items()
         } | combined
+
+
+@contextlib.contextmanager
+def giving_logits(model: keras.Model):
+    """Let `model`, and whatever shares its layers, give logits in place of probabilities.
+
+    For the cross-entropy, which Keras otherwise computes from probabilities that it cuts off at
+    1e-7, except on TensorFlow, where it looks for the logits behind them: a network that is sure of
+    a wrong class then gets no gradient, and learns no more.
+    """
+    classifiers = [model.get_layer(name) for name in model.output_names]
+    for classifier in classifiers:
+        classifier.activation = keras.activations.linear
+    try:
+        yield
+    finally:
+        for classifier in classifiers:
+            classifier.activation = keras.activations.softmax
 
 
 class Training(keras.layers.Layer):

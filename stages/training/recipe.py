@@ -78,9 +78,15 @@ def shorten(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def build_loss(train: Train) -> keras.Loss:
-    """The loss, on class probabilities."""
-    return build("loss", keras.losses, train.loss, train.loss_arguments)
+def build_loss(train: Train, on_logits: bool = False) -> keras.Loss:
+    """The loss, on class probabilities or on logits; the latter where `has_logits_form`."""
+    arguments = train.loss_arguments | ({"from_logits": True} if on_logits else {})
+    return build("loss", keras.losses, train.loss, arguments)
+
+
+def has_logits_form(train: Train) -> bool:
+    """Whether the loss is a cross-entropy of classes, which is exact on logits only."""
+    return train.loss.removeprefix("sparse_") == "categorical_crossentropy"
 
 
 def name_metrics(train: Train) -> list[str]:
