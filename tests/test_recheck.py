@@ -75,7 +75,12 @@ def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.Monkey
     for path in budget.PARAMS.values():
         (tmp_path / path).write_bytes((ROOT / path).read_bytes())
     key = "cifar10-whitened"  # with a schedule, an augmentation, and budgets in other rows
-    for pipeline, name in ((budget.ROOT, "mnist-dense"), (budget.REPLICATIONS, key)):
+    start = "cifar100-simple-cnn"  # with three seeds, from which another row starts
+    for pipeline, name in (
+        (budget.ROOT, "mnist-dense"),
+        (budget.REPLICATIONS, key),
+        (budget.REPLICATIONS, start),
+    ):
         recipe = budget.read_recipe(tmp_path, pipeline, name)
         cut = budget.plan_cut(recipe, [32, 32, 3], BUDGET)
         budget.cut_params(tmp_path, pipeline, name, cut, seed=1)
