@@ -12,8 +12,8 @@ generator, every prediction, the history and the epoch that was kept are compare
                *carried over from REVISION*; ``--dry`` only compares
     not equal  which array or column, how many values, and the first; or what failed. Nothing is
                changed for this training, and the exit status is 1
-    left       data or parameters differ too, data are not here, or no commit holds the lock entry
-               together with its code
+    left       data or parameters differ too, data are not here, another backend computed the
+               results, or no commit holds the lock entry together with its code
 
 Code that acts only later than within these few batches and epochs is not seen. Takes about 30
 seconds of processor time a training; large networks take longer.
@@ -37,6 +37,7 @@ from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.processor import count_cores
 from stages.storage import files
+from stages.training import backend
 
 PIPELINES = {
     "root": (budget.ROOT,),
@@ -113,6 +114,11 @@ def sort_out(
             )
         elif one.other_changes:
             left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
+        elif not dry and (others := read_backends(one) - {backend.choose_backend()}):
+            left[one.address] = (
+                f"{min(others)} computed its results, and {backend.choose_backend()} would be "
+                f"compared: set KERAS_BACKEND={min(others)}"
+            )
         elif missing:
             left[one.address] = (
                 f"{', '.join(missing)} is not here: `dvc checkout` or `dvc repro` brings it"
@@ -178,17 +184,29 @@ def record(training: Training, revision: str, steps: int) -> None:
         "steps_equal": steps,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    path = find_record(training)
+    content = files.read_json(path) if path.exists() else {}
     if training.pipeline == budget.ROOT:
-        path = Path("models") / training.key / "run.json"
-        content = files.read_json(path) if path.exists() else {}
         files.write_json(path, content | {"carried_over": note})
-        return
-    path = Path("replications/runs") / f"{training.key}.json"
-    if path.exists():
-        content = files.read_json(path)
+    elif path.exists():
         files.write_json(
             path, {seed: one | {"carried_over": note} for seed, one in content.items()}
         )
+
+
+def find_record(training: Training) -> Path:
+    """The run record of a training; of a replication, it holds one for each seed."""
+    if training.pipeline == budget.ROOT:
+        return Path("models") / training.key / "run.json"
+    return Path("replications/runs") / f"{training.key}.json"
+
+
+def read_backends(training: Training) -> set[str]:
+    """The backends that computed the results of a training, as far as they are recorded."""
+    path = find_record(training)
+    content = files.read_json(path) if path.exists() else {}
+    records = [content] if training.pipeline == budget.ROOT else content.values()
+    return {one["hardware"]["backend"] for one in records if "backend" in one.get("hardware", {})}
 
 
 def digest_code() -> str:

@@ -253,3 +253,9 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     assert f"not equal: train@{MODEL}" in said and "model.keras: layers/" in said
     assert "left: train@mnist-dense: not only code differs: params.yaml" in said
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
+
+    path = finished.path(f"models/{MODEL}/run.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"hardware": {"backend": "jax"}}))
+    said = finished.command("recheck", MODEL)
+    assert f"left: train@{MODEL}: jax" in said and "nothing to recheck" in said
