@@ -1,18 +1,15 @@
 #!/usr/bin/env python3
-"""What to expect of the documents' 38 experiments on a cluster, from the seconds that each took
-here.
+"""What to expect of all rows of the replications on a cluster of two-core machines.
 
 usage: python benchmarks/replications_on_a_cluster.py [WORKERS ...]        (default: 1 4 16)
 
-The seconds of an experiment are those in replications/runs/NAME.json, all seeds together, plus
-OVERHEAD for evaluation and DVC. The workers are as the machine that measured; each takes the next
-experiment in the order of params.yaml whose `starts_from` is done, as commands.parallel does.
-Experiments without a record are named, and left out. Writes
+An experiment takes the `minutes` that replications/params.yaml expects, all seeds together, plus
+OVERHEAD for evaluation and DVC. Each worker takes the next experiment in the order of params.yaml
+whose `starts_from` is done, as commands.parallel does. Writes
 benchmarks/results/replications_on_a_cluster.json and replications_on_a_cluster.md.
 """
 
 import heapq
-import json
 import sys
 from pathlib import Path
 
@@ -23,15 +20,6 @@ FOLDER = PROJECT / "replications"
 # seconds an experiment: the stage evaluate, and the start of two stages; data preparation is left
 # out
 OVERHEAD = 20.0
-
-
-def seconds(name: str) -> float | None:
-    record = FOLDER / "runs" / f"{name}.json"
-    if not record.exists():
-        return None
-    return (
-        sum(seed["seconds"]["all"] for seed in json.loads(record.read_text()).values()) + OVERHEAD
-    )
 
 
 def makespan(tasks: dict[str, float], after: dict[str, str | None], workers: int) -> float:
@@ -50,16 +38,14 @@ def makespan(tasks: dict[str, float], after: dict[str, str | None], workers: int
 
 def main() -> None:
     experiments = YAML(typ="safe").load(FOLDER / "params.yaml")["experiments"]
-    measured = {name: seconds(name) for name in experiments}
-    tasks = {name: time for name, time in measured.items() if time is not None}
+    tasks = {name: 60 * one["minutes"] + OVERHEAD for name, one in experiments.items()}
     starts = {name: Path(experiments[name]["starts_from"]) for name in tasks}
     after = {  # some start from another experiment, others from pre-trained weights
-        name: start.name if start.parent.name == "trained" and start.name in tasks else None
+        name: start.name if start.parent.name == "trained" else None
         for name, start in starts.items()
     }
     content = {
         "seconds": tasks,
-        "without_a_record": [name for name in experiments if name not in tasks],
         "makespan_seconds": {
             workers: makespan(tasks, after, workers)
             for workers in map(int, sys.argv[1:] or (1, 4, 16))
@@ -69,23 +55,20 @@ def main() -> None:
 
 
 def table(content: dict) -> str:
-    tasks, missing = content["seconds"], content["without_a_record"]
+    tasks = content["seconds"]
     longest = max(tasks, key=tasks.get)
     lines = [
-        f"Computed from the seconds of {len(tasks)} of {len(tasks) + len(missing)} experiments in "
-        "replications/runs, which name "
-        f"their machines. The longest, {longest}, takes {tasks[longest] / 60:.1f} minutes: no "
-        "number of workers takes less.",
+        f"Computed from the minutes that replications/params.yaml expects of {len(tasks)} "
+        f"experiments. The longest, {longest}, takes {tasks[longest] / 3600:.1f} hours: no number "
+        "of workers takes less.",
         "",
-        "| workers | minutes |",
+        "| workers | hours |",
         "|--:|--:|",
         *(
-            f"| {workers} | {seconds / 60:.1f} |"
+            f"| {workers} | {seconds / 3600:.1f} |"
             for workers, seconds in content["makespan_seconds"].items()
         ),
     ]
-    if missing:
-        lines += ["", f"Without a record, and left out: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
