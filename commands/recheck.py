@@ -12,8 +12,8 @@ generator, every prediction, the history and the epoch that was kept are compare
                *carried over from REVISION*; ``--dry`` only compares
     not equal  which array or column, how many values, and the first; or what failed. Nothing is
                changed for this training, and the exit status is 1
-    left       data or parameters differ too, data are not here, another backend computed the
-               results, or no commit holds the lock entry together with its code
+    left       data or parameters differ too, data are not here, a GPU or another backend
+               computed the results, or no commit holds the lock entry together with its code
 
 Code that acts only later than within these few batches and epochs is not seen. Takes about 30
 seconds of processor time a training; large networks take longer.
@@ -114,11 +114,8 @@ def sort_out(
             )
         elif one.other_changes:
             left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
-        elif not dry and (others := read_backends(one) - {backend.choose_backend()}):
-            left[one.address] = (
-                f"{min(others)} computed its results, and {backend.choose_backend()} would be "
-                f"compared: set KERAS_BACKEND={min(others)}"
-            )
+        elif elsewhere := find_other_platform(one):
+            left[one.address] = elsewhere
         elif missing:
             left[one.address] = (
                 f"{', '.join(missing)} is not here: `dvc checkout` or `dvc repro` brings it"
@@ -201,12 +198,23 @@ def find_record(training: Training) -> Path:
     return Path("replications/runs") / f"{training.key}.json"
 
 
-def read_backends(training: Training) -> set[str]:
-    """The backends that computed the results of a training, as far as they are recorded."""
+def find_other_platform(training: Training) -> str | None:
+    """Why a comparison on this machine's processor with the present backend says nothing of the
+    results of a training; None where it does, as far as its run record tells."""
     path = find_record(training)
     content = files.read_json(path) if path.exists() else {}
-    records = [content] if training.pipeline == budget.ROOT else content.values()
-    return {one["hardware"]["backend"] for one in records if "backend" in one.get("hardware", {})}
+    records = [content] if training.pipeline == budget.ROOT else [*content.values()]
+    devices = {name for one in records for name in one.get("hardware", {}).get("devices", [])}
+    if any(not name.startswith("cpu") for name in devices):
+        return "its results were computed on a GPU, which does not give the same bits twice"
+    present = backend.choose_backend()
+    used = {name for one in records for name in one.get("versions", {})} & {*backend.BACKENDS}
+    for other in used - {present}:
+        return (
+            f"its results were computed with {other}, and {present} would be compared: set "
+            f"KERAS_BACKEND={other}"
+        )
+    return None
 
 
 def digest_code() -> str:

@@ -366,7 +366,7 @@ def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
     layer.kernel.assign(100 * np.eye(2))
     image, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     trainer = heads.Trainer(model.inputs, model.outputs)
-    with heads.giving_logits(model):
+    with heads.giving_logits(model, when=True):
         fitting.compile_model(trainer, keras.optimizers.SGD(1.0), train)
         logs = trainer.evaluate(image, wrong, verbose=0, return_dict=True)
         trainer.fit(image, wrong, verbose=0)
@@ -388,6 +388,7 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     content["architectures"]["flowers-googlenet"]["loss_weights"] = [1.0, 0.3, 0.5]
     content["train"] |= {"epochs": 2, "batch_size": 4, "prediction_batch_size": 4}
     content["train"]["early_stopping"]["monitor"] = "val_accuracy"
+    content["train"]["loss"] = "categorical_crossentropy"
     monkeypatch.chdir(tmp_path)
     YAML().dump(content, Path("params.yaml"))
     folder = Path("data/prepared")
@@ -407,7 +408,7 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     figures = {
         f"{head}{figure}"
         for head in ("", "auxiliary1_", "auxiliary2_")
-        for figure in ("accuracy", "loss")
+        for figure in ("accuracy", "loss", "mean_squared_error")
     } | {"combined_loss"}
     expected = figures | {f"val_{figure}" for figure in figures} | {"learning_rate"}
     assert set(history.columns) == expected
@@ -423,6 +424,8 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     assert list(predicted) == [f"{part}{head}" for part in ("validation", "test") for head in heads]
     assert all(one.shape == (8, 3) and one.dtype == np.float32 for one in predicted.values())
     kept = json.loads((folder / "training.json").read_text())["kept_epoch"]
+    error = ((predicted["validation"] - np.eye(3)[np.arange(8) % 3]) ** 2).mean()
+    assert history["val_mean_squared_error"][kept] == pytest.approx(error, abs=1e-5)
     metrics = json.loads((reports / "metrics.json").read_text())
     assert (
         metrics["validation"]["accuracy"]

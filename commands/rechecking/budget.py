@@ -84,7 +84,7 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         experiment["seeds"] = [seed]
         for other in content["experiments"].values():
             if other.get("starts_from") == f"replications/trained/{name}":
-                other["seeds"] = [seed]  # it may have no others than the one that it starts from
+                other["seeds"] = [seed]  # they must be among those of the row that it starts from
         experiment["budget"] = {  # `cut_data` leaves one image more: drawing fewer takes part
             "epochs": cut.epochs,
             "train": cut.images["train"],

@@ -43,6 +43,7 @@ def describe_training(
         "train": experiment.train.model_dump(),
         "effective_recipe": {
             "optimizer": recipe.describe(network.optimizer),
+            # as of probabilities, which the network gives; it is computed from their logits
             "loss": recipe.describe(recipe.build_loss(experiment.train)),
         },
         "augment": experiment.augment.model_dump(),

@@ -55,7 +55,7 @@ def zero_head(model: keras.Model) -> None:
 
 def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The two parts of `model`, which share its weights: images → features, float (batch,
-    features), and features → class probabilities."""
+    features), and features → class probabilities (logits while they are fitted)."""
     classifier = model.get_layer(CLASSIFIER)
     features = keras.Input(classifier.input.shape[1:])
     return (

@@ -1,6 +1,5 @@
 """The training itself: phases, batches, callbacks, and Keras's `fit`."""
 
-import contextlib
 import math
 import sys
 import time
@@ -55,8 +54,7 @@ def train_network(
     that all phases took, however often they were stopped."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
-    on_logits = recipe.has_logits_form(experiment.train)
-    with heads.giving_logits(network.model) if on_logits else contextlib.nullcontext():
+    with heads.giving_logits(network.model, when=recipe.has_logits_form(experiment.train)):
         if tuning and tuning.head_epochs:
             past = train_head(experiment, network, prepared, folder, checkpoint, logs)
             head_epochs = len(past.history)

@@ -46,14 +46,15 @@ class Trainer(keras.Model):
 
 
 @contextlib.contextmanager
-def giving_logits(model: keras.Model):
-    """Let `model`, and whatever shares its layers, give logits in place of probabilities.
+def giving_logits(model: keras.Model, when: bool):
+    """Let `model`, and whatever shares its layers, give logits in place of probabilities; nothing
+    changes where `when` is false.
 
     For the cross-entropy, which Keras otherwise computes from probabilities that it cuts off at
     1e-7, except on TensorFlow, where it looks for the logits behind them: a network that is sure of
     a wrong class then gets no gradient, and learns no more.
     """
-    classifiers = [model.get_layer(name) for name in model.output_names]
+    classifiers = [model.get_layer(name) for name in model.output_names] if when else []
     for classifier in classifiers:
         classifier.activation = keras.activations.linear
     try:

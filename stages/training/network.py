@@ -15,7 +15,7 @@ class Network:
     """Three models that share their weights, and the optimizer.
 
     Each maps images, uint8 (batch, height, width, channels), to class probabilities, float32
-    (batch, classes), or to a list of these, the main head first.
+    (batch, classes), or to a list of these, the main head first; to logits while they are fitted.
     """
 
     model: keras.Model  # the architecture; it stays without optimizer, metrics and augmentation
