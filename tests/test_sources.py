@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,9 +22,11 @@ from support.pictures import write_png
 
 from stages import download, params
 from stages.images import decode as decoding
-from stages.images.decode import BadImage, decode, is_image_file
+from stages.images.decode import BadImage, decode
+from stages.images.naming import is_image_file
 from stages.params.schema import Source
 from stages.runtime.errors import UserError
+from stages.source import describe_source
 from stages.sources import archives, official, writing
 from stages.sources.parts import are_parts
 from stages.sources.raw import Raw, digest
@@ -285,6 +288,56 @@ def test_a_class_named_like_the_folder_around_it_keeps_its_images():
     raw = bring(as_zip(tree | {"cat/0.png": encoded()}), on_bad_image="skip")
     assert [entry["file"] for entry in raw.dataset["skipped"]] == ["cat/0.png"]
     assert len(raw.labels) == len(FLAT)
+
+
+def test_names_as_macos_writes_them():
+    """Its zips do not say that their names are UTF-8, and its é is an e and an accent."""
+    composed, apart = "árbol", unicodedata.normalize("NFD", "árbol")
+    assert composed != apart
+    tree = {f"train/{composed}/0.png": encoded(), f"test/{apart}/0.png": encoded()}
+    tree |= {f"{part}/niño/1.png": encoded() for part in ("train", "test")}
+    content = bytearray(Path(as_zip(tree)).read_bytes())
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := content.find(start, place + 1)) >= 0:
+            content[place + flags + 1] &= ~0x08
+    Path("set.zip").write_bytes(content)
+    for source in ("set.zip", as_folder(tree)):
+        raw = bring(source)
+        assert raw.class_names == ["niño", "árbol"]
+        assert raw.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_what_is_hidden_in_a_folder_is_no_part_of_it():
+    expected, digest = facts(bring(as_folder(FLAT))), describe_source(Path("set"))
+    os.symlink("nowhere", "set/cat/.#0.png")  # the lock of an editor
+    os.mkdir("set/.git")
+    os.symlink("/", "set/.git/root")
+    Path("set/cat/.DS_Store").write_bytes(b"x")
+    assert facts(bring("set")) == expected and describe_source(Path("set")) == digest
+
+
+@pytest.mark.parametrize("name", ["set.npz", "set.yaml", "set.zip"])
+def test_a_folder_may_be_named_like_a_file(name: str):
+    assert facts(bring(as_folder(FLAT, name))) == facts(bring(as_folder(FLAT)))
+
+
+def test_too_little_memory_makes_no_image_a_bad_one(monkeypatch: pytest.MonkeyPatch):
+    def converted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "converted", converted)
+    with pytest.raises(MemoryError):
+        bring(as_folder(FLAT), on_bad_image="skip")
+
+
+def test_data_that_were_damaged_since_are_named():
+    raw = bring(as_zip(FLAT))
+    content = bytearray(Path("data/raw/mine/images.bin").read_bytes())
+    content[40:70] = b"x" * 30
+    Path("data/raw/mine/images.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"data/raw/mine is damaged: cat/0\.png"):
+        list(Raw(Path("data/raw/mine")).images(range(len(raw.labels))))
 
 
 def test_links_to_images_in_a_folder_are_followed():
@@ -579,7 +632,7 @@ def test_official_idx_files_packed_anew():
     """As Debian does: other .gz bytes, equal content."""
     folder = as_fashion()
     said = []
-    for file in official.load(Path("data/official/fashion_mnist.yaml")).files:
+    for file in params.checked(Path("data/official/fashion_mnist.yaml"), official.Publisher).files:
         path = Path(folder, file.name)
         content = gzip.decompress(path.read_bytes())
         path.write_bytes(gzip.compress(content, 1, mtime=1))
@@ -663,7 +716,7 @@ def test_official_flowers_hold_their_tree_twice():
     "name", [path.stem for path in sorted((PROJECT / "data/official").glob("*.yaml"))]
 )
 def test_what_publishers_say_is_complete(name):
-    said = official.load(Path(f"data/official/{name}.yaml"))
+    said = params.checked(Path(f"data/official/{name}.yaml"), official.Publisher)
     assert all(file.digest or said.images for file in said.files)
     assert (
         f"data/official/{name}.yaml" == params.load(PROJECT / "params.yaml").datasets[name].source

@@ -71,6 +71,6 @@ def end_with_dvc() -> None:
 def is_dvc(process: psutil.Process) -> bool:
     """Whether a process was started as ``dvc …`` or ``python -m dvc …``."""
     try:
-        return any(Path(argument).stem == "dvc" for argument in process.cmdline()[:3])
+        return any(Path(argument).name == "dvc" for argument in process.cmdline()[:3])
     except psutil.Error:
         return False
