@@ -22,11 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from commands.searching import keys
 from stages import params
+from stages.params.reading import read_yaml
 from stages.params.schema import Application, Name, Params, Source, Train
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources import archives, classes, pretrained
+from stages.sources import archives, classes, pretrained, writing
 from stages.storage import files
 from stages.training import backend
 
@@ -60,7 +61,8 @@ PRESETS = {
 
 
 def survey(path: Path, name: str, options: Params) -> classes.Classes:
-    """The images at `path` and their classes, by their names; `name` is to be the data set's."""
+    """The images at `path` and their classes, by their names; `name` is to be the data set's.
+    Raises `UserError` where nothing can be learnt from them."""
     try:
         TypeAdapter(dict[Name, Source]).validate_python({name: {"source": str(path)}})
     except ValidationError as error:
@@ -71,7 +73,9 @@ def survey(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
     if archives.kind_of(path) is None:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
-    return classes.find(*archives.survey(path, options.download.limits), path)
+    found = classes.find(*archives.survey(path, options.download.limits), path)
+    writing.check_classes(found.class_names, str(path))
+    return found
 
 
 def plan(
@@ -123,7 +127,12 @@ def plan(
 
 
 def write(settings: dict[str, object]) -> None:
-    """Set keys of params.yaml, each given with its section: ``train.epochs``."""
+    """Set keys of params.yaml, each given with its section: ``train.epochs``. Raises `UserError`
+    where they contradict what else it says; it then stays as it is."""
+    _, values = read_yaml(Path("params.yaml"))
+    values["datasets"].setdefault(settings["dataset"], {})
+    if fault := keys.find_conflict(settings, values):
+        raise UserError(f"params.yaml does not take these settings: {fault}")
     with modify_yaml("params.yaml") as content:
         content["datasets"].setdefault(settings["dataset"], {})
         keys.set_all(settings, content)
@@ -174,8 +183,9 @@ def announce(settings: dict[str, object], images: classes.Classes, seconds: floa
     print("Set in params.yaml, where every other key stays as it is:")
     for key, value in settings.items():
         print(f"  {key}: {'' if value is None else printable(value, 1000)}")
+    minutes = max(round(seconds / 60), 1)
     print(
-        f"This takes about {max(round(seconds / 60), 1)} minutes on this machine. Ctrl-C stops it; "
+        f"This takes about {minutes} minute{'s' * (minutes > 1)} on this machine. Ctrl-C stops it; "
         "`dvc repro` goes on.",
         flush=True,
     )

@@ -211,8 +211,10 @@ def reproduce() -> tuple[list[Outdated], str]:
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
+    if repro and head:
+        raise UserError("--repro runs the pipeline of the working tree: leave out --head")
     try:
-        ran, failure = reproduce() if repro and not head else ([], "")
+        ran, failure = reproduce() if repro else ([], "")
         content = compare(base, head, ran)
     except Exception as error:
         refused = isinstance(error, (UserError, DvcException))

@@ -57,6 +57,14 @@ def test_a_data_set_of_ones_own_there_and_back(finished: Project, photographs: P
     assert finished.path("data/raw/mine/dataset.json").exists()
 
 
+def test_back_from_an_emptied_cache_with_the_results_that_are_here(finished: Project):
+    shutil.rmtree(finished.path(".dvc/cache"))
+    before = sorted(finished.path("exports").iterdir())
+    output = finished.command("undo")
+    assert "exports" in output
+    assert sorted(finished.path("exports").iterdir()) == before
+
+
 def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(
     finished: Project, tmp_path: Path
 ):

@@ -17,9 +17,11 @@ import pytest
 from support.processes import eventually
 from support.project import Project, copy, ran
 
+from commands import replicate
 from commands.replicating import progress, rows
 from commands.replicating.rows import Row
 from stages.replications import table
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
 
@@ -117,6 +119,20 @@ def shrink(content: Any) -> None:
     # the second changes nothing, so that it must end where the first did
     content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
     content["experiments"][MORE]["budget"]["epochs"] = 1
+
+
+def test_a_commit_that_git_refuses_does_not_stop_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)  # no repository
+    ran: list[str] = []
+    monkeypatch.setattr(replicate, "run_row", lambda row, *_: ran.append(row.name) or True)
+    monkeypatch.setattr(replicate, "describe_result", lambda name: "0.9")
+    monkeypatch.setattr(replicate, "changed_paths", lambda row: [f"results/{row.name}"])
+    with pytest.raises(UserError, match="not committed.*one, two"):
+        replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)
+    assert ran == ["one", "two"]
+    assert "git add -- results/one" in capsys.readouterr().out
 
 
 class Replicated(NamedTuple):

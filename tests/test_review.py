@@ -423,8 +423,24 @@ def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    assert not read_working_tree()[0].stale(MODEL)
+    with finished.path("data/embedded/fashion_mnist.npz").open("ab") as file:
+        file.write(b"x")
+    assert read_working_tree()[0].stale(MODEL)
+
+
+def test_while_dvc_runs_nothing_is_called_damaged(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    with Repo() as repo, repo.lock, pytest.raises(lock.Busy):
+        gate_command.main("main")
+
+
 def test_a_damaged_lock_in_a_revision(finished: Project):
-    for damage in ("", "<<<<<<< HEAD\n", "stages:\n"):
+    for damage in ("", "<<<<<<< HEAD\n", "stages:\n", "schema: '2.0'\nstages: {split: 3}\n"):
         with pytest.raises(UserError):
             lock.parse(damage)
     lines = finished.path("dvc.lock").read_text()
@@ -548,6 +564,19 @@ def test_a_comment_says_who_wrote_it_and_has_no_effect(tmp_path: Path, comment):
     for acting in ("](", "<i", "<!", "@o", "://", "www.", "#1", "GH-2", "\x1b", "\x9b", "\u202e"):
         assert acting not in posted
     assert "2Jnameé" in posted
+    assert len((tmp_path / "posted").read_bytes()) < 65_536
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"x" + b"\xc3\xa9" * 40_000, "⚠️ → ✅\n".encode() * 3000, b"@@@ x\n" * 6000],
+    ids=["a character cut in two", "of three bytes", "that grows"],
+)
+def test_the_comment_of_a_long_review_is_cut(tmp_path: Path, comment, text: bytes):
+    (tmp_path / "review.md").write_bytes(text)
+    posted = comment("review.md").replace("\u200b", "")
+    beginning = posted.split("\n\n", 1)[1].rstrip("\n")
+    assert len(beginning) > 10_000 and text.decode().startswith(beginning)
     assert len((tmp_path / "posted").read_bytes()) < 65_536
 
 

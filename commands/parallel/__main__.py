@@ -69,10 +69,10 @@ def run(
                 "that still fit"
             )
             done = []  # to collect
+    for path, text in records.items():  # no outputs of DVC's, which `collect` would bring
+        files.write_text(Path(path), text)
     if done or not failed:
         collect(done if failed else targets, remote)
-    for path, text in records.items():
-        files.write_text(Path(path), text)
     if failed:
         raise UserError("\n       ".join(failed))
 

@@ -11,10 +11,8 @@ from stages.params.schema import Gate
 from stages.runtime import escape
 from stages.runtime.errors import UserError
 
-HOLDS = (
-    "within noise",
-    "above",
-)  # the verdicts of the replications' table that are as good as published
+# the verdicts of the replications' table that are as good as published
+HOLDS = ("within noise", "above")
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,8 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
     try:
         stages = lock.outdated_replications(head.commit)
+    except lock.Busy:
+        raise
     except UserError as error:
         return Check(name, False, strip_markup(str(error)))
     if stages:

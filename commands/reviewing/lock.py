@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import os
-import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -20,26 +19,34 @@ from typing import Any
 from dvc.dependency.base import Dependency
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 from dvc_data.hashfile.tree import Tree
 from ruamel.yaml import YAML, YAMLError
+from voluptuous import Invalid
 
-from stages.runtime import escape
+from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
 ABSENT = object()
+EMPTY = 'schema: "2.0"'  # a lock file before any stage has run
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
+
+
+class Busy(UserError):
+    """Another command of DVC's runs here."""
 
 
 @contextlib.contextmanager
 def opened(revision: str | None) -> Iterator[Repo]:
     """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
     folder meanwhile and shares DVC's cache. Raises `UserError` where DVC cannot read the pipeline,
-    or another command of DVC's runs there."""
+    `Busy` where another command of DVC's runs there."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -47,26 +54,23 @@ def opened(revision: str | None) -> Iterator[Repo]:
         if revision:
             with Repo() as here:
                 config = {"cache": {"dir": here.cache.local_cache_dir}}
-            clone = (
-                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))) / "clone"
-            )
-            subprocess.run(
-                ["git", "clone", "--quiet", "--shared", "--no-checkout", os.getcwd(), str(clone)],
-                check=True,
-            )
-            subprocess.run(
-                ["git", "checkout", "--quiet", "--detach", revision], cwd=clone, check=True
-            )
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))
+            clone = Path(folder) / "clone"
+            options = ("--quiet", "--shared", "--no-checkout")
+            git.run("clone", *options, os.getcwd(), str(clone))
+            git.run("checkout", "--quiet", "--detach", revision, folder=clone)
             stack.enter_context(contextlib.chdir(clone))
         try:
             repo = stack.enter_context(Repo(config=config))
             stack.enter_context(repo.lock)
             yield repo
+        except LockError:
+            raise Busy(
+                "another command of DVC's runs in this folder: wait for it, or end it"
+            ) from None
         except DvcException as error:
-            where, why = (
-                f" of {revision[:7]}" if revision else "",
-                str(error).replace(os.getcwd() + os.sep, ""),
-            )
+            where = f" of {revision[:7]}" if revision else ""
+            why = str(error).replace(os.getcwd() + os.sep, "")
             raise UserError(f"DVC cannot read the pipeline{where}: {why}") from None
 
 
@@ -247,8 +251,8 @@ def parse(text: str, name: str = "dvc.lock") -> Lock:
     """The stages of a lock file, by its text. Raises `UserError` when that is damaged; `name` says
     which file it is."""
     try:
-        return dict(YAML(typ="safe").load(text)["stages"])
-    except (YAMLError, TypeError, KeyError, ValueError):
+        return COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text)).get("stages", {})
+    except (YAMLError, ValueError, Invalid):
         raise UserError(
             f"{name} is damaged: bring an earlier version back by git, or make it anew by `dvc "
             "repro`"

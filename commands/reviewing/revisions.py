@@ -183,7 +183,7 @@ class Revision:
     @cached_property
     def lock(self) -> lock.Lock:
         try:
-            return lock.parse(self.text("dvc.lock") or "stages: {}")
+            return lock.parse(self.text("dvc.lock") or lock.EMPTY)
         except UserError:
             self.damaged["dvc.lock"] = "it is no lock file of DVC's"
             return {}
@@ -227,6 +227,8 @@ class Revision:
         missing."""
         try:
             return lock.outdated(self.commit)
+        except lock.Busy:
+            raise
         except UserError as error:
             self.damaged[PIPELINE] = strip_markup(str(error))
             return []
@@ -235,6 +237,7 @@ class Revision:
         """Whether the results of a model are those of other code, data or parameters than the
         revision's."""
         makers = {
+            "data/dvc.yaml:source",  # which alone reads the data set
             "data/dvc.yaml:download",
             "split",
             "preprocess",

@@ -4,6 +4,10 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
+
+from stages.params.schema import Params
+
 
 def look_up(key: str, values: dict[str, Any]) -> Any:
     """The value of a key; None where there is none."""
@@ -28,6 +32,15 @@ def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     values = copy.deepcopy(values)
     set_all(settings, values)
     return values
+
+
+def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
+    """What the schema of ``params.yaml`` has against `settings` together, set in `base`."""
+    try:
+        Params.model_validate(changed(settings, base))
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return None
 
 
 def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
