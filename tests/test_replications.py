@@ -4,44 +4,61 @@ document's conditions it met; and mistakes in its entry. (The second pipeline ru
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages import params
 from stages.replications import options
-from stages.replications.table import judge_replication, measure_conditions
+from stages.replications.table import (
+    Spread,
+    estimate_noise,
+    judge_replication,
+    measure_conditions,
+    pool_spreads,
+)
 from stages.runtime.errors import UserError
 
 
-def published(accuracy: float | None) -> options.Published:
+def published(accuracy: float) -> options.Published:
     return options.Published(
         parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None
     )
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "mean", "spread", "reduced", "expected"),
+    ("published", "obtained", "noise", "reduced", "expected"),
     [
-        (
-            0.90,
-            0.905,
-            0.0,
-            False,
-            "within noise",
-        ),  # two standard errors of the difference are 0.0085
-        (0.90, 0.91, 0.0, False, "above"),
-        (0.90, 0.89, 0.0, False, "below"),
-        (0.90, 0.89, 0.008, False, "within noise"),  # the seeds alone may do that
-        (0.90, 0.50, 0.0, True, "reduced budget"),
-        (None, 0.50, 0.0, False, "nothing published"),
+        (0.90, 0.905, 0.006, False, "within noise"),
+        (0.90, 0.91, 0.006, False, "above"),
+        (0.90, 0.89, 0.006, False, "below"),
+        (0.90, 0.50, None, True, "reduced budget"),
+        (None, 0.50, None, False, "nothing published"),
     ],
 )
-def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
-    assert (
-        judge_replication(
-            published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced
-        )
-        == expected
-    )
+def test_verdict(published, obtained, noise, reduced: bool, expected: str):
+    assert judge_replication(published, obtained, noise, reduced) == expected
+
+
+@pytest.mark.parametrize(("seeds", "images"), [(3, 400), (5, 400), (3, None)])
+def test_chance_alone_exceeds_the_noise_once_in_twenty_times(seeds: int, images: int | None):
+    """By simulation: a document's run and ours of equal networks, whose true accuracies differ by
+    the seed; `images` None: both on the same ones, whose choice then plays no part."""
+    random, sd, runs = np.random.default_rng(0), 0.01, 4000
+    exceeded = 0
+    for theirs, *ours in random.normal(0.8, sd, (runs, seeds + 1)):
+        ours, spread = np.array(ours), Spread(np.std(ours, ddof=1), seeds - 1)
+        if images:  # the document's, and others that all of our seeds have in common
+            theirs += random.binomial(images, 0.8) / images - 0.8
+            ours += random.binomial(images, 0.8) / images - 0.8
+        said = published(theirs).model_copy(update={"images": images or 10000})
+        noise = estimate_noise(said, ours.mean(), images or 10000, seeds, spread, not images)
+        exceeded += abs(ours.mean() - theirs) > noise
+    assert exceeded / runs == pytest.approx(0.05, abs=0.01)
+
+
+def test_spreads_are_pooled_by_their_degrees_of_freedom():
+    assert pool_spreads([Spread(0.01, 2), Spread(0.03, 6)]) == (pytest.approx(0.02646, abs=1e-5), 8)
+    assert pool_spreads([]) is None
 
 
 @pytest.mark.parametrize(
