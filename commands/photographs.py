@@ -20,7 +20,7 @@ import numpy as np
 from dvc.utils.serialize import modify_yaml
 from pydantic import TypeAdapter, ValidationError
 
-from commands.searching import keys
+from commands.pipeline import keys
 from stages import params
 from stages.params.reading import read_yaml
 from stages.params.schema import Application, Name, Params, Source, Train

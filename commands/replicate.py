@@ -25,7 +25,7 @@ import pandas as pd
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
 from stages.replications.options import FOLDER
-from stages.runtime import cli, git
+from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
@@ -34,13 +34,9 @@ OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png",
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
-    SCRATCH.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        with filelock.FileLock(SCRATCH / "lock", timeout=0):
-            run_queue(find(names, download), dry, commit, download)
-    except filelock.Timeout:
-        raise UserError("commands.replicate runs already in this working tree") from None
+    with guard.alone(SCRATCH, "commands.replicate"):
+        run_queue(find(names, download), dry, commit, download)
 
 
 def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from commands.reviewing import lock
+from commands.pipeline import lockfile
 from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
@@ -32,12 +32,12 @@ LOCKS = ("dvc.lock", "data/dvc.lock")
 
 def digests(folder: Path) -> dict[str, str]:
     """The digest of every output, by its path, from the lock files in `folder`."""
-    contents = (lock.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
+    contents = (lockfile.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
     return {
         path: md5
         for content in contents
         for stage in content
-        for path, md5 in lock.digests(content, stage, "outs").items()
+        for path, md5 in lockfile.digests(content, stage, "outs").items()
     }
 
 

@@ -21,8 +21,9 @@ from support.project import ROOT, Project, copy, ran
 from commands import check_lock, seed_spread
 from commands import gate as gate_command
 from commands import review as review_command
-from commands.reviewing import comparing, gate, lock, noise
-from commands.reviewing.history import NotFound, find_base, read_working_tree
+from commands.pipeline import lockfile
+from commands.reviewing import comparing, gate, noise
+from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
 from stages import params
@@ -271,8 +272,8 @@ def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     with chdir(tmp_path / "clone"), pytest.raises(UserError, match="out of date.*export"):
         check_lock.main()
     shutil.rmtree("prepared")  # without the data, but with DVC's cache
-    assert [one.stage for one in lock.outdated()] == ["export"]
-    assert [one.stage for one in lock.outdated("main")] == ["export"]
+    assert [one.stage for one in lockfile.outdated()] == ["export"]
+    assert [one.stage for one in lockfile.outdated("main")] == ["export"]
 
 
 def test_a_stage_is_out_of_date_when_dvc_says_so(
@@ -291,14 +292,14 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     seen = []
     for change in changes:
         change()
-        with lock.opened(None) as repo:
+        with lockfile.opened(None) as repo:
             dvcs = [
                 stage.addressing
                 for stage in repo.stage.collect("dvc.yaml")
                 if stage.changed(allow_missing=True)
             ]
         seen.append(
-            sorted(one.stage for one in lock.outdated() if not one.stage.startswith("data/"))
+            sorted(one.stage for one in lockfile.outdated() if not one.stage.startswith("data/"))
         )
         assert seen[-1] == sorted(dvcs)
     assert (
@@ -435,14 +436,14 @@ def test_while_dvc_runs_nothing_is_called_damaged(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
-    with Repo() as repo, repo.lock, pytest.raises(lock.Busy):
+    with Repo() as repo, repo.lock, pytest.raises(lockfile.Busy):
         gate_command.main("main")
 
 
 def test_a_damaged_lock_in_a_revision(finished: Project):
     for damage in ("", "<<<<<<< HEAD\n", "stages:\n", "schema: '2.0'\nstages: {split: 3}\n"):
         with pytest.raises(UserError):
-            lock.parse(damage)
+            lockfile.parse(damage)
     lines = finished.path("dvc.lock").read_text()
     finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
     commit(finished, "damaged")
@@ -721,18 +722,22 @@ def test_clones_without_history_without_cache_without_base(
 
     monkeypatch.chdir(finished.folder)
 
-    def why(base: str) -> str:
+    def found(base: str) -> tuple[str, bool]:
         tree, changed = read_working_tree()
-        return find_base(base, tree, bool(changed))[1]
+        one = find_base(base, tree, bool(changed))
+        return one.why, one.lost
 
-    assert why("main") == "" and "nothing to compare" in why("change")
-    with pytest.raises(NotFound, match="There is no revision `elsewhere`"):
-        why("elsewhere")
+    assert found("main") == ("", False)
+    why, lost = found("change")
+    assert "nothing to compare" in why and not lost
+    why, lost = found("elsewhere")
+    assert "There is no revision `elsewhere`" in why and lost
     finished.run("git", "checkout", "--quiet", "--orphan", "first")
     finished.commit()
-    assert "first commit" in why("first")
-    with pytest.raises(NotFound, match="no commit in common"):
-        why("main")
+    why, lost = found("first")
+    assert "first commit" in why and not lost
+    why, lost = found("main")
+    assert "no commit in common" in why and lost
     assert "FAILED: base" in closed_gate(finished, capsys, "elsewhere")
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from commands.searching import keys, studies
+from commands.pipeline import keys
+from commands.searching import studies
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search
 from commands.searching.studies import Settings

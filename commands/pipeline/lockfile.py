@@ -30,6 +30,7 @@ from dvc_data.hashfile.tree import Tree
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
+from commands.pipeline import keys
 from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
@@ -132,12 +133,10 @@ def outdated_replications(revision: str | None = None) -> list[Outdated]:
 def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     """Those of `stages` that are out of date. Files that `dvc add` tracks are inputs, not stages to
     run, and are compared with what the stages read."""
-    made = Made(stages)
-    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
-    result = []
+    compare, result = comparison(repo, stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        what = changes(stage, made, read)
+        what = compare(stage)
         first = next(what, None)
         if first or missing:
             by_code = first is not None and all(
@@ -145,6 +144,13 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
             )
             result.append(Outdated(stage.addressing, first is not None, missing, by_code))
     return result
+
+
+def comparison(repo: Repo, stages: Iterable[Stage]) -> Callable[[Stage], Iterator["Change"]]:
+    """The function that lists what differs between one of `stages` and its lock entry."""
+    made = Made(stages)
+    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
+    return lambda stage: changes(stage, made, read)
 
 
 class Made:
@@ -207,7 +213,7 @@ def changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Ch
         if isinstance(dep, ParamsDependency) and dep.params:
             then = dep.hash_info.value or {}
             for key in dep.params:
-                before, now = then.get(key, ABSENT), value_at(read(dep.fs_path), key)
+                before, now = then.get(key, ABSENT), keys.look_up(key, read(dep.fs_path), ABSENT)
                 if now is ABSENT or now != before:
                     yield Change(f"{path_of(dep)}: {key}", extends(now, before))
             continue
@@ -237,14 +243,6 @@ def extends(now: Any, before: Any) -> bool:
         and isinstance(before, dict)
         and all(extends(now.get(key, ABSENT), value) for key, value in before.items())
     )
-
-
-def value_at(content: Any, key: str) -> Any:
-    """What stands at a key of parameters, such as ``train.optimizer``; `ABSENT`
-    where nothing does."""
-    for part in key.split("."):
-        content = content.get(part, ABSENT) if isinstance(content, dict) else ABSENT
-    return content
 
 
 def parse(text: str, name: str = "dvc.lock") -> Lock:

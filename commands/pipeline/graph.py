@@ -1,11 +1,9 @@
 """The pipeline's graph, as DVC sees it."""
 
-import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.parallel import exchange
 from stages.runtime.errors import UserError
 
 
@@ -20,11 +18,6 @@ class Instance:
     lock: str
     upstream: tuple[str, ...]
     shareable: bool
-
-    @property
-    def stage(self) -> str:
-        """The address without the item of a `matrix` or `foreach`."""
-        return self.address.split("@")[0]
 
     @property
     def bare_name(self) -> str:
@@ -75,8 +68,7 @@ class Plan:
 def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
     The stages `without`, by address, are left out, as if they were up to date, with all their
-    items. Raises `UserError` when
-    DVC cannot read the pipeline."""
+    items. Raises `UserError` when DVC cannot read the pipeline."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
@@ -117,29 +109,6 @@ def shareable(stage) -> bool:
         or any(dep.protocol != "local" for dep in stage.deps)
         or any(out.protocol != "local" or out.persist or not out.is_in_repo for out in stage.outs)
     )
-
-
-def run_here(addresses: Iterable[str], remote: bool) -> None:
-    """Run stages in the working tree, in this order; say which fail."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        for address in addresses:
-            try:
-                exchange.reproduce(repo, address, remote)
-            except DvcException as error:
-                print(f"{error}: {error.__cause__}", file=sys.stderr)
-
-
-def share(addresses: Iterable[str], remote: bool) -> None:
-    """Put what up-to-date stages made where the workers find it."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        for address in addresses:
-            (stage,) = repo.stage.collect(address)
-            exchange.share(repo, stage, remote)
 
 
 def cache_folder() -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.parallel import graph
-from commands.searching import keys
+from commands.pipeline import graph, keys
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:

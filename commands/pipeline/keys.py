@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from stages.params.schema import Params
 
 
-def look_up(key: str, values: dict[str, Any]) -> Any:
-    """The value of a key; None where there is none."""
+def look_up(key: str, values: dict[str, Any], default: Any = None) -> Any:
+    """The value of a key; `default` where there is none."""
     place: Any = values
     for one in key.split("."):
-        place = place.get(one) if isinstance(place, dict) else None
+        place = place.get(one, default) if isinstance(place, dict) else default
     return place
 
 
