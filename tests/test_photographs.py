@@ -128,13 +128,16 @@ def test_what_cannot_work_is_refused_and_nothing_written(
     made.path("params.yaml").write_text(before)
 
 
-def test_one_class_is_refused_before_anything_is_fetched(tmp_path: Path):
+def test_one_class_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(photographs.pretrained, "bring", lambda *_: pytest.fail("fetched"))
     folder = tmp_path / "photographs"
     make_photographs(folder)
     for name in CLASSES[1:]:
         shutil.rmtree(folder / name)
     with pytest.raises(UserError, match="one class"):
-        photographs.main(folder, "small", None, "mine", dry=True)
+        photographs.main(folder, "small", None, "mine", dry=False)
 
 
 def test_other_weights_in_the_file_train_again(made: Project):

@@ -163,7 +163,8 @@ def replicated(template: Project, tmp_path_factory: pytest.TempPathFactory) -> R
     queue = project.start(*QUEUE)
     eventually(lambda: checkpoint.exists() or queue.poll() is not None, seconds=120)
     queue.send_signal(signal.SIGTERM)
-    queue.communicate()
+    output, _ = queue.communicate()
+    assert checkpoint.exists(), output
     eventually(lambda: not trainings(project))
     first = read_state(checkpoint.with_name("seed-1.npz"))
     assert len(first["history"]) == EPOCHS
@@ -190,7 +191,8 @@ def test_what_was_stopped_ends_with_the_bits_of_what_was_not(
     replicated: Replicated, tmp_path: Path
 ):
     project = copy(replicated.project, tmp_path)
-    project.dvc("repro", "--force", "--single-item", f"replications/dvc.yaml:train@{FIRST}")
+    stage = f"replications/dvc.yaml:train@{FIRST}"
+    assert ran(project.dvc("repro", "--force", "--single-item", stage)) == [f"train@{FIRST}"]
     assert " M replications/dvc.lock" not in project.changes()
 
 
