@@ -126,13 +126,16 @@ def plan(
     }
 
 
-def write(settings: dict[str, object]) -> None:
-    """Set keys of params.yaml, each given with its section: ``train.epochs``. Raises `UserError`
-    where they contradict what else it says; it then stays as it is."""
+def check(settings: dict[str, object]) -> None:
+    """Raise `UserError` where the settings contradict what else params.yaml says."""
     _, values = read_yaml(Path("params.yaml"))
     values["datasets"].setdefault(settings["dataset"], {})
     if fault := keys.find_conflict(settings, values):
-        raise UserError(f"params.yaml does not take these settings: {fault}")
+        raise UserError(f"params.yaml refuses these settings: {fault}")
+
+
+def write(settings: dict[str, object]) -> None:
+    """Set keys of params.yaml, each given with its section: ``train.epochs``."""
     with modify_yaml("params.yaml") as content:
         content["datasets"].setdefault(settings["dataset"], {})
         keys.set_all(settings, content)
@@ -220,11 +223,12 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
             "imagenet, or give --weights"
         )
     images = survey(path, name, options)
-    if not dry:
-        pretrained.bring(preset.architecture, architecture, options.download)
     settings = plan(path, name, preset, tuning.layers != "none", images)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
+    check(settings)
+    if not dry:
+        pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     times = time_network(architecture, preset.image_size, options.train)
     announce(settings, images, estimate(len(images.names), epochs, *times))

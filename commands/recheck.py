@@ -69,7 +69,6 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     if not candidates:
         print("nothing to recheck: no training is out of date by its code alone")
         return
-    before = lockfile.parse(LOCK.read_text(encoding="utf-8"))
     failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, workers)
     for one, verdict in progress.track(verdicts, "recheck", "trainings", len(candidates)):
         revision = revisions[one.address]
@@ -82,17 +81,23 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
         if not dry:
             if digest_code() != code:
                 raise UserError("the code changed while it was compared: start again")
-            stale.carry_over(one)
+            carry_over(one)
             record(one, revision, verdict.steps)
             said = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
         progress.say(f"equal: {one.address}: {said}{describe(verdict)}")
-    if spread.carry_over(before, lockfile.parse(LOCK.read_text(encoding="utf-8"))):
-        print(f"{spread.SPREAD}, the spread over seeds, belongs to the present code too")
     if failed:
         raise UserError(
             f"{failed} of {len(candidates)} trainings are not shown to compute the same bits with "
             "the present code: `dvc repro` trains them again"
         )
+
+
+def carry_over(training: Training) -> None:
+    """Bring the training's entry in the lock file up to date, and, where it belonged to the one
+    before, the spread over seeds."""
+    before = lockfile.parse(LOCK.read_text(encoding="utf-8"))
+    stale.carry_over(training)
+    spread.carry_over(before, lockfile.parse(LOCK.read_text(encoding="utf-8")))
 
 
 def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:

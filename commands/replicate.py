@@ -66,10 +66,11 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
             uncommitted += [] if finish_row(row, commit, display) else [row.name]
         else:
             failed.append(row.name)
-    if failed:
-        raise UserError(f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}")
+    problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
     if uncommitted:
-        raise UserError(f"done, but not committed, see above: {', '.join(uncommitted)}")
+        problems.append(f"done, but not committed, see above: {', '.join(uncommitted)}")
+    if problems:
+        raise UserError("\n       ".join(problems))
 
 
 def check_alone(row: Row) -> None:

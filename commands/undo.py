@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.runtime import cli, experiments, git
@@ -37,23 +38,27 @@ def main() -> None:
         options = ("--include-untracked", "--message", "what `make undo` put aside")
         git.run("stash", "push", *options, "--", *changed, *but)
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")
-    check_out()
-    print("parameters and results are those of the last commit")
+    left = check_out()
+    but = f", but for {', '.join(left)}: DVC's cache does not hold the commit's" if left else ""
+    print(f"parameters and results are those of the last commit{but}")
 
 
-def check_out() -> None:
+def check_out() -> list[str]:
     """Bring the data and models of the commit that DVC's cache holds. Without targets, `dvc
-    checkout` would delete the folders that it does not hold."""
-    with Repo() as repo:
-        outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
-        lacking = {str(out) for out in outs if out.changed_cache()}
-        held = sorted({str(out) for out in outs} - lacking)
+    checkout` would delete the folders that it does not hold. Returns what is left as it lies here.
+    Raises `UserError` where DVC cannot read the pipeline."""
+    try:
+        with Repo() as repo:
+            outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
+            lacking = {str(out) for out in outs if out.changed_cache()}
+    except DvcException as error:
+        raise UserError(f"DVC cannot read the pipeline: {error}") from None
+    held = sorted({str(out) for out in outs} - lacking)
     # --force: a file that a training left half-written is no reason to stop
     checkout = [sys.executable, "-m", "dvc", "checkout", "--force", *held]
     if held and subprocess.run(checkout).returncode:
         raise UserError("`dvc checkout` failed: see above")
-    if left := sorted(path for path in lacking if Path(path).exists()):
-        print(f"left as they are, since DVC's cache does not hold the commit's: {', '.join(left)}")
+    return sorted(path for path in lacking if Path(path).exists())
 
 
 if __name__ == "__main__":

@@ -28,13 +28,12 @@ def describe_source(source: Path) -> dict[str, Any]:
     """The number of files and bytes at `source`, a file or a folder, and their digest."""
     if not source.is_dir():
         return {"files": 1, "bytes": source.stat().st_size, "sha256": files.sha256(source)}
-    found = {
-        os.fsencode(path.relative_to(source)): path
-        for folder, _, names in os.walk(source)
-        for path in (Path(folder, name) for name in names)
-        # a pipe is no file: nobody may ever write to it
-        if not is_hidden(path.relative_to(source).as_posix()) and path.is_file()
-    }
+    found = {}
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        for path in (Path(folder, name) for name in names if not is_hidden(name)):
+            if path.is_file():  # and not a pipe, which nobody may ever write to
+                found[os.fsencode(path.relative_to(source))] = path
     listing = hashlib.sha256()
     for name in progress.track(sorted(found), f"digest of {source.name}", "files"):
         listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")

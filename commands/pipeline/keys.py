@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stages.params import dotted
 from stages.params.schema import Params
 
 
@@ -39,7 +40,8 @@ def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
     try:
         Params.model_validate(changed(settings, base))
     except ValidationError as error:
-        return error.errors()[0]["msg"].removeprefix("Value error, ")
+        first = error.errors()[0]
+        return f"{dotted(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
     return None
 
 

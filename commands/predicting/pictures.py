@@ -25,7 +25,8 @@ from stages.runtime.processor import count_cores
 BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
 BATCH_BYTES = 32_000_000  # of them; one image, where that has more
 LIMIT = "download.limits.{} in params.yaml"
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `refuse_large` says it
+# of pictures within the limit, of which `decode` tells Pillow half
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
 

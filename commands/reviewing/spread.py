@@ -32,22 +32,19 @@ def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[st
     }
 
 
-def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> bool:
+def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
     """Let a spread that belongs to the lock file as it was `before` belong to it as it is `after`
-    a recheck, which has shown that the code of trainings computes the same. Returns whether it
-    did."""
+    a recheck, which has shown that the code of a training computes the same."""
     content = files.read_json(SPREAD) if SPREAD.exists() else None
     if not content or before == after:
-        return False
+        return
     dataset, models = content["measured_on"]["dataset"], list(content["models"])
     try:
-        if measured_on(before, dataset, models) != content["measured_on"]:
-            return False
-        place = measured_on(after, dataset, models)
+        if measured_on(before, dataset, models) == content["measured_on"]:
+            place = measured_on(after, dataset, models)
+            files.write_json(SPREAD, content | {"measured_on": place})
     except KeyError:  # a model that it was measured on is no longer there
-        return False
-    files.write_json(SPREAD, content | {"measured_on": place})
-    return True
+        return
 
 
 def known(place: dict[str, str]) -> dict[int, Accuracies]:

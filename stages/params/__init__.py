@@ -59,10 +59,11 @@ def checked(
     return content
 
 
-def choose(name: str, section: dict[str, Entry], key: str, file: str = "params.yaml") -> Entry:
-    """The entry `name` of the section `key` of a `file`. Raises `UserError` where there is none."""
+def choose(name: str, section: dict[str, Entry], key: str) -> Entry:
+    """The entry `name` of the section `key` of params.yaml. Raises `UserError` where there is
+    none."""
     if name not in section:
-        raise UserError(f"{name!r} is not a key of {key} in {file}. {suggest(name, section)}")
+        raise UserError(f"{name!r} is not a key of {key} in params.yaml. {suggest(name, section)}")
     return section[name]
 
 

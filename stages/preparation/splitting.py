@@ -72,8 +72,8 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
         wanting = np.flatnonzero(counts == 1)
         if not len(wanting):
             raise UserError(
-                f"split.{part}: {fraction:g} of {images}, or the rest of them, are fewer than the "
-                f"{np.count_nonzero(counts)} classes.\n"
+                f"split.{part} is {fraction:g}: of {images}, that part or the rest would have "
+                f"fewer than the {np.count_nonzero(counts)} classes.\n"
                 f"       Change split.{part} in params.yaml, or add images"
             ) from None
     else:

@@ -24,8 +24,7 @@ from stages.runtime import cli
 from stages.storage import files
 
 RESULTS = options.FOLDER / "results"
-# whose publisher says which images test: the document's accuracy and ours are of the same ones
-WITH_TEST_IMAGES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+ROUNDING = 0.5e-4 + 1e-9  # published accuracies have four decimals
 OWN = "recipes"  # the "document" of our own recipes: a section of their own, and not in the picture
 
 
@@ -37,23 +36,38 @@ class Spread(NamedTuple):
     freedom: int
 
 
+class Spreads(NamedTuple):
+    """The spread of our runs, and that of the document's; None where it is not known."""
+
+    ours: Spread | None
+    theirs: Spread | None
+
+
 def measure_spreads(
-    results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]
-) -> dict[str, Spread | None]:
-    """The spread over seeds of each experiment: its own with three seeds or more, else that of its
-    document's experiments that have three, pooled; None where none has."""
+    results: dict[str, dict[str, Any]],
+    documents: dict[str, options.Facts],
+    datasets: dict[str, str],
+) -> dict[str, Spreads]:
+    """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else
+    that of the experiments on its data set that have three, pooled, recipes of our own apart. Of
+    the document's run it is the same, since the network is; but what a recipe is compared with is
+    another network, one of the document's."""
     own = {
         name: Spread(np.std([one["obtained"] for one in seeds.values()], ddof=1), len(seeds) - 1)
         for name, seeds in ((name, result["seeds"]) for name, result in results.items())
         if len(seeds) >= 3
     }
+    groups = {name: (datasets[name], documents[name].document == OWN) for name in documents}
     pooled = {
-        name: pool_spreads(
-            [own[other] for other in own if documents[other].document == documents[name].document]
-        )
-        for name in documents
+        group: pool_spreads([one for name, one in own.items() if groups[name] == group])
+        for dataset in datasets.values()
+        for group in ((dataset, True), (dataset, False))
     }
-    return {name: own.get(name, pooled[name]) for name in documents}
+    found = {}
+    for name, group in groups.items():
+        ours = own.get(name, pooled[group])
+        found[name] = Spreads(ours, pooled[group[0], False] if group[1] else ours)
+    return found
 
 
 def pool_spreads(spreads: list[Spread]) -> Spread | None:
@@ -71,7 +85,7 @@ def build_row(
     entry: options.Entry,
     dataset: str,
     result: dict[str, Any] | None,
-    spread: Spread | None,
+    spreads: Spreads,
 ) -> dict[str, Any]:
     """One row of the table."""
     published = facts.published
@@ -101,7 +115,7 @@ def build_row(
         "parameters_published": published.parameters,
         "obtained": mean,
         "standard_error": estimate_standard_error(mean, images),
-        "spread": spread.deviation if len(seeds) >= 3 else None,
+        "spread": spreads.ours.deviation if len(seeds) >= 3 else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
         "epochs_published": facts.trained.epochs,
@@ -115,8 +129,7 @@ def build_row(
     }
     noise = None
     if published.accuracy is not None and not reduced:
-        same_images = dataset in WITH_TEST_IMAGES
-        noise = estimate_noise(published, mean, images, len(seeds), spread, same_images)
+        noise = estimate_noise(published, mean, images, len(seeds), spreads)
     words = judge_replication(published.accuracy, mean, noise, reduced)
     return common | {"noise": noise, "verdict": words}
 
@@ -139,37 +152,38 @@ def measure_conditions(
 
 
 def estimate_noise(
-    published: options.Published,
-    mean: float,
-    images: int,
-    seeds: int,
-    spread: Spread | None,
-    same_images: bool,
+    published: options.Published, mean: float, images: int, seeds: int, spreads: Spreads
 ) -> float:
     """The difference between the published accuracy and ours, `mean` of so many `seeds`, each on so
     many `images`, that chance exceeds once in twenty times.
 
     Chance is the seed, which counts once for the document's run and through their number for ours;
-    and the choice of the test images, once for each run, unless both had the `same_images` (then
-    the spread over seeds, which is measured on them, is all there is). The seed's part is estimated
-    with few degrees of freedom: hence Student's t, with those of Welch and Satterthwaite for the
-    sum. Of the document's run only the accuracy is known: what both networks predict for each
-    image, as the review of two runs of ours compares it, is not."""
-    of_seeds = spread.deviation**2 * (1 + 1 / seeds) if spread else 0.0
-    of_images = 0.0
-    if not same_images or spread is None:
-        of_images += estimate_standard_error(published.accuracy, published.images) ** 2
-        of_images += estimate_standard_error(mean, images) ** 2
-    variance = of_seeds + of_images
-    freedom = spread.freedom * (variance / of_seeds) ** 2 if of_seeds else math.inf
-    return float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    and the choice of the test images, once for each run. As many images are the same ones, since
+    parts are cut as the documents cut them: then the spread over seeds, which is measured on them,
+    is all there is, where it is known. Spreads are estimated with few degrees of freedom: hence
+    Student's t, with those of Welch and Satterthwaite for the sum. Of the document's run only the
+    accuracy is known: what both networks predict for each image, as the review of two runs of ours
+    compares it, is not."""
+    ours, theirs = spreads
+    if ours and ours == theirs:  # one estimate, used twice
+        of_seeds = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
+    else:
+        shares = ((ours, 1 / seeds), (theirs, 1))
+        of_seeds = [(one.deviation**2 * share, one.freedom) for one, share in shares if one]
+    variance = sum(square for square, _ in of_seeds)
+    if images != published.images or not of_seeds:
+        variance += estimate_standard_error(published.accuracy, published.images) ** 2
+        variance += estimate_standard_error(mean, images) ** 2
+    known = sum(square**2 / freedom for square, freedom in of_seeds)
+    freedom = variance**2 / known if known else math.inf
+    return ROUNDING + float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
 
 
 def judge_replication(
     published: float | None, obtained: float, noise: float | None, reduced: bool
 ) -> str:
     """In words, whether the published accuracy was obtained again; `noise` is None where nothing is
-    published."""
+    published, or the budget was reduced."""
     if published is None:
         return "nothing published"
     if reduced:
@@ -187,15 +201,16 @@ def main() -> None:
         for name in entries
         if (RESULTS / name / "result.json").exists()
     }
-    spread = measure_spreads(results, documents)
+    datasets = {name: replications.variants[one.variant].dataset for name, one in entries.items()}
+    spreads = measure_spreads(results, documents, datasets)
     rows = [
         build_row(
             name,
             documents[name],
             entry,
-            replications.variants[entry.variant].dataset,
+            datasets[name],
             results.get(name),
-            spread[name],
+            spreads[name],
         )
         for name, entry in entries.items()
     ]

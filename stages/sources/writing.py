@@ -126,6 +126,8 @@ def write_encoded(
                 except BadImage as error:
                     bad[full_name] = str(error)
                     continue
+                except MemoryError:
+                    raise MemoryError(f"for {printable(full_name)}") from None
                 digests[place] = np.frombuffer(digest(image), np.uint8)
                 sizes[place] = image.shape[:2]
                 file.seek(offsets[place])
