@@ -9,6 +9,8 @@ override WORKERS := $(value WORKERS)
 override STUDY := $(value STUDY)
 override NAMES := $(value NAMES)
 override PIPELINE := $(value PIPELINE)
+# the option $(2) where $(1) is yes, or anything but no
+flag = $(if $(filter-out no false 0,$(1)),$(2))
 export BASE HEAD WORKERS STUDY NAMES PIPELINE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -43,16 +45,16 @@ verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare 
 	python -m commands.verify
 
 recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
-	set -f; python -m commands.recheck $$NAMES $${PIPELINE:+--pipeline "$$PIPELINE"} $${WORKERS:+--workers "$$WORKERS"} $(if $(DRY),--dry)
+	set -f; python -m commands.recheck $$NAMES $${PIPELINE:+--pipeline "$$PIPELINE"} $${WORKERS:+--workers "$$WORKERS"} $(call flag,$(DRY),--dry)
 
 replicate: setup ## Run the documents' experiments that are out of date, cheapest first (NAMES='…' COMMIT=yes DRY=yes)
-	set -f; python -m commands.replicate $$NAMES $(if $(COMMIT),--commit) $(if $(DRY),--dry)
+	set -f; python -m commands.replicate $$NAMES $(call flag,$(COMMIT),--commit) $(call flag,$(DRY),--dry)
 
 check-lock: setup ## Say whether dvc.lock is up to date with code and parameters
 	python -m commands.check_lock
 
 review: setup ## Review the working tree (or HEAD=REVISION) against the branch BASE: review.md, review.html; REPRO=yes runs what is out of date
-	python -m commands.review --base "$$BASE" $${HEAD:+--head "$$HEAD"} $(if $(REPRO),--repro)
+	python -m commands.review --base "$$BASE" $${HEAD:+--head "$$HEAD"} $(call flag,$(REPRO),--repro)
 
 gate: setup ## Check what params.yaml asks of a change under `gate`, against the branch BASE
 	python -m commands.gate --base "$$BASE"

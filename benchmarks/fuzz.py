@@ -142,7 +142,7 @@ def fuzz_params(text: str) -> None:
 
 @given(st.sampled_from(sorted(OFFICIAL)).flatmap(lambda name: hostile.yaml_texts(OFFICIAL[name])))
 def fuzz_official(text: str) -> None:
-    border(lambda: official.load(put("set.yaml", text)))
+    border(lambda: params.checked(put("set.yaml", text), official.Publisher))
 
 
 @given(hostile.npz_files())

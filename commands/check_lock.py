@@ -1,7 +1,7 @@
 """Report whether dvc.lock is up to date, that is, whether the committed results were made with this
 code and these parameters."""
 
-from commands.reviewing.lock import outdated, recheck_hint
+from commands.pipeline.lockfile import outdated, recheck_hint
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 

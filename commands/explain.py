@@ -23,9 +23,8 @@ from stages.storage import files
 
 SIDE = 224  # pixels of a picture's longer side, at least
 STRENGTH = 0.55  # of the colours laid over the image, 0 to 1
-MOST_BYTES = (
-    230  # of a picture's name, of the 255 that file systems take; some are for what is added
-)
+# of a picture's name, of the 255 that file systems take; some are for what is added
+MOST_BYTES = 230
 GAP = 8  # pixels between the image and the map
 
 

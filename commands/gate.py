@@ -26,15 +26,12 @@ from stages.runtime import cli
 def main(base: str) -> None:
     options = params.load()
     head, dirty = history.read_working_tree()
-    before, why, lost = None, "", None
-    try:
-        before, why = history.find_base(base, head, bool(dirty))
-    except history.NotFound as error:
-        lost = error
-    if why:
-        print(why)
+    found = history.find_base(base, head, bool(dirty))
+    before = found.revision
+    if found.why and not found.lost:
+        print(found.why)
     content = comparing.spread_file(before, head)
-    results = gate.checks(before, head, options.gate, content, lost)
+    results = gate.checks(found, head, options.gate, content)
     for note in [
         *comparing.damages(before),
         *(comparing.notes(content, before, head) if before else ()),

@@ -20,13 +20,14 @@ import numpy as np
 from dvc.utils.serialize import modify_yaml
 from pydantic import TypeAdapter, ValidationError
 
-from commands.searching import keys
+from commands.pipeline import keys
 from stages import params
+from stages.params.reading import read_yaml
 from stages.params.schema import Application, Name, Params, Source, Train
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources import archives, classes, pretrained
+from stages.sources import archives, classes, pretrained, writing
 from stages.storage import files
 from stages.training import backend
 
@@ -60,7 +61,8 @@ PRESETS = {
 
 
 def survey(path: Path, name: str, options: Params) -> classes.Classes:
-    """The images at `path` and their classes, by their names; `name` is to be the data set's."""
+    """The images at `path` and their classes, by their names; `name` is to be the data set's.
+    Raises `UserError` where nothing can be learnt from them."""
     try:
         TypeAdapter(dict[Name, Source]).validate_python({name: {"source": str(path)}})
     except ValidationError as error:
@@ -71,7 +73,9 @@ def survey(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
     if archives.kind_of(path) is None:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
-    return classes.find(*archives.survey(path, options.download.limits), path)
+    found = classes.find(*archives.survey(path, options.download.limits), path)
+    writing.check_classes(found.class_names, str(path))
+    return found
 
 
 def plan(
@@ -120,6 +124,14 @@ def plan(
         "train.calibration": "temperature",
         "train.class_weight": "balanced" if counts.max() > UNEQUAL * counts.min() else "none",
     }
+
+
+def check(settings: dict[str, object]) -> None:
+    """Raise `UserError` where the settings contradict what else params.yaml says."""
+    _, values = read_yaml(Path("params.yaml"))
+    values["datasets"].setdefault(settings["dataset"], {})
+    if fault := keys.find_conflict(settings, values):
+        raise UserError(f"params.yaml refuses these settings: {fault}")
 
 
 def write(settings: dict[str, object]) -> None:
@@ -174,8 +186,9 @@ def announce(settings: dict[str, object], images: classes.Classes, seconds: floa
     print("Set in params.yaml, where every other key stays as it is:")
     for key, value in settings.items():
         print(f"  {key}: {'' if value is None else printable(value, 1000)}")
+    minutes = max(round(seconds / 60), 1)
     print(
-        f"This takes about {max(round(seconds / 60), 1)} minutes on this machine. Ctrl-C stops it; "
+        f"This takes about {minutes} minute{'s' * (minutes > 1)} on this machine. Ctrl-C stops it; "
         "`dvc repro` goes on.",
         flush=True,
     )
@@ -210,11 +223,12 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
             "imagenet, or give --weights"
         )
     images = survey(path, name, options)
-    if not dry:
-        pretrained.bring(preset.architecture, architecture, options.download)
     settings = plan(path, name, preset, tuning.layers != "none", images)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
+    check(settings)
+    if not dry:
+        pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     times = time_network(architecture, preset.image_size, options.train)
     announce(settings, images, estimate(len(images.names), epochs, *times))

@@ -14,6 +14,7 @@ PAGE = Path(".dvc/plots.html")  # named in .dvc/config
 
 
 def main() -> None:
+    cli.require_project()
     files.write_text(PAGE, fill_plots_page())
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB")
 

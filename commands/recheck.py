@@ -9,7 +9,8 @@ is stopped on the way, and goes on from its checkpoint. Then every weight, every
 generator, every prediction, the history and the epoch that was kept are compared. The verdict:
 
     equal      the lock entry is brought up to date, as ``dvc commit`` does, and the run record says
-               *carried over from REVISION*; ``--dry`` only compares
+               *carried over from REVISION*; so is what ``reports/seed_spread.json`` was measured
+               on; ``--dry`` only compares
     not equal  which array or column, how many values, and the first; or what failed. Nothing is
                changed for this training, and the exit status is 1
     left       data or parameters differ too, data are not here, a GPU or another backend
@@ -28,9 +29,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from commands.parallel.options import at_least_one
+from commands.pipeline import lockfile
 from commands.rechecking import budget, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
+from commands.reviewing import spread
 from stages import params
 from stages.params.schema import Recheck
 from stages.runtime import cli, progress
@@ -39,6 +42,7 @@ from stages.runtime.processor import count_cores
 from stages.storage import files
 from stages.training import backend
 
+LOCK = Path("dvc.lock")
 PIPELINES = {
     "root": (budget.ROOT,),
     "replications": (budget.REPLICATIONS,),
@@ -77,7 +81,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
         if not dry:
             if digest_code() != code:
                 raise UserError("the code changed while it was compared: start again")
-            stale.carry_over(one)
+            carry_over(one)
             record(one, revision, verdict.steps)
             said = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
         progress.say(f"equal: {one.address}: {said}{describe(verdict)}")
@@ -86,6 +90,14 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
             f"{failed} of {len(candidates)} trainings are not shown to compute the same bits with "
             "the present code: `dvc repro` trains them again"
         )
+
+
+def carry_over(training: Training) -> None:
+    """Bring the training's entry in the lock file up to date, and, where it belonged to the one
+    before, the spread over seeds."""
+    before = lockfile.parse(LOCK.read_text(encoding="utf-8"))
+    stale.carry_over(training)
+    spread.carry_over(before, lockfile.parse(LOCK.read_text(encoding="utf-8")))
 
 
 def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:
@@ -237,7 +249,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry",
         action="store_true",
-        help="compare, and carry nothing over; only reports/code/ is brought up to date",
+        help="compare, and carry nothing over; only reports/code/ is brought up to date, with its "
+        "entry in dvc.lock",
     )
     parser.add_argument(
         "--workers",

@@ -25,7 +25,7 @@ import pandas as pd
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
 from stages.replications.options import FOLDER
-from stages.runtime import cli, git
+from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
@@ -34,13 +34,9 @@ OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png",
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
-    SCRATCH.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        with filelock.FileLock(SCRATCH / "lock", timeout=0):
-            run_queue(find(names, download), dry, commit, download)
-    except filelock.Timeout:
-        raise UserError("commands.replicate runs already in this working tree") from None
+    with guard.alone(SCRATCH, "commands.replicate"):
+        run_queue(find(names, download), dry, commit, download)
 
 
 def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
@@ -48,7 +44,7 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
     if not rows:
         print("nothing to run: these rows are up to date")
         return
-    display, failed = Display(), []
+    display, failed, uncommitted = Display(), [], []
     total = sum(row.minutes_left() for row in rows)
     display.say(f"{len(rows)} rows to run, about {format_time(60 * total)}:")
     for row in rows:
@@ -67,11 +63,14 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
             continue
         display.say(f"[{place}/{len(rows)}] {row.name}: begins{describe_begun(row)}")
         if run_row(row, download, display):
-            finish_row(row, commit, display)
+            uncommitted += [] if finish_row(row, commit, display) else [row.name]
         else:
             failed.append(row.name)
-    if failed:
-        raise UserError(f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}")
+    problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
+    if uncommitted:
+        problems.append(f"done, but not committed, see above: {', '.join(uncommitted)}")
+    if problems:
+        raise UserError("\n       ".join(problems))
 
 
 def check_alone(row: Row) -> None:
@@ -125,21 +124,28 @@ def follow(arguments: list[str], log, watch: Watch | None, display: Display) -> 
             process.wait()
 
 
-def finish_row(row: Row, commit: bool, display: Display) -> None:
-    """Say what came out, and commit it, or print the commands that do."""
+def finish_row(row: Row, commit: bool, display: Display) -> bool:
+    """Say what came out, and commit it, or print the commands that do. Returns whether all went as
+    asked: git may refuse a commit, and the next rows run nevertheless."""
     message = f"{row.name}: {describe_result(row.name)}"
     paths = changed_paths(row)
     if not paths:
         display.say(f"{message}; nothing to commit")
-    elif commit:
-        git.run("add", "--", *paths)
-        git.run("commit", "--quiet", "--message", message, "--", *paths)
-        display.say(f"{message}; committed")
-    else:
-        listed = shlex.join(paths)
-        display.say(f"{message}. To commit it:")
-        display.say(f"  git add -- {listed}")
-        display.say(f"  git commit --message {shlex.quote(message)} -- {listed}")
+        return True
+    refused = None
+    if commit:
+        try:
+            git.run("add", "--", *paths)
+            git.run("commit", "--quiet", "--message", message, "--", *paths)
+            display.say(f"{message}; committed")
+            return True
+        except UserError as error:
+            refused = f"not committed: {error}"
+    listed = shlex.join(paths)
+    display.say(f"{message}{f'; {refused}' if refused else ''}. To commit it:")
+    display.say(f"  git add -- {listed}")
+    display.say(f"  git commit --message {shlex.quote(message)} -- {listed}")
+    return refused is None
 
 
 def describe_result(name: str) -> str:

@@ -23,9 +23,10 @@ import jinja2
 from dvc.exceptions import DvcException
 from markupsafe import Markup
 
-from commands.reviewing import comparing, gate, history, lock, models, noise, revisions
+from commands.pipeline import lockfile
+from commands.pipeline.lockfile import Outdated
+from commands.reviewing import comparing, gate, history, models, noise, revisions
 from commands.reviewing.comparing import Verdict
-from commands.reviewing.lock import Outdated
 from commands.reviewing.revisions import Revision
 from stages import params
 from stages.page import bundle
@@ -69,7 +70,7 @@ def messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[st
                 f"run {some(one.outdated)}, "
                 "and what depends on that."
             )
-            if one is head and (hint := lock.recheck_hint(one.outdated)):
+            if one is head and (hint := lockfile.recheck_hint(one.outdated)):
                 found.append(f"{hint}.")
     if dirty:
         found.append(f"The working tree has changes that are not committed: {some(dirty)}.")
@@ -101,11 +102,8 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         if not commit:
             raise UserError(f"there is no revision {head_name!r} here")
         head, dirty = Revision(history.name_commit(head_name, commit), commit), []
-    base, why, lost = None, "", None
-    try:
-        base, why = history.find_base(base_name, head, bool(dirty))
-    except history.NotFound as error:
-        why, lost = str(error), error
+    found = history.find_base(base_name, head, bool(dirty))
+    base = found.revision
     wanted, bounds = head.options(current)
     content = comparing.spread_file(base, head)
     verdicts = (
@@ -116,7 +114,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     selected = (
         comparing.compare_selected(base, head, content, wanted.false_alarm_rate) if base else ""
     )
-    notes = [*([why] if why else []), *messages(base, head, dirty)]
+    notes = [*([found.why] if found.why else []), *messages(base, head, dirty)]
     if verdicts:
         judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
         notes += comparing.notes(content, base, head, judged or bool(selected))
@@ -132,14 +130,13 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         "selected": selected,
         "seeds": content and content["n"],
         "rate": wanted.false_alarm_rate,
-        "gate": gate.checks(base, head, bounds, content, lost, ran),
+        "gate": gate.checks(found, head, bounds, content, ran),
         "charts": models.draw_charts(base, head, verdicts) if verdicts else {},
         "last": without_cache(head),
-        "lost": lost,
+        "lost": found.why if found.lost else "",
     }
-    return result | {
-        "messages": [*comparing.damages(base, head), *notes]
-    }  # behind all that reads files
+    # behind all that reads files
+    return result | {"messages": [*comparing.damages(base, head), *notes]}
 
 
 def without_cache(head: Revision) -> list[str]:
@@ -211,8 +208,10 @@ def reproduce() -> tuple[list[Outdated], str]:
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
+    if repro and head:
+        raise UserError("--repro runs the pipeline of the working tree: leave out --head")
     try:
-        ran, failure = reproduce() if repro and not head else ([], "")
+        ran, failure = reproduce() if repro else ([], "")
         content = compare(base, head, ran)
     except Exception as error:
         refused = isinstance(error, (UserError, DvcException))
@@ -250,7 +249,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
     if failure or content["lost"]:
-        raise UserError(failure or str(content["lost"]))
+        raise UserError(failure or content["lost"])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

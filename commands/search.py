@@ -17,16 +17,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
-from commands.parallel import graph
-from commands.parallel.options import add_cluster_options
-from commands.searching import pipeline, reading
+from commands.parallel.options import add_cluster_options, prepare
+from commands.searching import reading, routes
 from commands.searching.schema import Search
 from stages import params
-from stages.runtime import cli, inputs
+from stages.runtime import cli, guard, inputs
 from stages.runtime.errors import UserError
-from stages.runtime.processor import count_cores
 from stages.storage import files
 
 if TYPE_CHECKING:
@@ -40,19 +36,12 @@ DATABASE = SCRATCH / "studies.db"
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
     search, options, parameters = reading.load(name)
-    if remote and not graph.has_remote():
-        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    count = prepare(workers, remote, options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        with filelock.FileLock(SCRATCH / "lock", timeout=0):
-            if anew:
-                forget(name)
-            count = workers or max(1, count_cores() // options.train.threads)
-            run(name, search, options, parameters, count, scheduler, remote)
-    except filelock.Timeout:
-        raise UserError("commands.search runs already in this working tree") from None
+    with guard.alone(SCRATCH, "commands.search"):
+        if anew:
+            forget(name)
+        run(name, search, options, parameters, count, scheduler, remote)
 
 
 def forget(name: str) -> None:
@@ -76,21 +65,21 @@ def run(
 ) -> None:
     """Run the search on a cluster, confirm its best, and write the page. The trials start from
     `options`, whose file has the text `parameters`, also where that changes meanwhile."""
-    from commands.parallel import cluster, dispatch
+    from commands.parallel import cluster, dispatch, exchange
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
 
     target, keys = f"train@{search.model}", list(search.space)
-    plan = pipeline.bring_up_to_date(target, remote)
+    plan = routes.bring_up_to_date(target, remote)
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made
     refuse_odd_validation()
-    routes = [pipeline.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
+    ways = [routes.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
     base = experiments.read_base(parameters)
-    common = pipeline.describe_base(routes[0], keys, base.values)
+    common = routes.describe_base(ways[0], keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it
-    graph.share({one for route in routes for one in route.given}, remote)
+    exchange.share_all({one for way in ways for one in way.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
     files.remove(scratch)  # of a start that was killed
     for folder in (kept, logs):
@@ -100,12 +89,12 @@ def run(
             client,
             f"search-{uuid.uuid4().hex[:12]}",
             search.model,
-            find_needs(options, target),
+            dispatch.find_needs(options.parallel, target),
             remote,
             kept.absolute(),
             logs,
         )
-        trainings = Trainings(name, search, runner, base, *routes)
+        trainings = Trainings(name, search, runner, base, *ways)
         with dispatch.clones(client, runner.name, base.content, remote, environment, runner.hear):
             try:
                 carry_out(study, trainings, options.review.false_alarm_rate)
@@ -156,13 +145,6 @@ def refuse_odd_validation() -> None:
                 f"params.yaml: the validation images are the {part} images: a search needs its "
                 "own; set split.method: stratified, for instance"
             )
-
-
-def find_needs(options: params.Params, target: str) -> dict[str, float]:
-    """What a training needs of a worker, as `parallel.resources` says."""
-    resources = options.parallel.resources
-    wanted = resources.get(target) or resources.get("train")
-    return {key: amount for key, amount in wanted.model_dump().items() if amount} if wanted else {}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

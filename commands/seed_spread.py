@@ -24,7 +24,8 @@ from pathlib import Path
 import dvc.api
 from dvc.repo import Repo
 
-from commands.reviewing import lock, spread
+from commands.pipeline import lockfile
+from commands.reviewing import spread
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
 from stages.runtime import cli, git
@@ -69,7 +70,7 @@ def main(seeds: int) -> None:
     options = params.load()
     check_source(options.datasets[options.dataset].source)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
-    outdated = lock.outdated()
+    outdated = lockfile.outdated()
     if changed or outdated:
         why = (
             f"changed files:\n{changed}"
@@ -80,7 +81,7 @@ def main(seeds: int) -> None:
             "the spread is measured against committed results: run `dvc repro` and commit. Now: "
             f"{why}"
         )
-    content = lock.parse(Path("dvc.lock").read_text(encoding="utf-8"))
+    content = lockfile.parse(Path("dvc.lock").read_text(encoding="utf-8"))
     place = spread.measured_on(content, options.dataset, options.models)
     measured = spread.known(place)
     measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")

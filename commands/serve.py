@@ -1,4 +1,5 @@
-"""Serve a trained model over HTTP: images in, classes out, without Keras.
+"""Serve a trained model over HTTP: images in, classes out. What the stage export wrote is run by
+ONNX Runtime, any other model by Keras.
 
     POST /predict    an image as the body, or several as files of multipart/form-data; JSON back:
                      for each its class, probability and runners-up; and the model's digest
@@ -36,7 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         ("--model", str, None, "a model below models/, or a folder; without it, the selected one"),
         ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
         ("--port", positive(int, 65535), 8000, "port to listen on"),
-        ("--threads", whole, None, "threads of the network; without it, one per core"),
+        ("--threads", whole, None, "threads of ONNX Runtime; without it, one per core"),
         ("--request-bytes", whole, limits.request_bytes, "bytes in a request at most"),
         ("--images", whole, limits.images, "images in a request at most"),
         ("--pixels", whole, limits.pixels, "pixels in an image at most"),

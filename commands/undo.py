@@ -2,12 +2,16 @@
 
 Works after whatever a run left behind, such as one that was interrupted or killed. What was changed
 since the commit, in params.yaml, the lock files, data/sources, reports and replications, is kept:
-``git stash pop`` brings it back. Code and documents are left alone. Data and models of the commit
-that are not in DVC's cache are left to ``dvc repro``.
+``git stash pop`` brings it back. Code and documents are left alone. Data and models that are not in
+DVC's cache stay as they lie here; ``dvc repro`` makes those again that are not the commit's.
 """
 
 import subprocess
 import sys
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 
 from stages.runtime import cli, experiments, git
 from stages.runtime.errors import UserError
@@ -17,6 +21,7 @@ WRITTEN_BY_HAND = ("dvc.yaml", "published.yaml", "from-scratch.txt", "README.md"
 
 
 def main() -> None:
+    cli.require_project()
     if experiments.is_dvc_running():
         raise UserError("DVC runs in this folder: wait for it, or end it, and start again")
     if branch := experiments.find_lost_branch():
@@ -33,11 +38,27 @@ def main() -> None:
         options = ("--include-untracked", "--message", "what `make undo` put aside")
         git.run("stash", "push", *options, "--", *changed, *but)
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")
+    left = check_out()
+    but = f", but for {', '.join(left)}: DVC's cache does not hold the commit's" if left else ""
+    print(f"parameters and results are those of the last commit{but}")
+
+
+def check_out() -> list[str]:
+    """Bring the data and models of the commit that DVC's cache holds. Without targets, `dvc
+    checkout` would delete the folders that it does not hold. Returns what is left as it lies here.
+    Raises `UserError` where DVC cannot read the pipeline."""
+    try:
+        with Repo() as repo:
+            outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
+            lacking = {str(out) for out in outs if out.changed_cache()}
+    except DvcException as error:
+        raise UserError(f"DVC cannot read the pipeline: {error}") from None
+    held = sorted({str(out) for out in outs} - lacking)
     # --force: a file that a training left half-written is no reason to stop
-    checkout = [sys.executable, "-m", "dvc", "checkout", "--force", "--allow-missing"]
-    if subprocess.run(checkout).returncode:
+    checkout = [sys.executable, "-m", "dvc", "checkout", "--force", *held]
+    if held and subprocess.run(checkout).returncode:
         raise UserError("`dvc checkout` failed: see above")
-    print("parameters and results are those of the last commit")
+    return sorted(path for path in lacking if Path(path).exists())
 
 
 if __name__ == "__main__":

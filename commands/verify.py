@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from commands.reviewing import lock
+from commands.pipeline import lockfile
 from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
@@ -32,12 +32,12 @@ LOCKS = ("dvc.lock", "data/dvc.lock")
 
 def digests(folder: Path) -> dict[str, str]:
     """The digest of every output, by its path, from the lock files in `folder`."""
-    contents = (lock.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
+    contents = (lockfile.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
     return {
         path: md5
         for content in contents
         for stage in content
-        for path, md5 in lock.digests(content, stage, "outs").items()
+        for path, md5 in lockfile.digests(content, stage, "outs").items()
     }
 
 
@@ -64,7 +64,6 @@ def differences(
 
 
 def main() -> None:
-    options = params.load()
     revision = git.run("rev-parse", "HEAD")
     if git.run("status", "--porcelain"):
         print(
@@ -74,7 +73,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         clone = Path(temporary) / "clone"
         git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
-        check_source(clone)
+        options = params.load(clone / "params.yaml")
+        check_source(options, clone)
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
         repro = [sys.executable, "-m", "dvc", "repro", "--force"]
         if status := subprocess.run(repro, cwd=clone).returncode:
@@ -98,10 +98,9 @@ def main() -> None:
     )
 
 
-def check_source(clone: Path) -> None:
+def check_source(options: params.Params, clone: Path) -> None:
     """Raises `UserError` where the clone lacks the data set's source, as it does where that is not
     in git."""
-    options = params.load(clone / "params.yaml")
     source = options.datasets[options.dataset].source
     if not (clone / source).exists():
         raise UserError(

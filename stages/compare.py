@@ -24,6 +24,7 @@ from stages.drawing import charts
 from stages.metrics.label_quality import join_doubts
 from stages.runtime import cli
 from stages.storage import files
+from stages.storage.tables import read_table
 
 REPORTS = Path("reports")
 
@@ -111,7 +112,7 @@ def main() -> None:
     selection["training_sha256"] = files.sha256(description)  # so that export depends on it
     curves, roc = (
         pd.concat(
-            pd.read_csv(REPORTS / "models" / model / f"{name}.csv") for model in options.models
+            read_table(REPORTS / "models" / model / f"{name}.csv") for model in options.models
         )
         for name in ("curves", "roc")
     )
@@ -121,7 +122,7 @@ def main() -> None:
             "test_accuracy": one["test"]["accuracy"],
             "test_loss": one["test"]["loss"],
             "validation_accuracy": one["validation"]["accuracy"],
-            **{key: one[key] for key in ("learning_rate",) if key in one},
+            "learning_rate": one["learning_rate"],
         }
         for one in metrics
     }
@@ -130,14 +131,7 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
-    doubts = [
-        pd.read_csv(
-            REPORTS / "models" / model / "doubts.csv",
-            keep_default_na=False,
-            dtype={"file": str, "label": str, "suggested": str},
-        )
-        for model in options.models
-    ]
+    doubts = [read_table(REPORTS / "models" / model / "doubts.csv") for model in options.models]
     files.write_csv(join_doubts(doubts), REPORTS / "label_quality.csv")
     files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")

@@ -91,7 +91,7 @@ def format_card(card: dict[str, Any]) -> str:
     lines = [
         f"# Data card: {escape.markdown(card['dataset'])}",
         "",
-        f"- source: {escape.code(card['source'] or 'not recorded')}",
+        f"- source: {escape.code(card['source'])}",
         f"- digest of the source: {escape.code(card['source_digest'] or 'not recorded')}",
         f"- licence: {escape.markdown(card['licence'] or 'not stated')}",
         f"- images as they come: {format_range(card['height'])} × {format_range(card['width'])} "
@@ -118,10 +118,8 @@ def format_card(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def format_range(side: dict[str, int] | None) -> str:
+def format_range(side: dict[str, int]) -> str:
     """The least and the greatest of the images' heights or widths."""
-    if side is None:
-        return "?"
     return f"{side['min']}–{side['max']}" if side["min"] < side["max"] else str(side["min"])
 
 

@@ -29,9 +29,8 @@ from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
 
-DOWNLOADS = Path(
-    "data/downloads"
-)  # outside the stage's outs, which DVC deletes before the stage runs
+# outside the stage's outs, which DVC deletes before the stage runs
+DOWNLOADS = Path("data/downloads")
 
 
 def bring(
@@ -44,13 +43,12 @@ def bring(
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
     place, publisher, found = published(path, options) or (None, None, {})
     [only] = found.values() if len(found) == 1 else [path]
-    kind = (
-        publisher.format
-        if publisher
-        else "npz"
-        if path.suffix == ".npz"
-        else archives.kind_of(path)
-    )
+    if publisher:
+        kind = publisher.format
+    elif path.suffix == ".npz" and path.is_file():
+        kind = "npz"
+    else:
+        kind = archives.kind_of(path)
     if kind is None:
         raise UserError(
             f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, "
@@ -67,11 +65,12 @@ def bring(
     }
     folder = raw / dataset
     if kind in ("npz", "idx", "cifar"):
-        arrays = {
-            "npz": lambda: read_npz(only, options.limits),
-            "idx": lambda: read_idx(found, publisher.class_names, options.limits),
-            "cifar": lambda: cifar.read_cifar(only, options.limits),
-        }[kind]()
+        if kind == "npz":
+            arrays = read_npz(only, options.limits)
+        elif kind == "idx":
+            arrays = read_idx(found, publisher.class_names, options.limits)
+        else:
+            arrays = cifar.read_cifar(only, options.limits)
         arrays.class_names = source.class_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
     if source.class_names:
@@ -94,8 +93,8 @@ def published(
 ) -> tuple[Path, official.Publisher, dict[str, Path]] | None:
     """The publisher's file that `path` is, or that knows the files at `path`; and where these lie,
     fetched and checked."""
-    if path.suffix in (".yaml", ".yml"):
-        publisher = official.load(path)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        publisher = params.checked(path, official.Publisher)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
             return path, publisher, fetch_all(publisher, folder, options)
@@ -129,9 +128,8 @@ def source_digest(found: dict[str, Path]) -> str | None:
 def run(dataset: str, raw: Path) -> None:
     """`bring` the data set that ``params.yaml`` describes, and print what it has."""
     options = params.load()
-    if dataset not in options.datasets:
-        raise UserError(f"{dataset!r} is not a key of datasets in params.yaml")
-    description = bring(dataset, options.datasets[dataset], options.download, raw)
+    source = params.choose(dataset, options.datasets, "datasets")
+    description = bring(dataset, source, options.download, raw)
     print("{name}: {train:,} training and {test:,} test images".format(**description), end="")
     print(f", {len(description['skipped']):,} files skipped" if description["skipped"] else "")
 

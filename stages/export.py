@@ -1,9 +1,10 @@
 """Stage export: the selected model in a folder of its own, also as ONNX, which needs neither Keras
 nor Python, with all that is needed to use it elsewhere.
 
-Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images; writes
-into ``exports/`` the files below, and into ``reports/export.json`` what was asked for and measured
-here: refusal and int8 of metrics.json.
+Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images, for
+refusal and 8-bit integers those of the other parts too; writes into ``exports/`` the files below,
+and into ``reports/export.json`` what was asked for and measured here: refusal and int8 of
+metrics.json.
 
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from stages import params
 from stages.drawing import charts
 from stages.images import data_uri
+from stages.metrics.scores import estimate_interval
 from stages.page import bundle, content
 from stages.page.content import REPORTS
 from stages.page.templates import TEMPLATES, make_environment
@@ -62,6 +63,7 @@ def main() -> None:
         "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
     }
     environment = make_environment()
+    environment.globals["interval"] = estimate_interval
     for name, values in (("index.html", shared | page), ("model_card.md", shared)):
         files.write_text(REPORTS / name, environment.get_template(f"{name}.jinja").render(values))
     charts.save(

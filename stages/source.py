@@ -2,9 +2,9 @@
 
 Reads what ``datasets.NAME.source`` points to; writes ``data/sources/NAME.json``:
 
-    files, bytes   of the file, or of all files in the folder
-    sha256         of the file; of a folder, of the list that ``sha256sum`` prints of its files, by
-                   their paths in the folder, sorted
+    files, bytes   of the file, or of all files in the folder, but for hidden ones
+    sha256         of the file; of a folder, of the list that ``sha256sum`` prints of these files,
+                   by their paths in the folder, sorted
 
 The stage download depends on this file instead of the source itself: DVC knows one instance of this
 stage for each data set, and only one download, that of the data set which ``dataset`` names. Takes
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from stages import params
+from stages.images.naming import is_hidden
 from stages.runtime import cli, progress
-from stages.runtime.errors import UserError
 from stages.storage import files
 
 FOLDER = Path("data/sources")
@@ -28,12 +28,12 @@ def describe_source(source: Path) -> dict[str, Any]:
     """The number of files and bytes at `source`, a file or a folder, and their digest."""
     if not source.is_dir():
         return {"files": 1, "bytes": source.stat().st_size, "sha256": files.sha256(source)}
-    found = {
-        os.fsencode(path.relative_to(source)): path
-        for folder, _, names in os.walk(source)
-        for path in (Path(folder, name) for name in names)
-        if path.is_file()  # and not a pipe, which nobody may ever write to
-    }
+    found = {}
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        for path in (Path(folder, name) for name in names if not is_hidden(name)):
+            if path.is_file():  # and not a pipe, which nobody may ever write to
+                found[os.fsencode(path.relative_to(source))] = path
     listing = hashlib.sha256()
     for name in progress.track(sorted(found), f"digest of {source.name}", "files"):
         listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")
@@ -46,9 +46,8 @@ def describe_source(source: Path) -> dict[str, Any]:
 
 def main(dataset: str) -> None:
     options = params.load()
-    if dataset not in options.datasets:
-        raise UserError(f"{dataset!r} is not a key of datasets in params.yaml")
-    description = describe_source(Path(options.datasets[dataset].source))
+    source = params.choose(dataset, options.datasets, "datasets").source
+    description = describe_source(Path(source))
     files.write_json(FOLDER / f"{dataset}.json", description)
 
 

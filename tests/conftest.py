@@ -1,11 +1,12 @@
 """A small copy of the project, before and after its first run, for the tests."""
 
 import os
+import shutil
 from pathlib import Path
 
 import filelock
 import pytest
-from support.project import Project, copy, small_project
+from support.project import ROOT, Project, copy, small_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +38,13 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
             project.folder.parent.mkdir()
             made.folder.rename(project.folder)
     return project
+
+
+@pytest.fixture
+def publishers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder is one that has nothing of the project but what publishers say."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "data/official", "data/official")
 
 
 @pytest.fixture

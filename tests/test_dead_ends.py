@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from support.kills import state
 from support.processes import eventually
 from support.project import Project, ran
 
@@ -55,6 +56,13 @@ def test_a_data_set_of_ones_own_there_and_back(finished: Project, photographs: P
     output = finished.dvc("exp", "apply", "of-mine")
     assert not any(word in output for word in SILENT), output
     assert finished.path("data/raw/mine/dataset.json").exists()
+
+
+def test_back_from_an_emptied_cache_with_the_results_that_are_here(finished: Project):
+    shutil.rmtree(finished.path(".dvc/cache"))
+    before = state(finished)
+    output = finished.command("undo")
+    assert "exports" in output and state(finished) == before
 
 
 def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(

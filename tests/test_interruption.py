@@ -26,8 +26,8 @@ REPRO = [sys.executable, "-m", "dvc", "repro", f"train@{MODEL}"]
 
 
 def longer(params) -> None:
-    params["train"]["epochs"] = 60
-    params["train"]["early_stopping"]["patience"] = 50
+    params["train"]["epochs"] = 30  # enough to end it on the way twice
+    params["train"]["early_stopping"]["patience"] = 30
 
 
 @pytest.fixture(scope="module")

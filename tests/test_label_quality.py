@@ -45,7 +45,7 @@ def test_what_most_models_doubt_comes_first():
     ]
     joined = join_doubts([pd.DataFrame(some, columns=columns) for some in rows])
     assert joined.values.tolist() == [
-        ["test", 2, "a", "c", 3, 0.1, 0.7],
+        ["test", 2, "a", "c", 3, 0.1, 0.75],  # of the two that suggest it
         ["test", 1, "a", "b", 1, 0.0, 1.0],
         ["validation", 1, "b", "a", 1, 0.3, 0.5],
     ]

@@ -13,7 +13,8 @@ import pytest
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.parallel import cluster, dispatch, exchange, snapshot
+from commands.parallel import cluster, dispatch, exchange
+from commands.pipeline import snapshot
 from stages.runtime.errors import UserError
 
 PARALLEL = [sys.executable, "-m", "commands.parallel", "--workers", "2"]
@@ -62,7 +63,8 @@ WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" +
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("parallel") / "project"
-    for part in ("stages/params", "stages/runtime", "stages/storage", "commands/parallel"):
+    packages = ("commands/parallel", "commands/pipeline")
+    for part in ("stages/params", "stages/runtime", "stages/storage", *packages):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("stages/__init__.py", "commands/__init__.py", "params.yaml", ".dvcignore"):
         shutil.copy(ROOT / part, folder / part)

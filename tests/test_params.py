@@ -11,6 +11,7 @@ from support.project import ROOT, Project
 
 from stages import params, train
 from stages.params.reading import read_yaml
+from stages.params.schema import Params
 from stages.runtime.errors import UserError
 from stages.sources import official
 
@@ -29,6 +30,7 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("\n  epochs: 8 ", "\n  epochs: 8.5 ", ["train.epochs", "8.5"]),
         ("  learning_rate: #", "  learning_rate: -0.1 #", ["train.learning_rate", "-0.1"]),
         ("  learning_rate: #", "  learning_rate: fast #", ["train.learning_rate", "'fast'"]),
+        ("  learning_rate: #", "  learning_rate: .inf #", ["train.learning_rate", "inf"]),
         (
             "optimizer_arguments: {}",
             "optimizer_arguments: {learning_rate: 0.1}",
@@ -146,10 +148,18 @@ ALIAS_CHAIN = "a0: &a0 [ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in r
 def test_a_bomb_is_refused_in_a_short_sentence(tmp_path: Path, text: tuple[str, str]):
     file = tmp_path / "params.yaml"
     file.write_text(text[1], encoding="utf-8")
-    for load in (params.load, official.load):
+    for schema in (Params, official.Publisher):
         with pytest.raises(UserError, match=r"params\.yaml") as error:
-            load(file)
+            params.checked(file, schema)
         assert len(str(error.value)) < 300
+
+
+def test_a_mistake_in_a_list_of_sections_is_named(tmp_path: Path):
+    file = tmp_path / "fashion.yaml"
+    text = (ROOT / "data/official/fashion_mnist.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace("  md5:", "  md6:", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"fashion.yaml:\d+: files\[0\].md6: .* Did you mean md5"):
+        params.checked(file, official.Publisher)
 
 
 def test_aliases_and_merge_keys_are_read_as_ever(tmp_path: Path):

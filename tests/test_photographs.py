@@ -1,6 +1,7 @@
 """From a folder of photographs to a model by one command, with the real DVC and a small network of
 keras.applications whose weights the test saved itself."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_what_cannot_work_is_refused_and_nothing_written(
         photographs.main(Path("my photographs"), "small", None, name, dry=False)
     assert made.path("params.yaml").read_text() == edited
     made.path("params.yaml").write_text(before)
+
+
+def test_one_class_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(photographs.pretrained, "bring", lambda *_: pytest.fail("fetched"))
+    folder = tmp_path / "photographs"
+    make_photographs(folder)
+    for name in CLASSES[1:]:
+        shutil.rmtree(folder / name)
+    with pytest.raises(UserError, match="one class"):
+        photographs.main(folder, "small", None, "mine", dry=False)
 
 
 def test_other_weights_in_the_file_train_again(made: Project):

@@ -17,9 +17,11 @@ import pytest
 from support.processes import eventually
 from support.project import Project, copy, ran
 
+from commands import replicate
 from commands.replicating import progress, rows
 from commands.replicating.rows import Row
 from stages.replications import table
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
 
@@ -119,6 +121,20 @@ def shrink(content: Any) -> None:
     content["experiments"][MORE]["budget"]["epochs"] = 1
 
 
+def test_a_commit_that_git_refuses_does_not_stop_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)  # no repository
+    ran: list[str] = []
+    monkeypatch.setattr(replicate, "run_row", lambda row, *_: ran.append(row.name) or True)
+    monkeypatch.setattr(replicate, "describe_result", lambda name: "0.9")
+    monkeypatch.setattr(replicate, "changed_paths", lambda row: [f"results/{row.name}"])
+    with pytest.raises(UserError, match="not committed.*one, two"):
+        replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)
+    assert ran == ["one", "two"]
+    assert "git add -- results/one" in capsys.readouterr().out
+
+
 class Replicated(NamedTuple):
     """A project after a queue that was stopped, and started again."""
 
@@ -147,7 +163,8 @@ def replicated(template: Project, tmp_path_factory: pytest.TempPathFactory) -> R
     queue = project.start(*QUEUE)
     eventually(lambda: checkpoint.exists() or queue.poll() is not None, seconds=120)
     queue.send_signal(signal.SIGTERM)
-    queue.communicate()
+    output, _ = queue.communicate()
+    assert checkpoint.exists(), output
     eventually(lambda: not trainings(project))
     first = read_state(checkpoint.with_name("seed-1.npz"))
     assert len(first["history"]) == EPOCHS
@@ -174,7 +191,8 @@ def test_what_was_stopped_ends_with_the_bits_of_what_was_not(
     replicated: Replicated, tmp_path: Path
 ):
     project = copy(replicated.project, tmp_path)
-    project.dvc("repro", "--force", "--single-item", f"replications/dvc.yaml:train@{FIRST}")
+    stage = f"replications/dvc.yaml:train@{FIRST}"
+    assert ran(project.dvc("repro", "--force", "--single-item", stage)) == [f"train@{FIRST}"]
     assert " M replications/dvc.lock" not in project.changes()
 
 

@@ -4,44 +4,111 @@ document's conditions it met; and mistakes in its entry. (The second pipeline ru
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages import params
 from stages.replications import options
-from stages.replications.table import judge_replication, measure_conditions
+from stages.replications.table import (
+    Spread,
+    Spreads,
+    build_row,
+    estimate_noise,
+    judge_replication,
+    measure_conditions,
+    measure_spreads,
+    pool_spreads,
+)
 from stages.runtime.errors import UserError
 
 
-def published(accuracy: float | None) -> options.Published:
+def published(accuracy: float) -> options.Published:
     return options.Published(
         parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None
     )
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "mean", "spread", "reduced", "expected"),
+    ("published", "obtained", "noise", "reduced", "expected"),
     [
-        (
-            0.90,
-            0.905,
-            0.0,
-            False,
-            "within noise",
-        ),  # two standard errors of the difference are 0.0085
-        (0.90, 0.91, 0.0, False, "above"),
-        (0.90, 0.89, 0.0, False, "below"),
-        (0.90, 0.89, 0.008, False, "within noise"),  # the seeds alone may do that
-        (0.90, 0.50, 0.0, True, "reduced budget"),
-        (None, 0.50, 0.0, False, "nothing published"),
+        (0.90, 0.905, 0.006, False, "within noise"),
+        (0.90, 0.91, 0.006, False, "above"),
+        (0.90, 0.89, 0.006, False, "below"),
+        (0.90, 0.50, None, True, "reduced budget"),
+        (None, 0.50, None, False, "nothing published"),
     ],
 )
-def test_verdict(accuracy: float | None, mean: float, spread: float, reduced: bool, expected: str):
-    assert (
-        judge_replication(
-            published(accuracy), mean, images=10000, seeds=1, spread=spread, reduced=reduced
-        )
-        == expected
-    )
+def test_verdict(published, obtained, noise, reduced: bool, expected: str):
+    assert judge_replication(published, obtained, noise, reduced) == expected
+
+
+@pytest.mark.parametrize(("images", "pooled"), [(400, False), (10000, False), (10000, True)])
+def test_chance_alone_exceeds_the_noise_once_in_twenty_times(images: int, pooled: bool):
+    """By simulation: a document's run on 10,000 images and three seeds of the same network, whose
+    true accuracies differ by the seed. On as many images both were measured on the same ones, whose
+    choice then plays no part. `pooled`: a single seed, and the spread of two others."""
+    random, sd, runs, exceeded = np.random.default_rng(0), 0.01, 4000, 0
+    for theirs, *ours in random.normal(0.8, sd, (runs, 4)):
+        ours = np.array(ours)
+        if pooled:
+            spread, ours = Spread(np.std([theirs, ours[0], ours[1]], ddof=1), 2), ours[2:]
+            theirs = random.normal(0.8, sd)
+        else:
+            spread = Spread(ours.std(ddof=1), 2)
+        if images != 10000:  # the document's, and others that all of our seeds have in common
+            theirs += random.binomial(10000, 0.8) / 10000 - 0.8
+            ours += random.binomial(images, 0.8) / images - 0.8
+        both = Spreads(spread, spread)
+        noise = estimate_noise(published(theirs), ours.mean(), images, len(ours), both)
+        exceeded += abs(ours.mean() - theirs) > noise
+    assert exceeded / runs == pytest.approx(0.05, abs=0.01)
+
+
+def result(*accuracies: float) -> dict:
+    """What result.json says of a run with so many seeds."""
+    part = {"images": 10000}
+    seeds = {
+        str(seed): {"obtained": one, "parameters": 1, "epochs": 5, "test": part}
+        for seed, one in enumerate(accuracies)
+    }
+    parameters = {"budget": dict.fromkeys(("epochs", "train", "evaluation"))}
+    return {"seeds": seeds, "images": {"train": 60000}, "parameters": parameters}
+
+
+def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
+    """And a recipe is compared with another network, whose spread is that of the documents'."""
+    _, replications = options.load()
+    names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own")
+    documents = options.documents(names)
+    datasets = {name: name.partition("-")[0] for name in names}
+    results = {
+        "mnist-convnet": result(0.98, 0.99, 1.0),
+        "mnist-whitened": result(0.9962, 0.9963, 0.9964),
+        "mnist-dense": result(0.97),
+    }
+    found = measure_spreads(results, {name: documents[name] for name in names}, datasets)
+    documents_own, recipes_own = (pytest.approx(0.01), 2), (pytest.approx(0.0001), 2)
+    assert found["mnist-convnet"] == found["mnist-dense"] == (documents_own, documents_own)
+    assert found["mnist-whitened"] == (recipes_own, documents_own)
+    assert found["cifar10-own"] == (None, None)
+    name = "mnist-whitened"
+    entry = replications.experiments[name]
+    row = build_row(name, documents[name], entry, "mnist", results[name], found[name])
+    assert row["verdict"] == "within noise"  # of what it is compared with, a run may be that good
+    alone = Spreads(found[name].ours, found[name].ours)
+    row = build_row(name, documents[name], entry, "mnist", results[name], alone)
+    assert row["verdict"] == "above"
+
+
+def test_seeds_that_do_not_differ_leave_the_rounding_of_what_was_published():
+    same = Spread(0.0, 4)
+    for seeds in (1, 5, 9):
+        assert 4e-5 < estimate_noise(published(0.1), 0.1, 10000, seeds, Spreads(same, same)) < 6e-5
+
+
+def test_spreads_are_pooled_by_their_degrees_of_freedom():
+    assert pool_spreads([Spread(0.01, 2), Spread(0.03, 6)]) == (pytest.approx(0.02646, abs=1e-5), 8)
+    assert pool_spreads([]) is None
 
 
 @pytest.mark.parametrize(

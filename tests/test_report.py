@@ -102,7 +102,7 @@ def test_a_model_without_mistakes_is_said_to_have_none(monkeypatch: pytest.Monke
     monkeypatch.setattr(content.pictures, "draw_strips", lambda *arguments: arguments)
     images = np.zeros((2, 3, 3, 1), np.uint8)
     _, captions, *_, title = content.draw_mistakes({"predictions": predictions}, "net", images)
-    assert captions == ["b", "a"] and "no mistakes" in title
+    assert captions == ["b, 60.0%", "a, 90.0%"] and "no mistakes" in title
 
 
 def test_a_hundred_classes_are_all_named():

@@ -124,6 +124,12 @@ def test_last_cuts_where_keras_cuts(count: int, fraction: float):
     ]
 
 
+def test_last_takes_the_last_ones_also_where_the_test_part_was_drawn_before():
+    data = raw(50, 50, order=1)
+    parts = parted(data, chosen(method="last", test=0.2, validation=0.25), seed=0)
+    assert parts["train"].max() < parts["validation"].min()
+
+
 def test_validation_may_be_another_part():
     data = raw(40, 40, test=20, order=1)
     as_test, as_training = (
@@ -142,16 +148,12 @@ def test_validation_may_be_another_part():
     [
         ((20, 1), "stratified", 0.2, "class1 has 1 of the 21"),
         ((20, 2), "stratified", 0.1, "class1 has 2 of the 22"),
-        ((5, 5), "stratified", 0.1, "class0 has 5 of the 10"),  # one image for two classes
-        (
-            (30, 10),
-            "last",
-            0.25,
-            "class0 has 30 of the 40",
-        ),  # sorted by class: the end holds one class alone
+        ((5, 5), "stratified", 0.1, "fewer than the 2 classes"),  # one image for two classes
+        # sorted by class: the end holds one class alone
+        ((30, 10), "last", 0.25, "class0 has 30 of the 40 .* where split.method last cuts"),
     ],
 )
-def test_a_class_too_small_is_named(
+def test_why_a_class_has_no_image_in_a_part_is_said(
     counts: tuple[int, ...], method: str, fraction: float, named: str
 ):
     data = raw(*counts)

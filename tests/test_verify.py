@@ -1,12 +1,12 @@
 """The verdicts of `make verify`, and what it says of the platform."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 from support.project import ROOT
 
 from commands.verify import check_source, differences, explain_platform, verdict
+from stages import params
 from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
@@ -15,10 +15,10 @@ SAME, OTHER = explain_platform("avx512", "avx512_bf16"), explain_platform("avx51
 
 
 def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Path):
-    check_source(ROOT)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    options = params.load(ROOT / "params.yaml")
+    check_source(options, ROOT)
     with pytest.raises(UserError, match="data/embedded.* not in git"):
-        check_source(tmp_path)
+        check_source(options, tmp_path)
 
 
 def test_equal_bits():

@@ -8,22 +8,19 @@ docs/scale.md says more.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
-from commands.parallel import graph, snapshot
-from commands.parallel.options import add_cluster_options
+from commands.parallel import exchange
+from commands.parallel.options import add_cluster_options, prepare
+from commands.pipeline import graph, snapshot
 from stages import params
 from stages.params.schema import Parallel, suggest
-from stages.runtime import cli
+from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
-from stages.runtime.processor import count_cores
 from stages.storage import files
 
 if TYPE_CHECKING:
@@ -48,7 +45,7 @@ def run(
     check_names(plan, options.parallel)
     failed = []
     if first := plan.of_stages(options.parallel.here):
-        graph.run_here(first, remote)
+        exchange.run_here(first, remote)
         plan = graph.read(targets)
         failed = [
             f"{address} failed, in the working tree: see above"
@@ -69,10 +66,10 @@ def run(
                 "that still fit"
             )
             done = []  # to collect
+    for path, text in records.items():  # no outputs of DVC's, which `collect` would bring
+        files.write_text(Path(path), text)
     if done or not failed:
         collect(done if failed else targets, remote)
-    for path, text in records.items():
-        files.write_text(Path(path), text)
     if failed:
         raise UserError("\n       ".join(failed))
 
@@ -130,24 +127,9 @@ def spread(
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
     options = params.load()
-    if remote and not graph.has_remote():
-        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    os.environ["PATH"] = (
-        # of the stages that run here
-        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    )
-    try:
-        with filelock.FileLock(SCRATCH / "lock", timeout=0):
-            run(
-                targets,
-                workers or max(1, count_cores() // options.train.threads),
-                scheduler,
-                remote,
-                options,
-            )
-    except filelock.Timeout:
-        raise UserError("commands.parallel runs already in this working tree") from None
+    count = prepare(workers, remote, options)
+    with guard.alone(SCRATCH, "commands.parallel"):
+        run(targets, count, scheduler, remote, options)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,15 +11,13 @@ from typing import Any
 from configobj import ConfigObj
 from distributed import Client, Future
 
-from commands.parallel import cluster, graph, snapshot, worker
+from commands.parallel import cluster, exchange, worker
 from commands.parallel.progress import Display
+from commands.pipeline import graph, snapshot
 from stages.params.schema import Parallel
 
-RECORDS = (
-    "models/*/run.json",
-    "models/*/latency.json",
-    "replications/runs/*.json",
-)  # what stages write and DVC does not know
+# what stages write and DVC does not know
+RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 # variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this
 # process
 BITS = (
@@ -27,6 +25,15 @@ BITS = (
 )  # fmt: skip
 
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
+
+
+def find_needs(options: Parallel, address: str) -> dict[str, float]:
+    """What an instance takes of a worker: the entry of the instance itself, else of its stage, else
+    nothing."""
+    wanted = options.resources.get(address) or options.resources.get(address.split("@")[0])
+    return (
+        {name: amount for name, amount in wanted.model_dump().items() if amount} if wanted else {}
+    )
 
 
 class Dispatch:
@@ -57,7 +64,7 @@ class Dispatch:
     def run(self, client: Client, content: str, show: Display) -> None:
         """Run all on the cluster of `client`, with the tree `content` of the working tree."""
         to_run = set(self.waiting)
-        graph.share(
+        exchange.share_all(
             {one for address in to_run for one in self.read_by(address)} - to_run, self.remote
         )
         with clones(client, self.name, content, self.remote, self.environment, show.event):
@@ -73,7 +80,9 @@ class Dispatch:
                 offers = cluster.offers(client)
                 for address in [address for address, needs in self.waiting.items() if not needs]:
                     if cluster.fits(
-                        self.needs(address), [self.needs(one) for one in running.values()], offers
+                        find_needs(self.options, address),
+                        [find_needs(self.options, one) for one in running.values()],
+                        offers,
                     ):
                         del self.waiting[address]
                         future = self.submit(client, address)
@@ -96,22 +105,11 @@ class Dispatch:
     def read_by(self, address: str) -> list[str]:
         return self.plan.read_by(address, self.options.beyond)
 
-    def needs(self, address: str) -> dict[str, float]:
-        """What an instance takes of a worker: the entry of the instance itself, else of its stage,
-        else nothing."""
-        entries = self.options.resources
-        wanted = entries.get(address) or entries.get(self.plan.instances[address].stage)
-        return (
-            {name: amount for name, amount in wanted.model_dump().items() if amount}
-            if wanted
-            else {}
-        )
-
     def check(self, client: Client) -> str | None:
         """Say which instance asks for more than any worker has at this moment, if one does."""
         offers = cluster.offers(client)
         for address in self.waiting:
-            needs = self.needs(address)
+            needs = find_needs(self.options, address)
             if not cluster.fits(needs, [], offers):
                 most = {
                     name: max((offer.get(name, 0) for offer in offers), default=0) for name in needs
@@ -136,7 +134,7 @@ class Dispatch:
             "records": RECORDS,
             "remote": self.remote,
         }
-        needs, name = self.needs(address), self.name
+        needs, name = find_needs(self.options, address), self.name
         # a function without a name, since Dask would send one that has a name as a reference to a
         # module that workers lack
         return client.submit(

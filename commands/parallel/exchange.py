@@ -7,7 +7,9 @@ what is declared ``cache: false`` (reports, large models) can travel. `dvc gc` f
 outputs take in the cache.
 """
 
+import sys
 import traceback
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,7 +72,29 @@ def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
 def objects(stage: "Stage") -> set:
     """The hashes of the outputs of `stage`, and of the files in them."""
     for out in stage.outs:
-        out.use_cache = (
-            True  # of this object in memory: DVC passes over outputs that it does not cache
-        )
+        # of this object in memory: DVC passes over outputs that it does not cache
+        out.use_cache = True
     return set().union(*stage.get_used_objs().values())
+
+
+def run_here(addresses: Iterable[str], remote: bool) -> None:
+    """Run stages in the working tree, in this order; say which fail."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        for address in addresses:
+            try:
+                reproduce(repo, address, remote)
+            except DvcException as error:
+                print(f"{error}: {error.__cause__}", file=sys.stderr)
+
+
+def share_all(addresses: Iterable[str], remote: bool) -> None:
+    """Put what up-to-date stages made where the workers find it."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        for address in addresses:
+            (stage,) = repo.stage.collect(address)
+            share(repo, stage, remote)

@@ -1,7 +1,15 @@
-"""Command-line options that say where work runs: of the parallel run and the search; recheck has
-the number of workers alone."""
+"""Command-line options that say where work runs, of the parallel run and the search (recheck has
+the number of workers alone), and what both do before it runs."""
 
 import argparse
+import os
+import sys
+from pathlib import Path
+
+from commands.pipeline import graph
+from stages.params.schema import Params
+from stages.runtime.errors import UserError
+from stages.runtime.processor import count_cores
 
 
 def at_least_one(text: str) -> int:
@@ -29,3 +37,12 @@ def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
         action="store_true",
         help="exchange results through DVC's default remote: no folder is shared",
     )
+
+
+def prepare(workers: int | None, remote: bool, options: Params) -> int:
+    """Let the stages that run here find this Python on PATH. Returns the number of workers. Raises
+    `UserError` where results are to travel through a `remote`, and there is none."""
+    if remote and not graph.has_remote():
+        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return workers or max(1, count_cores() // options.train.threads)

@@ -6,7 +6,6 @@ import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from PIL import Image
 from commands.predicting.trained import ROOT, Part, Training
 from stages import params
 from stages.conversion.checking import Predict
-from stages.images.decode import FORMATS, BadImage, decode, is_hidden, is_image_file
+from stages.images.decode import BadImage, decode
+from stages.images.naming import is_hidden, is_image_file
 from stages.images.resize import resized
 from stages.params.schema import Limits
 from stages.runtime.processor import count_cores
@@ -25,7 +25,8 @@ from stages.runtime.processor import count_cores
 BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
 BATCH_BYTES = 32_000_000  # of them; one image, where that has more
 LIMIT = "download.limits.{} in params.yaml"
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `refuse_large` says it
+# of pictures within the limit, of which `decode` tells Pillow half
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
 
@@ -107,7 +108,6 @@ def prepare_content(content: bytes, training: Training, pixels: int, limit: str)
     """The image in the content of a file as the network takes it, uint8 (height, width, channels).
     Raises `BadImage`, above all for more than `pixels` pixels; `limit` says whose limit that is."""
     height, width, channels = training.shape
-    refuse_large(content, pixels, limit)
     image = decode(content, training.decoded_channels, pixels, limit)
     # training may have kept the size that all its images had: another one is brought to it
     size = height if height == width else None
@@ -120,19 +120,6 @@ def prepare_content(content: bytes, training: Training, pixels: int, limit: str)
             f"and this one has {image.shape[0]}×{image.shape[1]}"
         )
     return image
-
-
-def refuse_large(content: bytes, pixels: int, limit: str) -> None:
-    """Raise `BadImage` for more than `pixels` pixels. `decode` does so by a warning of Pillow's,
-    and Python's filters of warnings are shared by all threads: two that decode at the same time
-    may let one of up to twice as many through."""
-    try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            too_many = image.width * image.height > pixels
-    except Exception:  # whatever it is, `decode` says it
-        return
-    if too_many:
-        raise BadImage(f"more than {pixels:,} pixels, the limit {limit}")
 
 
 def batch_size(training: Training) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from commands.rechecking import budget, comparing
 from commands.rechecking.stale import Training
 from stages.params.schema import Recheck
+from stages.runtime import git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -42,12 +43,9 @@ class Verdict:
 
 def copy_revision(revision: str, target: Path) -> Path:
     """The files of a revision that a training may read."""
-    with tempfile.TemporaryFile() as file:
-        subprocess.run(
-            ["git", "archive", "--format=tar", revision, "--", *PATHS], stdout=file, check=True
-        )
-        file.seek(0)
-        with tarfile.open(fileobj=file) as archive:
+    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+        git.run("archive", f"--output={file.name}", revision, "--", *PATHS)
+        with tarfile.open(file.name) as archive:
             # which Python has from 3.11.4 on; the archive is git's
             archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
             archive.extractall(target)
@@ -56,8 +54,7 @@ def copy_revision(revision: str, target: Path) -> Path:
 
 def copy_working_tree(target: Path) -> Path:
     """The files of the working tree that a training may read, with those not committed yet."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PATHS]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PATHS)
     for name in filter(None, listed.split("\0")):
         if Path(name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,6 @@
 """Which trainings differ from their results in code alone, and which revision the results were made
 with: by the lock files, through DVC."""
 
-import functools
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,10 +10,9 @@ from typing import Any
 
 from dvc.repo import Repo
 from dvc.stage import Stage
-from dvc.utils.serialize import load_path
 
-from commands.reviewing import lock
-from commands.reviewing.lock import Change
+from commands.pipeline import lockfile
+from commands.pipeline.lockfile import Change
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
@@ -66,21 +63,21 @@ def find_trainings(pipeline: str) -> list[Training]:
     before."""
     refresh_digests()
     path = Path(pipeline).with_suffix(".lock")
-    entries = lock.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
-    with lock.opened(None) as repo:
-        compare = comparison(repo)
+    entries = lockfile.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    with lockfile.opened(None) as repo:
+        compare = lockfile.comparison(repo, repo.index.stages)
         return [
             Training(
                 pipeline,
                 stage.name,
                 stage.addressing,
                 stage.cmd,
-                tuple(lock.path_of(out) for out in stage.outs),
+                tuple(lockfile.path_of(out) for out in stage.outs),
                 tuple(
                     Path(place)
                     for dep in stage.deps
                     if not getattr(dep, "params", None)
-                    and not lock.is_code(place := lock.path_of(dep))
+                    and not lockfile.is_code(place := lockfile.path_of(dep))
                 ),
                 entries.get(stage.name),
                 tuple(compare(stage)),
@@ -90,26 +87,19 @@ def find_trainings(pipeline: str) -> list[Training]:
         ]
 
 
-def comparison(repo: Repo):
-    """A function that lists what differs between a stage and its lock entry."""
-    made = lock.Made(repo.index.stages)
-    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
-    return lambda stage: lock.changes(stage, made, read)
-
-
 def digest_makers(repo: Repo) -> list[Stage]:
     """The stages that write digests of code, which trainings depend on in place of the code."""
     return [
         stage
         for stage in repo.index.stages
-        if any(lock.is_code(lock.path_of(out)) for out in stage.outs)
+        if any(lockfile.is_code(lockfile.path_of(out)) for out in stage.outs)
     ]
 
 
 def refresh_digests() -> None:
     """Run the stages that write digests of code, where they are out of date; they take seconds."""
-    with lock.opened(None) as repo:
-        compare = comparison(repo)
+    with lockfile.opened(None) as repo:
+        compare = lockfile.comparison(repo, repo.index.stages)
         stages = [
             stage.addressing
             for stage in digest_makers(repo)
@@ -148,7 +138,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
             blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
                 text = git.ask("cat-file", "blob", blob) if blob else None
-                entries = lock.parse(text, path) if text else {}
+                entries = lockfile.parse(text, path) if text else {}
                 equal[path, blob] = [
                     one.address
                     for one in trainings
@@ -163,8 +153,8 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
 def find_current(commit: str, trainings: list[Training]) -> list[str]:
     """Those of the trainings whose code at a commit is the one that their lock entry there names,
     by their addresses."""
-    with lock.opened(commit) as repo:
-        compare = comparison(repo)
+    with lockfile.opened(commit) as repo:
+        compare = lockfile.comparison(repo, repo.index.stages)
         if any(change.of_code for stage in digest_makers(repo) for change in compare(stage)):
             return []
         stages = {
@@ -184,14 +174,14 @@ def carry_over(training: Training) -> None:
     """Bring the lock entry of a training up to date with the code, as ``dvc commit --force`` does.
     Outputs that are not here keep their digests. Raises `UserError` where one that is here has
     another."""
-    with lock.opened(None) as repo:
+    with lockfile.opened(None) as repo:
         (stage,) = (
             stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
         )
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:
-            if out.hash_info.value != entry[lock.path_of(out)]:
+            if out.hash_info.value != entry[lockfile.path_of(out)]:
                 raise UserError(
                     f"{out} is not what dvc.lock says: `dvc checkout --force {out}` brings that "
                     "back from the cache"

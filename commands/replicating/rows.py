@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.parallel import graph
-from commands.parallel.graph import Plan
+from commands.pipeline import graph
+from commands.pipeline.graph import Plan
 from stages.params.schema import Architecture, suggest
 from stages.replications import options
 from stages.replications.options import FOLDER

@@ -1,2 +1,2 @@
-"""What the commands share that judge a change: `commands.review`, `commands.gate` and
-`commands.seed_spread`."""
+"""What `commands.review` and `commands.gate` judge a change by: revisions, noise, and the spread
+over seeds."""

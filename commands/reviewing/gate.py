@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from commands.reviewing import comparing, history, lock
-from commands.reviewing.lock import Outdated
+from commands.pipeline import lockfile
+from commands.pipeline.lockfile import Outdated
+from commands.reviewing import comparing, history
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.params.schema import Gate
 from stages.runtime import escape
 from stages.runtime.errors import UserError
 
-HOLDS = (
-    "within noise",
-    "above",
-)  # the verdicts of the replications' table that are as good as published
+# the verdicts of the replications' table that are as good as published
+HOLDS = ("within noise", "above")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
     found = []
     if head.outdated:
         found.append(f"`dvc repro` would run {', '.join(map(escape.code, head.outdated))}")
-        found += filter(None, [lock.recheck_hint(head.outdated)])
+        found += filter(None, [lockfile.recheck_hint(head.outdated)])
     elif ran:
         found.append(
             f"it was out of date, {', '.join(map(escape.code, ran))} had to run: the new results "
@@ -135,7 +134,9 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     if lost:
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
     try:
-        stages = lock.outdated_replications(head.commit)
+        stages = lockfile.outdated_replications(head.commit)
+    except lockfile.Busy:
+        raise
     except UserError as error:
         return Check(name, False, strip_markup(str(error)))
     if stages:
@@ -146,19 +147,19 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
 
 
 def checks(
-    base: Revision | None,
+    base: history.Base,
     head: Revision,
     options: Gate,
     content: dict[str, Any] | None,
-    why: history.NotFound | None = None,
     ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """All checks. `content` is that of seed_spread.json, `why` what is wrong where there is no
-    `base` and must be one, `ran` the stages that just ran because ``dvc.lock`` was out of date."""
+    """All checks. `content` is that of seed_spread.json, `ran` the stages that just ran because
+    ``dvc.lock`` was out of date."""
+    lost = [Check("base", False, base.why)] if base.lost else []
     results = [
-        selected_check(base, head, options.selected_fall, content),
+        selected_check(base.revision, head, options.selected_fall, content),
         calibration_check(head, options.calibration_error),
         int8_check(head, options.int8_fall),
-        replications_check(base, head, options.replications),
+        replications_check(base.revision, head, options.replications),
     ]
-    return [*([Check("base", False, str(why))] if why else []), lock_check(head, ran), *results]
+    return [*lost, lock_check(head, ran), *results]  # the lock last: it says what is damaged

@@ -1,5 +1,7 @@
 """Where in git's history the revisions of a review lie."""
 
+from dataclasses import dataclass
+
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.runtime import git
 from stages.runtime.errors import UserError
@@ -32,9 +34,8 @@ def find_commit(name: str) -> str | None:
     refs = (
         git.ask("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     ).splitlines()
-    found = [
-        ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")
-    ]  # refs/exps/12/3456/NAME
+    # refs/exps/12/3456/NAME
+    found = [ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")]
     if len(found) > 1:
         digests = ", ".join(one[:7] for one in found)
         raise UserError(
@@ -48,38 +49,36 @@ def name_commit(name: str, commit: str) -> str:
     return commit[:7] if commit.startswith(name) else f"{strip_markup(name)} ({commit[:7]})"
 
 
-class NotFound(UserError):
-    """The revision to compare with is not here."""
+@dataclass(frozen=True)
+class Base:
+    """What a revision is compared with. Where there is no `revision`, `why` says so in a sentence;
+    `lost`: there must be one, and this clone does not have it."""
+
+    revision: Revision | None
+    why: str = ""
+    lost: bool = False
 
 
-def find_base(name: str, head: Revision, dirty: bool) -> tuple[Revision | None, str]:
-    """What `head` is compared with: the commit where it left the branch `name`; else None and why
-    there is none, in a sentence. Raises `NotFound` where there must be one, and this clone does not
-    have it."""
+def find_base(name: str, head: Revision, dirty: bool) -> Base:
+    """What `head` is compared with: the commit where it left the branch `name`."""
     if not git.ask("rev-parse", "--verify", "--quiet", "HEAD"):
-        return None, "There is no commit yet: nothing to compare with."
+        return Base(None, "There is no commit yet: nothing to compare with.")
     shallow = git.ask("rev-parse", "--is-shallow-repository") == "true"
     fetch = (
         "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
     )
+    branch = f"`{strip_markup(name)}`"
     tip = find_commit(name)
     if not tip:
-        missing = f"There is no revision `{strip_markup(name)}` here: nothing to compare with."
-        raise NotFound(fetch if shallow else f"{missing} Is it fetched?")
+        missing = f"There is no revision {branch} here: nothing to compare with. Is it fetched?"
+        return Base(None, fetch if shallow else missing, lost=True)
     where = git.ask("merge-base", tip, head.commit or "HEAD")
     if not where:
-        raise NotFound(
-            fetch
-            if shallow
-            else f"The histories of `{strip_markup(name)}` and this revision have no commit in "
-            "common."
-        )
+        apart = f"The histories of {branch} and this revision have no commit in common."
+        return Base(None, fetch if shallow else apart, lost=True)
     if where == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
         if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{where}^"):
-            return None, "This is the first commit: nothing to compare with."
-        return (
-            None,
-            f"This revision is part of `{strip_markup(name)}`, without a change of its own: "
-            "nothing to compare.",
-        )
-    return Revision(name_commit(name, where), where), ""
+            return Base(None, "This is the first commit: nothing to compare with.")
+        part = f"This revision is part of {branch}, without a change of its own"
+        return Base(None, f"{part}: nothing to compare.")
+    return Base(Revision(name_commit(name, where), where))

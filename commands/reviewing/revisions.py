@@ -16,8 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 from typing_extensions import TypedDict
 
-from commands.reviewing import lock
-from commands.reviewing.lock import Outdated
+from commands.pipeline import lockfile
+from commands.pipeline.lockfile import Outdated
 from stages.params.schema import Gate, Params, Review
 from stages.runtime import escape
 from stages.runtime.errors import UserError
@@ -119,6 +119,10 @@ class Revision:
         return {}
 
     @cached_property
+    def _reports(self) -> dict[tuple[str, str], Any]:
+        return {}
+
+    @cached_property
     def _files(self) -> dvc.api.DVCFileSystem:
         return dvc.api.DVCFileSystem(rev=self.commit)
 
@@ -167,9 +171,11 @@ class Revision:
         return table
 
     def report(self, model: str, name: str) -> Any:
-        """One of the files that evaluate wrote of a model."""
-        read = self.json if name.endswith(".json") else self.table
-        return read(f"reports/models/{model}/{name}")
+        """One of the files that evaluate wrote of a model, read once."""
+        if (model, name) not in self._reports:
+            read = self.json if name.endswith(".json") else self.table
+            self._reports[model, name] = read(f"reports/models/{model}/{name}")
+        return self._reports[model, name]
 
     @cached_property
     def models(self) -> list[str]:
@@ -181,9 +187,9 @@ class Revision:
         return (self.json("reports/selection.json") or {}).get("selected")
 
     @cached_property
-    def lock(self) -> lock.Lock:
+    def lock(self) -> lockfile.Lock:
         try:
-            return lock.parse(self.text("dvc.lock") or "stages: {}")
+            return lockfile.parse(self.text("dvc.lock") or lockfile.EMPTY)
         except UserError:
             self.damaged["dvc.lock"] = "it is no lock file of DVC's"
             return {}
@@ -219,14 +225,16 @@ class Revision:
     @cached_property
     def data(self) -> str | None:
         """The digest of the data set."""
-        return lock.digests(self.lock, "split").get(f"data/raw/{self.dataset}")
+        return lockfile.digests(self.lock, "split").get(f"data/raw/{self.dataset}")
 
     @cached_property
     def outdated(self) -> list[Outdated]:
         """The stages whose results are not those of the revision's code and parameters, or are
         missing."""
         try:
-            return lock.outdated(self.commit)
+            return lockfile.outdated(self.commit)
+        except lockfile.Busy:
+            raise
         except UserError as error:
             self.damaged[PIPELINE] = strip_markup(str(error))
             return []
@@ -235,6 +243,7 @@ class Revision:
         """Whether the results of a model are those of other code, data or parameters than the
         revision's."""
         makers = {
+            "data/dvc.yaml:source",  # which alone reads the data set
             "data/dvc.yaml:download",
             "split",
             "preprocess",
@@ -249,8 +258,8 @@ class Revision:
     @cached_property
     def tested_on(self) -> tuple[str | None, ...]:
         """Digests of the test images: of the array; of the data set and of its split."""
-        array = lock.digests(self.lock, "export").get("data/prepared/test.npy")
-        return array, self.data, lock.digests(self.lock, "split", "outs").get("data/split")
+        array = lockfile.digests(self.lock, "export").get("data/prepared/test.npy")
+        return array, self.data, lockfile.digests(self.lock, "split", "outs").get("data/split")
 
 
 def same_test_data(one: Revision, other: Revision) -> bool:

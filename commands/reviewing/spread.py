@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from commands.reviewing import lock
+from commands.pipeline import lockfile
 from stages.storage import files
 
 SPREAD = Path("reports/seed_spread.json")
@@ -14,21 +14,37 @@ DIGITS = 6
 Accuracies = dict[str, dict[str, float]]  # by model and measure
 
 
-def measured_on(content: lock.Lock, dataset: str, models: list[str]) -> dict[str, str]:
-    """What decides the accuracies beside the seed, from the stages of ``dvc.lock``."""
+def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[str, str]:
+    """What decides the accuracies beside the seed, from the stages of ``dvc.lock``: the data set,
+    the images as they are prepared, the code of the trainings, and parameters."""
     stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
+    read = {model: lockfile.digests(lock, f"train@{model}") for model in models}
     code = {
-        path: md5
-        for stage in stages
-        for path, md5 in lock.digests(content, stage).items()
-        if lock.is_code(path)
+        path: md5 for deps in read.values() for path, md5 in deps.items() if lockfile.is_code(path)
     }
+    parameters = {stage: lockfile.parameters(lock, stage) for stage in stages}
     return {
         "dataset": dataset,
-        "data": lock.digests(content, "split")[f"data/raw/{dataset}"],
-        "code": lock.digest(code),
-        "parameters": lock.digest({stage: lock.parameters(content, stage) for stage in stages}),
+        "data": lockfile.digests(lock, "split")[f"data/raw/{dataset}"],
+        "prepared": lockfile.digest({model: read[model]["data/prepared"] for model in models}),
+        "code": lockfile.digest(code),
+        "parameters": lockfile.digest(parameters),
     }
+
+
+def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
+    """Let a spread that belongs to the lock file as it was `before` belong to it as it is `after`
+    a recheck, which has shown that the code of a training computes the same."""
+    content = files.read_json(SPREAD) if SPREAD.exists() else None
+    if not content or before == after:
+        return
+    dataset, models = content["measured_on"]["dataset"], list(content["models"])
+    try:
+        if measured_on(before, dataset, models) == content["measured_on"]:
+            place = measured_on(after, dataset, models)
+            files.write_json(SPREAD, content | {"measured_on": place})
+    except KeyError:  # a model that it was measured on is no longer there
+        return
 
 
 def known(place: dict[str, str]) -> dict[int, Accuracies]:

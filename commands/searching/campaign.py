@@ -13,14 +13,13 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import ValidationError
 
-from commands.searching import keys, studies
+from commands.pipeline import keys
+from commands.searching import studies
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search
 from commands.searching.studies import Settings
 from commands.searching.trainings import Trainings
-from stages.params.schema import Params
 from stages.runtime.errors import UserError
 
 HOPELESS = 3  # trials that fail before one succeeds: then something else is wrong
@@ -87,7 +86,7 @@ class Campaign:
         """Start a trial, unless its result is known: from the schema of ``params.yaml``, or from an
         equal trial."""
         settings = studies.suggest(trial, self.search.space)
-        if fault := find_conflict(settings, self.trainings.base.values):
+        if fault := keys.find_conflict(settings, self.trainings.base.values):
             self.fail(trial, fault)
         elif equal := self.find_equal(trial):
             trial.set_user_attr("equals", equal.number)
@@ -178,15 +177,6 @@ class Campaign:
         equal = told[trial.number]
         for twin in self.twins.pop(studies.identify(equal.params), []):
             self.repeat(twin, equal)
-
-
-def find_conflict(settings: Settings, base: dict[str, Any]) -> str | None:
-    """What the schema of ``params.yaml`` has against these settings together."""
-    try:
-        Params.model_validate(keys.changed(settings, base))
-    except ValidationError as error:
-        return error.errors()[0]["msg"].removeprefix("Value error, ")
-    return None
 
 
 def describe(settings: Settings) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 import optuna
 from scipy import stats
 
+from commands.pipeline import keys
 from commands.reviewing.noise import BETTER, CHANCE, WORSE
-from commands.searching import keys, studies
+from commands.searching import studies
 from commands.searching.running import Run
 from commands.searching.trainings import Trainings
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from commands.parallel import snapshot
-from commands.searching import keys
+from commands.pipeline import keys, snapshot
 from stages.runtime import git
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
@@ -41,20 +40,16 @@ def read_base(parameters: str) -> Base:
 
 def set_parameters(settings: dict[str, Any], text: str) -> str:
     """The text of a ``params.yaml`` with other values of dotted keys."""
-
     return modify(text, lambda content: keys.set_all(settings, content))
 
 
 def modify(text: str, change: Callable[[dict[str, Any]], None]) -> str:
     """The text of a YAML file after `change`, as DVC writes it."""
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "file.yaml"
-        file.write_text(text, encoding="utf-8")
-        with modify_yaml(str(file)) as content:
-            change(content)
-        return file.read_text(encoding="utf-8")
+    content = parse_yaml_for_update(text, PARAMS)
+    change(content)
+    return dumps_yaml(content)
 
 
 def save(

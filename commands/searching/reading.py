@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from commands.searching import keys
+from commands.pipeline import keys
 from commands.searching.schema import Search
 from stages import params
 from stages.params import Problem

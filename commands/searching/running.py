@@ -9,7 +9,7 @@ from typing import Any
 from distributed import Client, Future
 
 from commands.parallel import cluster, worker
-from commands.searching.pipeline import Route
+from commands.searching.routes import Route
 from commands.searching.studies import Settings
 from stages.runtime.errors import UserError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.searching import experiments
 from commands.searching.experiments import Base
-from commands.searching.pipeline import Route
+from commands.searching.routes import Route
 from commands.searching.running import Run, Runner
 from commands.searching.schema import Search
 from stages.runtime.errors import UserError

@@ -1,1 +1,2 @@
-"""A trained model in other forms: in float32, as ONNX; and the check that they predict alike."""
+"""A trained model in other forms: in float32, as ONNX, in 8-bit integers; the check that they
+predict alike; and what runs them."""

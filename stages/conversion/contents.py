@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from stages.page.templates import make_environment
 from stages.storage import files
+from stages.storage.tables import read_table
 
 DIGESTS = "SHA256SUMS"
 
@@ -15,7 +14,7 @@ def read_metrics(reports: Path) -> dict[str, Any]:
     """The selected model's metrics on both parts, and how it was selected, from what compare wrote
     into `reports`."""
     selection = files.read_json(reports / "selection.json")
-    table = pd.read_csv(reports / "comparison.csv").set_index("model")
+    table = read_table(reports / "comparison.csv").set_index("model")
     row = table.loc[selection["selected"]]
     parts = {
         part: {

@@ -17,6 +17,7 @@ DPI = 110  # pixels an inch
 # classes that a picture or a chart shows at most: beyond, none can be made out, each takes 20 ms
 # more, and browsers draw nothing that is so high
 DRAWN = 100
+CORNER_BEGINS = 0.05  # false positive rate: see `fit_corner`
 LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # at most, and what a legend's line has room for
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -70,6 +71,13 @@ def choose_colours(count: int) -> list[str]:
     return [colours[number % len(colours)] for number in range(count)]
 
 
+def fit_corner(least: float) -> tuple[list[float], list[float]]:
+    """What the upper left corner of a ROC chart shows: the ranges of false and of true positive
+    rates, such that all curves come into it; `least` is the smallest of their true positive rates
+    at `CORNER_BEGINS`."""
+    return [0, 0.2], [min(0.8, least // 0.1 / 10), 1]
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
     with files.replacing(path) as partial:
@@ -120,12 +128,14 @@ def plot_learning_curves(
     plot) for each part. A style may have a colour and a label of its own. A vertical line shows
     where a model's fine-tuning begins."""
     models = curves["model"].unique()
+    line, label = {"linewidth": 1, "linestyle": (0, (2, 3))}, "fine-tuning begins"
     for model, colour in zip(models, choose_colours(len(models))):
         for part, style in styles.items():
             some = curves[(curves["model"] == model) & (curves["part"] == part)]
             axes.plot(some["epoch"], some[measure], **({"color": colour, "label": model} | style))
         for begin in find_phases(curves[curves["model"] == model])["epoch"]:
-            axes.axvline(begin, color=colour, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axvline(begin, color=colour, label=label, **line)
+            label = None  # once in the legend
 
 
 @matplotlib.rc_context(STYLE)
@@ -142,7 +152,7 @@ def draw_learning_curves(
     for axes, (measure, texts) in zip(figure.subplots(1, len(panels)), panels.items()):
         plot_learning_curves(axes, curves, measure, styles)
         axes.set(xlabel="epoch", **texts)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     figure.suptitle(title)
     return figure
 
@@ -186,15 +196,17 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
     columns = min(max(fitting, 1), LEGEND_COLUMNS)
     more_rows = max(0, -(-len(models) // columns) - 2)
+    style = {"linewidth": 1.6, "marker": ".", "markersize": 5}  # one epoch makes no line
     figure = draw_learning_curves(
         "Learning curves: validation (full) and training (dotted)",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
         {
-            "validation": {"linestyle": "-", "linewidth": 1.6},
-            "training": {"linestyle": ":", "linewidth": 1.6, "label": None},
+            "validation": {"linestyle": "-", **style},
+            "training": {"linestyle": ":", "label": None, **style},
         },
-        size=(9, 4.6 + 0.2 * more_rows),  # the legend takes nothing from the panels
+        # the legend takes nothing from the panels
+        size=(9, 4.6 + 0.2 * more_rows),
     )
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)

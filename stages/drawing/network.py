@@ -55,7 +55,7 @@ def measure_block(layer: dict[str, Any], highest: int) -> tuple[float, float]:
     kind, sides = classify_layer(layer), layer["output_shape"]
     spatial = len(sides) == 3
     height = HEIGHT * (
-        math.sqrt(sides[0] / highest) if spatial else 0.12 * math.log2(sides[0] + 1) / 1.6
+        math.sqrt(sides[0] / highest) if spatial else 0.075 * math.log2(sides[0] + 1)
     )
     slim = layer["parameters"] == 0 and kind == "plain" or kind in ("norm", "drop")
     width = 5 if slim else 6 + 3 * math.log2(sides[-1] + 1) if spatial else 12

@@ -11,8 +11,9 @@ from stages.images.pillow import to_pillow
 
 WIDTH = 1000  # pixels, of each picture
 GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
-# pixels, of one or two lines with a class's name, of one more, and of the title
+# pixels, of a line with a class's name, of one more, and of the title
 NAME_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 30, 15, 45
+LETTERS = 28  # of a name
 FEW = 12  # classes that have a line of their own; more of them share lines
 
 
@@ -68,7 +69,7 @@ def draw_strips(
     strip = (WIDTH + gap) // columns - gap
     width = (strip + GAP) // count - GAP
     lines = [line for name in names for line in name.split("\n")]
-    name_height = NAME_HEIGHT + max(0, max(name.count("\n") for name in names) - 1) * LINE_HEIGHT
+    name_height = NAME_HEIGHT + max(name.count("\n") for name in names) * LINE_HEIGHT
     height = max(1, round(width * rows[0].shape[1] / rows[0].shape[2]))
     canvas = np.full(
         (
@@ -96,6 +97,11 @@ def draw_strips(
         write_text(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
         figure.figimage(canvas, zorder=-1)
     return figure
+
+
+def shorten(name: str) -> str:
+    """A name; of a long one, the end."""
+    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, size: float) -> None:
@@ -132,7 +138,8 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
             if few:
                 axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8)
                 axes.margins(x=0.16)
-        panels[0].set_yticks(range(len(names)), names, fontsize=9 if few else 7, parse_math=False)
+        labels = [shorten(name) for name in names]
+        panels[0].set_yticks(range(len(names)), labels, fontsize=9 if few else 7, parse_math=False)
         panels[0].invert_yaxis()
         figure.suptitle("Images of " + name_shown(names, len(all_names)))
     return figure

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS, DRAWN
+from stages.drawing.charts import COLOURS, CORNER_BEGINS, DRAWN, fit_corner
 from stages.drawing.vega import (
     MANY,
     Spec,
@@ -63,8 +63,8 @@ def draw_matrix(
 
 
 def draw_confusion(cells: pd.DataFrame) -> Spec:
-    """The confusion matrix: blue where the prediction is right, red where wrong, the stronger the
-    larger the share of the class."""
+    """The confusion matrix: blue where the prediction is right, orange where wrong, the stronger
+    the larger the share of the class."""
     classes = cells["actual"].drop_duplicates().tolist()
     return draw_matrix(
         cells[cells["images"] > 0].assign(right=cells["actual"] == cells["predicted"]),
@@ -94,13 +94,10 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
     """ROC curves; `curves` has label, false_positive_rate, true_positive_rate. With `corner`, the
     upper left one alone."""
     labels = curves["label"].unique().tolist()
-    least = (
-        curves.loc[curves["false_positive_rate"] <= 0.05]
-        .groupby("label")["true_positive_rate"]
-        .max()
-        .min()
-    )
-    domains = ([0, 0.2], [min(0.8, least // 0.1 / 10), 1]) if corner else ([0, 1], [0, 1])
+    begin = curves.loc[curves["false_positive_rate"] <= CORNER_BEGINS]
+    domains = ([0, 1], [0, 1])
+    if corner:
+        domains = fit_corner(begin.groupby("label")["true_positive_rate"].max().min())
     axes = [
         build_field(
             f"{kind}_positive_rate",
@@ -114,7 +111,7 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
     return build_chart(
         curves,
         height=300,
-        mark={"type": "line", "interpolate": "step-after", "clip": True},
+        mark={"type": "line", "clip": True},
         encoding={
             "x": axes[0],
             "y": axes[1],

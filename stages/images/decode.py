@@ -16,9 +16,6 @@ from PIL import Image
 from stages.runtime.text import printable
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
-# what systems leave beside images: Windows, and macOS in an archive
-LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 ORIENTATION = 0x0112  # EXIF's tag; what is to be done for each of its values:
 UPRIGHT = {
     2: lambda array: array[:, ::-1],
@@ -32,18 +29,6 @@ UPRIGHT = {
 STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder, named relative to the folder that was given, is one that nobody put
-    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`."""
-    return any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
-
-
-def is_image_file(name: str) -> bool:
-    """Whether a file found in a folder, named relative to it with ``/``, is taken for an image: by
-    its suffix, and not hidden. The one rule of training, download and prediction."""
-    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
-
-
 class BadImage(Exception):
     """The content of a file is not an image that can be decoded; the message is the reason."""
 
@@ -55,16 +40,15 @@ def decode(
     green, blue).
 
     Raises `BadImage` for anything else, and for more than `pixels` pixels before any is decoded
-    (None: no limit).
+    (None: no limit); MemoryError where the machine has too little for a good one.
     """
     if not content:
         raise BadImage("the file is empty")
-    Image.MAX_IMAGE_PIXELS = (
-        pixels  # Pillow looks at it wherever a size is read, above all before it reserves memory
-    )
+    # Pillow looks at it wherever a size is read, before it reserves memory; it refuses what exceeds
+    # it twice, and only warns of less (and filters of warnings are shared by all threads)
+    Image.MAX_IMAGE_PIXELS = pixels and pixels / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as image:
                 transparent = transparent_colour(image)
@@ -77,13 +61,14 @@ def decode(
                 turn = UPRIGHT.get(orientation(image))
                 array = converted(image, channels)
             return np.ascontiguousarray(turn(array)) if turn else array
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        except Image.DecompressionBombError:
             raise BadImage(f"more than {pixels:,} pixels, the limit {limit}") from None
         except Image.UnidentifiedImageError:
             raise BadImage("not an image in " + ", ".join(FORMATS)) from None
-        except (
-            Exception
-        ) as error:  # on damaged data, Pillow's readers raise errors of almost any type
+        # on damaged data, Pillow's readers raise errors of almost any type
+        except Exception as error:
+            if isinstance(error, MemoryError) or str(error).startswith("out of memory"):
+                raise MemoryError from None  # the machine is at fault, not the file
             raise BadImage(printable(error) or type(error).__name__) from None
 
 

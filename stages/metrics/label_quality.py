@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 DIGITS = 4  # decimals of probabilities
-MOST = 200  # images of each part that are kept: beyond, nobody looks
 
 
 def find_doubts(
@@ -31,7 +30,7 @@ def find_doubts(
     suggested = np.where(reached, probabilities, -1.0).argmax(axis=1)
     places = np.flatnonzero(reached.any(axis=1) & (suggested != labels))
     other = probabilities[places, suggested[places]]
-    order = np.argsort(own[places] - other, kind="stable")[:MOST]
+    order = np.argsort(own[places] - other, kind="stable")
     places, other = places[order], other[order]
     columns = {
         "place": places,
@@ -45,18 +44,26 @@ def find_doubts(
 
 
 def join_doubts(doubts: list[pd.DataFrame]) -> pd.DataFrame:
-    """What several models doubt: part, place, file, label, suggested (by most models), models (how
-    many doubt it), and the means of their two probabilities; first what most models doubt, then
-    what they doubt most. `doubts` are tables as `find_doubts` makes them, with the column part."""
+    """What several models doubt: part, place, file, label, suggested (by most of them), models (how
+    many doubt it), label_probability (their mean), suggested_probability (the mean of those that
+    suggest this class); first what most models doubt, then what they doubt most. `doubts` are
+    tables as `find_doubts` makes them, with the column part."""
     both = pd.concat(doubts, ignore_index=True)
-    both["margin"] = both["label_probability"] - both["suggested_probability"]
     keys = [name for name in ("part", "place", "file", "label") if name in both]
-    joined = both.groupby(keys, as_index=False, sort=False).agg(
-        suggested=("suggested", lambda names: names.mode()[0]),
-        models=("place", "size"),
-        label_probability=("label_probability", "mean"),
-        suggested_probability=("suggested_probability", "mean"),
-        margin=("margin", "mean"),
+    suggested = both.groupby(keys, sort=False)["suggested"].transform(lambda some: some.mode()[0])
+    agree = both["suggested"] == suggested
+    both["suggested_probability"] = both["suggested_probability"].where(agree)
+    joined = (
+        both.assign(suggested=suggested)
+        .groupby([*keys, "suggested"], as_index=False, sort=False)
+        .agg(
+            models=("place", "size"),
+            label_probability=("label_probability", "mean"),
+            suggested_probability=("suggested_probability", "mean"),
+        )
     )
-    joined = joined.sort_values(["models", "margin"], ascending=[False, True], kind="stable")
+    margin = joined["label_probability"] - joined["suggested_probability"]
+    joined = joined.assign(margin=margin).sort_values(
+        ["models", "margin"], ascending=[False, True], kind="stable"
+    )
     return joined.drop(columns="margin").reset_index(drop=True).round(DIGITS)

@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from stages.metrics import diagnostics
 from stages.metrics.scores import (
+    estimate_standard_error,
     measure_kappa,
     measure_loss,
     measure_squared_error,
@@ -20,11 +21,6 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 
 DIGITS = 6  # decimals in reports
-
-
-def estimate_standard_error(accuracy: float, images: int) -> float:
-    """The binomial standard error of an accuracy measured on so many images."""
-    return float(np.sqrt(accuracy * (1 - accuracy) / images))
 
 
 def measure(

@@ -26,7 +26,9 @@ def judge(probabilities: np.ndarray, labels: np.ndarray) -> Judged:
 
 def choose_confidence(confidence: np.ndarray, correct: np.ndarray, accuracy: float) -> float | None:
     """The least confidence such that of the images with at least that, the share `accuracy` is
-    classified correctly; None where none reaches it."""
+    classified correctly: 0 where all of them together reach it, None where none does."""
+    if correct.mean() >= accuracy:
+        return 0.0
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
     reached = np.cumsum(correct[order]) / np.arange(1, len(order) + 1) >= accuracy

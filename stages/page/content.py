@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from stages.drawing import network, pictures, vega, vega_confidence, vega_predictions
 from stages.images import data_uri
 from stages.runtime import escape
 from stages.storage import files
+from stages.storage.tables import read_table
 
 REPORTS = Path("reports")
 # shown: pairs of classes, images of each, mistakes, and doubtful labels
 PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
-TEXTS = {name: str for name in ("actual", "predicted", "class", "file", "label", "suggested")}
-NUMBERS = ("accepted_accuracy", "test_accuracy")  # that may be missing
+NAMES = ("actual", "predicted", "class", "file", "label", "suggested")  # from outside
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
-LETTERS = 28  # of a file's name, in mistakes.png
 WEAK = 5  # classes that the card names as the weakest
 
 
 def read_model(model: str) -> dict[str, Any]:
     """What evaluate wrote of a model: its two JSON files, and its tables by their names."""
     folder = REPORTS / "models" / model
-    tables = {name: read_table(folder / f"{name}.csv") for name in TABLES}
+    tables = {name: read_names(folder / f"{name}.csv") for name in TABLES}
     for name in ("actual", "predicted"):
         tables["confusion"][name] = tables["confusion"][name].map(escape.from_script)
     return {
@@ -34,11 +34,10 @@ def read_model(model: str) -> dict[str, Any]:
     }
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table that evaluate or compare wrote, with the names as they are."""
-    missing = dict.fromkeys(NUMBERS, "")
-    table = pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=TEXTS)
-    names = [name for name in TEXTS if name in table]
+def read_names(path: Path) -> pd.DataFrame:
+    """A table that evaluate or compare wrote, without what keeps its names from being formulas."""
+    table = read_table(path)
+    names = [name for name in NAMES if name in table]
     return table.assign(**{name: table[name].map(escape.from_spreadsheet) for name in names})
 
 
@@ -68,7 +67,7 @@ def name_image(part: str, row: dict[str, Any]) -> str:
 def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
     """The labels that models doubt most, each with its image, and how many there are in all.
     `images` of each part, uint8 (images, height, width, channels)."""
-    table = read_table(REPORTS / "label_quality.csv")
+    table = read_names(REPORTS / "label_quality.csv")
     rows = table.head(DOUBTS).to_dict("records")
     for row in rows:
         row["image"] = data_uri.encode_array(images[row["part"]][row["place"]])
@@ -78,7 +77,7 @@ def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
     """The ROC curves with a label each, which gives the area under it."""
-    areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"].get("macro_auc")}
+    areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"]["macro_auc"]}
     areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
     labels = {curve: f"area {float(areas[curve]):.4f}: {curve}" for curve in roc["curve"].unique()}
     return roc.assign(label=roc["curve"].map(labels)).drop(columns=["curve", "model"])
@@ -174,13 +173,7 @@ def find_weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def shorten(file: str) -> str:
-    """A file's name without its folders; of a long one, the end."""
-    name = file.rsplit("/", 1)[-1]
-    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
-
-
-def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
+def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Figure:
     """The figure of mistakes.png."""
     shown = list_mistakes(model["predictions"]).head(MISTAKES)
     title = "the test images it is most sure of and wrong about"
@@ -192,8 +185,9 @@ def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Any:
         lines = [row["actual"]]
         if row["predicted"] != row["actual"]:
             lines.append(f"taken for {row['predicted']}")
+        lines[-1] += f", {row['confidence']:.1%}"
         if "file" in row:
-            lines.append(shorten(row["file"]))
+            lines.append(pictures.shorten(row["file"].rsplit("/", 1)[-1]))
         captions.append("\n".join(lines))
     strips = images[shown.index.to_numpy(dtype=int)][:, np.newaxis]
     return pictures.draw_strips(strips, captions, 6, 1, f"{name}: {title}")

@@ -21,6 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 
 Checked = TypeVar("Checked", bound=BaseModel)
+Entry = TypeVar("Entry")
 Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
 SHOWN = 50  # problems in a message
 PYDANTICS = ("[one]", "[list]", "[key]")  # among the keys that lead to a place: not the file's own
@@ -48,13 +49,22 @@ def checked(
     if problems:
         marked = YAML().load(text)  # with line numbers
         lines = [
-            f"{path}{line_number(marked, keys)}: {dotted(keys)}: {printable(what, 5000)}"
+            f"{path}{line_number(marked, keys)}: {dotted(keys) or 'all of it'}: "
+            + printable(what, 5000)
             for keys, what in problems[:SHOWN]
         ]
         if len(problems) > SHOWN:
             lines.append(f"… and {len(problems) - SHOWN:,} more")
         raise UserError("\n       ".join(lines))
     return content
+
+
+def choose(name: str, section: dict[str, Entry], key: str) -> Entry:
+    """The entry `name` of the section `key` of params.yaml. Raises `UserError` where there is
+    none."""
+    if name not in section:
+        raise UserError(f"{name!r} is not a key of {key} in params.yaml. {suggest(name, section)}")
+    return section[name]
 
 
 def cross_check(params: Params) -> Iterator[Problem]:
@@ -96,7 +106,7 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
     if details["type"] == "extra_forbidden" or last not in PYDANTICS:
         keys += (last,)
     if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
-        keys = keys[:2] + keys[3:]  # likewise
+        keys = keys[:2] + keys[3:]  # without the family, which pydantic puts among them
     given, kind = details["input"], details["type"]
     if kind == "missing" or kind == "union_tag_not_found":
         keys += ("family",) if kind == "union_tag_not_found" else ()
@@ -125,8 +135,8 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
         values = values[key]
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[key].annotation
-        else:  # a dict's values
-            section = get_args(section)[1]
+        else:  # what a dict or a list holds
+            section = get_args(section)[-1]
         if section is Architecture:
             section = FAMILIES[values["family"]]
         elif type(None) in get_args(section):  # one that may be left out

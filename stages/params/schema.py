@@ -100,7 +100,7 @@ class Section(BaseModel):
     """A part of ``params.yaml``: keys without a default here are required, unknown keys are
     refused, and types are not converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Source(Section):
@@ -439,7 +439,7 @@ def one_layer(layer: Any) -> Any:
     return layer
 
 
-def names_differ(layers: list[Any]) -> list[Any]:
+def check_layer_names(layers: list[Any]) -> list[Any]:
     """Check that no two of `layers` have one name, and none that of a layer which every network
     has."""
     taken = ["image", "rescaling", "probability"]
@@ -458,7 +458,7 @@ class Sequential(Network):
     layers: Annotated[
         list[Annotated[Any, BeforeValidator(one_layer)]],
         Field(min_length=1),
-        AfterValidator(names_differ),
+        AfterValidator(check_layer_names),
     ]
 
 

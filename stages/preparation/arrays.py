@@ -13,6 +13,7 @@ from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.sources.raw import Raw
 from stages.storage import files
+from stages.storage.prepared import PARTS
 
 CHUNK = 1000  # images whose pixels are summed at a time: memory does not grow with the data
 
@@ -51,16 +52,13 @@ def rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
             total, squares = total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
         count = train[..., 0].size
         mean = total / count
-        deviation = np.maximum(
-            np.sqrt(squares / count - mean**2), 1e-6
-        )  # a constant channel is not divided by 0
+        # a constant channel is not divided by 0
+        deviation = np.maximum(np.sqrt(squares / count - mean**2), 1e-6)
         return {"scale": (1 / deviation).tolist(), "offset": (-mean / deviation).tolist()}
     scale, offset = {
         "unit": (1 / 255, 0.0),
-        "unit_twice": (
-            1 / 255 / 255,
-            0.0,
-        ),  # the flowers document, by mistake: in the generator, and again in the model
+        # the flowers document, by mistake: in the generator, and again in the model
+        "unit_twice": (1 / 255 / 255, 0.0),
         "symmetric": (1 / 127.5, -1.0),
         "none": (1.0, 0.0),
     }[normalisation]
@@ -68,13 +66,13 @@ def rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
 
 
 def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> None:
-    """Prepare the parts that lie in `split_folder`, and write what the module's docstring lists
-    into the folder `target`."""
+    """Prepare the parts that lie in `split_folder`, and write the arrays, ``PART.npy`` and
+    ``PART_labels.npy``, and data.json into the folder `target`."""
     split = files.read_json(split_folder / "split.json")
     with files.replacing(target) as folder:
         folder.mkdir()
         digests, shape = {}, None
-        for part in ("train", "validation", "test"):
+        for part in PARTS:
             index = np.load(split_folder / f"{part}.npy")
             if shape is None:
                 shape = resized(next(iter(raw.images(index[:1]))), options).shape

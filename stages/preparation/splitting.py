@@ -13,8 +13,8 @@ from stages.params.schema import Split
 from stages.runtime.errors import UserError
 from stages.sources.raw import Raw
 from stages.storage import files
+from stages.storage.prepared import PARTS
 
-PARTS = ("train", "validation", "test")
 # draws the test part whatever the run's seed is: runs with other seeds are tested on the same
 # images
 TEST_SEED = 1
@@ -26,8 +26,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def stratified(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
     """(1 - `fraction`) and `fraction` of each class of `index`, drawn with `seed`. Raises
-    ValueError where a class has a single image, or a part would have fewer images than there are
-    classes."""
+    ValueError, as scikit-learn does, where a class has a single image, or a part would have fewer
+    images than there are classes."""
     from sklearn.model_selection import train_test_split
 
     return train_test_split(
@@ -36,9 +36,9 @@ def stratified(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
 
 
 def last(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
-    """The last `fraction` of `index` behind the rest, cut where Keras's
-    ``fit(validation_split=fraction)`` cuts."""
-    return tuple(np.split(index, [floor(len(index) * (1 - fraction))]))
+    """The last `fraction` of `index` behind the rest, in the order in which they are stored, cut
+    where Keras's ``fit(validation_split=fraction)`` cuts."""
+    return tuple(np.split(np.sort(index), [floor(len(index) * (1 - fraction))]))
 
 
 def directory(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
@@ -65,22 +65,33 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
     """`index` without `fraction` of it, and that fraction, for `part`. Raises `UserError` unless
     both have images of each class."""
     counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+    images = f"the {len(index):,} images from which the {part} part is taken"
     try:
         pair = METHODS[method](index, raw, fraction, seed)
-    except ValueError:  # of scikit-learn, which names no class
-        wanting = np.flatnonzero(counts == counts[counts > 0].min())
+    except ValueError:  # of `stratified`
+        wanting = np.flatnonzero(counts == 1)
+        if not len(wanting):
+            raise UserError(
+                f"split.{part} is {fraction:g}: of {images}, that part or the rest would have "
+                f"fewer than the {np.count_nonzero(counts)} classes.\n"
+                f"       Change split.{part} in params.yaml, or add images"
+            ) from None
     else:
         wanting = np.setdiff1d(
             raw.labels[index], np.intersect1d(*(raw.labels[some] for some in pair))
         )
     if len(wanting):
+        found = f"class {raw.class_names[wanting[0]]} has {counts[wanting[0]]:,} of {images}"
+        if method == "stratified":
+            raise UserError(
+                f"{found}: too few for an image in that part and one outside it.\n"
+                f"       Add images of this class or leave it out, or change split.{part} in "
+                "params.yaml"
+            )
         raise UserError(
-            f"class {raw.class_names[wanting[0]]} has {counts[wanting[0]]:,} of the {len(index):,} "
-            f"images from which the {part} "
-            f"part is taken ({method}, {fraction:g}): too few for an image in that part and one "
-            "outside it.\n"
-            "       Add images of this class or leave it out, or change split.method or "
-            f"split.{part} in params.yaml"
+            f"{found}, all on one side of where split.method {method} cuts ({fraction:g}).\n"
+            f"       Change split.method or split.{part} in params.yaml; stratified takes a share "
+            "of each class"
         )
     return pair
 
@@ -206,7 +217,8 @@ def shared(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
-    """Choose the parts, and write what the module's docstring lists into the folder `target`."""
+    """Choose the parts, and write their indices, ``PART.npy``, and split.json into the folder
+    `target`."""
     parts = parted(raw, split, seed)
     group = groups(raw.digests)
     found = duplicates(parts, group, raw.labels)

@@ -10,8 +10,7 @@ Reads ``replications/trained/NAME/``, and the labels and test images in
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
                      labels; the learning rate; first seed
-    curves.png, confusion.png, roc.png, predictions.png, architecture.png    first seed; the
-                     document's own curves behind ours, as far as it prints them
+    confusion.png, roc.png, predictions.png, architecture.png    first seed
 
 Works without TensorFlow.
 """
@@ -65,8 +64,6 @@ def main(experiment: str) -> None:
     entry = options.choose(experiment, replications.experiments, "experiments")
     published = options.documents([experiment])[experiment].published
     prepared = options.open_prepared(entry)
-    curves = options.read_published_curves()
-    curves = curves[curves["experiment"] == experiment]
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
         source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
@@ -78,7 +75,7 @@ def main(experiment: str) -> None:
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
             drawings = figures.draw_experiment(
-                experiment, tables, probabilities["test"], prepared, training, curves
+                experiment, tables, probabilities["test"], prepared, training
             )
             for name, figure in drawings.items():
                 charts.save(figure, target / f"{name}.png")

@@ -12,7 +12,6 @@ from sklearn.metrics import auc
 from stages.drawing import charts
 from stages.drawing.charts import COLOURS, STYLE
 from stages.metrics import diagnostics
-from stages.replications import overview
 from stages.storage.prepared import Prepared
 
 SHOWN = 15  # test images with their predictions
@@ -26,14 +25,12 @@ def draw_experiment(
     probabilities: np.ndarray,
     prepared: Prepared,
     training: dict[str, Any],
-    published_curves: pd.DataFrame,
 ) -> dict[str, Figure]:
     """The figures of one experiment by their names. `tables` are those of
     `stages.metrics.measures.measure_model`; `probabilities` float32 (images, classes) of the test
-    part; `published_curves` the epochs that the document prints of this experiment."""
+    part."""
     names, labels = prepared.description["class_names"], prepared.labels("test")
     return {
-        "curves": draw_curves(name, tables["curves"], published_curves),
         "confusion": draw_confusion(name, tables["confusion"], names),
         "roc": draw_roc(name, labels, probabilities, names),
         "predictions": draw_predictions(
@@ -41,30 +38,6 @@ def draw_experiment(
         ),
         "architecture": draw_architecture(name, training),
     }
-
-
-def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Accuracy, loss, and squared error where it was recorded, by epoch, training and validation;
-    behind them, wide and pale, what the document prints."""
-    labels = {
-        "accuracy": "accuracy",
-        "loss": "loss (cross-entropy, nats)",
-        "mean_squared_error": "mean squared error",
-    }
-    panels = {measure: {"ylabel": label} for measure, label in labels.items() if measure in curves}
-    styles = {
-        part: {"marker": "o", "markersize": 3, "color": colour, "label": part}
-        for part, colour in zip(("training", "validation"), COLOURS)
-    }
-    size = (4.5 * len(panels), 3.8)
-    figure = charts.draw_learning_curves(f"{title}: learning curves", curves, panels, styles, size)
-    for axes, measure in zip(figure.axes, panels):
-        for (part, style), column in zip(styles.items(), (measure, f"val_{measure}")):
-            if column in published and published[column].notna().any():
-                label = f"{part}, published"
-                overview.plot_published(axes, published, column, style["color"], label=label)
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    return figure
 
 
 def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
@@ -83,8 +56,9 @@ def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     figure.colorbar(image, label="fraction of the true class", shrink=0.8)
     axes.grid(False)
     step = 1 if few else 5
-    axes.set_xticks(range(0, classes, step), names[::step], rotation=90, fontsize=9 if few else 7)
-    axes.set_yticks(range(0, classes, step), names[::step], fontsize=9 if few else 7)
+    style = {"fontsize": 9 if few else 7, "parse_math": False}
+    axes.set_xticks(range(0, classes, step), names[::step], rotation=90, **style)
+    axes.set_yticks(range(0, classes, step), names[::step], **style)
     if few:
         for true, guess in np.ndindex(classes, classes):
             colour = "white" if shares[true, guess] > 0.5 else "black"
@@ -96,18 +70,16 @@ def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
 def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: list[str]) -> Figure:
     """ROC of one class against the rest: micro, macro, and the best, middle and worst class; the
     upper left corner beside it."""
-    of_class = diagnostics.compute_class_curves(probabilities, labels)
-    micro = diagnostics.compute_micro_curve(probabilities, labels)
+    found = diagnostics.compute_curves(probabilities, labels)
     rates = np.linspace(0, 1, 2001)
-    macro = diagnostics.average_curves(of_class, rates)
-    areas = {number: auc(*curve) for number, curve in of_class.items()}
-    ordered = sorted(of_class, key=areas.get, reverse=True)
+    macro = diagnostics.average_curves(found.classes, rates)
+    ordered = sorted(found.classes, key=lambda number: found.areas[number], reverse=True)
     lines = [
-        ("micro", *micro, auc(*micro), "--"),
-        ("macro", rates, macro, np.mean(list(areas.values())), ":"),
+        ("micro", *found.micro, auc(*found.micro), "--"),
+        ("macro", rates, macro, np.nanmean(found.areas), ":"),
     ]
     for number in dict.fromkeys((ordered[0], ordered[len(ordered) // 2], ordered[-1])):
-        lines.append((names[number], *of_class[number], areas[number], "-"))
+        lines.append((names[number], *found.classes[number], found.areas[number], "-"))
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     whole, corner = figure.subplots(1, 2)
     for colour, (name, false, true, area, style) in zip(COLOURS, lines):
@@ -115,10 +87,11 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
             axes.plot(false, true, style, color=colour, label=f"{name}, area {area:.4f}")
     whole.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=0.8)
     whole.set(title="all", xlabel="false positive rate", ylabel="true positive rate")
-    corner.set(
-        title="upper left corner", xlabel="false positive rate", xlim=(0, 0.2), ylim=(0.8, 1)
-    )
-    whole.legend(frameon=False, loc="lower right", fontsize=9)
+    begin = [max(true[false <= charts.CORNER_BEGINS]) for _, false, true, *_ in lines]
+    xlim, ylim = charts.fit_corner(min(begin))
+    corner.set(title="upper left corner", xlabel="false positive rate", xlim=xlim, ylim=ylim)
+    for text in whole.legend(frameon=False, loc="lower right", fontsize=9).get_texts():
+        text.set_parse_math(False)
     figure.suptitle(
         f"{title}: ROC, one class against the rest (average, best, middle and worst class)"
     )
@@ -143,7 +116,8 @@ def draw_predictions(
         text = f"{names[guess]} {probabilities[place, guess]:.0%}" + (
             "" if right else f"\n(is {names[labels[place]]})"
         )
-        axes.set_title(text, fontsize=9, color="#006d4c" if right else "#b23b00")
+        colour = "#006d4c" if right else "#b23b00"
+        axes.set_title(text, fontsize=9, color=colour, parse_math=False)
     figure.suptitle(f"{title}: test images and predictions")
     return figure
 

@@ -1,7 +1,6 @@
 """The figures that sum up all experiments, or those of a document, by matplotlib; and how the
 documents' own curves are drawn."""
 
-import itertools
 import math
 from typing import Any
 
@@ -22,6 +21,7 @@ CONDITIONS = {
     "epochs_share": "epochs",
     "measured_images_share": "measured on",
 }
+IN_ONE_PANEL = 6  # experiments whose learning curves can be told apart
 COLOURS_OF_SHARES = ["#f5c9a8", "#fae3cf", "#eef3f8", "#cfe3f2"]  # below 25, 50, 90 %, and above
 
 
@@ -41,32 +41,27 @@ def plot_published(
 
 @matplotlib.rc_context(STYLE)
 def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
-    """All experiments, published beside obtained, with bars of two standard errors; reduced budgets
-    paler. Beside that, how much of the document's conditions each met."""
-    measured = ["published", "obtained", "standard_error"]
+    """All experiments, published beside obtained, with bars as far as a difference is within noise;
+    reduced budgets paler. Beside that, how much of the document's conditions each met."""
+    measured = ["published", "obtained", "noise"]
     table = pd.DataFrame(rows, columns=["experiment", "budget", *measured])
     table = table.astype(dict.fromkeys(measured, float))  # nothing may be published, or obtained
     full = table["budget"] == "full"
-    obtained, errors = table["obtained"], 2 * table["standard_error"]
     style = {"fmt": "o", "color": COLOURS[0], "markersize": 5, "capsize": 2}
+    hollow = {"fmt": "D", "color": COLOURS[1], "markersize": 6, "markerfacecolor": "none"}
     series = [
-        Accuracies(
-            "published",
-            table["published"],
-            None,
-            {"fmt": "D", "color": COLOURS[1], "markersize": 5},
-        ),
-        Accuracies("obtained, in full", obtained.where(full), errors.where(full), style),
+        Accuracies("obtained, in full", table["obtained"].where(full), table["noise"], style),
         Accuracies(
             "obtained, reduced budget",
-            obtained.where(~full),
-            errors.where(~full),
+            table["obtained"].where(~full),
+            None,
             style | {"alpha": 0.35},
         ),
+        Accuracies("published", table["published"], None, hollow | {"zorder": 3}),
     ]
     figure = charts.draw_accuracies(
         "The documents' accuracies, published and obtained",
-        "accuracy (bars: two standard errors)",
+        "accuracy (bars: what counts as noise)",
         table["experiment"].tolist(),
         series,
         row_height=0.28,
@@ -111,11 +106,40 @@ def draw_conditions(beside: Axes, rows: list[dict[str, Any]]) -> None:
 
 
 @matplotlib.rc_context(STYLE)
+def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """Accuracy, loss, and squared error where it was recorded, by epoch, training and validation;
+    behind them, wide and pale, what the document prints. `curves` are an experiment's curves.csv,
+    `published` the epochs that the document prints of it."""
+    labels = {
+        "accuracy": "accuracy",
+        "loss": "loss that is trained on",
+        "mean_squared_error": "mean squared error",
+    }
+    panels = {measure: {"ylabel": label} for measure, label in labels.items() if measure in curves}
+    styles = {
+        part: {"marker": "o", "markersize": 3, "color": colour, "label": part}
+        for part, colour in zip(("training", "validation"), COLOURS)
+    }
+    size = (4.5 * len(panels), 3.8)
+    figure = charts.draw_learning_curves(
+        f"{title}: learning curves of the first seed", curves, panels, styles, size
+    )
+    for axes, measure in zip(figure.axes, panels):
+        for (part, style), column in zip(styles.items(), (measure, f"val_{measure}")):
+            if column in published and published[column].notna().any():
+                label = f"{part}, published"
+                plot_published(axes, published, column, style["color"], label=label)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
 def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """Validation accuracy by epoch of experiments that belong together; training accuracy dotted,
-    with crosses; behind them, wide and pale, what the document prints of the same. One panel, or
-    where one has not colours enough, a panel for each beginning of names (``flowers-v3``)."""
-    crowded = curves["model"].nunique() > len(COLOURS)
+    with crosses, of the first seed; behind them, wide and pale, what the document prints of the
+    same. One panel, or of more than `IN_ONE_PANEL` experiments a panel for each beginning of names
+    (``flowers-v3``)."""
+    crowded = curves["model"].nunique() > IN_ONE_PANEL
     panel_of = curves["model"].str.split("-").str[:2].str.join("-") if crowded else ""
     panels = list(curves.assign(panel=panel_of).groupby("panel", sort=False))
     rows = math.ceil(len(panels) / 2) if crowded else 1
@@ -129,7 +153,8 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
     for axes, (panel, some) in zip(grid, panels):
         charts.plot_learning_curves(axes, some, "accuracy", styles)
         last = some["epoch"].max()
-        for model, colour in zip(some["model"].unique(), itertools.cycle(COLOURS)):
+        models = some["model"].unique()
+        for model, colour in zip(models, charts.choose_colours(len(models))):
             printed = published[published["experiment"] == model]
             plot_published(axes, printed, "accuracy", colour, linestyle=":")
             plot_published(axes, printed, "val_accuracy", colour)
@@ -142,9 +167,8 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
         axes.axis("off")
     if not crowded:
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.supylabel(
-        "accuracy: validation (points), training (crosses), published (pale)", fontsize=9
-    )
+    pale = ", published (pale)" if len(published) else ""
+    figure.supylabel(f"accuracy: validation (points), training (crosses){pale}", fontsize=9)
     figure.suptitle(title)
     return figure
 

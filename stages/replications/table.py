@@ -1,45 +1,82 @@
 """Stage table of the replications: published against obtained, a row an experiment.
 
-Reads ``replications/results/*/result.json``, ``replications/params.yaml``, ``published.yaml`` and
-``published_curves.csv``; writes into ``replications/`` ``table.csv``, ``table.md``,
-``published_and_obtained.png``, ``losses.png``, and ``curves/DOCUMENT.png`` for each document. An
+Reads ``result.json`` and ``curves.csv`` in ``replications/results/*/``,
+``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``; writes into
+``replications/`` ``table.csv``, ``table.md``, ``published_and_obtained.png``, ``losses.png``, and
+``curves/EXPERIMENT.png`` and ``curves/DOCUMENT.png`` for each experiment and document. An
 experiment that has not run yet has a row that says so.
 
-The verdict compares the difference with its noise: the root of the sum of the squared standard
-errors of both figures and of the spread over seeds, which counts once for the document's run and
-through the number of seeds for ours. ``within noise`` is a difference of at most two of that.
+The verdict is a test of the difference at the level of 5 %, two-sided: ``within noise`` is what
+`estimate_noise` gives, or less.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from stages.drawing import charts
-from stages.metrics.measures import estimate_standard_error
+from stages.metrics.scores import estimate_standard_error
 from stages.replications import formatting, options, overview
 from stages.runtime import cli
 from stages.storage import files
 
 RESULTS = options.FOLDER / "results"
+ROUNDING = 0.5e-4 + 1e-9  # published accuracies have four decimals
 OWN = "recipes"  # the "document" of our own recipes: a section of their own, and not in the picture
 
 
+class Spread(NamedTuple):
+    """How much the accuracy of an experiment differs between seeds: the standard deviation, and the
+    degrees of freedom of this estimate."""
+
+    deviation: float
+    freedom: int
+
+
+class Spreads(NamedTuple):
+    """The spread of our runs, and that of the document's; None where it is not known."""
+
+    ours: Spread | None
+    theirs: Spread | None
+
+
 def measure_spreads(
-    results: dict[str, dict[str, Any]], documents: dict[str, options.Facts]
-) -> dict[str, float | None]:
-    """The standard deviation over seeds of each experiment: its own with three seeds or more, else
-    the greatest of its document's experiments that have three; None where none has."""
+    results: dict[str, dict[str, Any]],
+    documents: dict[str, options.Facts],
+    datasets: dict[str, str],
+) -> dict[str, Spreads]:
+    """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else
+    that of the experiments on its data set that have three, pooled, recipes of our own apart. Of
+    the document's run it is the same, since the network is; but what a recipe is compared with is
+    another network, one of the document's."""
     own = {
-        name: pd.Series([one["obtained"] for one in result["seeds"].values()]).std()
-        for name, result in results.items()
-        if len(result["seeds"]) >= 3
+        name: Spread(np.std([one["obtained"] for one in seeds.values()], ddof=1), len(seeds) - 1)
+        for name, seeds in ((name, result["seeds"]) for name, result in results.items())
+        if len(seeds) >= 3
     }
-    siblings = {
-        name: [own[other] for other in own if documents[other].document == documents[name].document]
-        for name in documents
+    groups = {name: (datasets[name], documents[name].document == OWN) for name in documents}
+    pooled = {
+        group: pool_spreads([one for name, one in own.items() if groups[name] == group])
+        for dataset in datasets.values()
+        for group in ((dataset, True), (dataset, False))
     }
-    return {name: own.get(name, max(siblings[name], default=None)) for name in documents}
+    found = {}
+    for name, group in groups.items():
+        ours = own.get(name, pooled[group])
+        found[name] = Spreads(ours, pooled[group[0], False] if group[1] else ours)
+    return found
+
+
+def pool_spreads(spreads: list[Spread]) -> Spread | None:
+    """The root mean square of the deviations, by their degrees of freedom."""
+    if not spreads:
+        return None
+    freedom = sum(one.freedom for one in spreads)
+    square = sum(one.freedom * one.deviation**2 for one in spreads) / freedom
+    return Spread(math.sqrt(square), freedom)
 
 
 def build_row(
@@ -48,7 +85,7 @@ def build_row(
     entry: options.Entry,
     dataset: str,
     result: dict[str, Any] | None,
-    spread: float | None,
+    spreads: Spreads,
 ) -> dict[str, Any]:
     """One row of the table."""
     published = facts.published
@@ -78,7 +115,7 @@ def build_row(
         "parameters_published": published.parameters,
         "obtained": mean,
         "standard_error": estimate_standard_error(mean, images),
-        "spread": spread if len(seeds) >= 3 else None,
+        "spread": spreads.ours.deviation if len(seeds) >= 3 else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
         "epochs_published": facts.trained.epochs,
@@ -90,8 +127,11 @@ def build_row(
         "computed_by": result.get("computed_by"),
         "budget": "reduced" if reduced else "full",
     }
-    words = judge_replication(published, mean, images, len(seeds), spread, reduced)
-    return common | {"verdict": words}
+    noise = None
+    if published.accuracy is not None and not reduced:
+        noise = estimate_noise(published, mean, images, len(seeds), spreads)
+    words = judge_replication(published.accuracy, mean, noise, reduced)
+    return common | {"noise": noise, "verdict": words}
 
 
 def measure_conditions(
@@ -111,31 +151,46 @@ def measure_conditions(
     }
 
 
-def judge_replication(
-    published: options.Published,
-    mean: float,
-    images: int,
-    seeds: int,
-    spread: float | None,
-    reduced: bool,
-) -> str:
-    """In words, whether the published accuracy was obtained again. Of the document's run only the
+def estimate_noise(
+    published: options.Published, mean: float, images: int, seeds: int, spreads: Spreads
+) -> float:
+    """The difference between the published accuracy and ours, `mean` of so many `seeds`, each on so
+    many `images`, that chance exceeds once in twenty times.
+
+    Chance is the seed, which counts once for the document's run and through their number for ours;
+    and the choice of the test images, once for each run. As many images are the same ones, since
+    parts are cut as the documents cut them: then the spread over seeds, which is measured on them,
+    is all there is, where it is known. Spreads are estimated with few degrees of freedom: hence
+    Student's t, with those of Welch and Satterthwaite for the sum. Of the document's run only the
     accuracy is known: what both networks predict for each image, as the review of two runs of ours
     compares it, is not."""
-    if published.accuracy is None:
+    ours, theirs = spreads
+    if ours and ours == theirs:  # one estimate, used twice
+        of_seeds = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
+    else:
+        shares = ((ours, 1 / seeds), (theirs, 1))
+        of_seeds = [(one.deviation**2 * share, one.freedom) for one, share in shares if one]
+    variance = sum(square for square, _ in of_seeds)
+    if images != published.images or not of_seeds:
+        variance += estimate_standard_error(published.accuracy, published.images) ** 2
+        variance += estimate_standard_error(mean, images) ** 2
+    known = sum(square**2 / freedom for square, freedom in of_seeds)
+    freedom = variance**2 / known if known else math.inf
+    return ROUNDING + float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+
+
+def judge_replication(
+    published: float | None, obtained: float, noise: float | None, reduced: bool
+) -> str:
+    """In words, whether the published accuracy was obtained again; `noise` is None where nothing is
+    published, or the budget was reduced."""
+    if published is None:
         return "nothing published"
     if reduced:
         return "reduced budget"
-    seed_variance = (spread or 0) ** 2
-    noise = math.sqrt(
-        estimate_standard_error(published.accuracy, published.images) ** 2
-        + seed_variance * (1 + 1 / seeds)
-        + estimate_standard_error(mean, images) ** 2
-    )
-    difference = mean - published.accuracy
-    if abs(difference) <= 2 * noise:
+    if abs(obtained - published) <= noise:
         return "within noise"
-    return "above" if difference > 0 else "below"
+    return "above" if obtained > published else "below"
 
 
 def main() -> None:
@@ -146,15 +201,16 @@ def main() -> None:
         for name in entries
         if (RESULTS / name / "result.json").exists()
     }
-    spread = measure_spreads(results, documents)
+    datasets = {name: replications.variants[one.variant].dataset for name, one in entries.items()}
+    spreads = measure_spreads(results, documents, datasets)
     rows = [
         build_row(
             name,
             documents[name],
             entry,
-            replications.variants[entry.variant].dataset,
+            datasets[name],
             results.get(name),
-            spread[name],
+            spreads[name],
         )
         for name, entry in entries.items()
     ]
@@ -168,6 +224,10 @@ def main() -> None:
     published_curves = options.read_published_curves()
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
+        for name in results:
+            curves = pd.read_csv(RESULTS / name / "curves.csv")
+            printed = published_curves[published_curves["experiment"] == name]
+            charts.save(overview.draw_curves(name, curves, printed), folder / f"{name}.png")
         for document in dict.fromkeys(documents[name].document for name in results):
             ran = [name for name in results if documents[name].document == document]
             curves = pd.concat(pd.read_csv(RESULTS / name / "curves.csv") for name in ran)

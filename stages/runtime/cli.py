@@ -8,29 +8,27 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from stages.runtime import escape, experiments, guard, progress
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
+LESS_MEMORY = "end other programs, or make images or batches smaller"
 REMEDIES = {
     errno.ENOSPC: "free some space, for instance by `dvc gc --workspace`, and start again",
     errno.EDQUOT: "free some space, for instance by `dvc gc --workspace`, and start again",
     errno.EACCES: "give this user the right to it (chmod, chown), and start again",
     errno.EPERM: "give this user the right to it (chmod, chown), and start again",
     errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
+    errno.ENOMEM: LESS_MEMORY,
     errno.EIO: "the disk may be failing: copy the project to another one",
     errno.EFBIG: "raise this user's limit on the size of files (ulimit -f), or use another disk",
     errno.ENAMETOOLONG: "give a shorter name, or move the project to a shorter path",
 }
-MADE = (
-    "data",
-    "models",
-    "reports",
-    "exports",
-    "replications",
-)  # folders with what the pipeline makes
+# folders with what the pipeline makes
+MADE = ("data", "models", "reports", "exports", "replications")
 
 
 def run(
@@ -73,16 +71,19 @@ def run(
         fail(message)
     except MemoryError as error:
         what = str(error) or "all of it is used"
-        fail(
-            f"not enough memory: {what}.\n       End other programs, or make images or batches "
-            "smaller"
-        )
+        fail(f"not enough memory: {what}.\n       What to do: {LESS_MEMORY}")
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         sys.stderr.flush()
-        os._exit(
-            128 + signal.SIGINT
-        )  # at once: the threads of a backend may take long to end by themselves
+        # at once: the threads of a backend may take long to end by themselves
+        os._exit(128 + signal.SIGINT)
+
+
+def require_project() -> None:
+    """Raise `UserError` where the current folder is not the project's: for commands that would
+    otherwise find nothing to do there."""
+    if not Path("dvc.yaml").exists():
+        raise UserError("dvc.yaml is missing: start the command in the folder of the project")
 
 
 def prepare_streams() -> None:

@@ -39,6 +39,19 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
         ) from None
 
 
+@contextlib.contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Hold the lock in `folder`, which is made, while the block runs. Raises `UserError`, which
+    names `command`, where another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = filelock.FileLock(folder / "lock").acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(f"{command} runs already in this working tree") from None
+    with held:
+        yield
+
+
 def end_on_interrupt() -> None:
     """Let Ctrl-C end this process at once. Python's `KeyboardInterrupt` can get lost in a callback
     of the backend: training goes on. And to end at any moment is safe, since files appear whole or
@@ -71,6 +84,6 @@ def end_with_dvc() -> None:
 def is_dvc(process: psutil.Process) -> bool:
     """Whether a process was started as ``dvc …`` or ``python -m dvc …``."""
     try:
-        return any(Path(argument).stem == "dvc" for argument in process.cmdline()[:3])
+        return any(Path(argument).name == "dvc" for argument in process.cmdline()[:3])
     except psutil.Error:
         return False

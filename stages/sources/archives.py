@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.images.naming import is_hidden
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_PATH, name_fault, printable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 LETTERS = 100  # of a name; more of them count as a further file
+UTF8 = 0x800  # a flag of a zip's member: its name is UTF-8
 LEVELS = 4  # of folders that are told apart: wrapping folder, its copy, part and class
 
 
@@ -114,11 +116,13 @@ def contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
 
 
 def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
+    """What lies in a folder, but for what is hidden, which may be of any kind."""
+
     def stop(error: OSError) -> None:
         raise error
 
     for here, folders, names in os.walk(path, onerror=stop):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in folders:
             relative = os.path.relpath(os.path.join(here, name), path)
             if os.path.islink(os.path.join(here, name)):
@@ -127,12 +131,11 @@ def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]
                     "folder itself there"
                 )
             yield relative, None
-        for name in sorted(names):
+        for name in sorted(name for name in names if not is_hidden(name)):
             relative = os.path.relpath(os.path.join(here, name), path)
             try:
-                status = os.stat(
-                    os.path.join(here, name)
-                )  # links to files are followed: on one's own disk they do no harm
+                # links to files are followed: on one's own disk they do no harm
+                status = os.stat(os.path.join(here, name))
             except FileNotFoundError:
                 raise UserError(f"{named(path, relative)} is a link to nothing") from None
             if not stat.S_ISREG(status.st_mode):
@@ -152,33 +155,41 @@ def read_folder(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes
 def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     with opened_zip(path, limits.files, ", the limit download.limits.files") as archive:
         for info in archive.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
+            name, kind = member_name(info), stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 what = "link" if stat.S_ISLNK(kind) else "device"
-                raise UserError(f"{named(path, info.filename)} is a {what}: it is refused")
+                raise UserError(f"{named(path, name)} is a {what}: it is refused")
             if info.flag_bits & 1:
                 raise UserError(
-                    f"{named(path, info.filename)} is encrypted: unpack the archive with its "
-                    "password first"
+                    f"{named(path, name)} is encrypted: unpack the archive with its password first"
                 )
             if info.compress_type not in METHODS:
                 raise UserError(
-                    f"{named(path, info.filename)} is packed by another method than deflate, which "
+                    f"{named(path, name)} is packed by another method than deflate, which "
                     "cannot be unpacked within bounds: pack the archive anew"
                 )
-            yield info.filename, None if info.is_dir() else info.file_size
+            yield name, None if info.is_dir() else info.file_size
+
+
+def member_name(info: zipfile.ZipInfo) -> str:
+    """The name of a zip's member: UTF-8 also where the zip does not say so, as macOS writes it.
+    zipfile then takes it for code page 437, the zip format's first (APPNOTE.TXT, appendix D)."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         members = {
-            plain_name(info.filename): info for info in archive.infolist() if not info.is_dir()
+            plain_name(member_name(info)): info for info in archive.infolist() if not info.is_dir()
         }
         for name in wanted:
-            yield (
-                name,
-                archive.read(members[name]),
-            )  # at most the announced size is unpacked, and its CRC checked
+            # at most the announced size is unpacked, and its CRC checked
+            yield name, archive.read(members[name])
 
 
 def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:

@@ -22,10 +22,8 @@ SIDE, CHANNELS = 32, 3
 NAMES_BYTES = 1 << 16  # of the file with the class names, at most
 # some files by which the other editions are known, without .mat
 OTHER_EDITIONS = {10: {"batches.meta", "data_batch_1"}, 100: {"meta", "train", "test"}}
-NAMES = {
-    "batches.meta.txt": 1,
-    "fine_label_names.txt": 2,
-}  # the file with the class names, and how many label bytes go with it
+# the file with the class names, and how many label bytes go with it
+NAMES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}
 
 
 def refuse_pickles(files: Iterable[str], path: Path) -> None:

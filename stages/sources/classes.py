@@ -9,13 +9,14 @@ train/, val/ and test/, are no classes. Passed over: names that begin with a dot
 ``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file by
 file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class folders
 that are not named like images (README, licence). Everything in a class folder is meant to be an
-image.
+image. A class is known by its name in Unicode's form NFC: macOS writes é as e and an accent.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.images.decode import is_hidden, is_image_file
+from stages.images.naming import is_hidden, is_image_file
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources.parts import are_parts
@@ -67,7 +68,12 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
             "in CLASS/, or in train/CLASS/ and test/CLASS/, below one wrapping folder at most"
         )
     images = sorted(
-        ((parts[pieces[0]] if parts else "train") == "test", pieces[-2], pieces[-1], name)
+        (
+            (parts[pieces[0]] if parts else "train") == "test",
+            unicodedata.normalize("NFC", pieces[-2]),
+            pieces[-1],
+            name,
+        )
         for name in files
         if len(pieces := name.split("/")) == depth + 2
     )

@@ -169,9 +169,8 @@ def transfer(
                     output.write(content)
                     bar.update(len(content))
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        reason = (
-            getattr(error.args[0], "reason", error) if error.args else error
-        )  # without urllib3's "Max retries exceeded"
+        # without urllib3's "Max retries exceeded"
+        reason = getattr(error.args[0], "reason", error) if error.args else error
         raise Cut(f"no connection, or it broke off: {printable(reason)}") from None
 
 

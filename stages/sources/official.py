@@ -8,27 +8,20 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from stages.params import dotted
-from stages.params.reading import read_yaml
-from stages.params.schema import ClassName, Limits, Line, one_of
+from stages import params
+from stages.params.schema import ClassName, Limits, Line, Section, one_of
 from stages.runtime.errors import UserError
-from stages.runtime.text import printable
 from stages.sources import archives, idx
 from stages.sources.arrays import read_npz
 from stages.sources.opening import CHUNK, reading
 from stages.storage import files
 
 FOLDER = Path("data/official")
-SHOWN = 20  # mistakes in a message
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class File(Strict):
+class File(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     url: Annotated[Line, Field(pattern=r"^https?://")]
     bytes: int | None = Field(None, ge=1)
@@ -46,7 +39,7 @@ class File(Strict):
         )
 
 
-def names_differ(given: list[File]) -> list[File]:
+def check_names(given: list[File]) -> list[File]:
     """Check that no two files have one name, and none that of the lock beside them."""
     names = [file.name.lower() for file in given] + ["download.lock"]
     if len(set(names)) < len(names):
@@ -54,12 +47,12 @@ def names_differ(given: list[File]) -> list[File]:
     return given
 
 
-class Publisher(Strict):
+class Publisher(Section):
     homepage: Line
     licence: Line
     format: one_of("npz", "idx", "cifar", "images")
     class_names: list[ClassName] | None = None
-    files: Annotated[list[File], Field(min_length=1, max_length=10), AfterValidator(names_differ)]
+    files: Annotated[list[File], Field(min_length=1, max_length=10), AfterValidator(check_names)]
     images: dict[ClassName, int] | None = None  # of each class
 
     @model_validator(mode="after")
@@ -87,24 +80,11 @@ class Publisher(Strict):
         return self
 
 
-def load(path: Path) -> Publisher:
-    """Read a publisher's file. Raises `UserError` with a line for each mistake in it."""
-    _, values = read_yaml(path)
-    try:
-        return Publisher.model_validate(values)
-    except ValidationError as error:
-        lines = [
-            f"{path}: {dotted(details['loc']) or 'all of it'}: {printable(details['msg'], 500)}"
-            for details in error.errors()[:SHOWN]
-        ]
-        raise UserError("\n       ".join(lines)) from None
-
-
 def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
     """The publisher's file in data/official whose files lie at `path`, judged by their names, and
     where each of them lies."""
     for place in sorted(FOLDER.glob("*.yaml")):
-        publisher = load(place)
+        publisher = params.checked(place, Publisher)
         names = [file.name for file in publisher.files]
         if path.is_dir() and len(names) > 1 and all((path / name).is_file() for name in names):
             return place, publisher, {name: path / name for name in names}

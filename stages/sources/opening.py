@@ -26,15 +26,15 @@ DAMAGE = (
     ValueError,
     LookupError,
     RuntimeError,
-    MemoryError,
     OverflowError,
     struct.error,
     zlib.error,
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
+    # both of numpy, from an array's header
     SyntaxError,
-    tokenize.TokenError,  # the last two of numpy, from an array's header
+    tokenize.TokenError,
 )
 MEMORY = 1 << 28  # bytes that unpacking may take; xz -9 asks for 65 MB, a header may ask for 4 GB
 CHUNK = 1 << 16  # bytes read at a time
@@ -52,6 +52,11 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except PermissionError:  # no damage: what to do about it is said where the run ends
         raise
+    except MemoryError:
+        raise UserError(
+            f"{path}: not enough memory to read it; or it is damaged, and claims to hold more than "
+            "it does"
+        ) from None
     except DAMAGE as error:
         raise UserError(
             f"{path} is damaged, or not what its name says: "

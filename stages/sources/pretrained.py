@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from stages.params.reading import read_yaml
+from stages import params
+from stages.params.schema import Section
 from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.sources import official
@@ -44,7 +45,7 @@ class Weights(official.File):
         return "imagenet" if self.size in (None, SIZE) else f"imagenet-{self.size}"
 
 
-class Published(official.Strict):
+class Published(Section):
     """The whole list."""
 
     homepage: str
@@ -53,8 +54,7 @@ class Published(official.Strict):
 
 def load_published() -> list[Weights]:
     """The files that keras.applications publishes."""
-    _, values = read_yaml(LIST)
-    return Published.model_validate(values).files
+    return params.checked(LIST, Published).files
 
 
 def find(name: str, architecture: "Application") -> Weights:

@@ -25,7 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.images.decode import decode
+from stages.images.decode import BadImage, decode
+from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 from stages.storage import files
 
 DIGEST_BYTES = 16
@@ -35,11 +37,11 @@ class Raw:
     """A data set as it lies in ``data/raw/NAME/``; images are read when they are asked for."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.dataset: dict[str, Any] = files.read_json(folder / "dataset.json")
         self.class_names: list[str] = self.dataset["class_names"]
-        self.train: int = self.dataset[
-            "train"
-        ]  # images for training; those behind them are for testing
+        # images for training; those behind them are for testing
+        self.train: int = self.dataset["train"]
         self.labels: np.ndarray = np.load(folder / "labels.npy")
         self.digests: np.ndarray = np.load(folder / "digests.npy")
         self.names: list[str] | None = None  # of encoded files, inside the source
@@ -52,16 +54,20 @@ class Raw:
 
     def images(self, index: Iterable[int]) -> Iterable[np.ndarray]:
         """The images at `index`, each uint8 (height, width, channels); encoded ones may differ in
-        size, and are decoded now."""
+        size, and are decoded now. Raises `UserError` for one that is damaged."""
         if self.names is None:
             return (self._images[place] for place in index)
         return (self._decoded(place) for place in index)
 
     def _decoded(self, place: int) -> np.ndarray:
         content = self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
-        return decode(
-            content, self.dataset["channels"]
-        )  # the stage download has seen that it can be decoded
+        try:
+            return decode(content, self.dataset["channels"])
+        except BadImage as error:  # when it was downloaded it could be decoded
+            raise UserError(
+                f"{self.folder} is damaged: {printable(self.names[place])}: {error}.\n"
+                "       Delete the folder, and run `dvc repro`"
+            ) from None
 
 
 def digest(image: np.ndarray) -> bytes:

@@ -1,6 +1,7 @@
 """How a data set gets into ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
 streamed, whole or not at all."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,8 @@ class Arrays:
     shape: tuple[int, int, int, int]  # images, height, width, channels
     train: int  # how many of the images, from the first, are for training
     class_names: list[str] | None  # None: the numbers of the classes
-    chunks: Iterable[
-        tuple[np.ndarray, np.ndarray]
-    ]  # uint8 (some, height, width, channels), int64 (some,)
+    # uint8 (some, height, width, channels), int64 (some,)
+    chunks: Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 def chunk_of(shape: tuple[int, ...]) -> int:
@@ -126,6 +126,8 @@ def write_encoded(
                 except BadImage as error:
                     bad[full_name] = str(error)
                     continue
+                except MemoryError:
+                    raise MemoryError(f"for {printable(full_name)}") from None
                 digests[place] = np.frombuffer(digest(image), np.uint8)
                 sizes[place] = image.shape[:2]
                 file.seek(offsets[place])
@@ -194,6 +196,17 @@ def complaint(bad: dict[str, str], source: str) -> str:
     )
 
 
+def check_classes(class_names: list[str], source: str) -> None:
+    """Raise `UserError` unless there are two classes at least, with names that differ and can be
+    printed."""
+    for name in class_names:
+        check_name(name, f"{source}: the class")
+    if len(class_names) < 2:
+        raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
+    if len({unicodedata.normalize("NFC", name) for name in class_names}) < len(class_names):
+        raise UserError(f"{source}: two classes have the same name")
+
+
 def about(
     class_names: list[str],
     train: int,
@@ -205,12 +218,7 @@ def about(
 ) -> dict[str, Any]:
     """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt
     from them."""
-    for name in class_names:
-        check_name(name, f"{source}: the class")
-    if len(class_names) < 2:
-        raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
-    if len(set(class_names)) < len(class_names):
-        raise UserError(f"{source}: two classes have the same name")
+    check_classes(class_names, source)
     if labels.max(initial=0) >= len(class_names):
         raise UserError(
             f"{source}: {labels.max() + 1} classes in the labels, {len(class_names)} class names"
@@ -236,7 +244,7 @@ def finish(folder: Path, description: dict[str, Any], labels: np.ndarray, digest
     """Write the files that all data sets have. Of a source outside the project, dataset.json keeps
     the name alone: where it lies on one machine is no part of the data."""
     source = Path(description["source"])
-    if source.is_absolute():
+    if source.is_absolute() or ".." in source.parts:
         description = description | {"source": source.name}
     np.save(folder / "labels.npy", labels)
     np.save(folder / "digests.npy", np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))

@@ -1,0 +1,56 @@
+"""Dotted keys of ``params.yaml``, such as train.optimizer."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.params import dotted
+from stages.params.schema import Params
+
+
+def look_up(key: str, values: dict[str, Any], default: Any = None) -> Any:
+    """The value of a key; `default` where there is none."""
+    place: Any = values
+    for one in key.split("."):
+        place = place.get(one, default) if isinstance(place, dict) else default
+    return place
+
+
+def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
+    """Set keys in `values`. Raises `KeyError` with the name of a section that is missing."""
+    for key, value in settings.items():
+        section, _, last = key.rpartition(".")
+        place = look_up(section, values) if section else values
+        if not isinstance(place, dict):
+            raise KeyError(section)
+        place[last] = value
+
+
+def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `values` with other values of keys. Raises `KeyError` as `set_all` does."""
+    values = copy.deepcopy(values)
+    set_all(settings, values)
+    return values
+
+
+def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
+    """What the schema of ``params.yaml`` has against `settings` together, set in `base`."""
+    try:
+        Params.model_validate(changed(settings, base))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{dotted(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
+    return None
+
+
+def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `values` without some keys."""
+    values = copy.deepcopy(values)
+    for key in keys:
+        section, _, last = key.rpartition(".")
+        place = look_up(section, values)
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return values

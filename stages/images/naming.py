@@ -1,0 +1,18 @@
+"""Which files of a folder or archive are images, by their names: the one rule of download, training
+and prediction."""
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
+# what systems leave beside images: Windows, and macOS in an archive
+LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder, named relative to the folder that was given, is one that nobody put
+    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`."""
+    return any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
+
+
+def is_image_file(name: str) -> bool:
+    """Whether a file found in a folder, named relative to it with ``/``, is taken for an image: by
+    its suffix, and not hidden."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)

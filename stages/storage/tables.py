@@ -1,0 +1,13 @@
+"""The tables that evaluate and compare write, read back with names as they are."""
+
+from pathlib import Path
+
+import pandas as pd
+
+# columns with names, which pandas would take for numbers, or for missing: 007, nan, null
+TEXTS = ("model", "curve", "part", "actual", "predicted", "class", "file", "label", "suggested")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table; what is missing is NaN, but for names."""
+    return pd.read_csv(path, converters=dict.fromkeys(TEXTS, str))

@@ -1,0 +1,156 @@
+"""What closes the gate."""
+
+import json
+from contextlib import chdir
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from dvc.repo import Repo
+from support.project import Project
+from support.reviews import MODEL, accept, closed_gate, commit, review
+
+from commands import check_lock
+from commands import gate as gate_command
+from commands.pipeline import lockfile
+from commands.reviewing import gate
+from commands.reviewing.revisions import Revision
+from stages import params
+
+
+def test_results_missing_from_git_are_named_and_close_the_gate(
+    finished: Project, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    # without models, without cache
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    with chdir(clone.folder):
+        check_lock.main()
+    selected = json.loads(clone.path("reports/selection.json").read_text())["selected"]
+    missing = [f"reports/models/{selected}/predictions.csv", "reports/comparison.md"]
+    for path in missing:
+        clone.path(path).unlink()
+    output = clone.command("check_lock", status=1)
+    assert all(path in output for path in missing)
+    output = closed_gate(clone, capsys)
+    assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
+
+
+def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    base, head = (
+        Revision("main", finished.run("git", "rev-parse", "main").strip()),
+        Revision("the working tree", None),
+    )
+    path = finished.path(f"reports/models/{head.selected}/predictions.csv")
+    table = pd.read_csv(path)
+    wrong = table.index[table["actual"] != table["predicted"]][0]
+    other = set(table["actual"]) - set(table.loc[wrong, ["actual", "predicted"]])
+    table.loc[wrong, "predicted"] = min(other)  # wrong in another way
+    table.to_csv(path, index=False)
+    accept(f"evaluate@{head.selected}")
+    content = {
+        "n": 5,
+        "measured_on": {"data": head.data},
+        "models": {head.selected: {"test_accuracy": {"sd": 0.0}}},
+    }
+    assert gate.selected_check(base, head, 2.0, content).passed is True
+
+
+def test_the_gate_on_8_bit_integers(
+    finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(finished.folder)
+    path = finished.path("reports/export.json")
+
+    def check(most: float | None = 0.01) -> gate.Check:
+        return gate.int8_check(Revision("the working tree", None), most)
+
+    assert check().passed is None and "was exported" in check().words
+    for accuracy, passed in ((0.86, True), (0.85, True), (0.8499, False)):
+        path.write_text(json.dumps({"int8": {"test": {"float32": 0.86, "int8": accuracy}}}))
+        accept("export")
+        assert check().passed is passed
+    assert check(None).passed is None
+    assert "FAILED: int8: test accuracy of" in closed_gate(finished, capsys)
+    finished.edit_params(lambda content: content["export"].update(int8_fall=0.02))
+    assert check().passed is None and "of other code" in check().words
+
+
+def test_a_revision_is_judged_by_its_own_gate_and_by_keys_that_are_newer_than_it(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    finished.edit_params(lambda content: content["gate"].update(selected_fall=7.0))
+    finished.edit_params(lambda content: content["gate"].pop("int8_fall"))
+    commit(finished, "older")
+    finished.run("git", "checkout", "--quiet", "main")
+    older = Revision("older", finished.run("git", "rev-parse", "older").strip())
+    current = params.load()
+    _, bounds = older.options(current)
+    assert bounds.selected_fall == 7.0 and bounds.int8_fall == current.gate.int8_fall
+
+
+def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    table = finished.path("replications/table.csv")
+    table.write_text("experiment,verdict\nmnist-dense,within noise\nmnist-convnet,not run yet\n")
+    for name in ("table.md", "published_and_obtained.png", "losses.png"):
+        finished.path(f"replications/{name}").touch()
+    for name in ("curves", "results"):
+        finished.path(f"replications/{name}").mkdir()
+        finished.path(f"replications/{name}/a").touch()
+    accept("replications/dvc.yaml:table")
+    finished.commit()
+    base = Revision("main", finished.run("git", "rev-parse", "main").strip())
+
+    def check() -> gate.Check:
+        return gate.replications_check(base, Revision("the working tree", None), True)
+
+    assert check().passed is True
+    parameters = finished.path("replications/params.yaml")
+    text = parameters.read_text()
+    parameters.write_text(text.replace("minutes: ", "minutes: 1", 1))
+    assert check().passed is None
+    parameters.write_text(text)
+    assert check().passed is True
+    with finished.path("stages/replications/table.py").open("a") as code:
+        code.write("# newer than the table\n")
+    assert check().passed is None
+    table.write_text(table.read_text().replace("within noise", "below"))
+    assert check().passed is False and "mnist-dense (below)" in check().words
+
+
+def test_while_dvc_runs_nothing_is_called_damaged(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    with Repo() as repo, repo.lock, pytest.raises(lockfile.Busy):
+        gate_command.main("main")
+
+
+def test_damaged_results_are_named_and_close_the_gate(
+    finished: Project, capsys: pytest.CaptureFixture
+):
+    other = next(
+        path.name for path in finished.path("reports/models").iterdir() if path.name != MODEL
+    )
+    damage = {
+        "reports/seed_spread.json": '{"n": 5}',
+        f"reports/models/{MODEL}/predictions.csv": "<<<<<<< HEAD\nactual,predicted\n",
+        f"reports/models/{MODEL}/curves.csv": "",
+        f"reports/models/{other}/training.json": "{",
+        "replications/table.csv": "not a table\n",
+    }
+    for path, text in damage.items():
+        finished.path(path).write_text(text)
+    text = review(finished)
+    assert all(f"{path} in the working tree" in text for path in damage)
+    output = closed_gate(finished, capsys)
+    assert "FAILED: dvc.lock" in output and "is damaged" in output
+    finished.path("reports/metrics.json").write_text("[")
+    commit(finished, "damaged")
+    finished.run("git", "checkout", "--quiet", "main", "--", ".")
+    commit(finished, "mended")
+    text = review(finished, "damaged")
+    assert "reports/metrics.json in damaged" in text and f"| {MODEL} | – → 0." in text

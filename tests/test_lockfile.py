@@ -1,0 +1,147 @@
+"""Whether results belong to the code, the data and the parameters beside them."""
+
+import json
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+from support.project import Project
+from support.reviews import MODEL, commit, review
+
+from commands import check_lock
+from commands.pipeline import lockfile
+from commands.reviewing.history import read_working_tree
+from stages.runtime.errors import UserError
+
+
+def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    path = clone.path("dvc.lock")
+    content = YAML(typ="safe").load(path.read_text())
+    # as if it had run with another result, and nothing behind it
+    content["stages"]["split"]["outs"][0]["md5"] = f"{'f' * 32}.dir"
+    path.write_text(json.dumps(content))  # which is YAML too
+    with chdir(clone.folder), pytest.raises(UserError, match=r"missing: preprocess\. `dvc repro`"):
+        check_lock.main()
+
+
+FOLDER_AND_FILES = """
+stages:
+  preprocess:
+    cmd: mkdir prepared && cp numbers prepared/train && head -n ${limit} numbers > prepared/test
+    deps: [numbers]
+    params: [limit]
+    outs: [prepared]
+  train:
+    cmd: cp prepared/train model
+    deps: [prepared]
+    outs: [model]
+  evaluate:
+    cmd: cat model prepared/test > metrics
+    deps: [model, prepared/test]
+    outs: [metrics]
+  export:
+    cmd: cat prepared/test model > exported
+    deps: [prepared/test, model]
+    outs: [exported]
+"""
+
+
+def test_what_the_lock_file_does_not_know_is_found_where_no_data_lie(
+    finished: Project, tmp_path: Path
+):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    path = clone.path("dvc.yaml")
+    text = path.read_text()
+    known = "    - data/prepared/test_labels.npy\n    - models/"
+    for line, more, stage in (
+        (known, "    - data/prepared/train_labels.npy\n", "evaluate@"),  # a dependency
+        ("    - data/split\n  preprocess:", "    - data/more\n", "split"),  # an output
+    ):
+        assert line in text
+        path.write_text(text.replace(line, more + line))
+        with chdir(clone.folder), pytest.raises(UserError, match=f"missing: {stage}"):
+            check_lock.main()
+
+
+def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Other test images, and all but export run again: the model is the same; what export read
+    lies inside the folder `prepared`, which a clone does not have."""
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    monkeypatch.chdir(project.folder)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.path("dvc.yaml").write_text(FOLDER_AND_FILES)
+    project.path("numbers").write_text("1\n2\n3\n")
+    Repo.init().close()
+    for limit, target in ((1, None), (2, "evaluate")):
+        project.path("params.yaml").write_text(f"limit: {limit}\n")
+        with Repo() as repo:
+            run = [stage.name for stage in repo.reproduce(target)]
+        project.commit()
+    assert run == ["preprocess", "train", "evaluate"]
+    project.run("git", "clone", "--quiet", project.folder.as_uri(), str(tmp_path / "clone"))
+    with chdir(tmp_path / "clone"), pytest.raises(UserError, match="out of date.*export"):
+        check_lock.main()
+    shutil.rmtree("prepared")  # without the data, but with DVC's cache
+    assert [one.stage for one in lockfile.outdated()] == ["export"]
+    assert [one.stage for one in lockfile.outdated("main")] == ["export"]
+
+
+def test_a_stage_is_out_of_date_when_dvc_says_so(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    command = finished.path("dvc.yaml").read_text().replace("-m stages.split", "-m  stages.split")
+    changes = [
+        lambda: None,
+        lambda: finished.edit_params(lambda content: content["train"].update(epochs=3)),
+        lambda: finished.edit_params(lambda content: content["split"].pop("limit_test")),
+        lambda: finished.path("stages/evaluate.py").write_text("# other code"),
+        lambda: finished.path("reports/selection.json").write_text("{}"),
+        lambda: finished.path("dvc.yaml").write_text(command),
+    ]
+    seen = []
+    for change in changes:
+        change()
+        with lockfile.opened(None) as repo:
+            dvcs = [
+                stage.addressing
+                for stage in repo.stage.collect("dvc.yaml")
+                if stage.changed(allow_missing=True)
+            ]
+        seen.append(
+            sorted(one.stage for one in lockfile.outdated() if not one.stage.startswith("data/"))
+        )
+        assert seen[-1] == sorted(dvcs)
+    assert (
+        len(set(map(tuple, seen))) == len(changes) - 1
+    )  # the edited output belongs to a stage that was out of date already
+
+
+def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.folder)
+    assert not read_working_tree()[0].stale(MODEL)
+    with finished.path("data/embedded/fashion_mnist.npz").open("ab") as file:
+        file.write(b"x")
+    assert read_working_tree()[0].stale(MODEL)
+
+
+def test_a_damaged_lock_in_a_revision(finished: Project):
+    for damage in ("", "<<<<<<< HEAD\n", "stages:\n", "schema: '2.0'\nstages: {split: 3}\n"):
+        with pytest.raises(UserError):
+            lockfile.parse(damage)
+    lines = finished.path("dvc.lock").read_text()
+    finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
+    commit(finished, "damaged")
+    assert "dvc.lock in damaged" in review(finished, head="damaged")
+    finished.path("dvc.lock").write_text(lines)
+    commit(finished, "mended")
+    assert "dvc.lock in damaged" in review(finished, "damaged")

@@ -1,0 +1,93 @@
+"""The statistics of the verdicts, by hand and by simulation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from commands.reviewing import noise
+
+
+def predictions(right: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"actual": "a", "predicted": np.where(right, "a", "b")})
+
+
+def test_the_noise_by_hand():
+    old, new = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
+    old[:10], new[10:13] = False, False  # ten only new, three only old
+    spread = noise.Spread(0.01, 8, "net")
+    found = noise.difference(predictions(old), predictions(new), (spread, spread))
+    assert found.difference == pytest.approx(0.07) and (found.only_old, found.only_new) == (3, 10)
+    of_test_set = (13 - 49 / 100) / 100**2
+    assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
+    assert found.freedom == pytest.approx(found.noise**4 / ((2 * 0.01**2) ** 2 / 8))
+
+
+def test_an_assumed_spread_follows_the_standard_error():
+    right = np.arange(998) < 499
+    spread = noise.assume_spread(predictions(right))
+    assert spread.sd == pytest.approx(1.5 * np.sqrt(0.25 / 998)) and spread.of is None
+    assert noise.assume_spread(predictions(np.ones(100, dtype=bool))).sd > 0
+
+
+def test_a_model_without_a_spread_takes_its_nearest_siblings():
+    models = {
+        "dense": {"family": "dense", "parameters": 1000, "test_accuracy": {"sd": 0.001}},
+        "small": {"family": "cnn", "parameters": 100, "test_accuracy": {"sd": 0.002}},
+        "large": {"family": "cnn", "parameters": 10000, "test_accuracy": {"sd": 0.003}},
+    }
+    training = {"architecture": {"family": "cnn"}, "parameters": {"total": 900}}
+    spread = noise.spread_of("new", training, {"n": 5, "models": models})
+    assert spread.of == "small" and spread.freedom == 8
+    assert spread.sd**2 == pytest.approx((0.002**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
+    assert noise.spread_of("large", training, {"n": 5, "models": models}).of == "large"
+
+
+def simulated(
+    changed: float, trained: int, generator: np.random.Generator, unequal: float = 1
+) -> list[str]:
+    """The verdicts of a review of `trained` models that truly differ by `changed` times the noise.
+    Five seeds measured the spread of six models, of which the first has `unequal` times the spread
+    of the others. They classify 4,000 images; 8 % of them only one of both networks classifies
+    right."""
+    sds, of_test_set = [0.005 * unequal] + [0.005] * 5, 0.08 / 4000
+    measured = {
+        str(number): {"test_accuracy": {"sd": generator.normal(0, sd, 5).std(ddof=1)}}
+        for number, sd in enumerate(sds)
+    }
+    differences = []
+    for model, sd in list(zip(measured, sds))[:trained]:
+        spread = noise.spread_of(model, {}, {"n": 5, "models": measured})
+        variance = 2 * spread.sd**2 + of_test_set
+        true = generator.normal(changed * np.sqrt(2 * sd**2 + of_test_set), np.sqrt(2) * sd)
+        differences.append(
+            noise.Difference(
+                true,
+                0,
+                0,
+                4000,
+                np.sqrt(variance),
+                variance**2 / ((2 * spread.sd**2) ** 2 / spread.freedom),
+            )
+        )
+    return [words for words, _ in noise.verdicts(differences, 0.1)]
+
+
+def false_alarms(trained: int, generator: np.random.Generator, unequal: float = 1) -> float:
+    """The share of reviews that find a difference where there is none."""
+    verdicts = [simulated(0, trained, generator, unequal) for _ in range(1000)]
+    return float(np.mean([set(one) != {noise.CHANCE} for one in verdicts]))
+
+
+@pytest.mark.parametrize("trained", [1, 6])
+def test_false_alarms_are_rare_and_a_change_of_three_times_the_noise_is_found(trained: int):
+    generator = np.random.default_rng(0)
+    assert false_alarms(trained, generator) <= 0.1
+    found = [simulated(3, trained, generator) for _ in range(1000)]
+    assert np.mean([words == noise.BETTER for one in found for words in one]) >= 0.9
+
+
+@pytest.mark.parametrize(("trained", "most"), [(1, 0.2), (6, 0.1)])
+def test_false_alarms_of_a_model_with_twice_the_spread_of_the_others_have_a_bound(
+    trained: int, most: float
+):
+    assert false_alarms(trained, np.random.default_rng(0), unequal=2) <= most
