@@ -105,8 +105,15 @@ class Difference:
 def difference(old: pd.DataFrame, new: pd.DataFrame, spreads: tuple[Spread, Spread]) -> Difference:
     """The difference of two predictions.csv of the same test images."""
     right = [(table["actual"] == table["predicted"]).to_numpy() for table in (old, new)]
-    images = len(old)
     only_old, only_new = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    return combine(only_old, only_new, len(old), spreads)
+
+
+def combine(
+    only_old: int, only_new: int, images: int, spreads: tuple[Spread, Spread]
+) -> Difference:
+    """The difference of two networks, of which one alone classifies `only_old` and the other alone
+    `only_new` of the test `images` right."""
     found = (only_new - only_old) / images
     of_test_set = (only_old + only_new - images * found**2) / images**2
     of_seeds = [spread.sd**2 for spread in spreads]
