@@ -1,5 +1,7 @@
 """Metrics and selection against values worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,8 @@ from stages.metrics.measures import (
     tabulate_classes,
     tabulate_curves,
 )
+from stages.storage import files
+from stages.storage.tables import read_table
 
 # four images of three classes; the third is mistaken for class 0
 LABELS = np.array([0, 1, 2, 2])
@@ -107,6 +111,13 @@ TABLE = pd.DataFrame(
 )
 def test_selection(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
+
+
+def test_names_are_read_back_as_they_are(tmp_path: Path):
+    names = ["007", "nan", "null", "1e3", ""]
+    table = pd.DataFrame({"model": names, "accuracy": [0.5, np.nan, 0.25, 1.0, 0.0]})
+    files.write_csv(table, tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
 
 
 def test_both_parts_of_an_epoch_have_its_learning_rate():

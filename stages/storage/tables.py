@@ -10,4 +10,6 @@ TEXTS = ("model", "curve", "part", "actual", "predicted", "class", "file", "labe
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table; what is missing is NaN, but for names."""
-    return pd.read_csv(path, converters=dict.fromkeys(TEXTS, str))
+    missing = {name: "" for name in pd.read_csv(path, nrows=0) if name not in TEXTS}
+    texts = dict.fromkeys(TEXTS, str)
+    return pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=texts)
