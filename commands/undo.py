@@ -38,27 +38,33 @@ def main() -> None:
         options = ("--include-untracked", "--message", "what `make undo` put aside")
         git.run("stash", "push", *options, "--", *changed, *but)
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")
-    left = check_out()
-    but = f", but for {', '.join(left)}: DVC's cache does not hold the commit's" if left else ""
-    print(f"parameters and results are those of the last commit{but}")
+    print(f"parameters and results are those of the last commit{check_out()}")
 
 
-def check_out() -> list[str]:
+def check_out() -> str:
     """Bring the data and models of the commit that DVC's cache holds. Without targets, `dvc
-    checkout` would delete the folders that it does not hold. Returns what is left as it lies here.
-    Raises `UserError` where DVC cannot read the pipeline."""
+    checkout` would delete the folders that it does not hold. Returns what is not the commit's then,
+    as the end of a sentence. Raises `UserError` where DVC cannot read the pipeline."""
     try:
         with Repo() as repo:
             outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
-            lacking = {str(out) for out in outs if out.changed_cache()}
+            lacking = {str(out): out for out in outs if out.changed_cache()}
+            other = sorted(
+                name for name, out in lacking.items() if out.exists and out.changed_checksum()
+            )
     except DvcException as error:
         raise UserError(f"DVC cannot read the pipeline: {error}") from None
-    held = sorted({str(out) for out in outs} - lacking)
+    held = sorted({str(out) for out in outs} - lacking.keys())
     # --force: a file that a training left half-written is no reason to stop
     checkout = [sys.executable, "-m", "dvc", "checkout", "--force", *held]
     if held and subprocess.run(checkout).returncode:
         raise UserError("`dvc checkout` failed: see above")
-    return sorted(path for path in lacking if Path(path).exists())
+    absent = sum(not Path(name).exists() for name in lacking)
+    rest = [f"{name} is left as it is" for name in other]
+    rest += [f"{absent} outputs are not here"] if absent else []
+    return (
+        f", but DVC's cache lacks some: {', '.join(rest)}; `dvc repro` makes them" if rest else ""
+    )
 
 
 if __name__ == "__main__":

@@ -128,6 +128,15 @@ def test_what_cannot_work_is_refused_and_nothing_written(
     made.path("params.yaml").write_text(before)
 
 
+def test_settings_that_params_yaml_refuses_are_named(
+    made: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(made.folder)
+    monkeypatch.setattr(photographs.pretrained, "bring", lambda *_: pytest.fail("fetched"))
+    with pytest.raises(UserError, match=rf"architectures\.{MODEL}\.weights: '~/x'"):
+        photographs.main(Path("my photographs"), "small", "~/x", "mine", dry=False)
+
+
 def test_one_class_is_refused_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -47,7 +47,6 @@ def test_the_same_inputs_give_the_same_bits(finished: Project):
         *TRAINING,
     }
     assert "equal bits" in output  # by the digests in dvc.lock, and of what lies in git
-    assert finished.changes() == []
 
 
 def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
@@ -58,7 +57,11 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
     # the optimizer's own default, which params.yaml leaves to it
     assert (before, json.loads(metrics.read_text())["learning_rate"]) == (0.001, 0.01)
     rest = {"train@fashion-2blocks", *BEHIND}
-    assert rest <= set(ran(finished.dvc("repro", "--dry"))) <= rest | {"export"} | TRAINING
+    assert (
+        rest
+        <= set(ran(finished.dvc("repro", "--dry")))
+        <= rest | {"export", "evaluate@fashion-2blocks"}
+    )
     # -S rewrites params.yaml: the file must survive that but for the value itself
     patch = finished.run("git", "diff", "--unified=0", "params.yaml").splitlines()
     lines = [line for line in patch if line[0] in "+-" and line[:3] not in ("+++", "---")]

@@ -155,6 +155,12 @@ WEIGHTS, HISTORY = "model.keras: layers/", "history.csv: column "
     ("plant", "named"),
     [
         (lambda patch: None, None),
+        (
+            changed_argument(
+                keras.optimizers.Adam, "learning_rate", lambda rate: (rate or 0.001) * 1.0001
+            ),
+            WEIGHTS,
+        ),
         (changed_argument(keras.layers.Dropout, "seed", lambda seed: 7), WEIGHTS),
         (swapped_batches, WEIGHTS),
         (
@@ -175,6 +181,7 @@ WEIGHTS, HISTORY = "model.keras: layers/", "history.csv: column "
     ],
     ids=[
         "none",
+        "learning rate",
         "dropout seed",
         "batch order",
         "patience",

@@ -46,7 +46,7 @@ def test_verdict(published, obtained, noise, reduced: bool, expected: str):
 def test_chance_alone_exceeds_the_noise_once_in_twenty_times(images: int, pooled: bool):
     """By simulation: a document's run on 10,000 images and three seeds of the same network, whose
     true accuracies differ by the seed. On as many images both were measured on the same ones, whose
-    choice then plays no part. `pooled`: a single seed, and the spread of two others."""
+    choice then plays no part. `pooled`: a single seed, and the spread of three others."""
     random, sd, runs, exceeded = np.random.default_rng(0), 0.01, 4000, 0
     for theirs, *ours in random.normal(0.8, sd, (runs, 4)):
         ours = np.array(ours)
@@ -78,13 +78,14 @@ def result(*accuracies: float) -> dict:
 def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     """And a recipe is compared with another network, whose spread is that of the documents'."""
     _, replications = options.load()
-    names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own")
+    names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own", "cifar10-experiment1")
     documents = options.documents(names)
     datasets = {name: name.partition("-")[0] for name in names}
     results = {
         "mnist-convnet": result(0.98, 0.99, 1.0),
         "mnist-whitened": result(0.9962, 0.9963, 0.9964),
         "mnist-dense": result(0.97),
+        "cifar10-experiment1": result(0.1, 0.1, 0.1),  # it learns nothing
     }
     found = measure_spreads(results, {name: documents[name] for name in names}, datasets)
     documents_own, recipes_own = (pytest.approx(0.01), 2), (pytest.approx(0.0001), 2)
@@ -104,6 +105,17 @@ def test_seeds_that_do_not_differ_leave_the_rounding_of_what_was_published():
     same = Spread(0.0, 4)
     for seeds in (1, 5, 9):
         assert 4e-5 < estimate_noise(published(0.1), 0.1, 10000, seeds, Spreads(same, same)) < 6e-5
+
+
+def test_chance_where_both_spreads_are_those_of_different_networks():
+    """Ours hardly differs between three seeds, the document's much, as three others have shown."""
+    random, runs, exceeded = np.random.default_rng(0), 4000, 0
+    for theirs, *known in random.normal(0.8, 0.01, (runs, 4)):
+        ours = random.normal(0.8, 0.001, 3)
+        both = Spreads(Spread(ours.std(ddof=1), 2), Spread(np.std(known, ddof=1), 2))
+        noise = estimate_noise(published(theirs), ours.mean(), 10000, 3, both)
+        exceeded += abs(ours.mean() - theirs) > noise
+    assert exceeded / runs == pytest.approx(0.05, abs=0.01)
 
 
 def test_spreads_are_pooled_by_their_degrees_of_freedom():

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.params import dotted
+from stages.params import dotted, explain
 from stages.params.schema import Params
 
 
@@ -37,11 +37,12 @@ def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
     """What the schema of ``params.yaml`` has against `settings` together, set in `base`."""
+    values = changed(settings, base)
     try:
-        Params.model_validate(changed(settings, base))
+        Params.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{dotted(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
+        place, what = explain(error.errors()[0], values, Params)
+        return f"{dotted(place)}: {what}"
     return None
 
 

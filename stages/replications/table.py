@@ -52,14 +52,16 @@ def measure_spreads(
     that of the experiments on its data set that have three, pooled, recipes of our own apart. Of
     the document's run it is the same, since the network is; but what a recipe is compared with is
     another network, one of the document's."""
-    own = {
-        name: Spread(np.std([one["obtained"] for one in seeds.values()], ddof=1), len(seeds) - 1)
-        for name, seeds in ((name, result["seeds"]) for name, result in results.items())
-        if len(seeds) >= 3
-    }
-    groups = {name: (datasets[name], documents[name].document == OWN) for name in documents}
+    own = {}
+    for name, result in results.items():
+        obtained = [one["obtained"] for one in result["seeds"].values()]
+        if len(obtained) >= 3 and not is_reduced(result):
+            own[name] = Spread(float(np.std(obtained, ddof=1)), len(obtained) - 1)
+    groups = {name: (datasets[name], documents[name].document == OWN) for name in datasets}
+    # networks of which each seed learns nothing say nothing of others
+    lent = {name: one for name, one in own.items() if one.deviation > ROUNDING}
     pooled = {
-        group: pool_spreads([one for name, one in own.items() if groups[name] == group])
+        group: pool_spreads([one for name, one in lent.items() if groups[name] == group])
         for dataset in datasets.values()
         for group in ((dataset, True), (dataset, False))
     }
@@ -77,6 +79,11 @@ def pool_spreads(spreads: list[Spread]) -> Spread | None:
     freedom = sum(one.freedom for one in spreads)
     square = sum(one.freedom * one.deviation**2 for one in spreads) / freedom
     return Spread(math.sqrt(square), freedom)
+
+
+def is_reduced(result: dict[str, Any]) -> bool:
+    """Whether a run had a reduced budget, whatever params.yaml allows now."""
+    return any(value is not None for value in result["parameters"]["budget"].values())
 
 
 def build_row(
@@ -103,8 +110,7 @@ def build_row(
     seeds = list(result["seeds"].values())
     mean = sum(one["obtained"] for one in seeds) / len(seeds)
     images = seeds[0][published.of]["images"]
-    budget = result["parameters"]["budget"]  # that of the run, whatever params.yaml allows now
-    reduced = any(value is not None for value in budget.values())
+    reduced = is_reduced(result)
     if heads := seeds[0].get("heads"):
         ours = ", ".join(
             f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items()
@@ -115,7 +121,7 @@ def build_row(
         "parameters_published": published.parameters,
         "obtained": mean,
         "standard_error": estimate_standard_error(mean, images),
-        "spread": spreads.ours.deviation if len(seeds) >= 3 else None,
+        "spread": spreads.ours.deviation if len(seeds) >= 3 and not reduced else None,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
         "epochs_published": facts.trained.epochs,
@@ -123,7 +129,9 @@ def build_row(
         "training_images_published": facts.trained.images,
         "measured_images": images,
         "measured_images_published": published.images,
-        **measure_conditions(facts, budget, result["images"]["train"], images),
+        **measure_conditions(
+            facts, result["parameters"]["budget"], result["images"]["train"], images
+        ),
         "computed_by": result.get("computed_by"),
         "budget": "reduced" if reduced else "full",
     }
@@ -161,9 +169,11 @@ def estimate_noise(
     and the choice of the test images, once for each run. As many images are the same ones, since
     parts are cut as the documents cut them: then the spread over seeds, which is measured on them,
     is all there is, where it is known. Spreads are estimated with few degrees of freedom: hence
-    Student's t, with those of Welch and Satterthwaite for the sum. Of the document's run only the
-    accuracy is known: what both networks predict for each image, as the review of two runs of ours
-    compares it, is not."""
+    Student's t, with those of Welch and Satterthwaite for the sum. With a spread that is borrowed
+    from others, once in twenty times holds only as far as this experiment's is like theirs: if its
+    own is twice as large, chance exceeds the noise once in four times (by simulation). Of the
+    document's run only the accuracy is known: what both networks predict for each image, as
+    the review of two runs of ours compares it, is not."""
     ours, theirs = spreads
     if ours and ours == theirs:  # one estimate, used twice
         of_seeds = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
