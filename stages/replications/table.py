@@ -234,13 +234,13 @@ def main() -> None:
     published_curves = options.read_published_curves()
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
-        for name in results:
-            curves = pd.read_csv(RESULTS / name / "curves.csv")
+        curves_of = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
+        for name, curves in curves_of.items():
             printed = published_curves[published_curves["experiment"] == name]
             charts.save(overview.draw_curves(name, curves, printed), folder / f"{name}.png")
         for document in dict.fromkeys(documents[name].document for name in results):
             ran = [name for name in results if documents[name].document == document]
-            curves = pd.concat(pd.read_csv(RESULTS / name / "curves.csv") for name in ran)
+            curves = pd.concat(curves_of[name] for name in ran)
             title = (
                 "Our own recipes"
                 if document == OWN
