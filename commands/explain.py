@@ -104,8 +104,16 @@ class Explainer:
         both = Image.new("RGB", (2 * size[0] + GAP, size[1]), "white")
         both.paste(picture, (0, 0))
         both.paste(Image.blend(picture, colours, STRENGTH), (size[0] + GAP, 0))
-        with files.replacing(self.place(path)) as partial:
-            both.save(partial, "PNG")
+        place = self.place(path)
+        if place.is_dir():
+            raise UserError(f"--explain: {place} is a folder, where the picture belongs")
+        try:
+            with files.replacing(place) as partial:
+                both.save(partial, "PNG")
+        except (FileExistsError, NotADirectoryError):
+            raise UserError(
+                f"--explain: {place.parent} cannot be made: a file lies where a folder must be"
+            ) from None
 
     def place(self, path: Path) -> Path:
         """Where the picture for `path` goes: its own path below the target, so that equal names in

@@ -15,15 +15,17 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-from dvc.utils.serialize import modify_yaml
+from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 from pydantic import TypeAdapter, ValidationError
 
 from commands.pipeline import keys
 from stages import params
 from stages.params.reading import read_yaml
-from stages.params.schema import Application, Name, Params, Source, Train
+from stages.params.schema import Application, Name, Params, Source, Split, Train
+from stages.preparation import splitting
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
@@ -83,7 +85,8 @@ def plan(
 ) -> dict[str, object]:
     """The keys of params.yaml to set, with their values."""
     counts = np.bincount(images.labels[: images.train])
-    held_out = VALIDATION if images.train < len(images.names) else TEST + VALIDATION * (1 - TEST)
+    test = 0 if images.test else TEST
+    held_out = test + (0 if images.validation else VALIDATION * (1 - test))
     steps = -(-round(images.train * (1 - held_out)) // BATCH)  # an epoch
     epochs = int(np.clip(round(STEPS / steps), *EPOCHS)) if tuned else 1
     return {
@@ -126,6 +129,24 @@ def plan(
     }
 
 
+def check_split(images: classes.Classes, name: str, settings: dict[str, object], seed: int) -> None:
+    """Raise `UserError` where the stage split could not part the images, since a class has too
+    few."""
+    keys_of_split = ("method", "validation", "test")
+    split = Split.model_construct(
+        **{key: settings[f"split.{key}"] for key in keys_of_split},
+        **dict.fromkeys(("limit_train", "limit_validation", "limit_test")),
+    )
+    raw = SimpleNamespace(
+        labels=np.array(images.labels),
+        train=images.train,
+        validation=images.validation,
+        class_names=images.class_names,
+        dataset={"name": name},
+    )
+    splitting.refuse_missing(splitting.parted(raw, split, seed), raw, split, removed=0)
+
+
 def check(settings: dict[str, object]) -> None:
     """Raise `UserError` where the settings contradict what else params.yaml says."""
     _, values = read_yaml(Path("params.yaml"))
@@ -136,9 +157,11 @@ def check(settings: dict[str, object]) -> None:
 
 def write(settings: dict[str, object]) -> None:
     """Set keys of params.yaml, each given with its section: ``train.epochs``."""
-    with modify_yaml("params.yaml") as content:
-        content["datasets"].setdefault(settings["dataset"], {})
-        keys.set_all(settings, content)
+    path = Path("params.yaml")
+    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), path)
+    content["datasets"].setdefault(settings["dataset"], {})
+    keys.set_all(settings, content)
+    files.write_text(path, dumps_yaml(content))
 
 
 def time_network(architecture: Application, size: int, train: Train) -> tuple[float, float]:
@@ -227,6 +250,9 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check(settings)
+    if weights and not pretrained.is_published(weights) and not Path(weights).is_file():
+        raise UserError(f"--weights {weights}: there is no such file")
+    check_split(images, name, settings, options.seed)
     if not dry:
         pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]

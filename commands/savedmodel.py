@@ -24,6 +24,12 @@ def main() -> None:
     if not source.exists():
         raise UserError(f"{source} is missing: run `dvc repro` to make it")
     images = Prepared().images("test")
+    shape = files.read_json(source.with_name("training.json"))["image_shape"]
+    if list(images.shape[1:]) != shape:
+        raise UserError(
+            f"{source} takes images of the shape {shape}, and those in data/prepared have "
+            f"{list(images.shape[1:])}: run `dvc repro`, which was stopped before it was done"
+        )
     checking.start(train.threads, train.instruction_set)
     import tensorflow
 

@@ -127,7 +127,12 @@ def describe_validation(card: dict[str, Any]) -> str:
     """How the validation part was chosen, with a warning where it is another part too."""
     same = [name for name in ("test", "training") if card[f"validation_is_{name}"]]
     if not same:
-        return f"apart from the training and the test part (`split.method`: {card['method']})"
+        origin = (
+            "the source's own"
+            if card["method"] == "source"
+            else f"`split.method`: {card['method']}"
+        )
+        return f"apart from the training and the test part ({origin})"
     return (
         f"**the same images as the {' and the '.join(same)} part**: its accuracy is no measure of "
         "what new images would give"

@@ -8,7 +8,8 @@ describes. The source is one of
     an official file             recognised by its name (for Fashion-MNIST, a folder with its four
                                  files), and checked in the same way
     an .npz file                 with the arrays of keras.datasets
-    a folder, .zip or .tar(.gz)  with one folder of images per class, below train/ and test/ or not
+    a folder, .zip or .tar(.gz)  with one folder of images per class, below train/, val/ and test/
+                                 or not
 
 After the download it takes a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
 of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and the names: 1 KB per

@@ -10,7 +10,7 @@ metrics.json.
     training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
     metrics.json     its metrics, how it was selected, and the confidence below which to refuse, if
-                     ``export.accepted_accuracy`` asks for one
+                     ``export.accepted_accuracy`` asks for one; another one in 8-bit integers
     model.int8.onnx  the same in 8-bit integers, if ``export.int8_fall`` asks for it
     README.md        how to use it: lines of Python that run as they stand; licences
     SHA256SUMS       digests of the files
@@ -31,6 +31,7 @@ import numpy as np
 from stages import params
 from stages.conversion import checking, contents, int8, onnx, running
 from stages.conversion.checking import Predict
+from stages.conversion.names import INT8
 from stages.metrics import refusing
 from stages.runtime import cli
 from stages.runtime.errors import UserError
@@ -38,7 +39,6 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 
 REPORTS = Path("reports")
-INT8 = "model.int8.onnx"
 TIMED = 50  # predictions whose median time is recorded
 
 
@@ -131,6 +131,8 @@ def main() -> None:
         if (fall := options.export.int8_fall) is not None:
             metrics["int8"] = convert_to_int8(partial, data, threads, fall)
             predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
+            if accuracy:
+                metrics["int8"]["refusal"] = choose_refusal(predicts["int8"], data, accuracy)
         files.write_json(partial / "metrics.json", metrics)
         asked = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}
         files.write_json(REPORTS / "export.json", asked)

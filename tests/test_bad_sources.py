@@ -239,7 +239,18 @@ BAD = {  # how the source is made, what the message must name, and options
         lambda: as_folder(FLAT | {"a/cat/0.png": encoded(size=(9, 9))}),
         "a/cat/0.png",
     ),
-    "folder: val beside train": (lambda: as_folder(TREE | {"val/cat/0.png": encoded()}), "val/"),
+    "folder: more beside train": (
+        lambda: as_folder(TREE | {"extra/cat/0.png": encoded()}),
+        "extra/",
+    ),
+    "folder: two for one part": (
+        lambda: as_folder(TREE | {"val/cat/0.png": encoded(), "valid/cat/1.png": encoded()}),
+        "val/ and valid/",
+    ),
+    "folder: class in val only": (
+        lambda: as_folder(TREE | {"val/emu/0.png": encoded()}),
+        "'emu' is in val/",
+    ),
     "folder: test only": (
         lambda: as_folder({f"test/{name}": data for name, data in FLAT.items()}),
         "test/",

@@ -154,6 +154,16 @@ def test_an_image_in_strips_is_the_same_image(content, pixels, monkeypatch):
     assert np.array_equal(decode(content, 3), whole)
 
 
+def test_scans_of_a_jpeg_are_bounded_and_what_follows_its_end_is_not_among_them():
+    image = saved(RGB, "JPEG", progressive=True)
+    last = image.rindex(b"\xff\xda")
+    scan = image[last:-2]  # up to the marker of the end
+    with pytest.raises(BadImage, match="scans"):
+        decode(image[:last] + scan * 200 + image[-2:], 3)
+    film = image + b"\xff\xda\x00\x02" * 200
+    assert np.array_equal(decode(film, 3), decode(image, 3))
+
+
 @pytest.mark.parametrize("content", BAD_IMAGES.values(), ids=BAD_IMAGES)
 def test_does_not_decode(content):
     with pytest.raises(BadImage, match="."):

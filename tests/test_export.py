@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 from support.project import Project, data_json, ran
 
+from commands import savedmodel
 from commands.predicting import pictures, trained
 from stages import architectures, export
 from stages.conversion import checking, contents, int8, onnx, running
+from stages.conversion.names import DIGESTS
 from stages.metrics import refusing
 from stages.params.names import ACROSS, ACTIVATIONS
 from stages.runtime.errors import UserError
@@ -40,6 +42,23 @@ def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
         training["model"] == selected
         and json.loads(metadata["class_names"]) == training["class_names"]
     )
+
+
+def test_the_saved_model_predicts_as_the_model_does(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    savedmodel.main()
+    import tensorflow
+
+    loaded = tensorflow.saved_model.load(str(savedmodel.TARGET))
+    obtained = loaded.serve([np.load("data/prepared/test.npy")]).numpy()
+    selected = json.loads(Path("reports/selection.json").read_text())["selected"]
+    expected = np.load(f"models/{selected}/predictions.npz")["test"]
+    np.testing.assert_allclose(obtained, expected, atol=1e-5)
+    np.save("data/prepared/test.npy", np.zeros((2, 8, 8, 1), np.uint8))
+    with pytest.raises(UserError, match="of the shape"):
+        savedmodel.main()
 
 
 def photographs(folder: Path) -> list[Path]:
@@ -182,12 +201,22 @@ def test_below_the_chosen_confidence_predict_refuses(finished: Project):
 
 
 def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Project):
-    finished.edit_params(lambda params: params["export"].update(int8_fall=0.2))
+    asked = {"int8_fall": 0.2, "accepted_accuracy": 0.3}
+    finished.edit_params(lambda params: params["export"].update(asked))
     finished.stage("export")
     first = finished.path("exports/model.int8.onnx").read_bytes()
     found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
     assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
-    assert json.loads(finished.path("reports/export.json").read_text()) == {"int8": found}
+    assert json.loads(finished.path("reports/export.json").read_text())["int8"] == found
+    assert found["refusal"]["validation"]["accuracy"] >= 0.3
+    found["refusal"]["confidence"] = 0.7
+    path = finished.path("exports/metrics.json")
+    files.write_json(path, json.loads(path.read_text()) | {"int8": found})
+    finished.path(f"exports/{DIGESTS}").unlink()
+    contents.write_digests(finished.path("exports"))
+    both = [trained.open_model(str(finished.path("exports")), int8) for int8 in (False, True)]
+    before, after = map(trained.read_confidence, both)
+    assert before < 0.7 == after
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))

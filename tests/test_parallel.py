@@ -15,6 +15,7 @@ from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange
 from commands.pipeline import snapshot
+from stages.runtime import processor
 from stages.runtime.errors import UserError
 
 PARALLEL = [sys.executable, "-m", "commands.parallel", "--workers", "2"]
@@ -240,6 +241,17 @@ def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.Monk
     options = [worker["options"] for worker in cluster.specification(3, tmp_path).values()]
     assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == ["3", "5", "-1"]
     assert [one["resources"]["gpu"] for one in options] == [1, 1, 0]
+
+
+def test_the_cores_are_those_that_a_container_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    assert processor.count_cores() == 8
+    for quota, cores in (("max 100000", 8), ("250000 100000", 2), ("10000 100000", 1)):
+        processor.QUOTA.write_text(quota)
+        assert processor.count_cores() == cores
 
 
 def test_a_resource_that_no_worker_has_is_refused(project: Project):

@@ -1,6 +1,7 @@
 """From a folder of photographs to a model by one command, with the real DVC and a small network of
 keras.applications whose weights the test saved itself."""
 
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -147,6 +148,32 @@ def test_one_class_is_refused_before_anything_is_fetched(
         shutil.rmtree(folder / name)
     with pytest.raises(UserError, match="one class"):
         photographs.main(folder, "small", None, "mine", dry=False)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("rojo", 1), ("blue sky", 2)])
+def test_too_few_images_are_refused_before_anything_is_promised(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kept: int
+):
+    monkeypatch.chdir(made.folder)
+    make_photographs(tmp_path / "few")
+    for path in sorted((tmp_path / "few" / name).iterdir())[kept:]:
+        path.unlink()
+    with pytest.raises(UserError, match=f"class '?{name}'? has "):
+        photographs.main(tmp_path / "few", "small", WEIGHTS, "mine", dry=True)
+    with pytest.raises(UserError, match="there is no such file"):
+        photographs.main(tmp_path / "few", "small", "no.h5", "mine", dry=True)
+
+
+def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(made.folder)
+    before, limits = Path("params.yaml").read_text(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            photographs.write({"dataset": "mine", "datasets.mine.source": "folder"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Path("params.yaml").read_text() == before
 
 
 def test_other_weights_in_the_file_train_again(made: Project):

@@ -23,6 +23,7 @@ from commands import predict
 from commands.explain import Explainer
 from commands.predicting import pictures
 from stages.conversion import checking
+from stages.images.decode import BadImage
 from stages.runtime.errors import UserError
 
 CLASSES = 10
@@ -103,6 +104,32 @@ def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_ove
     assert found == [tmp_path / "closed", tmp_path / "open/a.png"]
     with pytest.raises(PermissionError):
         pictures.read(found[0], 1000)
+
+
+def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
+    for name in ("open/a.png", "other/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "open/link").symlink_to(tmp_path / "other")
+    found = list(pictures.find([tmp_path / "open"]))
+    assert found == [tmp_path / "open/a.png", tmp_path / "open/link"]
+    with pytest.raises(BadImage, match="link"):
+        pictures.read(found[1], 1000)
+    assert list(pictures.find([tmp_path / "open/link"])) == [tmp_path / "open/link/b.png"]
+
+
+def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):
+    explainer = SimpleNamespace(
+        target=tmp_path, heat=lambda image, number: np.zeros((1, 1)), place=None
+    )
+    explainer.place = lambda path: Explainer.place(explainer, path)
+    image = np.zeros((4, 4, 1), np.uint8)
+    (tmp_path / "a.png.png/kept").mkdir(parents=True)
+    (tmp_path / "folder").touch()
+    for path in ("a.png", "folder/a.png"):
+        with pytest.raises(UserError, match="--explain"):
+            Explainer.draw(explainer, Path(path), image, 0)
+    assert (tmp_path / "a.png.png/kept").is_dir()
 
 
 def test_pictures_of_equal_names_in_several_folders_stay_apart():
@@ -328,6 +355,7 @@ EXPORTED = {
     "classes": (in_training(class_names=["a"]), "tells 10 classes apart"),
     "missing key": (in_training(preprocess=None), "preprocess: Field required"),
     "type": (in_training(decoded_channels="1"), "decoded_channels: "),
+    "name": (in_training(model="a</title><script>"), "model: A name here"),
     "training.json": (lambda folder: (folder / "training.json").unlink(), "is missing"),
     "model.onnx": (lambda folder: (folder / "model.onnx").unlink(), "is missing"),
     "digests": (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff"), "digests differ"),

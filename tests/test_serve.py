@@ -2,6 +2,7 @@
 request lost when it ends."""
 
 import asyncio
+import contextlib
 import http.client
 import io
 import json
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -26,8 +28,11 @@ from support.pictures import claim_size
 from support.processes import eventually
 from support.project import Project, copy
 
+from commands.serving import app
+from commands.serving.reading import Limits
 from commands.serving.server import Server as StoppingServer
 from stages.conversion import contents
+from stages.conversion.names import DIGESTS
 from stages.storage import files
 
 Form = list[tuple[str, tuple[str, bytes]]]
@@ -118,6 +123,7 @@ def test_a_form_with_several_files_is_answered_in_its_order(server: Server, imag
 
 
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n'
 HOSTILE = {
     "empty": (400, "no image", lambda server: server.post()),
     "text": (400, "not an image", lambda server: server.post(b"a" * 1000)),
@@ -138,6 +144,19 @@ HOSTILE = {
         lambda server: server.post(b"a", headers={"Content-Type": "multipart/form-data"}),
     ),
     "broken form": (400, "form", lambda server: server.post(b"--y\r\n\r\n", headers=FORM)),
+    "unfinished form": (
+        400,
+        "closing boundary",
+        lambda server: server.post(PART % b"" + b"a", headers=FORM),
+    ),
+    "names in UTF-7": (
+        400,
+        "+2AA-: ",
+        lambda server: server.post(
+            PART % b"+2AA-" + b"a\r\n--x--",
+            headers={"Content-Type": "multipart/form-data; charset=utf-7; boundary=x"},
+        ),
+    ),
     "top": (422, "top: ", lambda server: server.post(b"a", params={"top": 0})),
     "method": (405, "", lambda server: requests.delete(f"{server.address}/predict", timeout=60)),
     "address": (404, "", lambda server: requests.get(f"{server.address}/../params", timeout=60)),
@@ -188,6 +207,29 @@ def test_it_describes_and_measures_itself(server: Server, images: list[bytes]):
     assert 'requests_total{status="200"}' in metrics and "batch_images_sum" in metrics
     description = requests.get(f"{server.address}/openapi.json", timeout=60).json()
     assert "image/png" in description["paths"]["/predict"]["post"]["requestBody"]["content"]
+
+
+def test_a_fault_of_the_server_is_measured_too(monkeypatch: pytest.MonkeyPatch):
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async def ask(method: str, path: str) -> list[dict]:
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+        sent = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        with contextlib.suppress(RuntimeError):  # which uvicorn writes into its log
+            await served(scope, None, send)
+        return sent
+
+    monkeypatch.setattr(app, "read_images", fail)
+    training = SimpleNamespace(model="a", class_names=["b"], shape=(1, 1, 1))
+    trained = SimpleNamespace(training=training, sha256="")
+    served = app.make_app(trained, lambda images: images, Limits())
+    assert asyncio.run(ask("POST", "/predict"))[0]["status"] == 500
+    assert b'requests_total{status="500"} 1.0' in asyncio.run(ask("GET", "/metrics"))[1]["body"]
 
 
 def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, images: list[bytes]):
@@ -292,7 +334,7 @@ def test_what_the_model_does_not_know_is_refused(finished: Project, images: list
     lower, upper = np.sort(expected.max(axis=1))[[19, 20]]
     confidence = float(lower + upper) / 2
     files.write_json(exports / "metrics.json", metrics | {"refusal": {"confidence": confidence}})
-    (exports / contents.DIGESTS).unlink()
+    (exports / DIGESTS).unlink()
     contents.write_digests(exports)
     server = Server(finished, "--refuse")
     try:

@@ -2,7 +2,10 @@
 
 import io
 import os
+import struct
+import tracemalloc
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,19 @@ def test_folder_zip_and_tar_give_the_same_data_set():
         for number in range(3)
     ]
     assert (labels, class_names, train) == ([0, 0, 0, 1, 1, 1] * 2, ["cat", "dog"], 6)
+
+
+@pytest.mark.parametrize("name", ["val", "Valid", "validation"])
+def test_a_folder_may_bring_a_validation_part(name: str):
+    tree = TREE | {f"{name}/dog/{number}.png": encoded() for number in range(3)}
+    tree |= {f"{name}/cat/bad.png": b"x", "train/cat/bad.png": b"x"}
+    raw = bring(
+        as_folder({f"set/{path}": content for path, content in tree.items()}, "around"),
+        on_bad_image="skip",
+    )
+    parts = [path.split("/")[0] for path in raw.names]
+    assert parts == ["train"] * 6 + [name] * 3 + ["test"] * 6
+    assert (raw.train, raw.validation, raw.dataset["test"]) == (6, 3, 6)
 
 
 def test_encoded_images_are_read_back():
@@ -121,6 +137,18 @@ def test_an_archive_of_deep_folders_takes_no_memory_for_each_of_them():
 
 def test_an_archive_packed_as_small_as_can_be():
     assert facts(bring(xz_for(28))) == facts(bring(as_tar(FLAT)))
+
+
+def test_a_member_of_a_zip_is_unpacked_no_further_than_announced():
+    with zipfile.ZipFile("set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/0.png", bytes(100_000_000))
+    size, content = struct.pack("<I", 100_000_000), Path("set.zip").read_bytes()
+    Path("set.zip").write_bytes(content.replace(size, struct.pack("<I", 1000)))
+    tracemalloc.start()
+    with pytest.raises(UserError):
+        list(archives.contents(Path("set.zip"), {"cat/0.png": 1000}))
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
 
 
 def test_names_of_all_scripts_and_spaces_of_all_widths_are_names():

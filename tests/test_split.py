@@ -30,16 +30,21 @@ FLOWERS = (764, 1052, 784, 733, 984)  # images of daisy, dandelion, rose, sunflo
 
 
 def raw(
-    *counts: int, test: int = 0, order: int | None = None, names: list[str] | None = None
+    *counts: int,
+    validation: int = 0,
+    test: int = 0,
+    order: int | None = None,
+    names: list[str] | None = None,
 ) -> Any:
-    """A data set with so many images of each class, of which the last `test` are for testing;
-    shuffled by `order`."""
+    """A data set with so many images of each class, of which the last `test` are for testing, and
+    `validation` before them for validation; shuffled by `order`."""
     labels = np.repeat(np.arange(len(counts)), counts)
     if order is not None:
         labels = np.random.default_rng(order).permutation(labels)
     return SimpleNamespace(
         labels=labels,
-        train=len(labels) - test,
+        train=len(labels) - validation - test,
+        validation=validation,
         class_names=[f"class{n}" for n in range(len(counts))],
         names=names,
         dataset={"name": "made-up"},
@@ -77,6 +82,21 @@ def test_another_seed_is_tested_on_the_same_images():
 def test_the_test_part_of_the_source_stays():
     parts = parted(raw(40, 40, test=20, order=1), CHOSEN, seed=0)
     assert parts["test"].tolist() == list(range(60, 80))
+
+
+def test_the_validation_part_of_the_source_stays():
+    data = raw(60, 60, validation=20, test=20, order=1)
+    parts = parted(data, CHOSEN, seed=0)
+    assert [parts[part].tolist() for part in ("train", "validation", "test")] == [
+        list(range(80)),
+        list(range(80, 100)),
+        list(range(100, 120)),
+    ]
+    same = parted(data, chosen(method="test"), seed=0)
+    assert same["validation"].tolist() == same["test"].tolist() == list(range(100, 120))
+    cut = parted(raw(60, 60, validation=20, order=1), chosen(test=0.2), seed=0)
+    assert cut["validation"].tolist() == list(range(100, 120))
+    assert sorted([*cut["train"], *cut["test"]]) == list(range(100)) and len(cut["test"]) == 20
 
 
 def test_directory_cuts_the_flowers_as_the_document_saw_it():

@@ -59,10 +59,12 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def list_folder(path: Path) -> list[Path]:
-    """The images in a folder at any depth, and the folders below it that cannot be listed."""
+    """The images in a folder at any depth, and the folders below it that cannot be listed, or are
+    links, which are not followed."""
     found, unlisted = [], []
     for place, folders, names in os.walk(path, onerror=unlisted.append):
         folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(place, name) for name in folders if Path(place, name).is_symlink()]
         found += [Path(place, name) for name in names if is_image_file(name)]
     return found + [Path(error.filename) for error in unlisted]
 
@@ -80,6 +82,8 @@ def read(path: Path, most: int) -> bytes:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         os.scandir(path).close()  # where it may not be listed, that is what is wrong
+        if path.is_symlink() and any(map(is_image_file, os.listdir(path))):
+            raise BadImage("a link to a folder, which is not followed: name that folder")
         raise BadImage("this folder holds no images")
     if not stat.S_ISREG(status.st_mode):
         raise BadImage("not a regular file")

@@ -10,13 +10,12 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.params.schema import Preprocess
+from stages.conversion.names import DIGESTS, INT8
+from stages.params.schema import Name, Preprocess
 from stages.runtime.errors import UserError
 from stages.storage import files
 
 ROOT = Path(__file__).parents[2]  # of the project, whichever folder a command is started in
-DIGESTS = "SHA256SUMS"  # in an exported folder, as `sha256sum --check` reads it
-INT8 = "model.int8.onnx"
 MOST_BYTES = 64_000_000  # of training.json
 MOST_SIDE = 4096  # pixels of an image as the network takes it
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
@@ -43,7 +42,7 @@ class Training(Part):
     """What predict reads of training.json: name and classes, how an image is prepared, and which
     file it describes."""
 
-    model: str
+    model: Name
     class_names: Annotated[list[str], Field(min_length=1)]
     image_shape: Annotated[list[int], Field(min_length=3, max_length=3)]  # checked below, by name
     decoded_channels: Channels
@@ -61,10 +60,15 @@ class Refusal(Part):
     confidence: Annotated[float, Field(ge=0, le=1)]
 
 
+class Int8(Part):
+    refusal: Refusal | None = None
+
+
 class Metrics(Part):
     """What predict reads of metrics.json."""
 
     refusal: Refusal | None = None
+    int8: Int8 = Int8()
 
 
 class Shape(Part):
@@ -174,7 +178,8 @@ def read_confidence(trained: Trained) -> float:
     path = trained.folder / "metrics.json"
     if is_exported(trained.folder):
         check_digest(path, read_digests(trained.folder).get(path.name), DIGESTS)
-        refusal = validate(Metrics, path).refusal
+        metrics = validate(Metrics, path)
+        refusal = metrics.int8.refusal if trained.file.name == INT8 else metrics.refusal
         if refusal:
             return refusal.confidence
     raise UserError(

@@ -11,6 +11,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.types import ASGIApp
 
 from commands.predicting import pictures
 from commands.predicting.trained import Trained
@@ -115,8 +116,8 @@ class Service:
 
 def make_app(
     trained: Trained, predict: Predict, limits: Limits, confidence: float = 0.0
-) -> FastAPI:
-    """The application that serves a model; answers below `confidence` are refused."""
+) -> ASGIApp:
+    """The application that serves a model, measured; answers below `confidence` are refused."""
     metrics = Metrics()
     service = Service(trained, predict, limits, confidence, metrics)
     identity = {"model": trained.training.model, "sha256": trained.sha256}
@@ -130,9 +131,11 @@ def make_app(
             await task
 
     app = FastAPI(
-        title=f"Image classification: {trained.training.model}", version="1", lifespan=lifespan
+        title=f"Image classification: {trained.training.model}",
+        version="1",
+        lifespan=lifespan,
+        redoc_url=None,
     )
-    app.add_middleware(Measure, metrics=metrics)
 
     @app.exception_handler(RequestValidationError)
     async def explain(_: Request, error: RequestValidationError) -> Response:
@@ -159,4 +162,4 @@ def make_app(
         content = prometheus_client.generate_latest(metrics.registry)
         return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
-    return app
+    return Measure(app, metrics)  # around the part of the application that answers 500

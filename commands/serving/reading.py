@@ -2,15 +2,18 @@
 allow. What is wrong with a request is answered by a sentence, with a status below 500."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 FORM = "multipart/form-data"
+CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,35 @@ async def read_body(request: Request, most: int) -> bytes:
     return bytes(content)
 
 
+class FormParser(MultiPartParser):
+    """Starlette's, which knows whether the form was complete. Names of files are UTF-8, whatever a
+    header says: some character sets give names that JSON cannot hold."""
+
+    def __init__(self, headers: Headers, stream: AsyncIterator[bytes], most: int):
+        given = CHARSET.sub("", headers["content-type"])
+        # without fields that are no files
+        super().__init__(Headers({"content-type": given}), stream, max_files=most, max_fields=0)
+        self.ended = False
+
+    def on_end(self) -> None:
+        super().on_end()
+        self.ended = True
+
+
 async def read_form(request: Request, content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
     """Name and content of each file of a form."""
 
     async def whole() -> AsyncIterator[bytes]:
         yield content
 
-    # without fields that are no files
-    parser = MultiPartParser(request.headers, whole(), max_files=limits.images, max_fields=0)
+    parser = FormParser(request.headers, whole(), limits.images)
     parser.spool_max_size = limits.request_bytes + 1  # larger files would go to the disk
     try:
         form = await parser.parse()
     except (MultiPartException, FormParserError) as error:
         reason = getattr(error, "message", None) or str(error)
         raise HTTPException(400, f"the form cannot be read: {reason}") from None
+    if not parser.ended:
+        raise HTTPException(400, "the form ends before its closing boundary")
     items = form.multi_items()
     return [(one.filename or name, await one.read()) for name, one in items]

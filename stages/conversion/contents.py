@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from stages.conversion.names import DIGESTS
 from stages.page.templates import make_environment
 from stages.storage import files
 from stages.storage.tables import read_table
-
-DIGESTS = "SHA256SUMS"
 
 
 def read_metrics(reports: Path) -> dict[str, Any]:

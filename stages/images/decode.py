@@ -6,6 +6,7 @@ transparent parts are laid on white; palettes, CMYK and black-and-white become c
 colour becomes grey as Y = 0.299 R + 0.587 G + 0.114 B. Colour profiles are not applied.
 """
 
+import re
 import warnings
 from io import BytesIO
 from typing import Any
@@ -26,6 +27,10 @@ UPRIGHT = {
     7: lambda array: array[::-1, ::-1].transpose(1, 0, 2),
     8: lambda array: np.rot90(array),
 }
+# of a JPEG file at most: each passes over all pixels, and may have 50 bytes. Progressive ones have
+# about ten; 100 of 25 million pixels take three seconds
+SCANS = 100
+MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # of JPEG, but for restarts
 STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
 
 
@@ -44,6 +49,8 @@ def decode(
     """
     if not content:
         raise BadImage("the file is empty")
+    if content.startswith(b"\xff\xd8") and count_scans(content) > SCANS:
+        raise BadImage(f"a JPEG file of more than {SCANS} scans")
     # Pillow looks at it wherever a size is read, before it reserves memory; it refuses what exceeds
     # it twice, and only warns of less (and filters of warnings are shared by all threads)
     Image.MAX_IMAGE_PIXELS = pixels and pixels / 2
@@ -70,6 +77,20 @@ def decode(
             if isinstance(error, MemoryError) or str(error).startswith("out of memory"):
                 raise MemoryError from None  # the machine is at fault, not the file
             raise BadImage(printable(error) or type(error).__name__) from None
+
+
+def count_scans(content: bytes) -> int:
+    """How many scans a JPEG file has up to its end; what lies behind that, such as a film, does not
+    count (ITU-T T.81, annex B)."""
+    place, scans = 2, 0
+    while found := MARKER.search(content, place):
+        marker, place = found[1][0], found.end()
+        if marker == 0xD9:  # the end
+            break
+        scans += marker == 0xDA
+        if marker not in (0x01, 0xD8):  # which have no length
+            place += int.from_bytes(content[place : place + 2], "big")
+    return scans
 
 
 def converted(image: Image.Image, channels: int) -> np.ndarray:

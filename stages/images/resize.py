@@ -14,7 +14,9 @@ def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
     side, channels = options.image_size, options.channels or image.shape[2]
     if image.shape == (side or image.shape[0], side or image.shape[1], channels):
         return image
-    picture = to_pillow(image).convert({1: "L", 3: "RGB"}[channels])
+    picture, mode = to_pillow(image), {1: "L", 3: "RGB"}[channels]
+    if picture.mode != mode:
+        picture = picture.convert(mode)
     if side:
         method = Image.Resampling[options.interpolation.upper()]
         if options.aspect == "stretch":

@@ -97,10 +97,13 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
 
 
 def parted(raw: Raw, split: Split, seed: int) -> Parts:
-    """The three parts as the parameters ask for them; `seed` draws the validation part, and what a
-    limit keeps of it and of the training part. Raises `UserError` where the images do not allow it.
+    """The three parts as the parameters ask for them; a validation or test part that the source has
+    is taken as it is. `seed` draws the validation part, and what a limit keeps of it and of the
+    training part. Raises `UserError` where the images do not allow it.
     """
-    train, test = np.split(np.arange(len(raw.labels)), [raw.train])
+    train, validation, test = np.split(
+        np.arange(len(raw.labels)), np.cumsum([raw.train, raw.validation])
+    )
     if not len(test) and split.test != "validation":
         train, test = cut(train, raw, "stratified", "test", split.test, TEST_SEED)
     if split.method == "test" and not len(test):
@@ -113,7 +116,7 @@ def parted(raw: Raw, split: Split, seed: int) -> Parts:
         validation = test
     elif split.method == "training":
         validation = train
-    else:
+    elif not len(validation):
         train, validation = cut(train, raw, split.method, "validation", split.validation, seed)
     if not len(test):
         test = validation
@@ -156,9 +159,19 @@ def with_each_class(
     return kept
 
 
+def brings_validation(raw: Raw, split: Split) -> bool:
+    """Whether the validation part is the source's own."""
+    return raw.validation > 0 and split.method in METHODS
+
+
 def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
     """Raise `UserError` unless each class has an image in each of `parts`, as they are after all
     that changes them; `removed` training images were left out as copies."""
+    brought = {
+        "train": False,
+        "validation": brings_validation(raw, split),
+        "test": raw.train + raw.validation < len(raw.labels),
+    }
     for part, index in parts.items():
         counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
         if counts.all():
@@ -169,9 +182,9 @@ def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
                 f"split.deduplicate left out {removed:,} training images that equal images of "
                 "another part: set it to false, or remove the copies from the source"
             )
-        elif part == "test" and raw.train < len(raw.labels):
+        elif brought[part]:
             why = (
-                f"the test images that {raw.dataset['name']} brings hold none: add some to "
+                f"the {part} images that {raw.dataset['name']} brings hold none: add some to "
                 f"datasets.{raw.dataset['name']}.source, or leave the class out there"
             )
         else:
@@ -237,7 +250,7 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
                 "classes": dict(zip(raw.class_names, a_class.tolist())),
             }
         description = {
-            "method": split.method,
+            "method": "source" if brings_validation(raw, split) else split.method,
             "validation_is_test": shared(parts["validation"], parts["test"]),
             "validation_is_training": shared(parts["validation"], parts["train"]),
             "parts": counts,

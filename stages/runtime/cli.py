@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from stages.runtime import escape, experiments, guard, progress
+from stages.runtime import escape, experiments, git, guard, progress
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
@@ -56,6 +56,7 @@ def run(
     prepare_streams()
     values = vars(parser.parse_args())
     guard.end_with_dvc()
+    git.forget_hook()
     sys.stderr.write(experiments.lost_branch_warning())
     try:
         main(**values)
@@ -77,6 +78,12 @@ def run(
         sys.stderr.flush()
         # at once: the threads of a backend may take long to end by themselves
         os._exit(128 + signal.SIGINT)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this process as an exception does: what it has started is ended, and
+    temporary folders are removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def require_project() -> None:

@@ -6,6 +6,21 @@ from pathlib import Path
 
 from stages.runtime.errors import UserError
 
+# by which git tells a hook its repository (``git rev-parse --local-env-vars``)
+OF_REPOSITORY = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+)  # fmt: skip
+
+
+def forget_hook() -> None:
+    """Let this process and those that it starts find git's repository by the current folder alone.
+    In a hook, variables name one, and git would take that for every clone too."""
+    for name in OF_REPOSITORY:
+        os.environ.pop(name, None)
+
 
 def run(*arguments: str, folder: Path | None = None, **variables: str) -> str:
     """What ``git ARGUMENTS`` prints in `folder`, without the last line break; `variables` are added

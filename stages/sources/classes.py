@@ -1,15 +1,16 @@
 """Which files behind a folder, zip or tar are images, of which class, in which part: read off their
 names.
 
-    CLASS/image                       all for training; the stage split cuts a test part
-    train/CLASS/image, test/CLASS/image
+    CLASS/image             all for training; the stage split cuts the other parts from them
+    train/CLASS/image       beside it val/CLASS/image, test/CLASS/image or both, whose parts they
+                            then are
 
-either of them below one wrapping folder or not. Folders that have only names of parts, such as
-train/, val/ and test/, are no classes. Passed over: names that begin with a dot, ``__MACOSX``,
-``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file by
-file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class folders
-that are not named like images (README, licence). Everything in a class folder is meant to be an
-image. A class is known by its name in Unicode's form NFC: macOS writes é as e and an accent.
+either of them below one wrapping folder or not. `PARTS` has the other names of these folders; where
+they hold images and no class folders, they are no classes. Passed over: names that begin with a
+dot, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file
+by file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class
+folders that are not named like images (README, licence). Everything in a class folder is meant to
+be an image. A class is known by its name in Unicode's form NFC: macOS writes é as e and an accent.
 """
 
 import unicodedata
@@ -21,13 +22,18 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources.parts import are_parts
 
-PARTS = ("train", "test")
+# the parts in the order of their images, and the names of their folders, in lower case
+PARTS = {
+    "train": {"train", "training"},
+    "validation": {"val", "valid", "validation"},
+    "test": {"test", "testing"},
+}
 
 
 @dataclass
 class Classes:
-    """The images in the order of Keras's directory loader: the training part, then the test part;
-    inside each, classes, then names, sorted by code point."""
+    """The images in the order of Keras's directory loader: the training part, then the validation
+    part, then the test part; inside each, classes, then names, sorted by code point."""
 
     # before each name to have it as in the archive: empty, or the wrapping folder and a slash
     prefix: str
@@ -35,8 +41,13 @@ class Classes:
     sizes: list[int]  # bytes
     labels: list[int]
     train: int
+    validation: int
     class_names: list[str]
     outside: list[str]  # images by their suffix, in no class folder
+
+    @property
+    def test(self) -> int:
+        return len(self.names) - self.train - self.validation
 
 
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
@@ -44,32 +55,26 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     what was found instead."""
     files = {name: size for name, size in files.items() if not is_hidden(name)}
     folders = {name for name in folders if not is_hidden(name)}
-    prefix, stray = "", []
-    tops = top_level(folders)
-    if len(tops) == 1 and below(folders) and not parts_of(folders):  # a wrapping folder
-        prefix = tops[0] + "/"
-        stray = [name for name in files if not name.startswith(prefix)]
-        files = {
-            name.removeprefix(prefix): size
-            for name, size in files.items()
-            if name.startswith(prefix)
-        }
-        folders = {name.removeprefix(prefix) for name in folders if name.startswith(prefix)}
+    prefix = find_wrapping(folders)
+    stray = [name for name in files if not name.startswith(prefix)]
+    files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}
+    folders = {name[len(prefix) :] for name in folders if name.startswith(prefix)}
     for top in below(folders):
-        if repeats(top + "/", files):
-            files = {name: size for name, size in files.items() if not name.startswith(top + "/")}
-            folders = {name for name in folders if name != top and not name.startswith(top + "/")}
+        if repeats(again := top + "/", files):
+            files = {name: size for name, size in files.items() if not name.startswith(again)}
+            folders = {name for name in folders if not f"{name}/".startswith(again)}
     parts = parts_of(folders)
     check_beside_parts(top_level(folders), parts, prefix, path)
     depth = 1 if parts else 0
     if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
         raise UserError(
             f"{path}: {printable(prefix + deep)} lies deeper than expected: images are looked for "
-            "in CLASS/, or in train/CLASS/ and test/CLASS/, below one wrapping folder at most"
+            "in CLASS/, or in train/CLASS/, val/CLASS/ and test/CLASS/, below at most one wrapping "
+            "folder"
         )
     images = sorted(
         (
-            (parts[pieces[0]] if parts else "train") == "test",
+            list(PARTS).index(parts[pieces[0]]) if parts else 0,
             unicodedata.normalize("NFC", pieces[-2]),
             pieces[-1],
             name,
@@ -89,42 +94,51 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         raise UserError(
             f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it"
         )
-    class_names = sorted({label for test, label, *_ in images if not test})
+    class_names = sorted({label for part, label, *_ in images if part == 0})
     refuse_parts_as_classes(images, prefix, path)
-    if unknown := sorted({label for test, label, *_ in images if test} - set(class_names)):
-        raise UserError(f"{path}: the class {unknown[0]!r} is in test/ and not in train/")
+    if unknown := sorted((label, name) for _, label, _, name in images if label not in class_names):
+        label, name = unknown[0]
+        raise UserError(
+            f"{path}: the class {label!r} is in {prefix}{name.split('/')[0]}/ and not in the "
+            "training part"
+        )
     number = {label: place for place, label in enumerate(class_names)}
     return Classes(
         prefix=prefix,
         names=[name for *_, name in images],
         sizes=[files[name] for *_, name in images],
         labels=[number[label] for _, label, *_ in images],
-        train=sum(not test for test, *_ in images),
+        train=sum(part == 0 for part, *_ in images),
+        validation=sum(part == 1 for part, *_ in images),
         class_names=class_names,
         outside=sorted(name for name in outside if is_image_file(name)),
     )
 
 
 def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path: Path) -> None:
-    """Raises `UserError` where folders stand beside `parts`, or these lack the training part."""
+    """Raises `UserError` where other folders stand beside `parts`, where two of these are the same
+    part, or where they lack the training part."""
     for top in tops if parts else []:
-        if top.lower() in PARTS and top not in parts:
+        if part_of(top) and top not in parts:
             raise UserError(
                 f"{path}: {prefix}{top}/ holds no class folders: put each image into the folder of "
                 "its class"
             )
         if top not in parts:
             raise UserError(
-                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/ and "
-                "test/ may stand there, with the class folders in them; the validation part is cut "
-                "from train/ by the stage split"
+                f"{path}: {prefix}{top}/ lies beside {prefix}{next(iter(parts))}/: only train/, "
+                "val/ and test/ may stand there, with the class folders in them"
             )
+    for part in PARTS:
+        if len(same := [top for top in parts if parts[top] == part]) > 1:
+            both = f"{prefix}{same[0]}/ and {prefix}{same[1]}/"
+            raise UserError(f"{path}: {both} are both the {part} part: put them together")
     if parts and "train" not in parts.values():
         raise UserError(f"{path} holds {prefix}{next(iter(parts))}/ and no train/")
 
 
 def refuse_parts_as_classes(
-    images: list[tuple[bool, str, str, str]], prefix: str, path: Path
+    images: list[tuple[int, str, str, str]], prefix: str, path: Path
 ) -> None:
     """Raise `UserError` where the folders with images have names of parts, as in competitions that
     give the classes in a table. `images` are part, class, file name and name."""
@@ -134,9 +148,16 @@ def refuse_parts_as_classes(
         first = prefix + folders[min(folders)]
         raise UserError(
             f"{path}: images lie directly in {first}/, whose name is a part's and not a class's. "
-            "Expected is a folder for each class: CLASS/image, or train/CLASS/image and "
-            "test/CLASS/image"
+            "Expected is a folder for each class: CLASS/image, or train/CLASS/image, "
+            "val/CLASS/image and test/CLASS/image"
         )
+
+
+def find_wrapping(folders: set[str]) -> str:
+    """The folder around all others, with a slash; empty where there is none."""
+    tops = top_level(folders)
+    wraps = len(tops) == 1 and below(folders) and not parts_of(folders)
+    return tops[0] + "/" if wraps else ""
 
 
 def top_level(folders: set[str]) -> list[str]:
@@ -149,10 +170,15 @@ def below(folders: set[str]) -> list[str]:
     return sorted({name.partition("/")[0] for name in folders if "/" in name})
 
 
+def part_of(folder: str) -> str | None:
+    """The part that a folder of this name may be."""
+    return next((part for part, names in PARTS.items() if folder.lower() in names), None)
+
+
 def parts_of(folders: set[str]) -> dict[str, str]:
-    """The top folders that are a part, such as Train, and which one, train or test. One without
-    folders in it is a class of that name, such as CIFAR-100's trains."""
-    return {top: top.lower() for top in below(folders) if top.lower() in PARTS}
+    """The top folders that are a part, such as Train, and which one. One without folders in it is a
+    class of that name, such as CIFAR-100's trains."""
+    return {top: part for top in below(folders) if (part := part_of(top))}
 
 
 def repeats(prefix: str, files: dict[str, int]) -> bool:

@@ -1,11 +1,12 @@
 """The layout of ``data/raw/NAME/``, which the stage download writes and split and preprocess read.
 
-    labels.npy    int64 (images,), 0 for the first class; training images first, then test images
+    labels.npy    int64 (images,), 0 for the first class; training images first, then validation
+                  images where the source has them, then test images
     digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have
                   equal digests
     dataset.json  name, source, kind, official, source_digest, licence, class_names, the number of
-                  training and test images, channels, the least and greatest width and height in
-                  pixels, and what was skipped, with the reason
+                  training, validation (if any) and test images, channels, the least and greatest
+                  width and height in pixels, and what was skipped, with the reason
 
 and the images. If the source holds arrays, all of one size:
 
@@ -40,8 +41,9 @@ class Raw:
         self.folder = folder
         self.dataset: dict[str, Any] = files.read_json(folder / "dataset.json")
         self.class_names: list[str] = self.dataset["class_names"]
-        # images for training; those behind them are for testing
+        # images for training and for validation; those behind them are for testing
         self.train: int = self.dataset["train"]
+        self.validation: int = self.dataset.get("validation", 0)
         self.labels: np.ndarray = np.load(folder / "labels.npy")
         self.digests: np.ndarray = np.load(folder / "digests.npy")
         self.names: list[str] | None = None  # of encoded files, inside the source

@@ -145,10 +145,15 @@ def write_encoded(
             offsets = close_gaps(file, offsets, kept)
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
         labels, source = np.array(classes.labels, np.int64)[kept], description["source"]
-        train, shapes = int((kept < classes.train).sum()), sizes[kept].tolist()
+        train, with_validation = (
+            int((kept < end).sum()) for end in (classes.train, classes.train + classes.validation)
+        )
+        shapes = sizes[kept].tolist()
         description |= about(
             classes.class_names, train, labels, options.channels, shapes, skipped, source
         )
+        if validation := with_validation - train:
+            description |= {"validation": validation, "test": description["test"] - validation}
         if expected is not None:
             check_counts(classes.class_names, labels, expected, source)
         np.save(partial / "offsets.npy", offsets)
