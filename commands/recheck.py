@@ -23,6 +23,7 @@ seconds of processor time a training; large networks take longer.
 import argparse
 import hashlib
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -51,6 +52,7 @@ PIPELINES = {
 
 
 def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
+    cli.exit_on_sigterm()
     options = params.load().recheck
     code = digest_code()
     trainings = [one for path in PIPELINES[pipeline] for one in stale.find_trainings(path)]
@@ -156,13 +158,13 @@ def compare_all(
             chain = one.predecessors(trainings)
             try:
                 old = place / revisions[one.address]
-                return sides.compare_codes(one, chain, old, present, options, folder)
+                return sides.compare_codes(one, chain, old, present, options, folder, stop)
             except UserError as error:
                 return Verdict([str(error)])
             finally:
                 files.remove(folder)
 
-        pool = ThreadPoolExecutor(workers)
+        pool, stop = ThreadPoolExecutor(workers), threading.Event()
         try:
             jobs = {
                 pool.submit(compare_one, number, one): one for number, one in enumerate(candidates)
@@ -170,6 +172,7 @@ def compare_all(
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
         finally:
+            stop.set()
             pool.shutdown(cancel_futures=True)
 
 

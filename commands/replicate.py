@@ -13,7 +13,6 @@ row. Several machines: ``python -m commands.parallel``.
 
 import argparse
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -29,12 +28,18 @@ from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
+MAKING = ("stages", f"{FOLDER}/params.yaml", PIPELINE)  # what results are made by
 SHOWN = 15  # lines of the log of a row that failed
 OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    cli.exit_on_sigterm()
+    if commit and not dry and (edited := git.run("status", "--porcelain", "--", *MAKING)):
+        raise UserError(
+            "--commit: no commit would hold the results together with the code and the parameters "
+            f"that made them. Commit these first:\n{edited}"
+        )
     with guard.alone(SCRATCH, "commands.replicate"):
         run_queue(find(names, download), dry, commit, download)
 

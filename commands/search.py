@@ -11,7 +11,6 @@ on. docs/search.md says more.
 
 import argparse
 import os
-import signal
 import sys
 import uuid
 from pathlib import Path
@@ -37,7 +36,7 @@ DATABASE = SCRATCH / "studies.db"
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
     search, options, parameters = reading.load(name)
     count = prepare(workers, remote, options)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    cli.exit_on_sigterm()
     with guard.alone(SCRATCH, "commands.search"):
         if anew:
             forget(name)
@@ -51,6 +50,8 @@ def forget(name: str) -> None:
     studies.delete_study(name, DATABASE)
     experiments.remove_all(name)
     files.remove(SCRATCH / "kept" / name)
+    for log in (SCRATCH / "logs").glob(f"{name}-*.log"):
+        files.remove(log)
     files.remove(reading.FOLDER / name)
 
 

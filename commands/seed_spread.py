@@ -36,9 +36,9 @@ from stages.storage import files
 LEAST = 5  # seeds
 
 
-def run(seed: int, head: str) -> Accuracies:
-    """The accuracies with another seed; an experiment that did it at this
-    commit is taken as it is."""
+def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> Accuracies:
+    """The accuracies with another seed; an experiment that did it at this commit is taken as it is.
+    Raises `UserError` unless it ran on `place`, where the committed results belong."""
     name = f"seed-{seed}-of-{head[:7]}"
     with Repo() as repo:
         done = {
@@ -47,26 +47,24 @@ def run(seed: int, head: str) -> Accuracies:
             for experiment in experiments
         }
     if name not in done:
-        command = [
-            sys.executable,
-            "-m",
-            "dvc",
-            "exp",
-            "run",
-            "--temp",
-            "--name",
-            name,
-            "--set-param",
-            f"seed={seed}",
-        ]
-        if subprocess.run(command, check=False).returncode:
+        command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
+        if subprocess.run([*command, "--set-param", f"seed={seed}"], check=False).returncode:
             raise UserError(
                 f"the run with seed {seed} failed; {SPREAD} keeps what was measured before"
             )
+    lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
+    if not spread.is_of(place, lock, options.dataset, options.models, any_seed=True):
+        raise UserError(
+            f"the experiment {name} has other data, code or parameters than the commit: the "
+            "working tree was changed when it began.\n       Remove it by `dvc exp remove "
+            f"{name}`, and start again with a clean working tree; {SPREAD} keeps what was measured "
+            "before"
+        )
     return dvc.api.metrics_show("reports/metrics.json", rev=name)
 
 
 def main(seeds: int) -> None:
+    cli.exit_on_sigterm()
     options = params.load()
     check_source(options.datasets[options.dataset].source)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
@@ -81,6 +79,7 @@ def main(seeds: int) -> None:
             "the spread is measured against committed results: run `dvc repro` and commit. Now: "
             f"{why}"
         )
+    head = git.run("rev-parse", "HEAD")
     content = lockfile.parse(Path("dvc.lock").read_text(encoding="utf-8"))
     place = spread.measured_on(content, options.dataset, options.models)
     measured = spread.known(place)
@@ -93,7 +92,7 @@ def main(seeds: int) -> None:
             seconds = (time.monotonic() - started) / done * (len(missing) - done)
             left = f", about {format_time(seconds)} left"
         print(f"seed {seed}: number {wanted.index(seed) + 1} of {seeds}{left}", flush=True)
-        measured[seed] = run(seed, git.run("rev-parse", "HEAD"))
+        measured[seed] = run(seed, head, place, options)
         spread.write(place, measured, options.models)
     spread.write(place, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")

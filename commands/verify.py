@@ -14,6 +14,7 @@ set of the committed results (``train.instruction_set``): another one explains a
 last digits. Takes as long as a ``dvc repro`` from the beginning.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,14 @@ def differences(
 
 
 def main() -> None:
+    cli.exit_on_sigterm()
     revision = git.run("rev-parse", "HEAD")
+    if outdated := lockfile.outdated(revision):
+        raise UserError(
+            "there is nothing to verify: the last commit's results are not those of its code and "
+            f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "
+            "repro`, and commit"
+        )
     if git.run("status", "--porcelain"):
         print(
             "The working tree has changes that are not committed: the last commit is verified, "
@@ -77,7 +85,8 @@ def main() -> None:
         check_source(options, clone)
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
         repro = [sys.executable, "-m", "dvc", "repro", "--force"]
-        if status := subprocess.run(repro, cwd=clone).returncode:
+        variables = os.environ | {"DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
+        if status := subprocess.run(repro, cwd=clone, env=variables).returncode:
             raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
         changes = git.run("status", "--porcelain", folder=clone)

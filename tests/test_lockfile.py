@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -111,7 +112,7 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     seen = []
     for change in changes:
         change()
-        with lockfile.opened(None) as repo:
+        with lockfile.opened(None) as repo, repo.lock:
             dvcs = [
                 stage.addressing
                 for stage in repo.stage.collect("dvc.yaml")
@@ -124,6 +125,34 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     assert (
         len(set(map(tuple, seen))) == len(changes) - 1
     )  # the edited output belongs to a stage that was out of date already
+
+
+def test_recheck_is_advised_only_where_code_changed(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+
+    def add_network(content: Any) -> None:
+        content["architectures"]["other"] = dict(content["architectures"][MODEL])
+        content["models"].append("other")
+
+    finished.edit_params(add_network)
+    found = lockfile.outdated()
+    assert {"fingerprint", "train@other"} <= {one.stage for one in found}
+    assert not lockfile.recheck_hint(found)
+    with finished.path("stages/training/batches.py").open("a") as file:
+        file.write("MORE = 1\n")
+    assert "make recheck" in lockfile.recheck_hint(lockfile.outdated())
+
+
+def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """A `dvc repro` takes it between two stages."""
+    monkeypatch.chdir(finished.folder)
+    refused = pytest.raises(lockfile.Busy)
+    with lockfile.opened(None) as repo, repo.lock, refused, lockfile.opened(None):
+        pass
 
 
 def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytest.MonkeyPatch):

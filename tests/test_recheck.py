@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import signal
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import pytest
 import yaml
 from support.project import ROOT, Project
 
-from commands.rechecking import budget, comparing
+from commands.rechecking import budget, comparing, sides, stale
 from commands.reviewing import spread
 from stages.params.schema import Recheck
 from stages.replications import options
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training import backend
 
@@ -250,6 +253,44 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     record = json.loads(finished.path(f"models/{MODEL}/run.json").read_text())
     assert record["carried_over"]["from"] == revision and record["seconds"]
     assert "nothing to recheck" in finished.command("recheck", MODEL)
+
+
+def test_what_changed_while_code_was_compared_is_not_carried_over(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    with open("stages/training/batches.py", "a", encoding="utf-8") as file:
+        file.write("MORE = 1\n")
+    (training,) = (one for one in stale.find_trainings(budget.ROOT) if one.key == MODEL)
+    assert training.changes and not training.other_changes
+    before = lock_entries(finished)
+    finished.edit_params(lambda params: params["train"].update(epochs=9))
+    with pytest.raises(UserError, match=r"params\.yaml: train "):
+        stale.carry_over(training)
+    assert lock_entries(finished) == before
+
+
+def test_a_commit_with_a_damaged_lock_file_is_passed_over(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    whole = Path("dvc.lock").read_text()
+    for text in ("<<<<<<< HEAD\n", whole):
+        Path("dvc.lock").write_text(text)
+        finished.commit()
+    (training,) = (one for one in stale.find_trainings(budget.ROOT) if one.key == MODEL)
+    holders = stale.find_holders([training])
+    damaged = finished.run("git", "rev-parse", "HEAD~1").strip()
+    assert damaged not in holders and finished.run("git", "rev-parse", "HEAD").strip() in holders
+
+
+def test_a_comparison_that_is_to_stop_ends_what_it_started(tmp_path: Path):
+    stop = threading.Event()
+    stop.set()
+    process = sides.start("sleep 1000", tmp_path, subprocess.DEVNULL)
+    with pytest.raises(UserError, match="stopped"):
+        sides.wait(process, stop)
+    assert process.poll() == -signal.SIGKILL
 
 
 def test_a_changed_result_is_never_carried_over(finished: Project):

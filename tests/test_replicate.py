@@ -21,6 +21,7 @@ from commands import replicate
 from commands.replicating import progress, rows
 from commands.replicating.rows import Row
 from stages.replications import table
+from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
@@ -133,6 +134,16 @@ def test_a_commit_that_git_refuses_does_not_stop_the_queue(
         replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)
     assert ran == ["one", "two"]
     assert "git add -- results/one" in capsys.readouterr().out
+
+
+def test_results_are_not_committed_without_what_made_them(
+    fresh: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(fresh.folder)
+    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
+    fresh.edit_params(shrink, PARAMS)
+    with pytest.raises(UserError, match=f"M {PARAMS}"):
+        replicate.main([FIRST], dry=False, commit=True, download=False)
 
 
 class Replicated(NamedTuple):

@@ -12,10 +12,13 @@ from support.project import Project, copy, ran
 from support.reviews import MODEL, closed_gate, commit, review
 
 from commands import seed_spread
+from commands.pipeline import lockfile
 from commands.reviewing import comparing, noise
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
+from commands.reviewing.spread import measured_on
+from stages import params
 from stages.runtime.errors import UserError
 
 
@@ -68,6 +71,24 @@ def test_the_spread_over_seeds(history: Project):
         ran(history.command("seed_spread", "--seeds", "2")) == []
     )  # what stands there is not measured again
     assert history.changes() == []
+
+
+def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """Uncommitted changes are part of an experiment of DVC's."""
+    monkeypatch.chdir(finished.folder)
+    options, text = params.load(), Path("dvc.lock").read_text()
+    place = measured_on(lockfile.parse(text), options.dataset, options.models)
+    head = finished.run("git", "rev-parse", "HEAD").strip()
+    Path("dvc.lock").write_text(text.replace("epochs: 2", "epochs: 9"))
+    changed = finished.run("git", "stash", "create").strip()
+    for seed, ran_as in ((1, head), (2, changed)):
+        ref = f"refs/exps/{head[:2]}/{head[2:]}/seed-{seed}-of-{head[:7]}"
+        finished.run("git", "update-ref", ref, ran_as)
+    assert MODEL in seed_spread.run(1, head, place, options)
+    with pytest.raises(UserError, match="dvc exp remove seed-2"):
+        seed_spread.run(2, head, place, options)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -270,7 +291,18 @@ def test_what_cannot_be_compared(
         Revision("main", finished.run("git", "rev-parse", "main").strip()),
         Revision("the working tree", None),
     )
-    assert str(comparing.difference(base, head, MODEL, MODEL, None)) == said
+    assert str(comparing.find_obstacle(base, head, MODEL, MODEL)) == said
+
+
+def test_a_hook_reviews_its_own_repository_and_leaves_it_alone(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """Git tells a hook of a linked working tree the repository by a variable."""
+    finished.edit_params(lambda content: content["train"].update(epochs=3))
+    commit(finished, "change")
+    monkeypatch.setenv("GIT_DIR", str(finished.path(".git")))
+    assert "change" in finished.command("review", "--base", "main", "--head", "change")
+    assert finished.run("git", "branch", "--show-current").strip() == "change"
 
 
 def test_another_selected_model_is_judged_without_a_measured_spread(

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from ruamel.yaml import YAML
 from support import machines
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.searching import confirmation, reading, studies
+from commands.searching import confirmation, page, reading, studies
 from commands.searching.schema import Search, Values
 from stages.runtime.errors import UserError
 
@@ -281,7 +282,9 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     database = tmp_path / "studies.db"
-    studies.open_study("rates", search, {"train": {"epochs": 8}}, 1, database)
+    began = studies.open_study("rates", search, {"train": {"epochs": 7}}, 1, database)
+    began = studies.open_study("rates", search, {"train": {"epochs": 8}}, 1, database)  # no trial
+    began.ask()
     studies.open_study(
         "rates", search.model_copy(update={"trials": 99}), {"train": {"epochs": 8}}, 1, database
     )
@@ -310,6 +313,8 @@ def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
         ("model: fashion-2blocks", "model: vgg16", 1, "is not trained"),
         ("sampler: BruteForceSampler", "sampler: TPE", 5, "TPESampler"),
         ("confirm_seeds: 0", "confirm_seeds: 1", None, "one seed shows no spread"),
+        ("pruner: NopPruner", "pruner: PercentilePruner", 8, "percentile"),
+        ("sampler_arguments: {}", "sampler_arguments: {seed: 5}", 6, "leave it out"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(
@@ -323,6 +328,18 @@ def test_a_mistake_is_told_with_its_line(
         reading.load("mine")
     assert message in str(caught.value)
     assert line is None or f"searches/mine.yaml:{line}: " in str(caught.value)
+
+
+def test_a_trial_that_has_only_some_of_its_values_is_not_shown():
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH))
+    both = search.space | {"train.epochs": search.space["train.learning_rate"]}
+    study = optuna.create_study()
+    for _ in range(2):
+        trial = study.ask()
+        studies.suggest(trial, search.space)
+    studies.suggest(trial, both)
+    table = page.tabulate("rates", search.model_copy(update={"space": both}), study.trials)
+    assert table["trial"].tolist() == [1]
 
 
 def test_the_examples_fit_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
-from support.project import ROOT
+from support.project import ROOT, Project
 
+from commands import verify
 from commands.verify import check_source, differences, explain_platform, verdict
 from stages import params
+from stages.runtime import cli
 from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
@@ -19,6 +21,17 @@ def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Pa
     check_source(options, ROOT)
     with pytest.raises(UserError, match="data/embedded.* not in git"):
         check_source(options, tmp_path)
+
+
+def test_a_commit_without_its_results_is_not_verified(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
+    finished.path("dvc.lock").unlink()
+    finished.commit()
+    with pytest.raises(UserError, match="nothing to verify.*split"):
+        verify.main()
 
 
 def test_equal_bits():

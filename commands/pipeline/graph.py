@@ -68,13 +68,16 @@ class Plan:
 def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
     The stages `without`, by address, are left out, as if they were up to date, with all their
-    items. Raises `UserError` when DVC cannot read the pipeline."""
+    items. Raises `UserError` when DVC cannot read the pipeline.
+
+    DVC's lock is held for one stage at a time: a `dvc repro` that takes it between two stages would
+    else fail."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     try:
-        with Repo() as repo, repo.lock:
+        with Repo() as repo:
             graph = get_active_graph(repo.index.graph)
             stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
             stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
@@ -87,11 +90,11 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
                         stage.addressing, stage.name, lock, upstream, shareable(stage)
                     )
             every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
-            changed = {
-                stage.addressing
-                for stage in stages
-                if stage.addressing in instances and stage.status()
-            }
+            changed = set()
+            for stage in stages:
+                with repo.lock:
+                    if stage.addressing in instances and stage.status():
+                        changed.add(stage.addressing)
     except DvcException as error:
         raise UserError(str(error)) from None
     for address, instance in instances.items():

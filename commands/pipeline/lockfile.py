@@ -5,7 +5,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import itertools
 import json
 import logging
 import os
@@ -35,6 +34,7 @@ from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
 ABSENT = object()
+COMMAND = "cmd"  # in an entry of a lock file
 EMPTY = 'schema: "2.0"'  # a lock file before any stage has run
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
@@ -47,23 +47,17 @@ class Busy(UserError):
 def opened(revision: str | None) -> Iterator[Repo]:
     """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
     folder meanwhile and shares DVC's cache. Raises `UserError` where DVC cannot read the pipeline,
-    `Busy` where another command of DVC's runs there."""
+    `Busy` where another command of DVC's runs there.
+
+    DVC's lock is not held meanwhile: a `dvc repro` that takes it between two stages would fail."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        config = None
-        if revision:
-            with Repo() as here:
-                config = {"cache": {"dir": here.cache.local_cache_dir}}
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="revision-"))
-            clone = Path(folder) / "clone"
-            options = ("--quiet", "--shared", "--no-checkout")
-            git.run("clone", *options, os.getcwd(), str(clone))
-            git.run("checkout", "--quiet", "--detach", revision, folder=clone)
-            stack.enter_context(contextlib.chdir(clone))
+        config = stack.enter_context(clone_at(revision)) if revision else None
         try:
             repo = stack.enter_context(Repo(config=config))
-            stack.enter_context(repo.lock)
+            with repo.lock:
+                pass
             yield repo
         except LockError:
             raise Busy(
@@ -73,6 +67,21 @@ def opened(revision: str | None) -> Iterator[Repo]:
             where = f" of {revision[:7]}" if revision else ""
             why = str(error).replace(os.getcwd() + os.sep, "")
             raise UserError(f"DVC cannot read the pipeline{where}: {why}") from None
+
+
+@contextlib.contextmanager
+def clone_at(revision: str) -> Iterator[dict[str, Any]]:
+    """Work in a temporary clone at `revision`. Gives the configuration with which DVC takes its
+    cache from here, and leaves nothing of the clone elsewhere."""
+    with Repo() as here:
+        cache = here.cache.local_cache_dir
+    with tempfile.TemporaryDirectory(prefix="revision-") as folder:
+        clone = Path(folder) / "clone"
+        options = ("--quiet", "--shared", "--no-checkout")
+        git.run("clone", *options, os.getcwd(), str(clone))
+        git.run("checkout", "--quiet", "--detach", revision, folder=clone)
+        with contextlib.chdir(clone):
+            yield {"cache": {"dir": cache}, "core": {"site_cache_dir": str(Path(folder) / "site")}}
 
 
 @dataclass(frozen=True)
@@ -139,8 +148,12 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
         what = compare(stage)
         first = next(what, None)
         if first or missing:
-            by_code = first is not None and all(
-                one.of_code for one in itertools.chain([first], what)
+            every = [first, *what] if first else []
+            has_run = any(out.hash_info for out in stage.outs)
+            by_code = (
+                has_run
+                and all(one.of_code for one in every)
+                and any(is_code(one.name) or one.name == COMMAND for one in every)
             )
             result.append(Outdated(stage.addressing, first is not None, missing, by_code))
     return result
@@ -200,7 +213,7 @@ def changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Ch
     prove that it is another. DVC also parses the files of parameters anew for each stage, which
     would be a third of a review's time; `read` gives the content of such a file."""
     if stage.changed_stage():
-        yield Change("cmd", True)
+        yield Change(COMMAND, True)
     for out in stage.outs:
         known = out.hash_info and out.status().get(str(out), "deleted")
         if known not in ("not in cache", "deleted"):

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,21 +70,23 @@ def compare_codes(
     new_code: Path,
     options: Recheck,
     folder: Path,
+    stop: threading.Event,
 ) -> Verdict:
     """Run the short experiment with both codes, in the empty `folder`, and compare what they
-    computed. `chain` are the trainings that this one goes on from.
+    computed. `chain` are the trainings that this one goes on from. Raises `UserError` once it is to
+    `stop`.
 
     The present code is stopped after an epoch and goes on from its checkpoint; the old one is not.
     """
     old = prepare_side(training, chain, old_code, folder / "old", options)
     new = prepare_side(training, chain, new_code, folder / "new", options)
     for one in chain:
-        run(one.entry["cmd"], old.folder)
-        run(one.command, new.folder)
-    run(training.entry["cmd"], old.folder)
+        run(one.entry["cmd"], old.folder, stop)
+        run(one.command, new.folder, stop)
+    run(training.entry["cmd"], old.folder, stop)
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
-    resumed = interrupt(training.command, new.folder, checkpoint)
-    run(training.command, new.folder)
+    resumed = interrupt(training.command, new.folder, checkpoint, stop)
+    run(training.command, new.folder, stop)
     results = [
         comparing.collect_files(old.folder, tuple(out["path"] for out in training.entry["outs"])),
         comparing.collect_files(new.folder, training.outs),
@@ -156,10 +159,10 @@ def start(command: str, folder: Path, output: int) -> subprocess.Popen:
     )
 
 
-def run(command: str, folder: Path) -> None:
+def run(command: str, folder: Path, stop: threading.Event) -> None:
     """Run a command to its end. Raises `UserError` with its last lines where it fails."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        status = start(command, folder, output.fileno()).wait()
+        status = wait(start(command, folder, output.fileno()), stop)
         if status:
             output.seek(0)
             last = "\n         ".join(output.read().splitlines()[-8:])
@@ -169,15 +172,29 @@ def run(command: str, folder: Path) -> None:
             )
 
 
-def interrupt(command: str, folder: Path, checkpoint: str) -> bool:
+def interrupt(command: str, folder: Path, checkpoint: str, stop: threading.Event) -> bool:
     """Start a training and kill it as soon as it has written its first checkpoint. Returns whether
     that came about, and the checkpoint is there to go on from."""
-    process = start(command, folder, subprocess.DEVNULL)
-    while process.poll() is None and not any(folder.glob(checkpoint)):
+
+    def written() -> bool:
+        return any(folder.glob(checkpoint))
+
+    wait(start(command, folder, subprocess.DEVNULL), stop, written)
+    return written()
+
+
+def wait(
+    process: subprocess.Popen, stop: threading.Event, enough: Callable[[], bool] = lambda: False
+) -> int:
+    """The exit status of a process, which is killed as soon as there is `enough` of it. Raises
+    `UserError` once it is to `stop`."""
+    while process.poll() is None and not enough() and not stop.is_set():
         time.sleep(0.002)
     process.kill()
-    process.wait()
-    return any(folder.glob(checkpoint))
+    status = process.wait()
+    if stop.is_set():
+        raise UserError("stopped")
+    return status
 
 
 def count_epochs(results: dict[str, Path]) -> int:

@@ -123,7 +123,12 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
         left = [address for address in addresses if address not in found]
         if left and (code, *left) not in tried:
             tried.add((code, *left))
-            current = find_current(commit, [wanted[address] for address in left])
+            try:
+                current = find_current(commit, [wanted[address] for address in left])
+            except lockfile.Busy:
+                raise
+            except UserError:  # DVC could not read this commit's pipeline
+                current = []
             found |= dict.fromkeys(current, commit)
     return found
 
@@ -138,7 +143,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
             blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
                 text = git.ask("cat-file", "blob", blob) if blob else None
-                entries = lockfile.parse(text, path) if text else {}
+                entries = read_entries(text, path) if text else {}
                 equal[path, blob] = [
                     one.address
                     for one in trainings
@@ -148,6 +153,15 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
             if equal[path, blob]:
                 holders.setdefault(commit, []).extend(equal[path, blob])
     return holders
+
+
+def read_entries(text: str, path: str) -> lockfile.Lock:
+    """The entries of a lock file of some commit; none where it is damaged, as with the marks of a
+    conflict."""
+    try:
+        return lockfile.parse(text, path)
+    except UserError:
+        return {}
 
 
 def find_current(commit: str, trainings: list[Training]) -> list[str]:
@@ -173,11 +187,14 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
 def carry_over(training: Training) -> None:
     """Bring the lock entry of a training up to date with the code, as ``dvc commit --force`` does.
     Outputs that are not here keep their digests. Raises `UserError` where one that is here has
-    another."""
-    with lockfile.opened(None) as repo:
+    another, or where more than code differs now."""
+    with lockfile.opened(None) as repo, repo.lock:
         (stage,) = (
             stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
         )
+        compare = lockfile.comparison(repo, repo.index.stages)
+        if others := [change.name for change in compare(stage) if not change.of_code]:
+            raise UserError(f"{', '.join(others)} changed while code was compared: start again")
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:

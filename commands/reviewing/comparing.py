@@ -4,8 +4,9 @@ difference with its noise."""
 from dataclasses import dataclass
 from typing import Any
 
-from commands.reviewing import noise, spread
+from commands.reviewing import noise
 from commands.reviewing.revisions import Revision, same_test_data
+from commands.reviewing.spread import SPREAD, is_of
 from stages.runtime import escape, progress
 
 NOT_COMPARABLE = "not comparable"
@@ -28,18 +29,12 @@ class Verdict:
 
 def spread_in(revision: Revision) -> dict[str, Any] | None:
     """What ``reports/seed_spread.json`` holds in a revision."""
-    return revision.json(str(spread.SPREAD))
+    return revision.json(str(SPREAD))
 
 
 def belongs(content: dict[str, Any], revision: Revision) -> bool:
     """Whether the spread was measured with the data, the code and the parameters of a revision."""
-    try:
-        return (
-            spread.measured_on(revision.lock, revision.dataset, list(content["models"]))
-            == content["measured_on"]
-        )
-    except (KeyError, TypeError):  # a model that it was measured on is not in this revision
-        return False
+    return is_of(content["measured_on"], revision.lock, revision.dataset, list(content["models"]))
 
 
 def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
@@ -77,7 +72,7 @@ def notes(
     if of_base and of_head and of_base != of_head:
         which = base if content == of_base else head
         found.append(
-            f"{spread.SPREAD} is another one now; differences are judged by that of {which.name}."
+            f"{SPREAD} is another one now; differences are judged by that of {which.name}."
         )
     changed = [
         escape.code(f"{section}.{key}")
@@ -100,23 +95,18 @@ def damages(*revisions: Revision | None) -> list[str]:
     ]
 
 
-def difference(
-    base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None
-) -> Verdict:
-    """The model `old` of `base` against the model `new` of `head`, with the content of
-    seed_spread.json. Where there is a difference to judge, the verdict has it, and no words yet."""
-    predictions = [
-        revision.report(model, "predictions.csv") for revision, model in ((base, old), (head, new))
-    ]
-    trainings = [
-        revision.report(model, "training.json") for revision, model in ((base, old), (head, new))
-    ]
-    for revision, model, table, training in zip((base, head), (old, new), predictions, trainings):
+def find_obstacle(base: Revision, head: Revision, old: str, new: str) -> Verdict | None:
+    """Why there is no difference to judge between the model `old` of `base` and the model `new` of
+    `head`; None where there is one."""
+    sides = ((base, old), (head, new))
+    for revision, model in sides:
         if model not in revision.models:
             return Verdict(NOT_COMPARABLE, f"{revision.name} has no results of {model}")
-        if table is None or training is None:
+        read = [revision.report(model, name) for name in ("predictions.csv", "training.json")]
+        if any(one is None for one in read):
             return Verdict(NOT_COMPARABLE, f"{revision.name} has no predictions of {model}")
-    if trainings[0]["class_names"] != trainings[1]["class_names"]:
+    names = [revision.report(model, "training.json")["class_names"] for revision, model in sides]
+    if names[0] != names[1]:
         return Verdict(NOT_COMPARABLE, "other classes")
     for revision in (base, head):
         if not any(revision.tested_on):
@@ -126,20 +116,31 @@ def difference(
             )
     if not same_test_data(base, head):
         return Verdict(NOT_COMPARABLE, "different test data")
-    if not predictions[0]["actual"].equals(predictions[1]["actual"]):
+    before, after = (revision.report(model, "predictions.csv") for revision, model in sides)
+    if not before["actual"].equals(after["actual"]):
         return Verdict(NOT_COMPARABLE, "predictions of other images")
     if head.stale(new):
         return Verdict(
             noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters"
         )
-    old_table, new_table = (one.drop(columns="file", errors="ignore") for one in predictions)
-    if old_table.equals(new_table):
-        return Verdict(noise.SAME)
-    spreads = tuple(
-        noise.spread_of(model, training, content) if content else noise.assume_spread(table)
-        for model, training, table in zip((old, new), trainings, predictions)
+    before, after = (one.drop(columns="file", errors="ignore") for one in (before, after))
+    return Verdict(noise.SAME) if before.equals(after) else None
+
+
+def measure_difference(
+    base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None
+) -> tuple[noise.Difference, noise.Spread]:
+    """The model `old` of `base` against the model `new` of `head`, between which there is no
+    obstacle, with the content of seed_spread.json; and the spread of `new`."""
+    sides = ((base, old), (head, new))
+    predictions = [revision.report(model, "predictions.csv") for revision, model in sides]
+    before, after = (
+        noise.spread_of(model, revision.report(model, "training.json"), content)
+        if content
+        else noise.assume_spread(table)
+        for (revision, model), table in zip(sides, predictions)
     )
-    return Verdict("", difference=noise.difference(*predictions, spreads), spread=spreads[1])
+    return noise.difference(*predictions, (before, after)), after
 
 
 def all_models(
@@ -147,18 +148,16 @@ def all_models(
 ) -> dict[str, Verdict]:
     """The verdict of each model that one of the revisions has results of."""
     names = [*head.models, *(model for model in base.models if model not in head.models)]
-    found = {
-        name: difference(base, head, name, name, content)
-        for name in progress.track(names, "comparison of models", "models")
-    }
-    judged = [name for name, one in found.items() if one.difference]
-    for name, (words, p) in zip(
-        judged, noise.verdicts([found[name].difference for name in judged], rate)
-    ):
-        found[name] = Verdict(
-            words, difference=found[name].difference, p=p, spread=found[name].spread
-        )
-    return found
+    found, measured = {}, {}
+    for name in progress.track(names, "comparison of models", "models"):
+        if obstacle := find_obstacle(base, head, name, name):
+            found[name] = obstacle
+        else:
+            measured[name] = measure_difference(base, head, name, name, content)
+    judged = noise.verdicts([difference for difference, _ in measured.values()], rate)
+    for (name, (difference, spread)), (words, p) in zip(measured.items(), judged):
+        found[name] = Verdict(words, difference=difference, p=p, spread=spread)
+    return {name: found[name] for name in names}
 
 
 def compare_selected(
@@ -169,11 +168,10 @@ def compare_selected(
     old, new = base.selected, head.selected
     if old == new or not old or not new:
         return ""
-    found = difference(base, head, old, new, content)
     start = f"Another model is selected: {escape.code(new)} now, {escape.code(old)} before"
-    one = found.difference
-    if one is None:
-        return f"{start}: {found}."
+    if obstacle := find_obstacle(base, head, old, new):
+        return f"{start}: {obstacle}."
+    one, _ = measure_difference(base, head, old, new, content)
     words, _ = noise.verdicts([one], rate)[0]
     way = "higher" if one.difference > 0 else "lower"
     sizes = f"{abs(one.difference):.4f} {way}, the noise is {one.noise:.4f}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.pipeline import lockfile
 from commands.pipeline.lockfile import Outdated
-from commands.reviewing import comparing, history
+from commands.reviewing import comparing, history, noise
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.params.schema import Gate
 from stages.runtime import escape
@@ -60,11 +60,10 @@ def selected_check(
     files = [head.report(head.selected, file) for file in ("training.json", "predictions.csv")]
     if head.selected not in head.models or any(file is None for file in files):
         return Check(name, False, f"results of {head.selected} are missing")
-    found = comparing.difference(base, head, base.selected, head.selected, content)
-    if found.difference is None:
-        unchanged = found.words == comparing.noise.SAME
-        return Check(name, True if unchanged else None, f"{head.selected}: {found}")
-    one = found.difference
+    if obstacle := comparing.find_obstacle(base, head, base.selected, head.selected):
+        unchanged = obstacle.words == noise.SAME
+        return Check(name, True if unchanged else None, f"{head.selected}: {obstacle}")
+    one, _ = comparing.measure_difference(base, head, base.selected, head.selected, content)
     times = (
         f"{abs(one.difference) / one.noise:.1f} times the noise of {one.noise:.4f}"
         if one.noise

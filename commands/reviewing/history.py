@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from commands.reviewing.revisions import Revision, strip_markup
-from stages.runtime import git
+from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
 
@@ -14,13 +14,12 @@ def read_working_tree() -> tuple[Revision, list[str]]:
         raise UserError("a review compares revisions: this folder is no git repository")
     head = git.ask("rev-parse", "--short", "HEAD")
     files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
-    name = (
-        f"the working tree on {head}"
-        if files and head
-        else "the working tree"
-        if not head
-        else f"{head} ({strip_markup(git.ask('log', '-1', '--format=%s'))})"
-    )
+    if not head:
+        name = "the working tree"
+    elif files:
+        name = f"the working tree on {head}"
+    else:
+        name = f"{head} ({strip_markup(git.ask('log', '-1', '--format=%s'))})"
     return Revision(name, None), files
 
 
@@ -45,8 +44,9 @@ def find_commit(name: str) -> str | None:
 
 
 def name_commit(name: str, commit: str) -> str:
-    """A commit in words, by the name that led to it."""
-    return commit[:7] if commit.startswith(name) else f"{strip_markup(name)} ({commit[:7]})"
+    """A commit in words: by the name that led to it, where that stays as it is in Markdown."""
+    known = not commit.startswith(name) and strip_markup(name) == name
+    return f"{name} ({commit[:7]})" if known else commit[:7]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def find_base(name: str, head: Revision, dirty: bool) -> Base:
     fetch = (
         "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
     )
-    branch = f"`{strip_markup(name)}`"
+    branch = escape.code(name)
     tip = find_commit(name)
     if not tip:
         missing = f"There is no revision {branch} here: nothing to compare with. Is it fetched?"

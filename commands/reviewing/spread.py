@@ -32,6 +32,22 @@ def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[st
     }
 
 
+def is_of(
+    place: dict[str, str],
+    lock: lockfile.Lock,
+    dataset: str,
+    models: list[str],
+    any_seed: bool = False,
+) -> bool:
+    """Whether a lock file has what `place`, as `measured_on` gives it, names; with `any_seed`, but
+    for the seed, by which the images are parted."""
+    ignored = {"prepared": None} if any_seed else {}
+    try:
+        return measured_on(lock, dataset, models) | ignored == place | ignored
+    except (KeyError, TypeError):  # a stage is not in it
+        return False
+
+
 def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
     """Let a spread that belongs to the lock file as it was `before` belong to it as it is `after`
     a recheck, which has shown that the code of a training computes the same."""

@@ -39,8 +39,8 @@ def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFra
     of a complete one; `note`: why it failed, or the trial that it equals."""
     rows = []
     for one in trials:
-        if one.state not in WORDS or not one.params:
-            continue
+        if one.state not in WORDS or one.params.keys() < search.space.keys():
+            continue  # Optuna was still suggesting when the search was stopped
         equals = one.user_attrs.get("equals")
         complete = one.state == TrialState.COMPLETE
         rows.append(

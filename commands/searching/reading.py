@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from commands.pipeline import keys
+from commands.searching import studies
 from commands.searching.schema import Search
 from stages import params
 from stages.params import Problem
@@ -37,7 +38,18 @@ def load(name: str) -> tuple[Search, Params, str]:
 
 
 def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
-    """What only ``params.yaml`` can tell."""
+    """What only ``params.yaml`` can tell, and what Optuna does of its arguments."""
+    if "seed" in search.sampler_arguments:
+        yield ("sampler_arguments", "seed"), "it follows from seed of params.yaml: leave it out"
+    else:
+        for key, make in (
+            ("sampler_arguments", lambda: studies.make_sampler(search, options.seed)),
+            ("pruner_arguments", lambda: studies.make_pruner(search)),
+        ):
+            try:
+                make()
+            except (TypeError, ValueError) as error:
+                yield (key,), str(error)
     if search.model not in options.models:
         yield (
             ("model",),

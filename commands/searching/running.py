@@ -83,7 +83,6 @@ class Runner:
             "parts": run.parts,
             "remote": self.remote,
         }
-        self.log(run.name).write_bytes(b"")
         name, gpu = self.name, "gpu" in self.needs
         # without a name, since Dask would send a reference to this module, which workers lack
         future = self.client.submit(

@@ -21,8 +21,7 @@ def open_study(
     name: str, search: Search, bound_to: dict[str, Any], seed: int, database: Path
 ) -> optuna.Study:
     """The study `name` in `database`, a new one if there is none. `bound_to` is what the trials'
-    results depend on. Raises `UserError` where the study began with something else, or Optuna
-    refuses the sampler's or the pruner's arguments."""
+    results depend on. Raises `UserError` where the study began with something else."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -32,15 +31,12 @@ def open_study(
         load_if_exists=True,
     )
     bound_to = json.loads(json.dumps(bound_to | search.model_dump(include=set(BOUND))))
-    if "bound_to" not in study.user_attrs:
+    trials = len(study.get_trials(deepcopy=False))
+    if not trials:
         study.set_user_attr("bound_to", bound_to)
     check_bound(name, study.user_attrs["bound_to"], bound_to)
     # a sampler with the same seed would begin with the same trials again
-    number = {"seed": seed + len(study.get_trials(deepcopy=False))}
-    study.sampler = construct(
-        optuna.samplers, search.sampler, number | search.sampler_arguments, name
-    )
-    study.pruner = construct(optuna.pruners, search.pruner, search.pruner_arguments, name)
+    study.sampler, study.pruner = make_sampler(search, seed + trials), make_pruner(search)
     return study
 
 
@@ -54,14 +50,17 @@ def check_bound(name: str, began_with: dict[str, Any], now: dict[str, Any]) -> N
         )
 
 
-def construct(module: Any, kind: str, arguments: dict[str, Any], name: str) -> Any:
-    """A sampler or pruner of Optuna's."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return getattr(module, kind)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"searches/{name}.yaml: {kind} refuses its arguments: {error}") from None
+def make_sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    """Raises TypeError or ValueError where Optuna refuses the arguments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        kind = getattr(optuna.samplers, search.sampler)
+        return kind(**search.sampler_arguments, seed=seed)
+
+
+def make_pruner(search: Search) -> optuna.pruners.BasePruner:
+    """As `make_sampler`."""
+    return getattr(optuna.pruners, search.pruner)(**search.pruner_arguments)
 
 
 def delete_study(name: str, database: Path) -> None:
