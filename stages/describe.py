@@ -92,7 +92,7 @@ def format_card(card: dict[str, Any]) -> str:
         f"# Data card: {escape.markdown(card['dataset'])}",
         "",
         f"- source: {escape.code(card['source'])}",
-        f"- digest of the source: {escape.code(card['source_digest'] or 'not recorded')}",
+        f"- digest of the source: {escape.code(card['source_digest'])}",
         f"- licence: {escape.markdown(card['licence'] or 'not stated')}",
         f"- images as they come: {format_range(card['height'])} × {format_range(card['width'])} "
         "pixels (height × width)",

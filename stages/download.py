@@ -26,6 +26,7 @@ from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 from stages.sources import archives, cifar, classes, official, writing
 from stages.sources.arrays import read_npz
+from stages.sources.digests import describe_source
 from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
 from stages.storage import files
@@ -113,14 +114,12 @@ def published(
     return place, publisher, found
 
 
-def source_digest(found: dict[str, Path]) -> str | None:
-    """SHA-256 of the source's file; of several, of the list that ``sha256sum`` prints; None for a
-    folder, which DVC digests."""
-    if any(path.is_dir() for path in found.values()):
-        return None
+def source_digest(found: dict[str, Path]) -> str:
+    """SHA-256 of the source's file; of several, or of a folder, of the list that ``sha256sum``
+    prints."""
+    if len(found) == 1:
+        return describe_source(*found.values())["sha256"]
     digests = {name: files.sha256(path) for name, path in sorted(found.items())}
-    if len(digests) == 1:
-        return next(iter(digests.values()))
     return hashlib.sha256(
         "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
     ).hexdigest()

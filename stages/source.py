@@ -11,37 +11,14 @@ stage for each data set, and only one download, that of the data set which ``dat
 a second per gigabyte.
 """
 
-import hashlib
-import os
 from pathlib import Path
-from typing import Any
 
 from stages import params
-from stages.images.naming import is_hidden
-from stages.runtime import cli, progress
+from stages.runtime import cli
+from stages.sources.digests import describe_source
 from stages.storage import files
 
 FOLDER = Path("data/sources")
-
-
-def describe_source(source: Path) -> dict[str, Any]:
-    """The number of files and bytes at `source`, a file or a folder, and their digest."""
-    if not source.is_dir():
-        return {"files": 1, "bytes": source.stat().st_size, "sha256": files.sha256(source)}
-    found = {}
-    for folder, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        for path in (Path(folder, name) for name in names if not is_hidden(name)):
-            if path.is_file():  # and not a pipe, which nobody may ever write to
-                found[os.fsencode(path.relative_to(source))] = path
-    listing = hashlib.sha256()
-    for name in progress.track(sorted(found), f"digest of {source.name}", "files"):
-        listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")
-    return {
-        "files": len(found),
-        "bytes": sum(path.stat().st_size for path in found.values()),
-        "sha256": listing.hexdigest(),
-    }
 
 
 def main(dataset: str) -> None:

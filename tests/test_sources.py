@@ -27,8 +27,8 @@ from support.sources import (
 
 from stages.images import decode as decoding
 from stages.runtime.errors import UserError
-from stages.source import describe_source
 from stages.sources import archives
+from stages.sources.digests import describe_source
 from stages.sources.parts import are_parts
 from stages.sources.raw import Raw, digest
 
@@ -224,6 +224,7 @@ def test_what_is_hidden_in_a_folder_is_no_part_of_it():
     os.symlink("/", "set/.git/root")
     Path("set/cat/.DS_Store").write_bytes(b"x")
     assert facts(bring("set")) == expected and describe_source(Path("set")) == digest
+    assert bring("set").dataset["source_digest"] == digest["sha256"]
 
 
 @pytest.mark.parametrize("name", ["set.npz", "set.yaml", "set.zip"])
