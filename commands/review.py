@@ -16,6 +16,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from commands.pipeline import lockfile
 from commands.pipeline.lockfile import Outdated
 from commands.reviewing import comparing, gate, history, models, noise, revisions
 from commands.reviewing.comparing import Verdict
+from commands.reviewing.gate import Check
 from commands.reviewing.revisions import Revision
 from stages import params
+from stages.drawing import vega
 from stages.page import bundle
 from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment
@@ -39,18 +42,26 @@ from stages.storage import files
 TEMPLATES = Path(__file__).parent / "reviewing"
 OUTPUTS = (Path("review.md"), Path("review.html"))
 LISTED = 5  # names in a sentence
-EMPTY = {
-    "base": None,
-    "parameters": [],
-    "models": [],
-    "summary": [],
-    "selected": "",
-    "gate": [],
-    "last": [],
-    "charts": {},
-    "seeds": 0,
-    "rate": 0,
-}
+
+
+@dataclass
+class Content:
+    """What both templates show; `lost`: why there is nothing to compare with, where there must
+    be."""
+
+    head: Revision
+    messages: list[str]
+    base: Revision | None = None
+    parameters: list[dict[str, Any]] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    summary: list[tuple[str, list[str]]] = field(default_factory=list)
+    selected: str = ""
+    seeds: int | None = None
+    rate: float = 0.0
+    gate: list[Check] = field(default_factory=list)
+    charts: dict[str, vega.Spec] = field(default_factory=dict)
+    last: list[str] = field(default_factory=list)
+    lost: str = ""
 
 
 def some(names: Iterable[object]) -> str:
@@ -92,9 +103,8 @@ def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
     return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
 
 
-def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> dict[str, Any]:
-    """What both templates show; `ran` are the stages that just ran because ``dvc.lock`` was out of
-    date."""
+def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
+    """`ran` are the stages that just ran because ``dvc.lock`` was out of date."""
     current = params.load()
     head, dirty = history.read_working_tree()
     if head_name:
@@ -118,25 +128,26 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     if verdicts:
         judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
         notes += comparing.notes(content, base, head, judged or bool(selected))
-    result = {
-        "base": base,
-        "head": head,
-        "parameters": revisions.list_changed_parameters(base, head) if base else [],
-        "models": [
+    result = Content(
+        head=head,
+        messages=notes,
+        base=base,
+        parameters=revisions.list_changed_parameters(base, head) if base else [],
+        models=[
             models.describe_model(base, head, name, verdicts.get(name))
             for name in progress.track(verdicts or head.models, "models", "models")
         ],
-        "summary": summary(verdicts),
-        "selected": selected,
-        "seeds": content and content["n"],
-        "rate": wanted.false_alarm_rate,
-        "gate": gate.checks(found, head, bounds, content, ran),
-        "charts": models.draw_charts(base, head, verdicts) if verdicts else {},
-        "last": without_cache(head),
-        "lost": found.why if found.lost else "",
-    }
+        summary=summary(verdicts),
+        selected=selected,
+        seeds=content and content["n"],
+        rate=wanted.false_alarm_rate,
+        gate=gate.checks(found, head, bounds, content, ran),
+        charts=models.draw_charts(base, head, verdicts) if verdicts else {},
+        last=without_cache(head),
+        lost=found.why if found.lost else "",
+    )
     # behind all that reads files
-    return result | {"messages": [*comparing.damages(base, head), *notes]}
+    return replace(result, messages=[*comparing.damages(base, head), *notes])
 
 
 def without_cache(head: Revision) -> list[str]:
@@ -179,7 +190,7 @@ def explanation(seeds: int | None, rate: float) -> str:
     )
 
 
-def write(content: dict[str, Any]) -> None:
+def write(content: Content) -> None:
     environment = make_environment()
     environment.globals |= {"changed": changed, "explanation": explanation}
     environment.loader = jinja2.FileSystemLoader(TEMPLATES)
@@ -190,7 +201,7 @@ def write(content: dict[str, Any]) -> None:
         "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
     }
     for path in OUTPUTS:
-        text = environment.get_template(f"{path.name}.jinja").render(content | page)
+        text = environment.get_template(f"{path.name}.jinja").render(vars(content) | page)
         files.write_text(path, text)
 
 
@@ -220,36 +231,28 @@ def main(base: str, head: str | None, repro: bool) -> None:
             if refused
             else f"The review broke off by a fault of its own: {type(error).__name__}"
         )
-        write(
-            EMPTY
-            | {
-                "head": Revision(revisions.strip_markup(head or "the working tree"), None),
-                "messages": [revisions.strip_markup(why)],
-            }
-        )
+        name = revisions.strip_markup(head or "the working tree")
+        write(Content(Revision(name, None), [revisions.strip_markup(why)]))
         if refused:
             raise UserError(why) from None
         raise
     if failure:
-        content["messages"].insert(0, failure)
+        content.messages.insert(0, failure)
     elif ran:
-        sentence = "had to run. What follows are the new results, which are still to be committed."
-        content["messages"].insert(
+        content.messages.insert(
             0,
-            f"The committed dvc.lock was out of date, or results were missing: {some(ran)} "
-            f"{sentence}",
+            f"The committed dvc.lock was out of date, or results were missing: {some(ran)} had to "
+            "run. What follows are the new results, which are still to be committed.",
         )
     write(content)
-    print(
-        f"{content['head'].name} against {content['base'].name if content['base'] else 'nothing'}"
-    )
-    for word, names in content["summary"]:
+    print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
+    for word, names in content.summary:
         print(f"  {', '.join(names)}: {word}")
-    for message in filter(None, (content["selected"], *content["messages"], *content["last"])):
+    for message in filter(None, (content.selected, *content.messages, *content.last)):
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
-    if failure or content["lost"]:
-        raise UserError(failure or content["lost"])
+    if failure or content.lost:
+        raise UserError(failure or content.lost)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError
 
 # a JavaScript function that opens and draws everything on a page, and returns what is wrong with it
 LOOKS = (Path(__file__).parent / "looks.js").read_text(encoding="utf-8").partition("\n")[2]
@@ -23,15 +23,15 @@ FLAGS = [
 
 
 @contextmanager
-def open_page(address: str, width: int, drawn: str) -> Iterator[Page]:
+def open_page(browser: Browser, address: str, width: int, drawn: str) -> Iterator[Page]:
     """The page at `address` in a window of `width` pixels, below 600 a phone's, once the JavaScript
     expression `drawn` is true. When the block ends, the page must have caused no message in the
     console, no uncaught error and no request that failed."""
     trouble = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        window = {"width": width, "height": 900}
-        page = browser.new_page(viewport=window, is_mobile=width < 600)
+    with browser.new_context(
+        viewport={"width": width, "height": 900}, is_mobile=width < 600
+    ) as window:
+        page = window.new_page()
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("requestfailed", lambda request: trouble.append(request.url))
@@ -41,5 +41,4 @@ def open_page(address: str, width: int, drawn: str) -> Iterator[Page]:
         except TimeoutError:
             raise AssertionError(f"{address} is not drawn after a minute: {trouble}") from None
         yield page
-        browser.close()
     assert not trouble, trouble

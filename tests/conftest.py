@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 import pytest
+from browser import CHROMIUM, FLAGS
+from playwright.sync_api import Browser, sync_playwright
 from support.project import ROOT, Project, copy, small_project
 
 
@@ -38,6 +41,28 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
             project.folder.parent.mkdir()
             made.folder.rename(project.folder)
     return project
+
+
+@pytest.fixture(scope="module")
+def step_by_step() -> Iterator[None]:
+    """Trainings in this process return to Python after each batch: the same bits, and Keras traces
+    the step once and not twice."""
+    from stages.training import fitting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "STEPS_PER_EXECUTION", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The system's browser; of one module, since Playwright's loop stands in the way of others."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

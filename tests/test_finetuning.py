@@ -26,6 +26,7 @@ import keras  # noqa: E402
 
 from stages.training import checkpoint, finetuning, fitting, network, run, saving  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
 OPTIONS = params.load()
 SIDE, CLASSES = 32, 3
 TUNING = TINY["fine_tuning"] | {"head_epochs": 3}

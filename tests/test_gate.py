@@ -36,6 +36,16 @@ def test_results_missing_from_git_are_named_and_close_the_gate(
     assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
 
 
+def test_a_calibration_error_beyond_the_bound_closes_the_gate(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    head = Revision("the working tree", None)
+    error = head.report(head.selected, "metrics.json")["test"]["expected_calibration_error"]
+    below, above = (gate.calibration_check(head, error + more) for more in (-1e-6, 1e-6))
+    assert not below.passed and above.passed
+
+
 def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     base, head = (

@@ -3,7 +3,8 @@ phone, a small window and a large one, with few models and classes and with many
 
 import pandas as pd
 import pytest
-from browser import CHROMIUM, LOOKS, open_page
+from browser import LOOKS, open_page
+from playwright.sync_api import Browser
 from support.project import Project
 from support.results import write_results
 
@@ -15,7 +16,7 @@ WIDTHS = (400, 1000, 1600)  # pixels
 
 @pytest.fixture(
     scope="module",
-    params=[(1, 2, 3400), (20, 10, 300), (4, 100, 300)],
+    params=[(1, 2, 3400), (8, 10, 300), (4, 100, 300)],
     ids=lambda size: "-".join(map(str, size)),
 )
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -23,11 +24,10 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return write_results(tmp_path_factory.mktemp("results"), *request.param, names=True)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_fits_its_window(results: Project, width: int):
+def test_the_page_fits_its_window(chromium: Browser, results: Project, width: int):
     page = results.path("reports/index.html").as_uri()
-    with open_page(page, width, "document.readyState === 'complete'") as browser:
+    with open_page(chromium, page, width, "document.readyState === 'complete'") as browser:
         assert browser.evaluate(LOOKS) == []
 
 

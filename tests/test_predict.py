@@ -139,6 +139,24 @@ def test_pictures_of_equal_names_in_several_folders_stay_apart():
     assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
+def test_the_map_is_that_of_grad_cam(tmp_path: Path):
+    """One feature map, the image itself: for the class that it speaks for the map is the image, for
+    the other one it is empty."""
+    import keras
+
+    inputs = keras.Input((4, 4, 1), dtype="uint8")
+    maps = keras.layers.Conv2D(1, 1, use_bias=False)(keras.layers.Rescaling(1 / 255)(inputs))
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    outputs = keras.layers.Dense(2, "softmax", use_bias=False, name="probability")(pooled)
+    model = keras.Model(inputs, outputs)
+    model.set_weights([np.ones((1, 1, 1, 1)), np.array([[1.0, -1.0]])])
+    model.save(tmp_path / "model.keras")
+    explainer = Explainer(tmp_path / "model.keras", tmp_path)
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    np.testing.assert_allclose(explainer.heat(image, 0), image[..., 0] / 15, atol=1e-6)
+    assert not explainer.heat(image, 1).any()
+
+
 def test_an_exported_folder_explains_itself(finished: Project):
     image = np.load(finished.path("data/prepared/test.npy"))[0, ..., 0]
     Image.fromarray(image).save(finished.path("a.png"))

@@ -104,7 +104,9 @@ def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture(scope="module")
-def cut_project(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cut_project(
+    finished_template: Project, step_by_step: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with the small project's parameters and data, cut down, where the present code has
     trained: its results are moved to `old`."""
     folder, source = tmp_path_factory.mktemp("planted"), finished_template.folder

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
-from browser import CHROMIUM, open_page
+from browser import open_page
+from playwright.sync_api import Browser
 from sklearn import metrics
 from support.project import ROOT, Project, copy
 
@@ -22,7 +23,6 @@ from stages.metrics import diagnostics
 from stages.page import bundle, content, templates
 from stages.runtime.errors import UserError
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 MODELS = ["mnist-dense", "fashion-2blocks"]
 
 # four images of three classes; the third is mistaken for class a, with confidence
@@ -187,11 +187,10 @@ def test_probabilities_that_are_no_numbers_are_not_measured(
         evaluate.main("mnist-dense")
 
 
-@needs_chromium
-def test_a_browser_draws_every_chart_of_the_page(finished_template: Project):
+def test_a_browser_draws_every_chart_of_the_page(chromium: Browser, finished_template: Project):
     page = finished_template.path("reports/index.html").as_uri() + "#all"
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-    with open_page(page, 390, drawn) as browser:
+    with open_page(chromium, page, 390, drawn) as browser:
         assert browser.locator(".chart canvas").count() == 4 + 6 * len(MODELS)
         assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         # what is wider scrolls by itself
@@ -249,16 +248,15 @@ def test_class_names_are_no_formulas_in_tables(hostile: Project):
     assert '"=HYPERLINK' in page and not re.search(r"('|&#39;|\\u0027)=HYPERLINK", page)
 
 
-@needs_chromium
-def test_class_names_do_nothing_in_pages(hostile: Project):
+def test_class_names_do_nothing_in_pages(chromium: Browser, hostile: Project):
     hostile.dvc("plots", "show")
     page = hostile.path("dvc_plots/index.html").as_uri()
     drawn = "document.querySelectorAll('[data-drawn]').length === 5"
-    with open_page(page, 1400, drawn) as browser:
+    with open_page(chromium, page, 1400, drawn) as browser:
         assert browser.evaluate("window.pwned") is None
     page = hostile.path("reports/index.html").as_uri() + "#all"
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-    with open_page(page, 1400, drawn) as browser:
+    with open_page(chromium, page, 1400, drawn) as browser:
         assert browser.evaluate("window.pwned") is None
         axis = "coloured(CHARTS['confusion-0'], 'red').data.values.map((row) => row.actual)"
         names = [name.removesuffix("\u200b") for name in browser.evaluate(axis)]
@@ -275,8 +273,7 @@ FACETS = """async () => {
 }"""
 
 
-@needs_chromium
-def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
+def test_a_browser_draws_what_dvc_plots_diff_writes(chromium: Browser, finished: Project):
     other = finished.path("reports/models/mnist-dense/confusion.csv").read_text()
     finished.path("reports/models/fashion-2blocks/confusion.csv").write_text(other)
     finished.dvc("plots", "diff")
@@ -284,7 +281,7 @@ def test_a_browser_draws_what_dvc_plots_diff_writes(finished: Project):
     ids = re.findall(r'<div id = "([^"]+)"', page.read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 3 + len(MODELS)  # no plot twice
     drawn = f"document.querySelectorAll('[data-drawn]').length === {len(ids)}"
-    with open_page(page.as_uri(), 1400, drawn) as browser:
+    with open_page(chromium, page.as_uri(), 1400, drawn) as browser:
         assert browser.locator(".vega-embed canvas").count() == len(ids)
         images = browser.evaluate("[...document.images].map((image) => image.naturalWidth > 0)")
         assert images == [True, True]  # then and now

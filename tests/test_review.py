@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, LOOKS, open_page
+from browser import LOOKS, open_page
+from playwright.sync_api import Browser
 from support.project import Project, copy, ran
 from support.reviews import MODEL, closed_gate, commit, review
 
@@ -91,11 +92,12 @@ def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(
         seed_spread.run(2, head, place, options)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_draws_the_page_without_a_network(history: Project, better: str):
+def test_a_browser_draws_the_page_without_a_network(
+    chromium: Browser, history: Project, better: str
+):
     page = history.path("review.html").as_uri() + "#all"
     drawn = "document.querySelectorAll('.chart:not([data-drawn])').length === 0"
-    with open_page(page, 390, drawn) as browser:
+    with open_page(chromium, page, 390, drawn) as browser:
         assert browser.locator(".chart canvas").count() == 4
         assert browser.evaluate(LOOKS) == []
 

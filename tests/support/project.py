@@ -34,6 +34,9 @@ PARTS = (
     ".gitattributes",
     ".gitignore",
 )
+ARCHITECTURES = (
+    "mnist-dense", "fashion-2blocks", "mnist-convnet", "cifar100-simple-cnn", "pretrained-small",
+)  # fmt: skip
 REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more")
 
 
@@ -130,7 +133,9 @@ def ran(output: str) -> list[str]:
 
 
 def shrink(params: Any) -> None:
-    """Two small networks, one of them with dropout and batch norm, for two epochs."""
+    """Two small networks, one of them with dropout and batch norm, for two epochs; of the others
+    those that tests or the replications below take, since each command of DVC's reads all."""
+    params["architectures"] = {name: params["architectures"][name] for name in ARCHITECTURES}
     params["models"] = ["mnist-dense", "fashion-2blocks"]
     params["train"] |= {"epochs": 2, "batch_size": 20}
     params["architectures"]["mnist-dense"]["units"] = [8]
@@ -143,9 +148,13 @@ def shrink(params: Any) -> None:
 
 
 def shrink_replications(params: Any) -> None:
-    """Three of the experiments, one of which starts from another: each command of DVC's reads all
-    that there are."""
+    """Three of the experiments, one of which starts from another, and what they take."""
     params["experiments"] = {name: params["experiments"][name] for name in REPLICATIONS}
+    used = {entry["variant"] for entry in params["experiments"].values()}
+    params["variants"] = {
+        name: params["variants"][name] for name in params["variants"] if name in used
+    }
+    params["weights"] = []
 
 
 def small_project(folder: Path) -> Project:

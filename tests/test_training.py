@@ -1,0 +1,163 @@
+"""What each option of the recipe does in a whole training of a small network."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.project import ROOT, data_json
+
+from stages import params
+from stages.params.schema import EarlyStopping
+from stages.runtime.errors import UserError
+from stages.storage import files
+from stages.storage.prepared import Prepared
+from stages.training import backend
+from stages.training.experiment import Experiment
+
+backend.start(2)
+
+import keras  # noqa: E402
+
+from stages.training import fitting, network, run  # noqa: E402
+
+CHOSEN = params.load(ROOT / "params.yaml")
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
+
+def write_images(folder: Path, **seeds: int) -> Prepared:
+    """Random images of two classes, 30 and 10 of them, for each part, by its own seed."""
+    for part, seed in ({"train": 0, "validation": 1, "test": 2} | seeds).items():
+        images = np.random.default_rng(seed).integers(0, 256, (40, 12, 12, 3), np.uint8)
+        images[30:, :6] //= 2  # the smaller class is darker above
+        np.save(folder / f"{part}.npy", images)
+        np.save(folder / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
+    files.write_json(folder / "data.json", data_json([12, 12, 3], 2))
+    return Prepared(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return write_images(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
+
+
+def small(**recipe: Any) -> Experiment:
+    architecture = CHOSEN.architectures["mnist-dense"].model_copy(update={"units": [6]})
+    architecture.model_fields_set.add("units")
+    chosen = CHOSEN.train.model_copy(update={"epochs": 1, "batch_size": 8, **recipe})
+    return Experiment("small", CHOSEN.seed, architecture, CHOSEN.augment, chosen)
+
+
+def train(experiment: Experiment, prepared: Prepared, folder: Path) -> keras.Model:
+    run.run(experiment, prepared, folder, folder.with_suffix(".npz"))
+    return keras.saving.load_model(folder / "model.keras", compile=False)
+
+
+def weights(model: keras.Model) -> list[np.ndarray]:
+    return model.get_weights()
+
+
+@pytest.fixture(scope="module")
+def plain(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    """The weights without any of the options below."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return weights(train(small(), prepared, tmp_path_factory.mktemp("plain") / "small"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_weight": "balanced"},
+        {"precision": "mixed_float16"},
+        {"optimizer": "sgd"},
+        {"loss": "categorical_crossentropy", "loss_arguments": {"label_smoothing": 0.2}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_option_of_the_recipe_takes_part(
+    prepared: Prepared, plain: list[np.ndarray], tmp_path: Path, change: dict[str, Any]
+):
+    found = weights(train(small(**change), prepared, tmp_path / "small"))
+    assert not all(map(np.array_equal, plain, found))
+
+
+def test_augmentation_takes_part_and_is_not_saved(
+    prepared: Prepared, plain: list[np.ndarray], tmp_path: Path
+):
+    one = replace(small(), augment=CHOSEN.augment.model_copy(update={"horizontal_flip": True}))
+    model = train(one, prepared, tmp_path / "small")
+    assert not all(map(np.array_equal, plain, weights(model)))
+    assert not any("random" in layer.name for layer in model.layers)
+
+
+def test_a_mixed_precision_computes_in_it(prepared: Prepared):
+    built = network.build_network(small(precision="mixed_bfloat16"), prepared).model
+    assert {layer.compute_dtype for layer in built.layers if layer.weights} >= {"bfloat16"}
+
+
+def test_what_a_network_takes_from_images_it_takes_from_the_training_part(tmp_path: Path):
+    arguments = {"whitening_images": 40, "filters": [4]}
+    architecture = CHOSEN.architectures["cifar10-whitened"].model_copy(update=arguments)
+    architecture.model_fields_set.update(arguments)
+    filters = []
+    for name, seeds in (("one", {}), ("other test", {"test": 7}), ("other train", {"train": 7})):
+        (tmp_path / name).mkdir()
+        prepared = write_images(tmp_path / name, **seeds)
+        built = network.build_network(replace(small(), architecture=architecture), prepared)
+        filters.append(built.model.get_layer("whitening").get_weights()[0])
+    assert np.array_equal(filters[0], filters[1]) and not np.array_equal(filters[0], filters[2])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "restore_best", "epochs", "kept"),
+    [
+        ("val_accuracy", "always", 6, "best"),
+        ("val_loss", "always", 6, "best"),
+        ("val_accuracy", "always", 3, "best"),
+        ("val_accuracy", "when_stopped", 6, "best"),
+        ("val_accuracy", "when_stopped", 3, "last"),
+        ("val_accuracy", "never", 6, "last"),
+    ],
+)
+def test_the_epoch_whose_weights_are_kept(
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    monitor: str,
+    restore_best: str,
+    epochs: int,
+    kept: str,
+):
+    """The second epoch is the best, and early stopping acts after the fourth."""
+    values = [0.5, 0.9, 0.4, 0.3, 0.2, 0.1]
+    if monitor == "val_loss":
+        values = [1 - value for value in values]
+    by_epoch, on_epoch_end = [], fitting.Watch.on_epoch_end
+
+    def record(self, epoch: int, logs: dict[str, float]) -> None:
+        on_epoch_end(self, epoch, logs)
+        logs[monitor] = values[epoch]
+        by_epoch.append(weights(self.model))
+
+    monkeypatch.setattr(fitting.Watch, "on_epoch_end", record)
+    stopping = EarlyStopping(monitor=monitor, patience=2, restore_best=restore_best)
+    model = train(small(epochs=epochs, early_stopping=stopping), prepared, tmp_path / "small")
+    assert len(by_epoch) == min(epochs, 4)
+    expected = by_epoch[{"best": 1, "last": -1}[kept]]
+    assert all(map(np.array_equal, weights(model), expected))
+    assert len(pd.read_csv(tmp_path / "small/history.csv")) == len(by_epoch)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_in_a_sentence(
+    prepared: Prepared, tmp_path: Path
+):
+    with pytest.raises(UserError, match="small: the loss is (nan|inf) in epoch"):
+        train(small(optimizer="sgd", learning_rate=1e30), prepared, tmp_path / "small")
