@@ -127,6 +127,21 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     )  # the edited output belongs to a stage that was out of date already
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "so"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
+        ({"a": 2}, {"a": 1}, False),
+        ({"b": 2}, {"a": 1}, False),
+        (1, lockfile.ABSENT, True),
+        (lockfile.ABSENT, 1, False),
+    ],
+)
+def test_a_parameter_that_is_new_is_not_a_changed_one(now: Any, before: Any, so: bool):
+    assert lockfile.extends(now, before) == so
+
+
 def test_recheck_is_advised_only_where_code_changed(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):

@@ -10,6 +10,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import filelock
 import numpy as np
 import pandas as pd
 import psutil
@@ -134,6 +135,33 @@ def test_a_commit_that_git_refuses_does_not_stop_the_queue(
         replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)
     assert ran == ["one", "two"]
     assert "git add -- results/one" in capsys.readouterr().out
+
+
+def test_a_row_that_fails_stops_only_those_that_start_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    ran: list[str] = []
+    monkeypatch.setattr(
+        replicate, "run_row", lambda row, *_: ran.append(row.name) or row.name != "one"
+    )
+    monkeypatch.setattr(replicate, "finish_row", lambda *_: True)
+    queue = [row("one", 1), row("more", 1, "one"), row("most", 1, "more"), row("two", 1)]
+    with pytest.raises(UserError, match="3 of 4 rows failed: one, more, most"):
+        replicate.run_queue(queue, dry=False, commit=False, download=True)
+    assert ran == ["one", "two"]
+    assert "more: not run, since one failed" in capsys.readouterr().out
+
+
+def test_a_row_that_trains_elsewhere_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(replicate, "run_row", lambda *_: pytest.fail("started"))
+    lock = row("one", 1).checkpoints / "train.lock"
+    lock.parent.mkdir(parents=True)
+    with filelock.FileLock(lock), pytest.raises(UserError, match="runs in another process"):
+        replicate.run_queue([row("one", 1)], dry=False, commit=False, download=True)
 
 
 def test_results_are_not_committed_without_what_made_them(

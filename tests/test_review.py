@@ -261,6 +261,12 @@ def other_images(project: Project) -> None:
     path.write_text("".join(lines))
 
 
+def reordered(project: Project) -> None:
+    path = project.path(f"reports/models/{MODEL}/predictions.csv")
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, *reversed(rows)]))
+
+
 def no_predictions(project: Project) -> None:
     project.path(f"reports/models/{MODEL}/predictions.csv").unlink()
 
@@ -280,6 +286,7 @@ def no_model(project: Project) -> None:
         (lambda project: None, "the same predictions"),
         (other_classes, "not comparable: other classes"),
         (other_images, "not comparable: different test data"),
+        (reordered, "not comparable: predictions of other images"),
         (no_predictions, "not comparable: the working tree has no predictions of mnist-dense"),
         (no_model, "not comparable: the working tree has no results of mnist-dense"),
     ],
