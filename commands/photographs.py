@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from commands.pipeline import keys
 from stages import params
 from stages.params.reading import read_yaml
-from stages.params.schema import Application, Name, Params, Source, Split, Train
+from stages.params.schema import Application, Name, Params, Source, Train
 from stages.preparation import splitting
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
@@ -80,14 +80,19 @@ def survey(path: Path, name: str, options: Params) -> classes.Classes:
     return found
 
 
+def count_parts(images: classes.Classes) -> tuple[int, int]:
+    """How many images will train and validate; a part that the source has is taken as it is."""
+    rest = images.train if images.test else round(images.train * (1 - TEST))
+    validation = images.validation or round(rest * VALIDATION)
+    return rest - (0 if images.validation else validation), validation
+
+
 def plan(
     path: Path, name: str, preset: Preset, tuned: bool, images: classes.Classes
 ) -> dict[str, object]:
     """The keys of params.yaml to set, with their values."""
     counts = np.bincount(images.labels[: images.train])
-    test = 0 if images.test else TEST
-    held_out = test + (0 if images.validation else VALIDATION * (1 - test))
-    steps = -(-round(images.train * (1 - held_out)) // BATCH)  # an epoch
+    steps = -(-count_parts(images)[0] // BATCH)  # an epoch
     epochs = int(np.clip(round(STEPS / steps), *EPOCHS)) if tuned else 1
     return {
         "dataset": name,
@@ -129,22 +134,20 @@ def plan(
     }
 
 
-def check_split(images: classes.Classes, name: str, settings: dict[str, object], seed: int) -> None:
+def check_split(images: classes.Classes, settings: dict[str, object], options: Params) -> None:
     """Raise `UserError` where the stage split could not part the images, since a class has too
     few."""
-    keys_of_split = ("method", "validation", "test")
-    split = Split.model_construct(
-        **{key: settings[f"split.{key}"] for key in keys_of_split},
-        **dict.fromkeys(("limit_train", "limit_validation", "limit_test")),
-    )
+    chosen = {key: settings[f"split.{key}"] for key in ("method", "validation", "test")}
+    split = options.split.model_copy(update=chosen)
     raw = SimpleNamespace(
         labels=np.array(images.labels),
         train=images.train,
         validation=images.validation,
         class_names=images.class_names,
-        dataset={"name": name},
+        dataset={"name": settings["dataset"]},
     )
-    splitting.refuse_missing(splitting.parted(raw, split, seed), raw, split, removed=0)
+    parts = splitting.parted(raw, split, options.seed)
+    splitting.refuse_missing(parts, raw, split, removed=0)
 
 
 def check(settings: dict[str, object]) -> None:
@@ -193,12 +196,13 @@ def time_network(architecture: Application, size: int, train: Train) -> tuple[fl
     return seconds[0], seconds[1]
 
 
-def estimate(images: int, epochs: int, predicted: float, trained: float) -> float:
-    """Seconds from here to the end. The images are predicted twice in all by the network as it is
-    and as it is trained, an image and its mirror image then; and once an epoch some of them."""
-    held_out = TEST + VALIDATION * (1 - TEST)
-    an_epoch = images * ((1 - held_out) * trained + VALIDATION * predicted)
-    return OTHER_STAGES + images * (2 / DECODED + 2 * predicted) + epochs * an_epoch
+def estimate(images: classes.Classes, epochs: int, predicted: float, trained: float) -> float:
+    """Seconds from here to the end, from those of an image. The images are predicted twice in all
+    by the network as it is and as it is trained, an image and its mirror image then; and once an
+    epoch the validation part."""
+    training, validation = count_parts(images)
+    an_epoch = training * trained + validation * predicted
+    return OTHER_STAGES + len(images.names) * (2 / DECODED + 2 * predicted) + epochs * an_epoch
 
 
 def announce(settings: dict[str, object], images: classes.Classes, seconds: float) -> None:
@@ -252,12 +256,12 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     check(settings)
     if weights and not pretrained.is_published(weights) and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: there is no such file")
-    check_split(images, name, settings, options.seed)
+    check_split(images, settings, options)
     if not dry:
         pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     times = time_network(architecture, preset.image_size, options.train)
-    announce(settings, images, estimate(len(images.names), epochs, *times))
+    announce(settings, images, estimate(images, epochs, *times))
     if dry:
         return
     write(settings)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import filelock
 import pandas as pd
+from dvc.utils.serialize import loads_yaml
 
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
@@ -28,20 +29,33 @@ from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
-MAKING = ("stages", f"{FOLDER}/params.yaml", PIPELINE)  # what results are made by
+# what results are made by, beside the root's params.yaml
+MAKING = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)
 SHOWN = 15  # lines of the log of a row that failed
 OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
     cli.exit_on_sigterm()
-    if commit and not dry and (edited := git.run("status", "--porcelain", "--", *MAKING)):
+    if commit and not dry and (edited := list_edited()):
         raise UserError(
             "--commit: no commit would hold the results together with the code and the parameters "
-            f"that made them. Commit these first:\n{edited}"
+            f"that made them. Commit these first: {', '.join(edited)}"
         )
     with guard.alone(SCRATCH, "commands.replicate"):
         run_queue(find(names, download), dry, commit, download)
+
+
+def list_edited() -> list[str]:
+    """What makes results and is not committed as it is. Sources of data sets in params.yaml may be
+    paths of this machine, and do not count."""
+    edited = [line[3:] for line in git.run("status", "--porcelain", "--", *MAKING).splitlines()]
+    texts = git.ask("show", "HEAD:params.yaml"), Path("params.yaml").read_text(encoding="utf-8")
+    committed, present = (loads_yaml(text) if text else {} for text in texts)
+    for content in (committed, present):
+        for source in content.get("datasets", {}).values():
+            source.pop("source", None)
+    return edited + (["params.yaml"] if committed != present else [])
 
 
 def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:

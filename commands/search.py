@@ -11,6 +11,7 @@ on. docs/search.md says more.
 
 import argparse
 import os
+import re
 import sys
 import uuid
 from pathlib import Path
@@ -44,14 +45,16 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
 
 
 def forget(name: str) -> None:
-    """Delete a study: its trials, experiments, kept checkpoints and page."""
+    """Delete a study: its trials, experiments, kept checkpoints, logs and page."""
     from commands.searching import experiments, studies
 
     studies.delete_study(name, DATABASE)
     experiments.remove_all(name)
     files.remove(SCRATCH / "kept" / name)
-    for log in (SCRATCH / "logs").glob(f"{name}-*.log"):
-        files.remove(log)
+    own = re.compile(rf"{re.escape(name)}-(\d+|base)(-seed-\d+)?\.log")
+    for log in (SCRATCH / "logs").glob("*.log"):
+        if own.fullmatch(log.name):
+            files.remove(log)
     files.remove(reading.FOLDER / name)
 
 

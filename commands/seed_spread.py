@@ -34,6 +34,7 @@ from stages.runtime.progress import format_time
 from stages.storage import files
 
 LEAST = 5  # seeds
+CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
 
 
 def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> Accuracies:
@@ -53,7 +54,11 @@ def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> 
                 f"the run with seed {seed} failed; {SPREAD} keeps what was measured before"
             )
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
-    if not spread.is_of(place, lock, options.dataset, options.models, any_seed=True):
+    ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+    same_code = git.ask("diff", "--name-only", head, ref, "--", *CODE) == ""
+    if not same_code or not spread.is_of(
+        place, lock, options.dataset, options.models, any_seed=True
+    ):
         raise UserError(
             f"the experiment {name} has other data, code or parameters than the commit: the "
             "working tree was changed when it began.\n       Remove it by `dvc exp remove "

@@ -131,6 +131,8 @@ def run(dataset: str, raw: Path) -> None:
     source = params.choose(dataset, options.datasets, "datasets")
     description = bring(dataset, source, options.download, raw)
     print("{name}: {train:,} training and {test:,} test images".format(**description), end="")
+    if "validation" in description:
+        print(f", {description['validation']:,} validation images", end="")
     print(f", {len(description['skipped']):,} files skipped" if description["skipped"] else "")
 
 

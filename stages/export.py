@@ -68,7 +68,9 @@ def checked(selection: dict[str, str]) -> Path:
     return folder
 
 
-def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[str, Any]:
+def choose_refusal(
+    predict: Predict, data: Prepared, accuracy: float, network: str = ""
+) -> dict[str, Any]:
     """The confidence below which answers are to be refused, chosen on the validation part, and what
     it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
     parts = {
@@ -79,7 +81,7 @@ def choose_refusal(predict: Predict, data: Prepared, accuracy: float) -> dict[st
     if confidence is None:
         raise UserError(
             f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
-            "part, however few images are classified: ask for less, or leave it empty"
+            f"part{network}, however few images are classified: ask for less, or leave it empty"
         )
     found = {part: refusing.measure_refusal(*one, confidence) for part, one in parts.items()}
     return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
@@ -132,7 +134,9 @@ def main() -> None:
             metrics["int8"] = convert_to_int8(partial, data, threads, fall)
             predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
             if accuracy:
-                metrics["int8"]["refusal"] = choose_refusal(predicts["int8"], data, accuracy)
+                metrics["int8"]["refusal"] = choose_refusal(
+                    predicts["int8"], data, accuracy, " in 8-bit integers"
+                )
         files.write_json(partial / "metrics.json", metrics)
         asked = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}
         files.write_json(REPORTS / "export.json", asked)

@@ -160,6 +160,7 @@ def test_scans_of_a_jpeg_are_bounded_and_what_follows_its_end_is_not_among_them(
     scan = image[last:-2]  # up to the marker of the end
     with pytest.raises(BadImage, match="scans"):
         decode(image[:last] + scan * 200 + image[-2:], 3)
+    assert decoding.count_scans(b"\xff\xd8" + b"\xff" * 5_000_000) == 0  # at once
     film = image + b"\xff\xda\x00\x02" * 200
     assert np.array_equal(decode(film, 3), decode(image, 3))
 

@@ -107,15 +107,16 @@ def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_ove
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
-    for name in ("open/a.png", "other/b.png"):
-        (tmp_path / name).parent.mkdir()
+    for name in ("open/a.png", "other/below/b.png", "none/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     (tmp_path / "open/link").symlink_to(tmp_path / "other")
+    (tmp_path / "open/without").symlink_to(tmp_path / "none")
     found = list(pictures.find([tmp_path / "open"]))
     assert found == [tmp_path / "open/a.png", tmp_path / "open/link"]
     with pytest.raises(BadImage, match="link"):
         pictures.read(found[1], 1000)
-    assert list(pictures.find([tmp_path / "open/link"])) == [tmp_path / "open/link/b.png"]
+    assert list(pictures.find([tmp_path / "open/link"])) == [tmp_path / "open/link/below/b.png"]
 
 
 def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from support.project import ROOT, Project
 
+from commands import recheck
 from commands.rechecking import budget, comparing, sides, stale
 from commands.reviewing import spread
 from stages.params.schema import Recheck
@@ -284,6 +285,29 @@ def test_a_commit_with_a_damaged_lock_file_is_passed_over(
     holders = stale.find_holders([training])
     damaged = finished.run("git", "rev-parse", "HEAD~1").strip()
     assert damaged not in holders and finished.run("git", "rev-parse", "HEAD").strip() in holders
+
+
+def test_whoever_stops_a_recheck_stops_its_comparisons(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    trainings = stale.find_trainings(budget.ROOT)[:2]
+    revisions = {one.address: "HEAD" for one in trainings}
+    began, stopped = threading.Event(), []
+
+    def compare(training, *_: object, stop: threading.Event) -> sides.Verdict:
+        if training == trainings[0]:
+            began.wait(60)
+        else:
+            began.set()
+            stopped.append(stop.wait(60))
+        return sides.Verdict([])
+
+    monkeypatch.setattr(sides, "compare_codes", lambda *given: compare(*given[:-1], stop=given[-1]))
+    verdicts = recheck.compare_all(trainings, trainings, revisions, BUDGET, workers=2)
+    next(verdicts)
+    verdicts.close()
+    assert stopped == [True]
 
 
 def test_a_comparison_that_is_to_stop_ends_what_it_started(tmp_path: Path):

@@ -168,9 +168,15 @@ def test_results_are_not_committed_without_what_made_them(
     fresh: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(fresh.folder)
-    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
+    assert replicate.list_edited() == []
+    source = {"source": "/a/path/of/this/machine"}
+    fresh.edit_params(lambda content: content["datasets"]["mnist"].update(source))
+    assert replicate.list_edited() == []
+    fresh.edit_params(lambda content: content["evaluate"].update(top_k=3))
+    assert replicate.list_edited() == ["params.yaml"]
     fresh.edit_params(shrink, PARAMS)
-    with pytest.raises(UserError, match=f"M {PARAMS}"):
+    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
+    with pytest.raises(UserError, match=f"first: {PARAMS}, params.yaml"):
         replicate.main([FIRST], dry=False, commit=True, download=False)
 
 

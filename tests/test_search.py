@@ -282,8 +282,10 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     database = tmp_path / "studies.db"
-    began = studies.open_study("rates", search, {"train": {"epochs": 7}}, 1, database)
+    other = search.model_copy(update={"objective": "validation_loss"})
+    assert studies.open_study("rates", other, {}, 1, database).direction.name == "MINIMIZE"
     began = studies.open_study("rates", search, {"train": {"epochs": 8}}, 1, database)  # no trial
+    assert began.direction.name == "MAXIMIZE"
     began.ask()
     studies.open_study(
         "rates", search.model_copy(update={"trials": 99}), {"train": {"epochs": 8}}, 1, database

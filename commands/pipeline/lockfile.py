@@ -43,10 +43,14 @@ class Busy(UserError):
     """Another command of DVC's runs here."""
 
 
+class Unreadable(UserError):
+    """DVC cannot read a pipeline."""
+
+
 @contextlib.contextmanager
 def opened(revision: str | None) -> Iterator[Repo]:
     """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
-    folder meanwhile and shares DVC's cache. Raises `UserError` where DVC cannot read the pipeline,
+    folder meanwhile and shares DVC's cache. Raises `Unreadable` where DVC cannot read the pipeline,
     `Busy` where another command of DVC's runs there.
 
     DVC's lock is not held meanwhile: a `dvc repro` that takes it between two stages would fail."""
@@ -66,7 +70,7 @@ def opened(revision: str | None) -> Iterator[Repo]:
         except DvcException as error:
             where = f" of {revision[:7]}" if revision else ""
             why = str(error).replace(os.getcwd() + os.sep, "")
-            raise UserError(f"DVC cannot read the pipeline{where}: {why}") from None
+            raise Unreadable(f"DVC cannot read the pipeline{where}: {why}") from None
 
 
 @contextlib.contextmanager

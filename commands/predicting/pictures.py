@@ -60,13 +60,19 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
 
 def list_folder(path: Path) -> list[Path]:
     """The images in a folder at any depth, and the folders below it that cannot be listed, or are
-    links, which are not followed."""
+    links to others with images, which are not followed."""
     found, unlisted = [], []
     for place, folders, names in os.walk(path, onerror=unlisted.append):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+        links = (one for name in folders if (one := Path(place, name)).is_symlink())
+        found += [one for one in links if holds_images(one)]
         found += [Path(place, name) for name in names if is_image_file(name)]
     return found + [Path(error.filename) for error in unlisted]
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image in a folder, at any depth; links below it are not followed."""
+    return any(is_image_file(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def is_folder(path: Path) -> bool:
@@ -82,7 +88,7 @@ def read(path: Path, most: int) -> bytes:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         os.scandir(path).close()  # where it may not be listed, that is what is wrong
-        if path.is_symlink() and any(map(is_image_file, os.listdir(path))):
+        if path.is_symlink() and holds_images(path):
             raise BadImage("a link to a folder, which is not followed: name that folder")
         raise BadImage("this folder holds no images")
     if not stat.S_ISREG(status.st_mode):

@@ -125,9 +125,7 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
             tried.add((code, *left))
             try:
                 current = find_current(commit, [wanted[address] for address in left])
-            except lockfile.Busy:
-                raise
-            except UserError:  # DVC could not read this commit's pipeline
+            except lockfile.Unreadable:
                 current = []
             found |= dict.fromkeys(current, commit)
     return found

@@ -24,15 +24,18 @@ def open_study(
     results depend on. Raises `UserError` where the study began with something else."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{database}",
-        study_name=name,
-        direction="maximize" if search.maximizes else "minimize",
-        load_if_exists=True,
-    )
+    settings = {
+        "storage": f"sqlite:///{database}",
+        "study_name": name,
+        "direction": "maximize" if search.maximizes else "minimize",
+        "load_if_exists": True,
+    }
+    study = optuna.create_study(**settings)
     bound_to = json.loads(json.dumps(bound_to | search.model_dump(include=set(BOUND))))
     trials = len(study.get_trials(deepcopy=False))
-    if not trials:
+    if not trials:  # it may have been of another objective, and so of another direction
+        delete_study(name, database)
+        study = optuna.create_study(**settings)
         study.set_user_attr("bound_to", bound_to)
     check_bound(name, study.user_attrs["bound_to"], bound_to)
     # a sampler with the same seed would begin with the same trials again

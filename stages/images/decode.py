@@ -30,7 +30,7 @@ UPRIGHT = {
 # of a JPEG file at most: each passes over all pixels, and may have 50 bytes. Progressive ones have
 # about ten; 100 of 25 million pixels take three seconds
 SCANS = 100
-MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # of JPEG, but for restarts
+MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of JPEG, but for restarts
 STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
 
 

@@ -96,13 +96,13 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         )
     class_names = sorted({label for part, label, *_ in images if part == 0})
     refuse_parts_as_classes(images, prefix, path)
-    if unknown := sorted((label, name) for _, label, _, name in images if label not in class_names):
+    number = {label: place for place, label in enumerate(class_names)}
+    if unknown := sorted((label, name) for _, label, _, name in images if label not in number):
         label, name = unknown[0]
         raise UserError(
             f"{path}: the class {label!r} is in {prefix}{name.split('/')[0]}/ and not in the "
             "training part"
         )
-    number = {label: place for place, label in enumerate(class_names)}
     return Classes(
         prefix=prefix,
         names=[name for *_, name in images],
