@@ -5,10 +5,12 @@ document's conditions it met; and mistakes in its entry. (The second pipeline ru
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from stages import params
-from stages.replications import options
+from stages.replications import options, overview
 from stages.replications.table import (
     Spread,
     Spreads,
@@ -171,3 +173,10 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
         params.checked(file, options.Documents)
     with pytest.raises(UserError, match="says nothing of new"):
         options.documents(["mnist-dense", "new"])
+
+
+def test_a_published_curve_joins_only_epochs_that_follow_each_other():
+    axes = Figure().subplots()
+    printed = pd.DataFrame({"epoch": [1, 2, 5], "accuracy": [0.1, 0.2, 0.5]})
+    overview.plot_published(axes, printed, "accuracy", "C0")
+    assert np.isnan(axes.lines[0].get_ydata()).tolist() == [False, False, True, True, False]

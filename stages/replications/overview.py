@@ -33,10 +33,14 @@ def format_share(share: float) -> str:
 def plot_published(
     axes: Axes, published: pd.DataFrame, column: str, colour: str, **style: Any
 ) -> None:
-    """Draw one column of the epochs that a document prints, behind everything else."""
-    some = published[published[column].notna()]
+    """Draw one column of the epochs that a document prints, behind everything else. Lines join only
+    epochs that follow each other."""
+    some = published.set_index("epoch")[column].dropna()
+    if some.empty:
+        return
+    every = some.reindex(range(some.index.min(), some.index.max() + 1))
     wide = {"linewidth": 4, "alpha": 0.25, "marker": "s", "markersize": 5, "zorder": 1}
-    axes.plot(some["epoch"], some[column], color=colour, **wide | style)
+    axes.plot(every.index, every, color=colour, **wide | style)
 
 
 @matplotlib.rc_context(STYLE)
