@@ -33,14 +33,16 @@ def format_share(share: float) -> str:
 def plot_published(
     axes: Axes, published: pd.DataFrame, column: str, colour: str, **style: Any
 ) -> None:
-    """Draw one column of the epochs that a document prints, behind everything else. Lines join only
-    epochs that follow each other."""
+    """Draw one column of the epochs that a document prints, behind everything else: a wide line
+    joins epochs that follow each other, a thin one leads over those that it does not print."""
     some = published.set_index("epoch")[column].dropna()
     if some.empty:
         return
     every = some.reindex(range(some.index.min(), some.index.max() + 1))
     wide = {"linewidth": 4, "alpha": 0.25, "marker": "s", "markersize": 5, "zorder": 1}
     axes.plot(every.index, every, color=colour, **wide | style)
+    thin = wide | {"linewidth": 0.8, "marker": "", "alpha": 0.5, "label": None}
+    axes.plot(some.index, some, color=colour, **style | thin)
 
 
 @matplotlib.rc_context(STYLE)
