@@ -80,19 +80,34 @@ def survey(path: Path, name: str, options: Params) -> classes.Classes:
     return found
 
 
-def count_parts(images: classes.Classes) -> tuple[int, int]:
-    """How many images will train and validate; a part that the source has is taken as it is."""
-    rest = images.train if images.test else round(images.train * (1 - TEST))
-    validation = images.validation or round(rest * VALIDATION)
-    return rest - (0 if images.validation else validation), validation
+def split_images(images: classes.Classes, name: str, options: Params) -> splitting.Parts:
+    """The parts as the stage split will make them. Raises `UserError` where a class has too few
+    images."""
+    chosen = {"method": "stratified", "validation": VALIDATION, "test": TEST}
+    split = options.split.model_copy(update=chosen)
+    raw = SimpleNamespace(
+        labels=np.array(images.labels),
+        train=images.train,
+        validation=images.validation,
+        class_names=images.class_names,
+        dataset={"name": name},
+    )
+    parts = splitting.parted(raw, split, options.seed)
+    splitting.refuse_missing(parts, raw, split, removed=0)
+    return parts
 
 
 def plan(
-    path: Path, name: str, preset: Preset, tuned: bool, images: classes.Classes
+    path: Path,
+    name: str,
+    preset: Preset,
+    tuned: bool,
+    images: classes.Classes,
+    parts: splitting.Parts,
 ) -> dict[str, object]:
     """The keys of params.yaml to set, with their values."""
     counts = np.bincount(images.labels[: images.train])
-    steps = -(-count_parts(images)[0] // BATCH)  # an epoch
+    steps = -(-len(parts["train"]) // BATCH)  # an epoch
     epochs = int(np.clip(round(STEPS / steps), *EPOCHS)) if tuned else 1
     return {
         "dataset": name,
@@ -132,22 +147,6 @@ def plan(
         "train.calibration": "temperature",
         "train.class_weight": "balanced" if counts.max() > UNEQUAL * counts.min() else "none",
     }
-
-
-def check_split(images: classes.Classes, settings: dict[str, object], options: Params) -> None:
-    """Raise `UserError` where the stage split could not part the images, since a class has too
-    few."""
-    chosen = {key: settings[f"split.{key}"] for key in ("method", "validation", "test")}
-    split = options.split.model_copy(update=chosen)
-    raw = SimpleNamespace(
-        labels=np.array(images.labels),
-        train=images.train,
-        validation=images.validation,
-        class_names=images.class_names,
-        dataset={"name": settings["dataset"]},
-    )
-    parts = splitting.parted(raw, split, options.seed)
-    splitting.refuse_missing(parts, raw, split, removed=0)
 
 
 def check(settings: dict[str, object]) -> None:
@@ -196,13 +195,13 @@ def time_network(architecture: Application, size: int, train: Train) -> tuple[fl
     return seconds[0], seconds[1]
 
 
-def estimate(images: classes.Classes, epochs: int, predicted: float, trained: float) -> float:
+def estimate(parts: splitting.Parts, epochs: int, predicted: float, trained: float) -> float:
     """Seconds from here to the end, from those of an image. The images are predicted twice in all
     by the network as it is and as it is trained, an image and its mirror image then; and once an
     epoch the validation part."""
-    training, validation = count_parts(images)
-    an_epoch = training * trained + validation * predicted
-    return OTHER_STAGES + len(images.names) * (2 / DECODED + 2 * predicted) + epochs * an_epoch
+    images = sum(map(len, parts.values()))
+    an_epoch = len(parts["train"]) * trained + len(parts["validation"]) * predicted
+    return OTHER_STAGES + images * (2 / DECODED + 2 * predicted) + epochs * an_epoch
 
 
 def announce(settings: dict[str, object], images: classes.Classes, seconds: float) -> None:
@@ -250,18 +249,18 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
             "imagenet, or give --weights"
         )
     images = survey(path, name, options)
-    settings = plan(path, name, preset, tuning.layers != "none", images)
+    parts = split_images(images, name, options)
+    settings = plan(path, name, preset, tuning.layers != "none", images, parts)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check(settings)
     if weights and not pretrained.is_published(weights) and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: there is no such file")
-    check_split(images, settings, options)
     if not dry:
         pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     times = time_network(architecture, preset.image_size, options.train)
-    announce(settings, images, estimate(images, epochs, *times))
+    announce(settings, images, estimate(parts, epochs, *times))
     if dry:
         return
     write(settings)

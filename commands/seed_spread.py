@@ -25,7 +25,7 @@ import dvc.api
 from dvc.repo import Repo
 
 from commands.pipeline import lockfile
-from commands.reviewing import spread
+from commands.reviewing import history, spread
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
 from stages.runtime import cli, git
@@ -54,8 +54,8 @@ def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> 
                 f"the run with seed {seed} failed; {SPREAD} keeps what was measured before"
             )
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
-    ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    same_code = git.ask("diff", "--name-only", head, ref, "--", *CODE) == ""
+    ran_as = history.find_commit(name) or ""
+    same_code = git.ask("diff", "--name-only", head, ran_as, "--", *CODE) == ""
     if not same_code or not spread.is_of(
         place, lock, options.dataset, options.models, any_seed=True
     ):

@@ -16,7 +16,7 @@ of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and 
 image of a zip (0.6 of it zipfile's own), less for other sources.
 """
 
-import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,9 @@ from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 from stages.sources import archives, cifar, classes, official, writing
 from stages.sources.arrays import read_npz
-from stages.sources.digests import describe_source
+from stages.sources.digests import describe_source, digest_files
 from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
-from stages.storage import files
 
 # outside the stage's outs, which DVC deletes before the stage runs
 DOWNLOADS = Path("data/downloads")
@@ -119,10 +118,7 @@ def source_digest(found: dict[str, Path]) -> str:
     prints."""
     if len(found) == 1:
         return describe_source(*found.values())["sha256"]
-    digests = {name: files.sha256(path) for name, path in sorted(found.items())}
-    return hashlib.sha256(
-        "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
-    ).hexdigest()
+    return digest_files({os.fsencode(name): path for name, path in found.items()}, "digest")
 
 
 def run(dataset: str, raw: Path) -> None:

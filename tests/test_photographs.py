@@ -161,7 +161,7 @@ def test_too_few_images_are_refused_before_anything_is_promised(
     with pytest.raises(UserError, match=f"class '?{name}'? has "):
         photographs.main(tmp_path / "few", "small", WEIGHTS, "mine", dry=True)
     with pytest.raises(UserError, match="there is no such file"):
-        photographs.main(tmp_path / "few", "small", "no.h5", "mine", dry=True)
+        photographs.main(Path("my photographs"), "small", "no.h5", "mine", dry=True)
 
 
 def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: pytest.MonkeyPatch):

@@ -149,17 +149,15 @@ def found(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     compare, result = comparison(repo, stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        what = compare(stage)
-        first = next(what, None)
-        if first or missing:
-            every = [first, *what] if first else []
+        every = list(compare(stage))
+        if every or missing:
             has_run = any(out.hash_info for out in stage.outs)
             by_code = (
                 has_run
                 and all(one.of_code for one in every)
                 and any(is_code(one.name) or one.name == COMMAND for one in every)
             )
-            result.append(Outdated(stage.addressing, first is not None, missing, by_code))
+            result.append(Outdated(stage.addressing, bool(every), missing, by_code))
     return result
 
 

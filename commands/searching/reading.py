@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from commands.pipeline import keys
-from commands.searching import studies
 from commands.searching.schema import Search
 from stages import params
 from stages.params import Problem
@@ -39,6 +38,8 @@ def load(name: str) -> tuple[Search, Params, str]:
 
 def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
     """What only ``params.yaml`` can tell, and what Optuna does of its arguments."""
+    from commands.searching import studies  # and Optuna, which takes long to import
+
     if "seed" in search.sampler_arguments:
         yield ("sampler_arguments", "seed"), "it follows from seed of params.yaml: leave it out"
     else:

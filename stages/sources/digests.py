@@ -20,11 +20,16 @@ def describe_source(source: Path) -> dict[str, Any]:
         for path in (Path(folder, name) for name in names if not is_hidden(name)):
             if path.is_file():  # and not a pipe, which nobody may ever write to
                 found[os.fsencode(path.relative_to(source))] = path
-    listing = hashlib.sha256()
-    for name in progress.track(sorted(found), f"digest of {source.name}", "files"):
-        listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")
     return {
         "files": len(found),
         "bytes": sum(path.stat().st_size for path in found.values()),
-        "sha256": listing.hexdigest(),
+        "sha256": digest_files(found, f"digest of {source.name}"),
     }
+
+
+def digest_files(found: dict[bytes, Path], what: str) -> str:
+    """SHA-256 of the list that ``sha256sum`` prints of files, by their names, sorted."""
+    listing = hashlib.sha256()
+    for name in progress.track(sorted(found), what, "files"):
+        listing.update(files.sha256(found[name]).encode() + b"  " + name + b"\n")
+    return listing.hexdigest()
