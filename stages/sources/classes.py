@@ -45,10 +45,6 @@ class Classes:
     class_names: list[str]
     outside: list[str]  # images by their suffix, in no class folder
 
-    @property
-    def test(self) -> int:
-        return len(self.names) - self.train - self.validation
-
 
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     """Find the images among `files`. Raises `UserError` where the folders are not as above, with
