@@ -1,5 +1,5 @@
-"""The 38 experiments and our own recipes in replications/params.yaml and published.yaml: complete,
-and consistent with the architectures."""
+"""The 38 experiments, variations of them, and our own recipes in replications/params.yaml and
+published.yaml: complete, and consistent with the architectures."""
 
 import csv
 import math
@@ -17,8 +17,11 @@ PUBLISHED = YAML(typ="safe").load(
     (ROOT / "replications/published.yaml").read_text(encoding="utf-8")
 )
 ENTRIES = {name: entry | PUBLISHED[name] for name, entry in REPLICATIONS["experiments"].items()}
-EXPERIMENTS = {name: facts for name, facts in ENTRIES.items() if facts["document"] != "recipes"}
 RECIPES = {name: facts for name, facts in ENTRIES.items() if facts["document"] == "recipes"}
+VARIATIONS = {name: facts for name, facts in ENTRIES.items() if facts["document"] == "variations"}
+EXPERIMENTS = {
+    name: facts for name, facts in ENTRIES.items() if name not in {*RECIPES, *VARIATIONS}
+}
 ARCHITECTURES = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))[
     "architectures"
 ]
@@ -178,6 +181,15 @@ def test_each_data_set_has_a_recipe_from_random_weights():
     names = [name for name, facts in RECIPES.items() if "weights" not in facts["starts_from"]]
     datasets = {VARIANTS[RECIPES[name]["variant"]]["dataset"] for name in names}
     assert datasets == set(TRAINED_ON)
+
+
+@pytest.mark.parametrize(("name", "facts"), VARIATIONS.items(), ids=VARIATIONS)
+def test_a_variation_changes_only_the_training(name: str, facts: dict):
+    """It is named after its experiment, and compared with the same figure."""
+    (varied,) = [one for one in EXPERIMENTS if name.startswith(f"{one}-")]
+    for key in ("variant", "architecture", "starts_from", "augment", "published"):
+        assert facts[key] == EXPERIMENTS[varied][key], key
+    assert facts["train"] != EXPERIMENTS[varied]["train"]
 
 
 def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):

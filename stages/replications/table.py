@@ -25,7 +25,12 @@ from stages.storage import files
 
 RESULTS = options.FOLDER / "results"
 ROUNDING = 0.5e-4 + 1e-9  # published accuracies have four decimals
-OWN = "recipes"  # the "document" of our own recipes: a section of their own, and not in the picture
+RECIPES, VARIATIONS = "recipes", "variations"
+# these "documents" are our own: sections of their own, and not in the picture
+TITLES = {
+    RECIPES: "Our own recipes",
+    VARIATIONS: "The documents' experiments with one change",
+}
 
 
 class Spread(NamedTuple):
@@ -57,7 +62,7 @@ def measure_spreads(
         obtained = [one["obtained"] for one in result["seeds"].values()]
         if len(obtained) >= 3 and not is_reduced(result):
             own[name] = Spread(float(np.std(obtained, ddof=1)), len(obtained) - 1)
-    groups = {name: (datasets[name], documents[name].document == OWN) for name in datasets}
+    groups = {name: (datasets[name], documents[name].document == RECIPES) for name in datasets}
     # networks of which each seed learns nothing say nothing of others
     lent = {name: one for name, one in own.items() if one.deviation > ROUNDING}
     pooled = {
@@ -227,7 +232,9 @@ def main() -> None:
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
     files.write_text(options.FOLDER / "table.md", formatting.format_table(rows))
     charts.save(
-        overview.draw_published_and_obtained([one for one in rows if one["document"] != OWN]),
+        overview.draw_published_and_obtained(
+            [one for one in rows if one["document"] not in TITLES]
+        ),
         options.FOLDER / "published_and_obtained.png",
     )
     charts.save(overview.draw_losses(), options.FOLDER / "losses.png")
@@ -241,11 +248,7 @@ def main() -> None:
         for document in dict.fromkeys(documents[name].document for name in results):
             ran = [name for name in results if documents[name].document == document]
             curves = pd.concat(curves_of[name] for name in ran)
-            title = (
-                "Our own recipes"
-                if document == OWN
-                else f"{document}: the document's experiments, run again"
-            )
+            title = TITLES.get(document, f"{document}: the document's experiments, run again")
             printed = published_curves[published_curves["experiment"].isin(ran)]
             charts.save(
                 overview.draw_curves_of_document(title, curves, printed),
