@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from commands.pipeline import keys
 from stages import params
+from stages.images.naming import UNREAD
 from stages.params.reading import read_yaml
 from stages.params.schema import Application, Name, Params, Source, Train
 from stages.preparation import splitting
@@ -33,7 +34,14 @@ from stages.sources import archives, classes, pretrained, writing
 from stages.storage import files
 from stages.training import backend
 
-TEST = VALIDATION = 0.2  # of the images, and of those that are not for testing
+SPLIT = {
+    "method": "stratified",
+    "test": 0.2,
+    "validation": 0.2,  # of those that are not for testing
+    "limit_train": None,
+    "limit_validation": None,
+    "limit_test": None,
+}
 BATCH = 32  # images a step
 STEPS = 500  # of fine-tuning, about
 EPOCHS = (5, 20)  # of fine-tuning, at least and at most
@@ -77,14 +85,20 @@ def survey(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
     found = classes.find(*archives.survey(path, options.download.limits), path)
     writing.check_classes(found.class_names, str(path))
+    unread = [one for one in found.names if one.lower().endswith(UNREAD)]
+    if unread and options.download.on_bad_image == "error":
+        raise UserError(
+            f"{path}: {len(unread):,} of {len(found.names):,} images are in a format that is not "
+            f"read, such as {printable(unread[0])}: convert them to JPEG, or set "
+            "download.on_bad_image to skip, which leaves them out"
+        )
     return found
 
 
 def split_images(images: classes.Classes, name: str, options: Params) -> splitting.Parts:
     """The parts as the stage split will make them. Raises `UserError` where a class has too few
     images."""
-    chosen = {"method": "stratified", "validation": VALIDATION, "test": TEST}
-    split = options.split.model_copy(update=chosen)
+    split = options.split.model_copy(update=SPLIT)
     raw = SimpleNamespace(
         labels=np.array(images.labels),
         train=images.train,
@@ -113,18 +127,19 @@ def plan(
         "dataset": name,
         f"datasets.{name}.source": str(path),
         "models": [preset.architecture],
-        "split.method": "stratified",
-        "split.validation": VALIDATION,
-        "split.test": TEST,
+        **{f"split.{key}": value for key, value in SPLIT.items()},
         "preprocess.image_size": preset.image_size,
         "preprocess.aspect": "crop",
         "preprocess.channels": 3,
         "preprocess.normalisation": "none",
         "augment.horizontal_flip": True,
+        "augment.vertical_flip": False,
         "augment.rotation": 10,
         "augment.zoom": 0.15,
         "augment.width_shift": 0.1,
         "augment.height_shift": 0.1,
+        "augment.shear": 0,
+        "augment.crop_padding": 0,
         "train.optimizer": "sgd",
         "train.learning_rate": None,
         "train.optimizer_arguments": {"momentum": 0.9},
@@ -204,11 +219,15 @@ def estimate(parts: splitting.Parts, epochs: int, predicted: float, trained: flo
     return OTHER_STAGES + images * (2 / DECODED + 2 * predicted) + epochs * an_epoch
 
 
-def announce(settings: dict[str, object], images: classes.Classes, seconds: float) -> None:
+def announce(
+    settings: dict[str, object], images: classes.Classes, parts: splitting.Parts, seconds: float
+) -> None:
     """Print what will be done."""
     counts = np.bincount(images.labels)
     described = ", ".join(f"{name} {count:,}" for name, count in zip(images.class_names, counts))
     print(f"{len(images.names):,} images of {len(counts)} classes: {printable(described, 500)}")
+    train, validation, test = (len(parts[part]) for part in ("train", "validation", "test"))
+    print(f"{train:,} to train on, {validation:,} to choose the epoch on, {test:,} to test")
     print("Set in params.yaml, where every other key stays as it is:")
     for key, value in settings.items():
         print(f"  {key}: {'' if value is None else printable(value, 1000)}")
@@ -260,7 +279,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
         pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     times = time_network(architecture, preset.image_size, options.train)
-    announce(settings, images, estimate(parts, epochs, *times))
+    announce(settings, images, parts, estimate(parts, epochs, *times))
     if dry:
         return
     write(settings)

@@ -56,6 +56,7 @@ class Content:
     models: list[dict[str, Any]] = field(default_factory=list)
     summary: list[tuple[str, list[str]]] = field(default_factory=list)
     selected: str = ""
+    others: str = ""
     seeds: int | None = None
     rate: float = 0.0
     gate: list[Check] = field(default_factory=list)
@@ -103,6 +104,14 @@ def summary(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
     return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
 
 
+def describe_others(head: Revision, verdicts: dict[str, Verdict]) -> str:
+    """A sentence on the models of `head` beside the selected one; nothing where there are none."""
+    if not verdicts:
+        return ""
+    judged = "; ".join(f"{some(names)}: {word}" for word, names in summary(verdicts))
+    return f"Against {escape.code(head.selected)}, which is selected, test accuracies are: {judged}."
+
+
 def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
     """`ran` are the stages that just ran because ``dvc.lock`` was out of date."""
     current = params.load()
@@ -128,6 +137,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     if verdicts:
         judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
         notes += comparing.notes(content, base, head, judged or bool(selected))
+    others = comparing.against_selected(head, content, wanted.false_alarm_rate)
     result = Content(
         head=head,
         messages=notes,
@@ -139,6 +149,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         ],
         summary=summary(verdicts),
         selected=selected,
+        others=describe_others(head, others),
         seeds=content and content["n"],
         rate=wanted.false_alarm_rate,
         gate=gate.checks(found, head, bounds, content, ran),
@@ -248,7 +259,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
     print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
     for word, names in content.summary:
         print(f"  {', '.join(names)}: {word}")
-    for message in filter(None, (content.selected, *content.messages, *content.last)):
+    for message in filter(None, (content.selected, content.others, *content.messages, *content.last)):
         print(f"  {message}")
     print(" and ".join(map(str, OUTPUTS)))
     if failure or content.lost:

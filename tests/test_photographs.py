@@ -70,6 +70,7 @@ def made(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     project = copy(template, tmp_path_factory.mktemp("made"))
     make_photographs(project.path("my photographs"))
     project.edit_params(use_small_network)
+    project.edit_params(lambda params: params["split"].update(limit_train=3))  # of a run before
     save_weights(project, seed=0)
     output = project.command(
         "photographs", "my photographs", "--network", "small", "--weights", WEIGHTS
@@ -82,6 +83,7 @@ def test_the_run_leaves_a_model_with_all_that_belongs_to_it(made: Project):
     params = yaml.safe_load(made.path("params.yaml").read_text())
     assert params["dataset"] == "photographs"
     assert params["datasets"]["photographs"]["source"] == "my photographs"
+    assert params["split"]["limit_train"] is None
     training = yaml.safe_load(
         made.path("reports/models/pretrained-small/training.json").read_text()
     )
@@ -94,6 +96,17 @@ def test_the_run_leaves_a_model_with_all_that_belongs_to_it(made: Project):
     assert str(picture) in made.command("predict", "--explain", "why", str(picture))
     output = made.dvc("repro")
     assert "didn't change" in output and not ran(output)
+
+
+def test_the_card_says_where_only_the_classifier_learned(made: Project, tmp_path: Path):
+    project, said = copy(made, tmp_path), "Only the classifier learned"
+    path = project.path(f"reports/models/{MODEL}/training.json")
+    assert said not in project.path("reports/model_card.md").read_text()
+    path.write_text(path.read_text().replace('"layers": "conv_pw_13"', '"layers": "none"'))
+    project.stage("report")
+    assert f"{said}: by Adam with the learning rate 0.03" in " ".join(
+        project.path("reports/model_card.md").read_text().split()
+    )
 
 
 def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
@@ -148,6 +161,17 @@ def test_one_class_is_refused_before_anything_is_fetched(
         shutil.rmtree(folder / name)
     with pytest.raises(UserError, match="one class"):
         photographs.main(folder, "small", None, "mine", dry=False)
+
+
+def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(made.folder)
+    folder = tmp_path / "photographs"
+    make_photographs(folder)
+    (folder / "rojo/0.jpg").rename(folder / "rojo/0.HEIC")
+    with pytest.raises(UserError, match="1 of 36 images .* rojo/0.HEIC"):
+        photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
 
 
 @pytest.mark.parametrize(("name", "kept"), [("rojo", 1), ("blue sky", 2)])

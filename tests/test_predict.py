@@ -53,6 +53,7 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     Image.new("L", (90, 61)).save(folder / "large.png")
     (folder / "text.png").write_text("not an image")
     (folder / "empty.jpg").touch()
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (folder / "notes.txt").write_text("a folder may hold other files")
     shutil.rmtree(finished.path("data"))
     # the limits of the data are those of predict, which reads nothing else of this file
@@ -65,10 +66,11 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     assert (
         "error: pictures/text.png: not an image" in output
         and "error: pictures/empty.jpg: the file is empty" in output
+        and "error: pictures/phone.HEIC: not an image" in output
     )
     assert (
         "error: missing.png: No such file" in output
-        and "error: 4 files could not be classified" in output
+        and "error: 5 files could not be classified" in output
     )
     assert (
         "large.png: more than 5,400 pixels, the limit download.limits.pixels in params.yaml"

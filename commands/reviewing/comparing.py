@@ -148,16 +148,36 @@ def all_models(
 ) -> dict[str, Verdict]:
     """The verdict of each model that one of the revisions has results of."""
     names = [*head.models, *(model for model in base.models if model not in head.models)]
+    pairs = {name: (name, name) for name in names}
+    return judge_pairs(base, head, pairs, content, rate)
+
+
+def against_selected(
+    head: Revision, content: dict[str, Any] | None, rate: float
+) -> dict[str, Verdict]:
+    """The verdict of each other model of a revision against the one that it selects."""
+    pairs = {name: (head.selected, name) for name in head.models if name != head.selected}
+    return judge_pairs(head, head, pairs if head.selected else {}, content, rate)
+
+
+def judge_pairs(
+    base: Revision,
+    head: Revision,
+    pairs: dict[str, tuple[str, str]],
+    content: dict[str, Any] | None,
+    rate: float,
+) -> dict[str, Verdict]:
+    """The verdicts of pairs of a model of `base` and one of `head`, corrected for their number."""
     found, measured = {}, {}
-    for name in progress.track(names, "comparison of models", "models"):
-        if obstacle := find_obstacle(base, head, name, name):
+    for name, pair in progress.track(pairs.items(), "comparison of models", "models"):
+        if obstacle := find_obstacle(base, head, *pair):
             found[name] = obstacle
         else:
-            measured[name] = measure_difference(base, head, name, name, content)
+            measured[name] = measure_difference(base, head, *pair, content)
     judged = noise.verdicts([difference for difference, _ in measured.values()], rate)
     for (name, (difference, spread)), (words, p) in zip(measured.items(), judged):
         found[name] = Verdict(words, difference=difference, p=p, spread=spread)
-    return {name: found[name] for name in names}
+    return {name: found[name] for name in pairs}
 
 
 def compare_selected(

@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,16 +80,23 @@ def keep_main_output(model: "keras.Model") -> "keras.Model":
 def in_float32(model: "keras.Model") -> "keras.Model":
     """The model itself, or, where it was trained in a mixed precision, one with its weights that
     computes in float32."""
-    import keras
-
     config = json.dumps(model.get_config())
     if "mixed_" not in config:
         return model
-    full = keras.Model.from_config(
-        json.loads(config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32"))
-    )
-    full.set_weights(model.get_weights())
-    return full
+    plain = config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32")
+    return rebuild(json.loads(plain), model)
+
+
+def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
+    """A model of `config` with the weights of `model`."""
+    import keras
+
+    rebuilt = keras.Model.from_config(config)
+    rebuilt.set_weights(model.get_weights())
+    for layer in rebuilt._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with constants, made from its weights
+    return rebuilt
 
 
 def batches(predict: Predict, images: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 
+from stages.conversion import checking
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def for_inference(model: "keras.Model") -> "keras.Model":
 
     config = model.get_config()
     if (without := without_augmentation(config)) != config:
-        model, trained = keras.Model.from_config(without), model
-        model.set_weights(trained.get_weights())
+        model = checking.rebuild(without, model)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Normalization) and layer.mean is not None:
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)

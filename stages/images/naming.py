@@ -2,6 +2,8 @@
 and prediction."""
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
+# of images that `decode` does not read: they are named and not passed over
+UNREAD = (".heic", ".heif", ".avif", ".tif", ".tiff")
 # what systems leave beside images: Windows, and macOS in an archive
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 
@@ -15,4 +17,4 @@ def is_hidden(name: str) -> bool:
 def is_image_file(name: str) -> bool:
     """Whether a file found in a folder, named relative to it with ``/``, is taken for an image: by
     its suffix, and not hidden."""
-    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
+    return name.lower().endswith(SUFFIXES + UNREAD) and not is_hidden(name)

@@ -33,6 +33,7 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
         "list_parameters": list_parameters,
         "count": lambda number: f"{number:,}",
         "changes": list_changes,
+        "trains_head_alone": trains_head_alone,
         "breakable": make_breakable,
         "md": escape.markdown,
         "code": escape.code,
@@ -63,6 +64,12 @@ def list_changes(augment: dict[str, Any]) -> list[tuple[str, str]]:
     """What of the section ``augment`` changes images, as (key, value) in words."""
     on = {key: value for key, value in augment.items() if value and key != "fill_mode"}
     return list_parameters(on | {"fill_mode": augment["fill_mode"]} if on else {})
+
+
+def trains_head_alone(training: dict[str, Any]) -> bool:
+    """Whether of a pre-trained network only the classifier learned."""
+    tuning = training["architecture"].get("fine_tuning") if "pretrained" in training else None
+    return bool(tuning) and tuning["layers"] == "none"
 
 
 def make_breakable(text: object) -> Markup:
