@@ -10,8 +10,6 @@ a file by --weights.
 """
 
 import argparse
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +20,13 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 from pydantic import TypeAdapter, ValidationError
 
 from commands.pipeline import keys
+from commands.pipeline.process import run_dvc
 from stages import params
 from stages.images.naming import UNREAD
 from stages.params.reading import read_yaml
 from stages.params.schema import Application, Name, Params, Source, Train
 from stages.preparation import splitting
-from stages.runtime import cli, progress
+from stages.runtime import cli, experiments, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import archives, classes, pretrained, writing
@@ -252,6 +251,7 @@ def conclude(model: str) -> None:
 
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
+    cli.exit_on_sigterm()
     options, preset = params.load(), PRESETS[network]
     architecture = options.architectures.get(preset.architecture)
     tuning = getattr(architecture, "fine_tuning", None)
@@ -267,6 +267,8 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
             f"params.yaml: architectures.{preset.architecture}.weights is empty: set it to "
             "imagenet, or give --weights"
         )
+    if not dry:
+        experiments.refuse_beside_dvc()
     images = survey(path, name, options)
     parts = split_images(images, name, options)
     settings = plan(path, name, preset, tuning.layers != "none", images, parts)
@@ -282,8 +284,9 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     announce(settings, images, parts, estimate(parts, epochs, *times))
     if dry:
         return
+    experiments.refuse_beside_dvc()
     write(settings)
-    if subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
+    if run_dvc("repro"):
         raise UserError("the run ended early, see above; `dvc repro` goes on from there")
     conclude(preset.architecture)
 

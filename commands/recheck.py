@@ -121,6 +121,11 @@ def sort_out(
         if one.entry is None or not (one.changes or one.other_changes or one.new_outs):
             continue
         missing = sorted({*one.missing} - outs)
+        unlike = [
+            first.address
+            for first in one.predecessors(everything)
+            if first.entry is None or first.other_changes
+        ]
         if one.new_outs and not dry:
             left[one.address] = (
                 f"{', '.join(one.new_outs)} is a new output, which only a training makes; with "
@@ -128,6 +133,8 @@ def sort_out(
             )
         elif one.other_changes:
             left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
+        elif unlike:
+            left[one.address] = f"it goes on from {unlike[0]}, of which not only code differs"
         elif elsewhere := find_other_platform(one):
             left[one.address] = elsewhere
         elif missing:

@@ -14,7 +14,6 @@ row. Several machines: ``python -m commands.parallel``.
 import argparse
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import filelock
 import pandas as pd
 from dvc.utils.serialize import loads_yaml
 
+from commands.pipeline.process import run_dvc, start_dvc
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
 from stages.replications.options import FOLDER
@@ -37,6 +37,7 @@ OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png",
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     if commit and not dry and (edited := list_edited()):
         raise UserError(
             "--commit: no commit would hold the results together with the code and the parameters "
@@ -62,6 +63,8 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
     """Run the rows in this order. Raises `UserError` at the end, where some failed."""
     if not rows:
         print("nothing to run: these rows are up to date")
+        if not dry and run_dvc("repro", "--quiet", "--single-item", TABLE):
+            raise UserError("the table could not be made: see above")
         return
     display, failed, uncommitted = Display(), [], []
     total = sum(row.minutes_left() for row in rows)
@@ -127,20 +130,16 @@ def run_row(row: Row, download: bool, display: Display) -> bool:
 def follow(arguments: list[str], log, watch: Watch | None, display: Display) -> int:
     """The exit status of a command of DVC's, while `display` shows how far it has come. It ends
     with this process, unless that is killed."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        while True:
-            try:
-                return process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                if watch:
-                    display.show(watch.look())
+        with start_dvc(*arguments, output=log) as process:
+            while True:
+                try:
+                    return process.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    if watch:
+                        display.show(watch.look())
     finally:
         display.hide()
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
 
 
 def finish_row(row: Row, commit: bool, display: Display) -> bool:
@@ -152,7 +151,9 @@ def finish_row(row: Row, commit: bool, display: Display) -> bool:
         display.say(f"{message}; nothing to commit")
         return True
     refused = None
-    if commit:
+    if commit and (edited := list_edited()):
+        refused = f"not committed: edited meanwhile: {', '.join(edited)}"
+    elif commit:
         try:
             git.run("add", "--", *paths)
             git.run("commit", "--quiet", "--message", message, "--", *paths)

@@ -13,8 +13,6 @@ seconds.
 """
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from markupsafe import Markup
 
 from commands.pipeline import lockfile
 from commands.pipeline.lockfile import Outdated
+from commands.pipeline.process import run_dvc
 from commands.reviewing import comparing, gate, history, models, noise, revisions
 from commands.reviewing.comparing import Verdict
 from commands.reviewing.gate import Check
@@ -109,7 +108,7 @@ def describe_others(head: Revision, verdicts: dict[str, Verdict]) -> str:
     if not verdicts:
         return ""
     judged = "; ".join(f"{some(names)}: {word}" for word, names in summary(verdicts))
-    return f"Against {escape.code(head.selected)}, which is selected, test accuracies are: {judged}."
+    return f"Test accuracies against {escape.code(head.selected)}, which is selected: {judged}."
 
 
 def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
@@ -220,7 +219,7 @@ def reproduce() -> tuple[list[Outdated], str]:
     """Run what is out of date. Returns the stages for which that was so, and what a reader must
     know, in a sentence, where that failed."""
     stages = history.read_working_tree()[0].outdated
-    if stages and subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode:
+    if stages and run_dvc("repro"):
         return (
             stages,
             "dvc.lock was out of date, or results were missing, and `dvc repro` failed: "
@@ -230,6 +229,7 @@ def reproduce() -> tuple[list[Outdated], str]:
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
+    cli.exit_on_sigterm()
     if repro and head:
         raise UserError("--repro runs the pipeline of the working tree: leave out --head")
     try:
@@ -259,8 +259,9 @@ def main(base: str, head: str | None, repro: bool) -> None:
     print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
     for word, names in content.summary:
         print(f"  {', '.join(names)}: {word}")
-    for message in filter(None, (content.selected, content.others, *content.messages, *content.last)):
-        print(f"  {message}")
+    sentences = (content.selected, content.others, *content.messages, *content.last)
+    for sentence in filter(None, sentences):
+        print(f"  {sentence}")
     print(" and ".join(map(str, OUTPUTS)))
     if failure or content.lost:
         raise UserError(failure or content.lost)

@@ -16,8 +16,6 @@ until ``dvc exp remove`` removes them. Each seed takes as long as ``dvc repro``.
 """
 
 import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,6 +23,7 @@ import dvc.api
 from dvc.repo import Repo
 
 from commands.pipeline import lockfile
+from commands.pipeline.process import run_dvc
 from commands.reviewing import history, spread
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
@@ -47,12 +46,9 @@ def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> 
             for experiments in repo.experiments.ls().values()
             for experiment in experiments
         }
-    if name not in done:
-        command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
-        if subprocess.run([*command, "--set-param", f"seed={seed}"], check=False).returncode:
-            raise UserError(
-                f"the run with seed {seed} failed; {SPREAD} keeps what was measured before"
-            )
+    command = ("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}")
+    if name not in done and run_dvc(*command):
+        raise UserError(f"the run with seed {seed} failed; {SPREAD} keeps what was measured before")
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
     ran_as = history.find_commit(name) or ""
     same_code = git.ask("diff", "--name-only", head, ran_as, "--", *CODE) == ""

@@ -22,7 +22,7 @@ import uvicorn
 from commands.predicting import network, trained
 from commands.serving.app import make_app
 from commands.serving.reading import Limits
-from commands.serving.server import Server
+from commands.serving.server import Connection, Server
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 
@@ -88,11 +88,11 @@ def main(
         make_app(chosen, predict, bounds, confidence),
         host=host,
         port=port,
-        http="h11",
+        http=Connection,
         ws="none",
         access_log=False,
         server_header=False,
-        limit_concurrency=bounds.connections + 1,  # from this number on it answers 503
+        limit_concurrency=bounds.connections,
         timeout_graceful_shutdown=ENDING,
     )
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, once it has ended

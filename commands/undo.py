@@ -6,13 +6,12 @@ since the commit, in params.yaml, the lock files, data/sources, reports and repl
 DVC's cache stay as they lie here; ``dvc repro`` makes those again that are not the commit's.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from commands.pipeline.process import run_dvc
 from stages.runtime import cli, experiments, git
 from stages.runtime.errors import UserError
 
@@ -21,9 +20,9 @@ WRITTEN_BY_HAND = ("dvc.yaml", "published.yaml", "from-scratch.txt", "README.md"
 
 
 def main() -> None:
+    cli.exit_on_sigterm()
     cli.require_project()
-    if experiments.is_dvc_running():
-        raise UserError("DVC runs in this folder: wait for it, or end it, and start again")
+    experiments.refuse_beside_dvc()
     if branch := experiments.find_lost_branch():
         if git.ask("merge-base", "--is-ancestor", "HEAD", branch) is None:
             raise UserError(
@@ -56,8 +55,7 @@ def check_out() -> str:
         raise UserError(f"DVC cannot read the pipeline: {error}") from None
     held = sorted({str(out) for out in outs} - lacking.keys())
     # --force: a file that a training left half-written is no reason to stop
-    checkout = [sys.executable, "-m", "dvc", "checkout", "--force", *held]
-    if held and subprocess.run(checkout).returncode:
+    if held and run_dvc("checkout", "--force", *held):
         raise UserError("`dvc checkout` failed: see above")
     absent = sum(not Path(name).exists() for name in lacking)
     rest = [f"{name} is left as it is" for name in other]

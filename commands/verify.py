@@ -14,13 +14,11 @@ set of the committed results (``train.instruction_set``): another one explains a
 last digits. Takes as long as a ``dvc repro`` from the beginning.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from commands.pipeline import lockfile
+from commands.pipeline.process import run_dvc
 from stages import params
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
@@ -78,15 +76,14 @@ def main() -> None:
             "The working tree has changes that are not committed: the last commit is verified, "
             "without them."
         )
-    with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary) / "clone"
         git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
         options = params.load(clone / "params.yaml")
         check_source(options, clone)
         committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
-        repro = [sys.executable, "-m", "dvc", "repro", "--force"]
-        variables = os.environ | {"DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
-        if status := subprocess.run(repro, cwd=clone, env=variables).returncode:
+        variables = {"DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
+        if status := run_dvc("repro", "--force", folder=clone, variables=variables):
             raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
         changes = git.run("status", "--porcelain", folder=clone)

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from support.kills import one_round, running, state, writing
-from support.project import ROOT, Project
+from support.project import ROOT, Project, ran
 
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
@@ -48,6 +48,30 @@ def test_what_the_machine_refuses_is_said_in_words(tmp_path, statement: str, mes
     output = outcome(tmp_path, statement)
     assert output.startswith("error: ") and message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "status"), [("split", "test: 0.", 255), ("train", "epochs: ", 0)]
+)
+def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(
+    finished: Project, section: str, key: str, status: int
+):
+    """Only one that the stage depends on; DVC reads them when the stage has ended."""
+    edit = f"""
+    path = Path("params.yaml")
+    head, mark, rest = path.read_text().partition("\\n{section}:")
+    path.write_text(head + mark + rest.replace("  {key}", "  {key}1", 1))
+"""
+    stage = finished.path("stages/split.py")
+    stage.write_text(stage.read_text().replace("\n\nif __name__", f"{edit}\n\nif __name__"))
+    output = finished.dvc("repro", "split", status=status)
+    lock = finished.path("dvc.lock").read_text()
+    if status:
+        assert "edited while this ran: split in params.yaml" in output
+        assert finished.path("dvc.lock").read_text() == lock
+        # with the values that it began with, its result is made again and not taken from a cache
+        stage.write_text(stage.read_text().replace(edit, ""))
+        assert ran(finished.dvc("repro", "split")) == ["split"]
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

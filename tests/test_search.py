@@ -376,3 +376,15 @@ def test_the_values_of_params_yaml_begin_a_study_where_they_lie_in_its_space(
 ):
     space = Values(**values)
     assert all(map(space.holds, inside)) and not any(map(space.holds, outside))
+
+
+def test_a_step_of_a_range_is_the_decimal_fraction_that_it_is_written_as():
+    """Optuna gives 0.1 + 2 × 0.1, and params.yaml says 0.3: the same value, trained once."""
+    study, space = optuna.create_study(), {"rate": Values(low=0.1, high=0.5, step=0.1)}
+    for value in (0.3, 0.1 + 2 * 0.1):
+        study.enqueue_trial({"rate": value})
+        assert studies.suggest(study.ask(), space) == {"rate": 0.3}
+    first, second = study.get_trials()
+    assert first.params != second.params
+    assert len({studies.identify_trial(one, space) for one in (first, second)}) == 1
+    assert studies.read_settings(second, space) == {"rate": 0.3}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -30,6 +30,7 @@ from support.project import Project, copy
 
 from commands.serving import app
 from commands.serving.reading import Limits
+from commands.serving.server import Connection
 from commands.serving.server import Server as StoppingServer
 from stages.conversion import contents
 from stages.conversion.names import DIGESTS
@@ -255,9 +256,9 @@ def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, i
         server.post(images[0])
 
 
-async def start(app: Callable, lifespan: Literal["on", "off"]) -> StoppingServer:
+async def start(app: Callable, lifespan: Literal["on", "off"], **options: Any) -> StoppingServer:
     """A server of an ASGI application, in this process."""
-    config = uvicorn.Config(app, port=0, lifespan=lifespan)
+    config = uvicorn.Config(app, port=0, lifespan=lifespan, **options)
     config.load()
     server = StoppingServer(config)
     server.lifespan = config.lifespan_class(config)
@@ -307,6 +308,37 @@ def test_what_was_sent_before_it_is_told_to_stop_is_answered():
 
     for answer in asyncio.run(answers()):
         assert answer.startswith(b"HTTP/1.1 204") and b"connection: close" in answer
+
+
+def test_a_connection_too_many_is_refused_alone_and_a_silent_one_is_closed():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def ask(connection: socket.socket) -> bytes:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(connection, REQUEST)
+        return await loop.sock_recv(connection, 12)
+
+    async def connect(server: StoppingServer, number: int) -> socket.socket:
+        made = socket.create_connection(server.servers[0].sockets[0].getsockname())
+        made.setblocking(False)
+        while len(server.server_state.connections) < number:
+            await asyncio.sleep(0.01)
+        return made
+
+    async def answers() -> list[bytes]:
+        server = await start(app, "off", http=Connection, limit_concurrency=1)
+        first, second = await connect(server, 1), await connect(server, 2)
+        found = [await ask(second), await ask(first)]
+        server.config.timeout_keep_alive = 0
+        silent = socket.create_connection(server.servers[0].sockets[0].getsockname())
+        silent.setblocking(False)
+        found.append(await asyncio.get_running_loop().sock_recv(silent, 12))
+        await server.shutdown()
+        return found
+
+    assert asyncio.run(answers()) == [b"HTTP/1.1 503", b"HTTP/1.1 204", b""]
 
 
 @pytest.mark.parametrize(

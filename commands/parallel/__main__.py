@@ -8,7 +8,6 @@ docs/scale.md says more.
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from commands.parallel import exchange
 from commands.parallel.options import add_cluster_options, prepare
 from commands.pipeline import graph, snapshot
+from commands.pipeline.process import run_dvc
 from stages import params
 from stages.params.schema import Parallel, suggest
 from stages.runtime import cli, guard
@@ -32,9 +32,7 @@ SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
 def collect(targets: list[str], remote: bool) -> None:
     """Plain `dvc repro` in the working tree, which finds all results in the run-cache."""
     print("Collecting by `dvc repro`:", flush=True)
-    if subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", *(["--pull"] if remote else []), *targets]
-    ).returncode:
+    if run_dvc("repro", *(["--pull"] if remote else []), *targets):
         raise UserError("`dvc repro` failed: see above")
 
 
@@ -112,7 +110,7 @@ def spread(
                     )
                 show.say(f"{lack}: waiting for such a worker")
             dispatch.run(client, content, show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print(
             "\nWhat is done lies in the cache: the next run, or `dvc repro`, takes it up.",
             file=sys.stderr,
@@ -126,6 +124,8 @@ def spread(
 
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
+    cli.exit_on_sigterm()
+    cli.exit_on_sigterm()
     options = params.load()
     count = prepare(workers, remote, options)
     with guard.alone(SCRATCH, "commands.parallel"):

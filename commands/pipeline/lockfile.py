@@ -36,6 +36,7 @@ from stages.runtime.errors import UserError
 ABSENT = object()
 COMMAND = "cmd"  # in an entry of a lock file
 EMPTY = 'schema: "2.0"'  # a lock file before any stage has run
+BUSY = "another command of DVC's runs in this folder: wait for it, or end it"
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
@@ -64,13 +65,21 @@ def opened(revision: str | None) -> Iterator[Repo]:
                 pass
             yield repo
         except LockError:
-            raise Busy(
-                "another command of DVC's runs in this folder: wait for it, or end it"
-            ) from None
+            raise Busy(BUSY) from None
         except DvcException as error:
             where = f" of {revision[:7]}" if revision else ""
             why = str(error).replace(os.getcwd() + os.sep, "")
             raise Unreadable(f"DVC cannot read the pipeline{where}: {why}") from None
+
+
+@contextlib.contextmanager
+def locked(repo: Repo) -> Iterator[None]:
+    """Hold DVC's lock. Raises `Busy` where another command of DVC's holds it for longer."""
+    try:
+        with repo.lock:
+            yield
+    except LockError:
+        raise Busy(BUSY) from None
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 """Which trainings differ from their results in code alone, and which revision the results were made
 with: by the lock files, through DVC."""
 
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from dvc.stage import Stage
 
 from commands.pipeline import lockfile
 from commands.pipeline.lockfile import Change
+from commands.pipeline.process import run_dvc
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
@@ -106,8 +105,7 @@ def refresh_digests() -> None:
             if any(compare(stage)) or not all(out.exists for out in stage.outs)
         ]
     for stage in stages:
-        command = [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", stage]
-        if subprocess.run(command, check=False).returncode:
+        if run_dvc("repro", "--quiet", "--single-item", stage):
             raise UserError(f"the stage {stage} failed, which the trainings depend on")
 
 

@@ -70,10 +70,13 @@ class Campaign:
         """What the study says of a trial now."""
         return self.trials()[trial.number]
 
+    def identify(self, trial: FrozenTrial) -> str:
+        return studies.identify_trial(trial, self.search.space)
+
     def wants_more(self) -> bool:
         """Whether fewer trials were asked for than wanted, and the space has more."""
         asked = [one for one in self.trials() if one.state != TrialState.WAITING]
-        tried = {studies.identify(one.params) for one in asked}
+        tried = {self.identify(one) for one in asked}
         return len(asked) < self.search.trials and len(tried) < self.search.size
 
     def enqueue_base(self) -> None:
@@ -91,7 +94,7 @@ class Campaign:
         elif equal := self.find_equal(trial):
             trial.set_user_attr("equals", equal.number)
             if equal.state == TrialState.RUNNING:
-                self.twins.setdefault(studies.identify(equal.params), []).append(trial)
+                self.twins.setdefault(self.identify(equal), []).append(trial)
             else:
                 self.repeat(trial, equal)
         else:
@@ -99,9 +102,9 @@ class Campaign:
 
     def find_equal(self, trial: Trial) -> FrozenTrial | None:
         """The first trial with the same values, where that is an earlier one."""
-        params = self.look(trial).params
-        equals = (one for one in self.trials()[: trial.number] if one.params == params)
-        return next(equals, None)
+        same = self.identify(self.look(trial))
+        earlier = self.trials()[: trial.number]
+        return next((one for one in earlier if self.identify(one) == same), None)
 
     def repeat(self, trial: Trial, equal: FrozenTrial) -> None:
         """Tell of a trial what was told of an equal one."""
@@ -175,7 +178,7 @@ class Campaign:
         total = max(self.search.trials, len(told))
         print(f"[{done}/{total}] trial {trial.number}: {word}{mark}; {text}", flush=True)
         equal = told[trial.number]
-        for twin in self.twins.pop(studies.identify(equal.params), []):
+        for twin in self.twins.pop(self.identify(equal), []):
             self.repeat(twin, equal)
 
 

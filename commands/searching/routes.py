@@ -1,13 +1,12 @@
 """What the pipeline says of a search: which stages each run needs, and what its result depends
 on."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.pipeline import graph, keys
+from commands.pipeline import graph, keys, lockfile
+from commands.pipeline.process import run_dvc
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def bring_up_to_date(target: str, remote: bool) -> graph.Plan:
         print("What the trials share, by `dvc repro`:", flush=True)
         pull = ["--pull"] if remote else []
         before = plan.instances[target].upstream
-        if subprocess.run([sys.executable, "-m", "dvc", "repro", *pull, *before]).returncode:
+        if run_dvc("repro", *pull, *before):
             raise UserError("`dvc repro` failed: see above")
         plan = graph.read([target])
     return plan
@@ -78,7 +77,7 @@ def describe_base(route: Route, searched: list[str], base: dict[str, Any]) -> di
     from dvc.repo import Repo
 
     fixed, common = keys.leave_out(searched, base), {}
-    with Repo() as repo, repo.lock:
+    with Repo() as repo, lockfile.locked(repo):
         stages = [stage for address in route.stages for stage in repo.stage.collect(address)]
         made = [Path(out.fs_path) for stage in stages for out in stage.outs]
         for dep in (dep for stage in stages for dep in stage.deps):

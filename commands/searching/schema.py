@@ -1,6 +1,7 @@
 """The schema of ``searches/NAME.yaml``: which keys of ``params.yaml`` are searched, and how."""
 
 import math
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -73,6 +74,14 @@ class Values(Section):
         steps = (value - self.low) / (self.step or 1)
         on_grid = math.isclose(steps, round(steps), abs_tol=1e-9) or self.step is None
         return self.low <= value <= self.high and on_grid
+
+    def settle(self, value: Any) -> Any:
+        """`value`, or, in a range of fractions with steps, the decimal fraction that it stands for:
+        0.3, and not 0.1 + 2 × 0.1, which is 0.30000000000000004 in binary."""
+        if self.step is None or self.is_whole:
+            return value
+        steps = round((value - self.low) / self.step)
+        return float(Decimal(str(self.low)) + steps * Decimal(str(self.step)))
 
     @property
     def extremes(self) -> list[Any]:

@@ -91,9 +91,10 @@ def suggest(trial: Trial, space: dict[str, Values]) -> Settings:
                 key, values.low, values.high, step=step, log=values.log
             )
         else:
-            settings[key] = trial.suggest_float(
+            value = trial.suggest_float(
                 key, values.low, values.high, step=values.step, log=values.log
             )
+            settings[key] = values.settle(value)
     return settings
 
 
@@ -102,7 +103,8 @@ def read_settings(trial: FrozenTrial, space: dict[str, Values]) -> Settings:
     settings = {}
     for key, values in space.items():
         by_label = {label(one): one for one in values.choice or ()}
-        settings[key] = by_label[trial.params[key]] if by_label else trial.params[key]
+        value = trial.params[key]
+        settings[key] = by_label[value] if by_label else values.settle(value)
     return settings
 
 
@@ -112,6 +114,11 @@ def express(settings: Settings, space: dict[str, Values]) -> dict[str, Any] | No
         if not values.holds(settings[key]):
             return None
     return {key: label(settings[key]) for key in space}
+
+
+def identify_trial(trial: FrozenTrial, space: dict[str, Values]) -> str:
+    """A text that is equal for trials of equal values."""
+    return identify({key: space[key].settle(value) for key, value in trial.params.items()})
 
 
 def identify(settings: Settings) -> str:

@@ -1,4 +1,5 @@
-"""uvicorn's server, with a stop that loses no request.
+"""uvicorn's server, with a stop that loses no request, and a limit that disturbs nobody who is
+served.
 
 uvicorn closes its listening sockets and every connection without a request. So it loses the
 requests of clients that the system has connected and uvicorn has not, and those that arrive just
@@ -13,8 +14,23 @@ import os
 import socket
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEARD = 0.5  # seconds in which a connection can still send a request, once the server is to stop
+
+
+class Connection(H11Protocol):
+    """One beyond ``limit_concurrency`` is answered 503, itself alone: uvicorn so answers everybody
+    while there are too many. And one that sends nothing is closed after the time after which
+    uvicorn closes one that has been answered."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        most = self.config.limit_concurrency
+        self.limit_concurrency = 0 if most and len(self.connections) > most else None
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
 
 class Server(uvicorn.Server):

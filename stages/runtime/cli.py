@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from stages.runtime import escape, experiments, git, guard, progress
+from stages.runtime import edited, escape, experiments, git, guard, progress
 from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
@@ -58,8 +58,10 @@ def run(
     guard.end_with_dvc()
     git.forget_hook()
     sys.stderr.write(experiments.lost_branch_warning())
+    parameters = edited.read_all()
     try:
         main(**values)
+        edited.refuse_edited(parameters)
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))

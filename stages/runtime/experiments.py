@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from stages.runtime import git, guard
+from stages.runtime.errors import UserError
 
 # of DVC's moves, which name the commit in full, and are no person's
 MOVE = re.compile(r"checkout: moving from (\S+) to [0-9a-f]{40}")
@@ -35,6 +36,13 @@ def find_lost_branch() -> str | None:
         if git.ask("rev-parse", "--verify", "--quiet", f"refs/heads/{left[1]}") is not None:
             return left[1]
     return None
+
+
+def refuse_beside_dvc() -> None:
+    """Raise `UserError` where a run goes on in this folder, whose parameters would change under
+    it."""
+    if is_dvc_running():
+        raise UserError("DVC runs in this folder: wait for it, or end it, and start again")
 
 
 def is_dvc_running() -> bool:
