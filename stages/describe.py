@@ -30,7 +30,7 @@ from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
-CHUNK = 1000  # images that are summed at a time: memory does not grow with the data
+CHUNK_BYTES = 1 << 26  # of images that are summed at a time; one image at least
 
 
 def choose_evenly(labels: np.ndarray, number: int, count: int) -> np.ndarray:
@@ -46,10 +46,11 @@ def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.
     means = np.zeros((classes, *images.shape[1:]))
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], np.arange(classes + 1))
+    step = max(1, CHUNK_BYTES // images[0].nbytes)
     for number in progress.track(range(classes), "mean images", "classes"):
         places = by_class[starts[number] : starts[number + 1]]
-        for start in range(0, len(places), CHUNK):
-            means[number] += images[places[start : start + CHUNK]].sum(axis=0, dtype=np.int64)
+        for start in range(0, len(places), step):
+            means[number] += images[places[start : start + step]].sum(axis=0, dtype=np.int64)
         means[number] /= max(len(places), 1)
     return np.round(means).astype(np.uint8)
 

@@ -72,7 +72,8 @@ def bring(
             arrays = read_idx(found, publisher.class_names, options.limits)
         else:
             arrays = cifar.read_cifar(only, options.limits)
-        arrays.class_names = source.class_names or arrays.class_names
+        published_names = publisher and publisher.class_names
+        arrays.class_names = source.class_names or published_names or arrays.class_names
         return writing.write_arrays(folder, description, arrays)
     if source.class_names:
         raise UserError(

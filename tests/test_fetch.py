@@ -280,6 +280,27 @@ def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
+def test_a_page_in_place_of_an_archive_is_refused_where_no_digest_is_published(
+    server, tmp_path, name
+):
+    file = published(server, bytes=None, sha256=None).model_copy(update={"name": name})
+    (tmp_path / name).write_text("<html>Sign in</html>")  # stored by an earlier version
+    with pytest.raises(UserError, match="not the archive that its name promises"):
+        fetch(file, tmp_path, OPTIONS)
+    assert len(server.seen) == 1
+
+
+def test_a_setting_of_the_network_is_not_taken_for_a_fault_of_the_disk(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "no-such-file")
+    file = published(server)
+    file = file.model_copy(update={"url": file.url.replace("http:", "https:")})
+    with pytest.raises(UserError, match="cannot be fetched: .*no-such-file"):
+        fetch(file, tmp_path, OPTIONS)
+
+
 def test_mirror(server, tmp_path):
     file = published(server).model_copy(
         update={"url": "http://publisher.invalid/deep/down/set.bin"}

@@ -105,6 +105,21 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
             "- Dropout:\n        rate: 0.2\n        name: image\n",
             [".layers", "'image'"],
         ),
+        (
+            "    - Dropout:",
+            "    - Dense: {units: 8, name: dropout_1}\n    - Dropout:",
+            [".layers", "'dropout_1'"],
+        ),
+        (
+            "  schedule_arguments: {}",
+            '  schedule_arguments: {initial_learning_rate: "0.1"}',
+            ["train.schedule_arguments.initial_learning_rate", "'0.1'"],
+        ),
+        (
+            "  loss_arguments: {}",
+            '  loss_arguments: {label_smoothing: "0.1"}',
+            ["train.loss_arguments", "'0.1'"],
+        ),
         ("validation: 0.2 ", "validation: 1.2 ", ["split.validation", "1.2"]),
         ("seed: 1337", "seed: -1", ["seed", "-1"]),
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),

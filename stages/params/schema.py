@@ -15,6 +15,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -184,9 +185,9 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0)] | None
     optimizer_arguments: dict[str, bool | int | float | None]
     schedule: one_of(*SCHEDULES) | None
-    schedule_arguments: dict[str, Any]
+    schedule_arguments: dict[str, bool | int | float | None | list[int | float]]
     loss: one_of(*LOSSES)
-    loss_arguments: dict[str, Any]
+    loss_arguments: dict[str, bool | int | float | str | None | list[int | float]]
     batch_size: Count
     epochs: Count
     early_stopping: EarlyStopping
@@ -214,6 +215,14 @@ class Train(Section):
                 "would put those of one epoch in their place: set that to never"
             )
         return self
+
+    @field_validator("loss_arguments")
+    @classmethod
+    def numbers_are_no_text(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for key, value in given.items():
+            if isinstance(value, str) and key not in ("name", "reduction", "dtype"):
+                raise ValueError(f"{key}: {value!r} is text: leave out its quotes")
+        return given
 
     @model_validator(mode="after")
     def check_epoch_arguments(self) -> "Train":
@@ -439,13 +448,27 @@ def one_layer(layer: Any) -> Any:
     return layer
 
 
+def snake_case(name: str) -> str:
+    """A class's name as Keras makes names of layers from it (``keras.src.utils.naming``)."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
 def check_layer_names(layers: list[Any]) -> list[Any]:
     """Check that no two of `layers` have one name, and none that of a layer which every network
-    has."""
+    has, or one that Keras may give a layer without a name: ``max_pooling2d_1``."""
     taken = ["image", "rescaling", "probability"]
-    for number, layer in enumerate(layers):
-        ((_, arguments),) = layer.items()
-        if (name := (arguments or {}).get("name")) in taken:
+    given = [pair for layer in layers for pair in layer.items()]
+    unnamed = {snake_case(kind) for kind, arguments in given if not (arguments or {}).get("name")}
+    invented = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
+    for number, (_, arguments) in enumerate(given):
+        name = (arguments or {}).get("name")
+        if isinstance(name, str) and invented.fullmatch(name):
+            raise ValueError(
+                f"the name {name!r} of layers[{number}] is one that Keras gives to layers without "
+                "a name: give it another one"
+            )
+        if name in taken:
             raise ValueError(
                 f"the name {name!r} of layers[{number}] is taken: give it another one, or none"
             )

@@ -15,7 +15,7 @@ from stages.sources.raw import Raw
 from stages.storage import files
 from stages.storage.prepared import PARTS
 
-CHUNK = 1000  # images whose pixels are summed at a time: memory does not grow with the data
+CHUNK_BYTES = 1 << 24  # of images whose pixels are summed at a time, as float64; one image at least
 
 
 def write_part(
@@ -47,8 +47,9 @@ def rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
     channels = train.shape[3]
     if normalisation == "standard":
         total, squares = np.zeros(channels), np.zeros(channels)
-        for start in range(0, len(train), CHUNK):
-            pixels = train[start : start + CHUNK].reshape(-1, channels).astype(np.float64)
+        step = max(1, CHUNK_BYTES // train[0].nbytes)
+        for start in range(0, len(train), step):
+            pixels = train[start : start + step].reshape(-1, channels).astype(np.float64)
             total, squares = total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
         count = train[..., 0].size
         mean = total / count

@@ -34,8 +34,8 @@ def check_split(options: "Params") -> None:
 
 
 def check_prepared(options: "Params") -> None:
-    """Raises `UserError` where the prepared data were made with other parameters than `options`, or
-    from another split."""
+    """Raises `UserError` where the prepared data, or the split beside them, were made with other
+    parameters than `options`. Whether the data were made from that split is not known."""
     expected = {"dataset": options.dataset, "preprocess": options.preprocess.model_dump()}
     refuse_others(PREPARED, files.read_json(PREPARED), expected)
     check_split(options)

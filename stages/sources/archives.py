@@ -40,6 +40,13 @@ def kind_by_name(name: str) -> str | None:
     return "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", name.lower()) else None
 
 
+def is_archive(path: Path, kind: str | None) -> bool:
+    """Whether the file's content begins, or ends, as that of its `kind` does; None: of any."""
+    import tarfile
+
+    return {"zip": zipfile.is_zipfile, "tar": tarfile.is_tarfile, None: Path.exists}[kind](path)
+
+
 def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     """The files behind `path` with their sizes in bytes, in the order in which they lie there, and
     its folders, by name.

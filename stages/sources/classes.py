@@ -14,6 +14,7 @@ be an image. A class is known by its name in Unicode's form NFC: macOS writes é
 """
 
 import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +56,14 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     stray = [name for name in files if not name.startswith(prefix)]
     files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}
     folders = {name[len(prefix) :] for name in folders if name.startswith(prefix)}
+    inside = defaultdict(list)
+    for name in files:
+        inside[name.partition("/")[0]].append(name)
     for top in below(folders):
-        if repeats(again := top + "/", files):
-            files = {name: size for name, size in files.items() if not name.startswith(again)}
-            folders = {name for name in folders if not f"{name}/".startswith(again)}
+        if repeats(f"{top}/", inside[top], files):
+            for name in inside[top]:
+                del files[name]
+            folders = {name for name in folders if not f"{name}/".startswith(f"{top}/")}
     parts = parts_of(folders)
     check_beside_parts(top_level(folders), parts, prefix, path)
     depth = 1 if parts else 0
@@ -177,9 +182,8 @@ def parts_of(folders: set[str]) -> dict[str, str]:
     return {top: part for top in below(folders) if (part := part_of(top))}
 
 
-def repeats(prefix: str, files: dict[str, int]) -> bool:
-    """Whether all that lies below `prefix` lies once more without it."""
-    inside = [name for name in files if name.startswith(prefix)]
+def repeats(prefix: str, inside: list[str], files: dict[str, int]) -> bool:
+    """Whether all `inside`, which is what lies below `prefix`, lies once more without it."""
     return bool(inside) and all(
         files.get(name.removeprefix(prefix)) == files[name] for name in inside
     )

@@ -117,7 +117,10 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                     f"{address} cannot be fetched: {printable(error)}\n{by_hand(file, path)}"
                 ) from None
             except OSError as error:
-                raise UserError(f"{partial} cannot be written: {error}") from None
+                # requests raises one without a number where REQUESTS_CA_BUNDLE names no file
+                what = f"{address} cannot be fetched"
+                what = what if error.errno is None else f"{partial} cannot be written"
+                raise UserError(f"{what}: {printable(error)}") from None
 
 
 def transfer(

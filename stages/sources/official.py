@@ -67,6 +67,10 @@ class Publisher(Section):
                 )
             if not self.class_names:
                 raise ValueError("format idx has no names of classes: give class_names")
+        elif self.class_names and self.format != "npz":
+            raise ValueError(f"format {self.format} has names of classes: leave out class_names")
+        elif self.images and self.format != "images":
+            raise ValueError(f"format {self.format} needs no images: leave the key out")
         elif len(names) > 1:
             raise ValueError(f"format {self.format} has one file, not {len(names)}")
         elif self.format in ("images", "cifar"):
@@ -111,8 +115,11 @@ def fault(path: Path, file: File, limits: Limits) -> str | None:
 
 
 def packed_faults(path: Path, file: File) -> list[str]:
-    """How size and digests of the file itself differ from the published ones."""
+    """How size and digests of the file itself differ from the published ones; where no digest is
+    published, whether it is an archive as its name says, and not a page in its place."""
     faults = []
+    if not file.digest and not archives.is_archive(path, archives.kind_by_name(file.name)):
+        faults.append("it is not the archive that its name promises")
     if file.bytes is not None and (size := path.stat().st_size) != file.bytes:
         faults.append(f"{size:,} bytes instead of {file.bytes:,}")
     for kind in ("md5", "sha256"):
