@@ -1,5 +1,6 @@
 """A small copy of the project, before and after its first run, for the tests."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,13 @@ import pytest
 from browser import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, sync_playwright
 from support.project import ROOT, Project, copy, small_project
+
+gc.disable()  # what is imported and collected lives until the end
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -109,6 +109,24 @@ def test_rotation_is_in_degrees_and_fills_with_the_nearest_pixels():
     assert np.allclose(np.multiply(layer.factor, 360), (-15, 15)) and layer.fill_mode == "nearest"
 
 
+@pytest.mark.parametrize(
+    ("options", "kind", "factors"),
+    [
+        ({"width_shift": 0.2}, "RandomTranslation", {"width_factor": 0.2, "height_factor": 0}),
+        ({"height_shift": 0.2}, "RandomTranslation", {"width_factor": 0, "height_factor": 0.2}),
+        ({"zoom": 0.1}, "RandomZoom", {"width_factor": 0.1, "height_factor": 0.1}),
+        ({"shear": 45.0}, "RandomShear", {"x_factor": 1, "y_factor": 0}),
+    ],
+)
+def test_each_change_is_as_large_as_it_says(options: dict, kind: str, factors: dict):
+    from stages.training.augmentation import build_layers
+
+    [layer] = build_layers(CHOSEN.augment.model_copy(update=options), (12, 12, 3), 1)
+    assert type(layer).__name__ == kind
+    for name, factor in factors.items():
+        assert np.abs(layer.get_config()[name]).max() == pytest.approx(factor), name
+
+
 def small(**changes: Any) -> train.Experiment:
     """A small network with dropout, trained for three epochs with augmentation."""
     network = CHOSEN.architectures["mnist-dense"].model_copy(update={"units": [6], "dropout": 0.3})

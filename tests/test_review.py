@@ -2,15 +2,17 @@
 
 import json
 import re
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from browser import LOOKS, open_page
+from dvc.repo import Repo
 from playwright.sync_api import Browser
-from support.project import Project, copy, ran
-from support.reviews import MODEL, closed_gate, commit, review
+from support.project import Project, copy
+from support.reviews import MODEL, accept, closed_gate, commit, review
 
 from commands import seed_spread
 from commands.pipeline import lockfile
@@ -23,12 +25,27 @@ from stages import params
 from stages.runtime.errors import UserError
 
 
+def skip_export_and_report(pipeline) -> None:
+    """What these two write, no review reads."""
+    pipeline["stages"]["export"]["cmd"] = (
+        "mkdir -p exports && cp reports/selection.json exports && echo {} > reports/export.json"
+    )
+    pipeline["stages"]["report"]["cmd"] = (
+        "cd reports && touch index.html model_card.md mistakes.png"
+    )
+
+
 @pytest.fixture(scope="module")
 def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """`main` trains two networks for two epochs, the branch `longer` one of them for forty;
     `shorter` begins there and goes back. `longer` holds the spread over two seeds; the measurement
     has left an experiment with the other seed."""
     project = copy(finished_template, tmp_path_factory.mktemp("history"))
+    project.edit_params(skip_export_and_report, "dvc.yaml")
+    with chdir(project.folder):
+        accept("export")
+        accept("report")
+    project.commit()
     project.edit_params(lambda content: content.update(models=[MODEL]))
     project.edit_params(
         lambda content: content["train"].update(
@@ -68,9 +85,9 @@ def test_the_spread_over_seeds(history: Project):
     assert measured["sd"] == pytest.approx(
         abs(np.subtract(*measured["values"])) / np.sqrt(2), abs=1e-6
     )
-    assert (
-        ran(history.command("seed_spread", "--seeds", "2")) == []
-    )  # what stands there is not measured again
+    with chdir(history.folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed_spread, "run_dvc", lambda *_: pytest.fail("measured again"))
+        seed_spread.main(2)
     assert history.changes() == []
 
 
@@ -141,7 +158,7 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
             "dvc.lock",
             "data/dvc.lock",
         )
-        history.dvc("checkout", "--allow-missing")
+        check_out(history)
         spread = history.path(
             "reports/seed_spread.json"
         )  # a change's own yardstick, which nobody judges by
@@ -166,7 +183,12 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
         )
     finally:
         history.run("git", "checkout", "--quiet", "longer", "--", ".")
-        history.dvc("checkout", "--allow-missing")
+        check_out(history)
+
+
+def check_out(project: Project) -> None:
+    with chdir(project.folder), Repo() as repo:
+        repo.checkout(allow_missing=True)
 
 
 def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
@@ -242,9 +264,7 @@ def test_what_a_pull_request_writes_is_text_in_the_review(finished: Project):
 
 def test_a_base_that_is_not_here_is_an_error(finished: Project):
     finished.path("README.md").touch()
-    output = finished.command("review", "--base", "nosuch", status=1)
-    assert "error: There is no revision `nosuch` here" in output
-    assert "no revision `nosuch`" in finished.path("review.md").read_text()
+    assert "no revision `nosuch`" in review(finished, "nosuch", refused=True)
 
 
 def other_classes(project: Project) -> None:
@@ -329,6 +349,8 @@ def test_another_selected_model_is_judged_without_a_measured_spread(
     (said,) = re.findall(rf"Another model is selected: `{other}` now, `{base.selected}`.*", text)
     assert "the noise is 0." in said and said.endswith((f"{noise.CHANCE}.", f"{noise.WORSE}."))
     assert "was not measured on this data set" in text
+    words = f"{noise.BETTER}|{noise.CHANCE}"
+    assert re.search(rf"against `{other}`, which is selected: `{base.selected}`: ({words})", text)
 
 
 def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):

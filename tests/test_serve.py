@@ -120,6 +120,8 @@ def test_a_form_with_several_files_is_answered_in_its_order(server: Server, imag
     paths = ["a.png", "../../b.png", "c\r\nx.png", "é" * 200]
     answer = server.form([("image", one) for one in zip(paths, images)]).json()["images"]
     assert [row["class"] for row in answer] == [row["class"] for row in alone]
+    obtained, expected = ([row["probability"] for row in rows] for rows in (answer, alone))
+    assert obtained == pytest.approx(expected, abs=2e-6) and len(set(expected)) == 4
     assert answer[0]["file"] == "a.png" and not server.project.path("../b.png").exists()
 
 

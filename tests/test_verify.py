@@ -1,5 +1,7 @@
 """The verdicts of `make verify`, and what it says of the platform."""
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,28 @@ def test_a_commit_without_its_results_is_not_verified(
     finished.commit()
     with pytest.raises(UserError, match="nothing to verify.*split"):
         verify.main()
+
+
+@pytest.mark.parametrize("difference", [0.001, 0.5])
+def test_what_the_run_in_the_clone_gives_is_compared(
+    finished: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    difference: float,
+):
+    def run(*arguments: str, folder: Path, variables: dict[str, str]) -> int:
+        metrics = json.loads((folder / verify.METRICS).read_text())
+        metrics["mnist-dense"]["test_accuracy"] += difference
+        (folder / verify.METRICS).write_text(json.dumps(metrics))
+        return 0
+
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
+    monkeypatch.setattr(verify, "run_dvc", run)
+    refused = pytest.raises(UserError, match="mnist-dense.test_accuracy")
+    with refused if difference > 0.1 else nullcontext():
+        verify.main()
+        assert "within tolerance" in capsys.readouterr().out
 
 
 def test_equal_bits():

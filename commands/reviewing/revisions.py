@@ -1,16 +1,14 @@
-"""Two states of the project that are to be compared, read through DVC: commits, experiments, or the
-working tree."""
+"""Two states of the project that are to be compared: commits, experiments, or the working tree."""
 
 import io
 import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
-import dvc.api
 import pandas as pd
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
@@ -19,7 +17,7 @@ from typing_extensions import TypedDict
 from commands.pipeline import lockfile
 from commands.pipeline.lockfile import Outdated
 from stages.params.schema import Gate, Params, Review
-from stages.runtime import escape
+from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
@@ -122,14 +120,15 @@ class Revision:
     def _reports(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    @cached_property
-    def _files(self) -> dvc.api.DVCFileSystem:
-        return dvc.api.DVCFileSystem(rev=self.commit)
-
     def text(self, path: str) -> str | None:
+        """The text of a file, which git has where this is a commit."""
         try:
-            return self._files.read_text(path, encoding="utf-8")
-        except (OSError, DvcException):
+            if self.commit:
+                content = git.read_file(self.commit, path)
+            else:
+                content = Path(path).read_bytes()
+            return None if content is None else content.decode()
+        except OSError:
             return None
         except UnicodeDecodeError as error:
             self.damaged[path] = strip_markup(str(error))

@@ -39,16 +39,22 @@ def ask(*arguments: str, folder: Path | None = None) -> str | None:
     return None if result is None or result.returncode else result.stdout.rstrip("\n")
 
 
+def read_file(revision: str, path: str) -> bytes | None:
+    """The content of a file of the current folder in a revision; None where there is none."""
+    result = _start(("show", f"{revision}:./{path}"), None, {}, text=False)
+    return None if result is None or result.returncode else result.stdout
+
+
 def _start(
-    arguments: tuple[str, ...], folder: Path | None, variables: dict[str, str]
-) -> subprocess.CompletedProcess[str] | None:
+    arguments: tuple[str, ...], folder: Path | None, variables: dict[str, str], text: bool = True
+) -> subprocess.CompletedProcess | None:
     try:
         return subprocess.run(
             ["git", *arguments],
             cwd=folder,
             env=os.environ | variables,
             capture_output=True,
-            text=True,
+            text=text,
         )
     except FileNotFoundError:
         return None
