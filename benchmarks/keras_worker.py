@@ -81,7 +81,7 @@ def notebook(job, prepared) -> None:
     import keras
 
     from stages import architectures
-    from stages.params.schema import Train
+    from stages.params.recipe import Train
     from stages.training import recipe
 
     train = Train.model_validate(job["train"])
@@ -119,7 +119,9 @@ def notebook(job, prepared) -> None:
 
 
 def stage(job, prepared) -> None:
-    from stages.params.schema import Architecture, Augment, Train
+    from stages.params.families import Architecture
+    from stages.params.recipe import Train
+    from stages.params.schema import Augment
     from stages.training import fitting, heads
     from stages.training.experiment import Experiment
     from stages.training.network import build_network

@@ -47,7 +47,9 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
     import numpy as np
 
     from stages import params
-    from stages.params.schema import Augment, Sequential, Train
+    from stages.params.families import Sequential
+    from stages.params.recipe import Train
+    from stages.params.schema import Augment
     from stages.storage import prepared as data
     from stages.training import fitting, heads
     from stages.training.experiment import Experiment

@@ -23,8 +23,11 @@ from commands.pipeline import keys
 from commands.pipeline.process import run_dvc
 from stages import params
 from stages.images.naming import UNREAD
+from stages.params.families import Application
+from stages.params.fields import Name
 from stages.params.reading import read_yaml
-from stages.params.schema import Application, Name, Params, Source, Train
+from stages.params.recipe import Train
+from stages.params.schema import Params, Source
 from stages.preparation import splitting
 from stages.runtime import cli, experiments, progress
 from stages.runtime.errors import UserError

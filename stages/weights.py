@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 
 from stages import params
-from stages.params.schema import Architecture, Download
+from stages.params.families import Architecture
+from stages.params.schema import Download
 from stages.runtime import cli
 from stages.sources import pretrained
 from stages.storage import files

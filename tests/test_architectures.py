@@ -24,7 +24,7 @@ import keras  # noqa: E402
 from stages import architectures, evaluate, train  # noqa: E402
 from stages.architectures import googlenet  # noqa: E402
 from stages.params import names  # noqa: E402
-from stages.params.schema import FAMILIES  # noqa: E402
+from stages.params.families import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
 from stages.training import fitting, heads, recipe  # noqa: E402
 

@@ -9,7 +9,7 @@ from support.project import ROOT, data_json
 
 from stages import params
 from stages.metrics.measures import measure_model
-from stages.params.schema import Dense
+from stages.params.families import Dense
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, run

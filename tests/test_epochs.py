@@ -8,7 +8,8 @@ import pytest
 from support.project import ROOT, data_json
 
 from stages import params
-from stages.params.schema import Dense, Train
+from stages.params.families import Dense
+from stages.params.recipe import Train
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, run

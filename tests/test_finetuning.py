@@ -13,7 +13,9 @@ from test_weights import TINY
 
 from stages import params
 from stages.metrics.measures import measure_model
-from stages.params.schema import Application, Augment, FineTuning, Train
+from stages.params.families import Application, FineTuning
+from stages.params.recipe import Train
+from stages.params.schema import Augment
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared

@@ -10,7 +10,7 @@ import pytest
 from support.project import ROOT, data_json
 
 from stages import params
-from stages.params.schema import EarlyStopping
+from stages.params.recipe import EarlyStopping
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared

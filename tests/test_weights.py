@@ -12,8 +12,8 @@ from support.project import data_json
 from test_fetch import OPTIONS, server  # noqa: F401
 
 from stages import params
+from stages.params.families import Application
 from stages.params.names import APPLICATIONS
-from stages.params.schema import Application
 from stages.runtime.errors import UserError
 from stages.sources import pretrained
 from stages.storage import hdf5

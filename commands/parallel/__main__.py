@@ -18,7 +18,8 @@ from commands.parallel.options import add_cluster_options, prepare
 from commands.pipeline import graph, snapshot
 from commands.pipeline.process import run_dvc
 from stages import params
-from stages.params.schema import Parallel, suggest
+from stages.params.fields import suggest
+from stages.params.schema import Parallel
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 from stages.storage import files

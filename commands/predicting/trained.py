@@ -11,7 +11,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.conversion.names import DIGESTS, INT8
-from stages.params.schema import Name, Preprocess
+from stages.params.fields import Name
+from stages.params.schema import Preprocess
 from stages.runtime.errors import UserError
 from stages.storage import files
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from commands.pipeline import graph
 from commands.pipeline.graph import Plan
-from stages.params.schema import Architecture, suggest
+from stages.params.families import Architecture
+from stages.params.fields import suggest
 from stages.replications import options
 from stages.replications.options import FOLDER
 from stages.runtime.errors import UserError

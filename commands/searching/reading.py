@@ -11,8 +11,9 @@ from commands.pipeline import keys
 from commands.searching.schema import Search
 from stages import params
 from stages.params import Problem
+from stages.params.fields import suggest
 from stages.params.reading import read_yaml
-from stages.params.schema import Params, suggest
+from stages.params.schema import Params
 from stages.runtime.errors import UserError
 
 FOLDER = Path("searches")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from stages.params.schema import Count, Section, one_of
+from stages.params.fields import Count, Section, one_of
 
 # Optuna's classes, those that need no further package; grid search is BruteForceSampler
 SAMPLERS = ("TPESampler", "RandomSampler", "QMCSampler", "BruteForceSampler")

@@ -15,8 +15,10 @@ from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 
+from stages.params.families import FAMILIES, Architecture
+from stages.params.fields import suggest
 from stages.params.reading import read_yaml
-from stages.params.schema import FAMILIES, Architecture, Params, suggest
+from stages.params.schema import Params
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from stages import params
-from stages.params.schema import ClassName, Limits, Line, Section, one_of
+from stages.params.fields import ClassName, Line, Section, one_of
+from stages.params.schema import Limits
 from stages.runtime.errors import UserError
 from stages.sources import archives, idx
 from stages.sources.arrays import read_npz

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from stages import params
-from stages.params.schema import Section
+from stages.params.fields import Section
 from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.sources import official
@@ -21,7 +21,8 @@ from stages.sources.fetch import by_hand, fetch
 from stages.storage import files, hdf5
 
 if TYPE_CHECKING:
-    from stages.params.schema import Application, Download
+    from stages.params.families import Application
+    from stages.params.schema import Download
 
 LIST = official.FOLDER / "weights" / "imagenet.yaml"
 DOWNLOADS = Path("data/downloads/weights")

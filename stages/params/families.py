@@ -1,0 +1,201 @@
+"""The schema of the section ``architectures`` of ``params.yaml``, a class a family."""
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from stages.params.fields import Count, Line, Rate, Section, exactly, one_of, one_or_list
+from stages.params.layers import check_layer_names, one_layer
+from stages.params.names import ACTIVATIONS, APPLICATIONS
+
+
+class Network(Section):
+    """What all families share."""
+
+    # whether the saved network averages its prediction over an image and its mirror image
+    average_mirrored: bool = False
+
+
+class Hidden(Network):
+    """What the families with hidden layers of one's own choice share."""
+
+    activation: one_of(*ACTIVATIONS)
+    negative_slope: Annotated[float, Field(ge=0)] | None = None
+    batch_norm: one_of("none", "before", "after")
+
+    @model_validator(mode="after")
+    def slope_of_leaky_relu(self) -> "Hidden":
+        if (self.activation == "leaky_relu") != (self.negative_slope is not None):
+            raise ValueError(
+                "negative_slope belongs to the activation leaky_relu: give both, or neither"
+            )
+        return self
+
+
+def one_value_a_block(*keys: str) -> Any:
+    """A check that each of `keys`, where it is a list, has as many values as `filters`."""
+
+    def check(section: Any) -> Any:
+        for key in keys:
+            value = getattr(section, key)
+            if isinstance(value, list) and len(value) != len(section.filters):
+                raise ValueError(
+                    f"{key} has {len(value)} values, filters has {len(section.filters)}: one a "
+                    "block"
+                )
+        return section
+
+    return model_validator(mode="after")(check)
+
+
+class Dense(Hidden):
+    family: Literal["dense"]
+    units: list[Count]
+    dropout: Rate
+
+
+class Cnn(Hidden):
+    family: Literal["cnn"]
+    filters: Annotated[list[Count], Field(min_length=1)]
+    convolutions: one_or_list(Count)
+    kernel_size: one_or_list(Count)
+    padding: one_of("valid", "same")
+    pool_size: one_or_list(Count)
+    pool_strides: one_or_list(Count) | None
+    pool_padding: one_of("valid", "same")
+    dropout: one_or_list(Rate)
+    head: one_of("flatten", "global_average_pooling")
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+    one_value_a_block = one_value_a_block(
+        "convolutions", "kernel_size", "pool_size", "pool_strides", "dropout"
+    )
+
+
+class Whitened(Network):
+    family: Literal["whitened"]
+    whitening_size: Count
+    whitening_images: Count
+    whitening_epsilon: Annotated[float, Field(gt=0)]
+    filters: Annotated[list[Count], Field(min_length=1)]
+    convolutions: one_or_list(Count)
+    kernel_size: one_or_list(Count)
+    pool_size: one_or_list(Count)
+    activation: one_of(*ACTIVATIONS)
+    batch_norm_momentum: Rate
+    head_scale: Annotated[float, Field(gt=0)]
+
+    one_value_a_block = one_value_a_block("convolutions", "kernel_size", "pool_size")
+
+
+class Alexnet(Network):
+    family: Literal["alexnet"]
+    filters: exactly(5, Count)
+    kernel_size: exactly(5, Count)
+    strides: exactly(5, Count)
+    batch_norm: one_of("none", "before", "after")
+    pool_size: Count
+    pool_strides: Count
+    pool_padding: one_of("valid", "same")
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+
+class Vgg16(Network):
+    family: Literal["vgg16"]
+    filters: exactly(5, Count)
+    convolutions: exactly(5, Count)
+    kernel_size: Count
+    batch_norm: one_of("none", "before", "after")
+    pool_size: Count
+    dense_units: list[Count]
+    dense_dropout: Rate
+
+
+class Googlenet(Network):
+    family: Literal["googlenet"]
+    stem_filters: exactly(3, Count)
+    stem_kernel_size: exactly(3, Count)
+    stem_strides: Count
+    stem_padding: one_of("valid", "same")
+    pool_size: Count
+    pool_strides: Count
+    pool_padding: one_of("valid", "same")
+    inception_3a: exactly(6, Count)
+    inception_3b: exactly(6, Count)
+    inception_4a: exactly(6, Count)
+    inception_4b: exactly(6, Count)
+    inception_4c: exactly(6, Count)
+    inception_4d: exactly(6, Count)
+    inception_4e: exactly(6, Count)
+    inception_5a: exactly(6, Count)
+    inception_5b: exactly(6, Count)
+    dropout: Rate
+    auxiliary_pool_size: Count
+    auxiliary_pool_strides: Count
+    auxiliary_filters: Count
+    auxiliary_units: Count
+    auxiliary_dropout: Rate
+    loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # the training's, not the network's
+
+
+class FineTuning(Section):
+    """How a network with pre-trained weights is trained: first its new classifier alone, then also
+    the layers that `layers` names."""
+
+    head_epochs: Annotated[int, Field(ge=0)]
+    head_learning_rate: Annotated[float, Field(gt=0)]
+    layers: Line
+    batch_norm: one_of("frozen", "trained")
+
+    @model_validator(mode="after")
+    def something_learns(self) -> "FineTuning":
+        if self.layers == "none" and not self.head_epochs:
+            raise ValueError("nothing is trained: head_epochs is 0, and layers is none")
+        return self
+
+
+class Application(Network):
+    family: Literal["application"]
+    network: one_of(*APPLICATIONS)
+    top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
+    arguments: dict[str, Any]
+    # without them, networks of random weights stay as they were; weights ask for fine_tuning too
+    weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
+    fine_tuning: FineTuning | None = None
+
+    @model_validator(mode="after")
+    def as_pretrained(self) -> "Application":
+        if self.weights and not self.fine_tuning:
+            raise ValueError("weights are given: fine_tuning must say how they are trained on")
+        if self.weights and "include_preprocessing" in self.arguments:
+            raise ValueError(
+                "include_preprocessing is not for pre-trained weights: their network gets its "
+                "pixels as it was trained with them"
+            )
+        return self
+
+
+class Sequential(Network):
+    family: Literal["sequential"]
+    layers: Annotated[
+        list[Annotated[Any, BeforeValidator(one_layer)]],
+        Field(min_length=1),
+        AfterValidator(check_layer_names),
+    ]
+
+
+FAMILIES = {
+    "dense": Dense,
+    "cnn": Cnn,
+    "whitened": Whitened,
+    "alexnet": Alexnet,
+    "vgg16": Vgg16,
+    "googlenet": Googlenet,
+    "application": Application,
+    "sequential": Sequential,
+}
+Architecture = Annotated[reduce(or_, FAMILIES.values()), Field(discriminator="family")]

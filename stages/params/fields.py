@@ -1,0 +1,90 @@
+"""The types of the values in ``params.yaml`` and of its sections; what is wrong with one is said in
+words."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
+from pydantic_core import PydanticCustomError
+
+from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, name_fault
+
+
+def suggest(name: Any, allowed: Iterable[str]) -> str:
+    """What to write instead of `name`: the nearest of the allowed names, and all of them."""
+    allowed = list(allowed)
+    lower = {one.lower(): one for one in allowed}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    return (f"Did you mean {lower[near[0]]}? " if near else "") + f"Allowed: {', '.join(allowed)}"
+
+
+def one_of(*allowed: str) -> Any:
+    """The type of a text out of `allowed`."""
+
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise PydanticCustomError("one_of", "{text}", {"text": suggest(value, allowed)})
+        return value
+
+    return Annotated[str, BeforeValidator(check)]
+
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+def check_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{,99}", name):
+        text = "A name here has at most 100 of a to z, 0 to 9, - and _, and begins with neither"
+        if "." in name:
+            text += "; DVC would look for what is behind a dot one level deeper"
+        raise PydanticCustomError("name", "{text}", {"text": text})
+    return name
+
+
+# becomes the name of a folder and of a DVC stage
+Name = Annotated[str, AfterValidator(check_name)]
+
+
+def one_line(longest: int) -> Any:
+    """The type of a line of printable text, at most `longest` bytes long; see
+    `stages.runtime.text`."""
+
+    def check(value: str) -> str:
+        if fault := name_fault(value, longest):
+            raise PydanticCustomError("one_line", "It {fault}", {"fault": fault})
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
+
+ClassName = one_line(LONGEST_NAME)
+Line = one_line(LONGEST_LINE)
+
+
+def one_or_list(kind: Any) -> Any:
+    """The type of one value for all blocks, or a list with one a block."""
+    which = Discriminator(lambda value: "[list]" if isinstance(value, list) else "[one]")
+    return Annotated[Annotated[kind, Tag("[one]")] | Annotated[list[kind], Tag("[list]")], which]
+
+
+def exactly(length: int, kind: Any) -> Any:
+    """The type of a list of `length` values."""
+    return Annotated[list[kind], Field(min_length=length, max_length=length)]
+
+
+class Section(BaseModel):
+    """A part of ``params.yaml``: keys without a default here are required, unknown keys are
+    refused, and types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -1,0 +1,78 @@
+"""What the layers of a network of one's own, of the family ``sequential``, must be like."""
+
+import re
+from typing import Any
+
+from stages.params.fields import suggest
+from stages.params.names import ACROSS, ACTIVATIONS, LAYERS, SECOND_NAMES
+
+
+def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
+    """What of a layer the stage export cannot write as ONNX, and what to take instead; None where
+    nothing is known. Tried with each of `LAYERS`."""
+    if name == "Equalization":
+        return "ContrastLimitedAdaptiveHistogramEqualization can"
+    if name == "RandomCrop":
+        return "augment.crop_padding crops in training"
+    if name == "Resizing":
+        if arguments.get("interpolation", "bilinear") not in ("bilinear", "nearest"):
+            return "the interpolations bilinear and nearest can"
+        if arguments.get("antialias") or arguments.get("pad_to_aspect_ratio"):
+            return "without antialias and pad_to_aspect_ratio it can"
+    if name == "UpSampling2D" and "lanczos" in str(arguments.get("interpolation")):
+        return "the interpolations bilinear, bicubic and nearest can"
+    return None
+
+
+def one_layer(layer: Any) -> Any:
+    """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name;
+    and that the trained network can be exported."""
+    if not isinstance(layer, dict) or len(layer) != 1:
+        raise ValueError(
+            "a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, "
+            "kernel_size: 3}"
+        )
+    ((name, arguments),) = layer.items()
+    if name not in LAYERS:
+        raise ValueError(f"{name!r} is not a layer. {suggest(name, LAYERS)}")
+    if not (arguments is None or isinstance(arguments, dict)):
+        raise ValueError(
+            f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
+            "kernel_size: 3}}"
+        )
+    activation = (arguments or {}).get("activation")
+    if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *SECOND_NAMES):
+        raise ValueError(
+            f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
+        )
+    if instead := not_in_onnx(name, arguments or {}):
+        raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
+    return layer
+
+
+def snake_case(name: str) -> str:
+    """A class's name as Keras makes names of layers from it (``keras.src.utils.naming``)."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def check_layer_names(layers: list[Any]) -> list[Any]:
+    """Check that no two of `layers` have one name, and none that of a layer which every network
+    has, or one that Keras may give a layer without a name: ``max_pooling2d_1``."""
+    taken = ["image", "rescaling", "probability"]
+    given = [pair for layer in layers for pair in layer.items()]
+    unnamed = {snake_case(kind) for kind, arguments in given if not (arguments or {}).get("name")}
+    invented = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
+    for number, (_, arguments) in enumerate(given):
+        name = (arguments or {}).get("name")
+        if isinstance(name, str) and invented.fullmatch(name):
+            raise ValueError(
+                f"the name {name!r} of layers[{number}] is one that Keras gives to layers without "
+                "a name: give it another one"
+            )
+        if name in taken:
+            raise ValueError(
+                f"the name {name!r} of layers[{number}] is taken: give it another one, or none"
+            )
+        taken += [name] if name else []
+    return layers

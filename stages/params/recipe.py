@@ -1,0 +1,77 @@
+"""The schema of the section ``train`` of ``params.yaml``."""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from stages.params.fields import Count, Section, one_of
+from stages.params.names import LOSSES, OPTIMIZERS, SCHEDULES
+from stages.training.in_epochs import IN_EPOCHS
+
+
+class EarlyStopping(Section):
+    monitor: one_of("val_accuracy", "val_loss", "accuracy", "loss")
+    patience: Annotated[int, Field(ge=0)] | None
+    restore_best: one_of("always", "when_stopped", "never")
+
+
+def is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+class Train(Section):
+    optimizer: one_of(*OPTIMIZERS)
+    learning_rate: Annotated[float, Field(gt=0)] | None
+    optimizer_arguments: dict[str, bool | int | float | None]
+    schedule: one_of(*SCHEDULES) | None
+    schedule_arguments: dict[str, bool | int | float | None | list[int | float]]
+    loss: one_of(*LOSSES)
+    loss_arguments: dict[str, bool | int | float | str | None | list[int | float]]
+    batch_size: Count
+    epochs: Count
+    early_stopping: EarlyStopping
+    class_weight: one_of("none", "balanced")
+    calibration: one_of("none", "temperature")
+    precision: one_of("float32", "mixed_bfloat16", "mixed_float16")
+    prediction_batch_size: Count
+    threads: Count
+    instruction_set: one_of("avx512", "avx2")
+
+    @model_validator(mode="after")
+    def one_learning_rate(self) -> "Train":
+        if self.schedule and self.learning_rate is not None:
+            raise ValueError(
+                "learning_rate must be empty when a schedule is given: the schedule's arguments "
+                "set it"
+            )
+        if self.schedule_arguments and not self.schedule:
+            raise ValueError("schedule_arguments are given, and no schedule")
+        if "learning_rate" in self.optimizer_arguments:
+            raise ValueError("learning_rate has a key of its own, outside optimizer_arguments")
+        if self.optimizer_arguments.get("use_ema") and self.early_stopping.restore_best != "never":
+            raise ValueError(
+                "optimizer_arguments.use_ema averages the weights, and early_stopping.restore_best "
+                "would put those of one epoch in their place: set that to never"
+            )
+        return self
+
+    @field_validator("loss_arguments")
+    @classmethod
+    def numbers_are_no_text(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for key, value in given.items():
+            if isinstance(value, str) and key not in ("name", "reduction", "dtype"):
+                raise ValueError(f"{key}: {value!r} is text: leave out its quotes")
+        return given
+
+    @model_validator(mode="after")
+    def check_epoch_arguments(self) -> "Train":
+        for epochs, steps in IN_EPOCHS.items():
+            value = self.schedule_arguments.get(epochs, 0)
+            if epochs in self.schedule_arguments and steps in self.schedule_arguments:
+                raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
+            if not all(map(is_duration, value if isinstance(value, list) else [value])):
+                raise ValueError(
+                    f"schedule_arguments.{epochs}: {value!r} is not a number of epochs (0 or more)"
+                )
+        return self
