@@ -1,15 +1,15 @@
 """Report whether dvc.lock is up to date, that is, whether the committed results were made with this
 code and these parameters."""
 
-from commands.pipeline.lockfile import outdated, recheck_hint
+from commands.pipeline.outdated import find_outdated, give_recheck_hint
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 
 
 def main() -> None:
-    stages = outdated()
+    stages = find_outdated()
     if stages:
-        names, hint = ", ".join(map(str, stages)), recheck_hint(stages)
+        names, hint = ", ".join(map(str, stages)), give_recheck_hint(stages)
         raise UserError(
             f"dvc.lock is out of date, or results are missing: {names}. `dvc repro` runs these, "
             f"and what depends on them{hint and '. '}{hint}"

@@ -31,11 +31,11 @@ def main(base: str) -> None:
     before = found.revision
     if found.why and not found.lost:
         print(found.why)
-    content = comparing.spread_file(before, head)
-    results = gate.checks(found, head, options.gate, content)
+    content = comparing.choose_spread(before, head)
+    results = gate.run_checks(found, head, options.gate, content)
     for note in [
-        *comparing.damages(before),
-        *(comparing.notes(content, before, head) if before else ()),
+        *comparing.list_damages(before),
+        *(comparing.list_notes(content, before, head) if before else ()),
     ]:
         print(note)
     print("\n".join(map(str, results)))

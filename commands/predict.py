@@ -29,7 +29,7 @@ from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from commands.explain import Explainer
+    from commands.predicting.grad_cam import Explainer
 
 
 REFUSED = "(refused)"  # in place of a class
@@ -74,7 +74,7 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     from stages.training import backend
 
     backend.start(chosen.training.train.threads, chosen.training.train.instruction_set)
-    from commands.explain import Explainer
+    from commands.predicting.grad_cam import Explainer
 
     return Explainer(chosen.folder / "model.keras", target)
 

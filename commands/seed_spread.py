@@ -23,6 +23,7 @@ import dvc.api
 from dvc.repo import Repo
 
 from commands.pipeline import lockfile
+from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
 from commands.reviewing import history, spread
 from commands.reviewing.spread import SPREAD, Accuracies
@@ -69,7 +70,7 @@ def main(seeds: int) -> None:
     options = params.load()
     check_source(options.datasets[options.dataset].source)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
-    outdated = lockfile.outdated()
+    outdated = find_outdated()
     if changed or outdated:
         why = (
             f"changed files:\n{changed}"

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from commands.pipeline import lockfile
+from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
 from stages import params
 from stages.runtime import cli, git
@@ -36,7 +37,7 @@ def digests(folder: Path) -> dict[str, str]:
         path: md5
         for content in contents
         for stage in content
-        for path, md5 in lockfile.digests(content, stage, "outs").items()
+        for path, md5 in lockfile.read_digests(content, stage, "outs").items()
     }
 
 
@@ -65,7 +66,7 @@ def differences(
 def main() -> None:
     cli.exit_on_sigterm()
     revision = git.run("rev-parse", "HEAD")
-    if outdated := lockfile.outdated(revision):
+    if outdated := find_outdated(revision):
         raise UserError(
             "there is nothing to verify: the last commit's results are not those of its code and "
             f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "

@@ -12,7 +12,7 @@ from support.reviews import MODEL, accept, closed_gate, commit, review
 
 from commands import check_lock
 from commands import gate as gate_command
-from commands.pipeline import lockfile
+from commands.pipeline import repository
 from commands.reviewing import gate
 from commands.reviewing.revisions import Revision
 from stages import params
@@ -42,7 +42,7 @@ def test_a_calibration_error_beyond_the_bound_closes_the_gate(
     monkeypatch.chdir(finished.folder)
     head = Revision("the working tree", None)
     error = head.report(head.selected, "metrics.json")["test"]["expected_calibration_error"]
-    below, above = (gate.calibration_check(head, error + more) for more in (-1e-6, 1e-6))
+    below, above = (gate.check_calibration(head, error + more) for more in (-1e-6, 1e-6))
     assert not below.passed and above.passed
 
 
@@ -64,7 +64,7 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
         "measured_on": {"data": head.data},
         "models": {head.selected: {"test_accuracy": {"sd": 0.0}}},
     }
-    assert gate.selected_check(base, head, 2.0, content).passed is True
+    assert gate.check_selected(base, head, 2.0, content).passed is True
 
 
 def test_the_gate_on_8_bit_integers(
@@ -74,7 +74,7 @@ def test_the_gate_on_8_bit_integers(
     path = finished.path("reports/export.json")
 
     def check(most: float | None = 0.01) -> gate.Check:
-        return gate.int8_check(Revision("the working tree", None), most)
+        return gate.check_int8(Revision("the working tree", None), most)
 
     assert check().passed is None and "was exported" in check().words
     for accuracy, passed in ((0.86, True), (0.85, True), (0.8499, False)):
@@ -115,7 +115,7 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
     base = Revision("main", finished.run("git", "rev-parse", "main").strip())
 
     def check() -> gate.Check:
-        return gate.replications_check(base, Revision("the working tree", None), True)
+        return gate.check_replications(base, Revision("the working tree", None), True)
 
     assert check().passed is True
     parameters = finished.path("replications/params.yaml")
@@ -135,7 +135,7 @@ def test_while_dvc_runs_nothing_is_called_damaged(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
-    with Repo() as repo, repo.lock, pytest.raises(lockfile.Busy):
+    with Repo() as repo, repo.lock, pytest.raises(repository.Busy):
         gate_command.main("main")
 
 

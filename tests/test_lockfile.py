@@ -13,7 +13,7 @@ from support.project import Project
 from support.reviews import MODEL, commit, review
 
 from commands import check_lock
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, outdated, repository
 from commands.reviewing.history import read_working_tree
 from stages.runtime.errors import UserError
 
@@ -92,8 +92,8 @@ def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     with chdir(tmp_path / "clone"), pytest.raises(UserError, match="out of date.*export"):
         check_lock.main()
     shutil.rmtree("prepared")  # without the data, but with DVC's cache
-    assert [one.stage for one in lockfile.outdated()] == ["export"]
-    assert [one.stage for one in lockfile.outdated("main")] == ["export"]
+    assert [one.stage for one in outdated.find_outdated()] == ["export"]
+    assert [one.stage for one in outdated.find_outdated("main")] == ["export"]
 
 
 def test_a_stage_is_out_of_date_when_dvc_says_so(
@@ -112,14 +112,16 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     seen = []
     for change in changes:
         change()
-        with lockfile.opened(None) as repo, repo.lock:
+        with repository.open_repo(None) as repo, repo.lock:
             dvcs = [
                 stage.addressing
                 for stage in repo.stage.collect("dvc.yaml")
                 if stage.changed(allow_missing=True)
             ]
         seen.append(
-            sorted(one.stage for one in lockfile.outdated() if not one.stage.startswith("data/"))
+            sorted(
+                one.stage for one in outdated.find_outdated() if not one.stage.startswith("data/")
+            )
         )
         assert seen[-1] == sorted(dvcs)
     assert (
@@ -134,12 +136,12 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
         ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
         ({"a": 2}, {"a": 1}, False),
         ({"b": 2}, {"a": 1}, False),
-        (1, lockfile.ABSENT, True),
-        (lockfile.ABSENT, 1, False),
+        (1, outdated.ABSENT, True),
+        (outdated.ABSENT, 1, False),
     ],
 )
 def test_a_parameter_that_is_new_is_not_a_changed_one(now: Any, before: Any, so: bool):
-    assert lockfile.extends(now, before) == so
+    assert outdated.extends(now, before) == so
 
 
 def test_recheck_is_advised_only_where_code_changed(
@@ -152,12 +154,12 @@ def test_recheck_is_advised_only_where_code_changed(
         content["models"].append("other")
 
     finished.edit_params(add_network)
-    found = lockfile.outdated()
+    found = outdated.find_outdated()
     assert {"fingerprint", "train@other"} <= {one.stage for one in found}
-    assert not lockfile.recheck_hint(found)
+    assert not outdated.give_recheck_hint(found)
     with finished.path("stages/training/batches.py").open("a") as file:
         file.write("MORE = 1\n")
-    assert "make recheck" in lockfile.recheck_hint(lockfile.outdated())
+    assert "make recheck" in outdated.give_recheck_hint(outdated.find_outdated())
 
 
 def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
@@ -165,8 +167,8 @@ def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
 ):
     """A `dvc repro` takes it between two stages."""
     monkeypatch.chdir(finished.folder)
-    refused = pytest.raises(lockfile.Busy)
-    with lockfile.opened(None) as repo, repo.lock, refused, lockfile.opened(None):
+    refused = pytest.raises(repository.Busy)
+    with repository.open_repo(None) as repo, repo.lock, refused, repository.open_repo(None):
         pass
 
 

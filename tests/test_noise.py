@@ -15,7 +15,7 @@ def test_the_noise_by_hand():
     old, new = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
     old[:10], new[10:13] = False, False  # ten only new, three only old
     spread = noise.Spread(0.01, 8, "net")
-    found = noise.difference(predictions(old), predictions(new), (spread, spread))
+    found = noise.measure(predictions(old), predictions(new), (spread, spread))
     assert found.difference == pytest.approx(0.07) and (found.only_old, found.only_new) == (3, 10)
     of_test_set = (13 - 49 / 100) / 100**2
     assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
@@ -36,10 +36,10 @@ def test_a_model_without_a_spread_takes_its_nearest_siblings():
         "large": {"family": "cnn", "parameters": 10000, "test_accuracy": {"sd": 0.003}},
     }
     training = {"architecture": {"family": "cnn"}, "parameters": {"total": 900}}
-    spread = noise.spread_of("new", training, {"n": 5, "models": models})
+    spread = noise.find_spread("new", training, {"n": 5, "models": models})
     assert spread.of == "small" and spread.freedom == 8
     assert spread.sd**2 == pytest.approx((0.002**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
-    assert noise.spread_of("large", training, {"n": 5, "models": models}).of == "large"
+    assert noise.find_spread("large", training, {"n": 5, "models": models}).of == "large"
 
 
 def simulated(
@@ -57,13 +57,13 @@ def simulated(
     }
     differences = []
     for model, sd in list(zip(measured, sds))[:trained]:
-        spread = noise.spread_of(model, {}, {"n": 5, "models": measured})
+        spread = noise.find_spread(model, {}, {"n": 5, "models": measured})
         noise_now, of_seed = np.sqrt(2 * sd**2 + of_test_set), np.sqrt(2 * sd**2 - of_test_set)
         true = generator.normal(changed * noise_now, of_seed)
         only = np.clip([0.04 - true / 2, 0.04 + true / 2], 0, 1)
         only_old, only_new, _ = generator.multinomial(4000, [*only, 1 - sum(only)])
         differences.append(noise.combine(only_old, only_new, 4000, (spread, spread)))
-    return [words for words, _ in noise.verdicts(differences, 0.1)]
+    return [words for words, _ in noise.judge(differences, 0.1)]
 
 
 def false_alarms(trained: int, generator: np.random.Generator, unequal: float = 1) -> float:

@@ -20,8 +20,8 @@ from PIL import Image
 from support.project import Project
 
 from commands import predict
-from commands.explain import Explainer
 from commands.predicting import pictures
+from commands.predicting.grad_cam import Explainer
 from stages.conversion import checking
 from stages.images.decode import BadImage
 from stages.runtime.errors import UserError

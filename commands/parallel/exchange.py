@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from commands.pipeline import lockfile
+from commands.pipeline import repository
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -51,7 +51,7 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
     """Put the outputs of an up-to-date `stage` into the cache and the stage into the run-cache;
     with `remote`, also into DVC's default remote: first the outputs, so that whoever finds the
     entry finds them too."""
-    with lockfile.locked(repo):
+    with repository.hold_lock(repo):
         repo.stage_cache.save(stage)
         if remote:
             if repo.cloud.push(objects(stage)).failed:
@@ -63,7 +63,7 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
 def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
     """Make the outputs of `stage` in the working tree what dvc.lock says, from the cache; with
     `remote`, what is not there comes from DVC's default remote."""
-    with lockfile.locked(repo):
+    with repository.hold_lock(repo):
         wanted = objects(stage)
         if remote and repo.cloud.pull(wanted).failed:
             raise RuntimeError(f"outputs of {stage.addressing} did not come from the remote")

@@ -9,8 +9,8 @@ from typing import Any
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from commands.pipeline import lockfile
-from commands.pipeline.lockfile import Change
+from commands.pipeline import lockfile, outdated, repository
+from commands.pipeline.outdated import Change
 from commands.pipeline.process import run_dvc
 from stages.runtime import git
 from stages.runtime.errors import UserError
@@ -63,20 +63,20 @@ def find_trainings(pipeline: str) -> list[Training]:
     refresh_digests()
     path = Path(pipeline).with_suffix(".lock")
     entries = lockfile.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
-    with lockfile.opened(None) as repo:
-        compare = lockfile.comparison(repo, repo.index.stages)
+    with repository.open_repo(None) as repo:
+        compare = outdated.make_comparison(repo, repo.index.stages)
         return [
             Training(
                 pipeline,
                 stage.name,
                 stage.addressing,
                 stage.cmd,
-                tuple(lockfile.path_of(out) for out in stage.outs),
+                tuple(outdated.find_path(out) for out in stage.outs),
                 tuple(
                     Path(place)
                     for dep in stage.deps
                     if not getattr(dep, "params", None)
-                    and not lockfile.is_code(place := lockfile.path_of(dep))
+                    and not outdated.is_code(place := outdated.find_path(dep))
                 ),
                 entries.get(stage.name),
                 tuple(compare(stage)),
@@ -91,14 +91,14 @@ def digest_makers(repo: Repo) -> list[Stage]:
     return [
         stage
         for stage in repo.index.stages
-        if any(lockfile.is_code(lockfile.path_of(out)) for out in stage.outs)
+        if any(outdated.is_code(outdated.find_path(out)) for out in stage.outs)
     ]
 
 
 def refresh_digests() -> None:
     """Run the stages that write digests of code, where they are out of date; they take seconds."""
-    with lockfile.opened(None) as repo:
-        compare = lockfile.comparison(repo, repo.index.stages)
+    with repository.open_repo(None) as repo:
+        compare = outdated.make_comparison(repo, repo.index.stages)
         stages = [
             stage.addressing
             for stage in digest_makers(repo)
@@ -123,7 +123,7 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
             tried.add((code, *left))
             try:
                 current = find_current(commit, [wanted[address] for address in left])
-            except lockfile.Unreadable:
+            except repository.Unreadable:
                 current = []
             found |= dict.fromkeys(current, commit)
     return found
@@ -163,8 +163,8 @@ def read_entries(text: str, path: str) -> lockfile.Lock:
 def find_current(commit: str, trainings: list[Training]) -> list[str]:
     """Those of the trainings whose code at a commit is the one that their lock entry there names,
     by their addresses."""
-    with lockfile.opened(commit) as repo:
-        compare = lockfile.comparison(repo, repo.index.stages)
+    with repository.open_repo(commit) as repo:
+        compare = outdated.make_comparison(repo, repo.index.stages)
         if any(change.of_code for stage in digest_makers(repo) for change in compare(stage)):
             return []
         stages = {
@@ -184,17 +184,17 @@ def carry_over(training: Training) -> None:
     """Bring the lock entry of a training up to date with the code, as ``dvc commit --force`` does.
     Outputs that are not here keep their digests. Raises `UserError` where one that is here has
     another, or where more than code differs now."""
-    with lockfile.opened(None) as repo, repo.lock:
+    with repository.open_repo(None) as repo, repo.lock:
         (stage,) = (
             stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
         )
-        compare = lockfile.comparison(repo, repo.index.stages)
+        compare = outdated.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if not change.of_code]:
             raise UserError(f"{', '.join(others)} changed while code was compared: start again")
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:
-            if out.hash_info.value != entry[lockfile.path_of(out)]:
+            if out.hash_info.value != entry[outdated.find_path(out)]:
                 raise UserError(
                     f"{out} is not what dvc.lock says: `dvc checkout --force {out}` brings that "
                     "back from the cache"

@@ -27,30 +27,32 @@ class Verdict:
         return f"{self.words}: {self.reason}" if self.reason else self.words
 
 
-def spread_in(revision: Revision) -> dict[str, Any] | None:
+def read_spread(revision: Revision) -> dict[str, Any] | None:
     """What ``reports/seed_spread.json`` holds in a revision."""
     return revision.json(str(SPREAD))
 
 
-def belongs(content: dict[str, Any], revision: Revision) -> bool:
+def fits(content: dict[str, Any], revision: Revision) -> bool:
     """Whether the spread was measured with the data, the code and the parameters of a revision."""
     return is_of(content["measured_on"], revision.lock, revision.dataset, list(content["models"]))
 
 
-def spread_file(base: Revision | None, head: Revision) -> dict[str, Any] | None:
+def choose_spread(base: Revision | None, head: Revision) -> dict[str, Any] | None:
     """The spread that a review judges by: that of the old revision if it belongs to it, since a
     change shall not bring its own yardstick; else that of the new one if it belongs to that; else
     any, of the working tree at last. None where none was measured on the new revision's data."""
-    contents = [(one, spread_in(one)) for one in (base, head) if one]
-    fitting = [content for one, content in contents if content and belongs(content, one)]
-    others = [content for _, content in contents] + [spread_in(Revision("the working tree", None))]
+    contents = [(one, read_spread(one)) for one in (base, head) if one]
+    fitting = [content for one, content in contents if content and fits(content, one)]
+    others = [content for _, content in contents] + [
+        read_spread(Revision("the working tree", None))
+    ]
     return next(
         (one for one in fitting + others if one and one["measured_on"].get("data") == head.data),
         None,
     )
 
 
-def notes(
+def list_notes(
     content: dict[str, Any] | None, base: Revision, head: Revision, needed: bool = True
 ) -> list[str]:
     """Sentences on the yardstick: where the spread over seeds is missing, or was measured with code
@@ -63,12 +65,12 @@ def notes(
             f"{noise.ASSUMED:g} times the standard error of the test accuracy: `make seed-spread` "
             "measures it."
         )
-    elif needed and not any(belongs(content, revision) for revision in (base, head)):
+    elif needed and not any(fits(content, revision) for revision in (base, head)):
         found.append(
             "The spread over seeds is of other code, models or parameters: `make seed-spread` "
             "measures it again."
         )
-    of_base, of_head = (spread_in(one) for one in (base, head))
+    of_base, of_head = (read_spread(one) for one in (base, head))
     if of_base and of_head and of_base != of_head:
         which = base if content == of_base else head
         found.append(
@@ -85,7 +87,7 @@ def notes(
     return found
 
 
-def damages(*revisions: Revision | None) -> list[str]:
+def list_damages(*revisions: Revision | None) -> list[str]:
     """A sentence for each file that was read until now and could not be understood."""
     return [
         f"{path} in {one.name} is damaged: {what}."
@@ -135,15 +137,15 @@ def measure_difference(
     sides = ((base, old), (head, new))
     predictions = [revision.report(model, "predictions.csv") for revision, model in sides]
     before, after = (
-        noise.spread_of(model, revision.report(model, "training.json"), content)
+        noise.find_spread(model, revision.report(model, "training.json"), content)
         if content
         else noise.assume_spread(table)
         for (revision, model), table in zip(sides, predictions)
     )
-    return noise.difference(*predictions, (before, after)), after
+    return noise.measure(*predictions, (before, after)), after
 
 
-def all_models(
+def judge_models(
     base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
     """The verdict of each model that one of the revisions has results of."""
@@ -152,7 +154,7 @@ def all_models(
     return judge_pairs(base, head, pairs, content, rate)
 
 
-def against_selected(
+def judge_against_selected(
     head: Revision, content: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
     """The verdict of each other model of a revision against the one that it selects."""
@@ -174,7 +176,7 @@ def judge_pairs(
             found[name] = obstacle
         else:
             measured[name] = measure_difference(base, head, *pair, content)
-    judged = noise.verdicts([difference for difference, _ in measured.values()], rate)
+    judged = noise.judge([difference for difference, _ in measured.values()], rate)
     for (name, (difference, spread)), (words, p) in zip(measured.items(), judged):
         found[name] = Verdict(words, difference=difference, p=p, spread=spread)
     return {name: found[name] for name in pairs}
@@ -192,7 +194,7 @@ def compare_selected(
     if obstacle := find_obstacle(base, head, old, new):
         return f"{start}: {obstacle}."
     one, _ = measure_difference(base, head, old, new, content)
-    words, _ = noise.verdicts([one], rate)[0]
+    words, _ = noise.judge([one], rate)[0]
     way = "higher" if one.difference > 0 else "lower"
     sizes = f"{abs(one.difference):.4f} {way}, the noise is {one.noise:.4f}"
     return f"{start}. Its test accuracy is {sizes}: {words}."

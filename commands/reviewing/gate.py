@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from commands.pipeline import lockfile
-from commands.pipeline.lockfile import Outdated
+from commands.pipeline import outdated, repository
+from commands.pipeline.outdated import Outdated
 from commands.reviewing import comparing, history, noise
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.params.schema import Gate
@@ -30,13 +30,13 @@ class Check:
         return f"{state}: {self.name}: {self.words}"
 
 
-def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
+def check_lock(head: Revision, ran: Sequence[Outdated]) -> Check:
     """That ``dvc.lock`` is up to date; also before the stages that just `ran`
     because it was not."""
     found = []
     if head.outdated:
         found.append(f"`dvc repro` would run {', '.join(map(escape.code, head.outdated))}")
-        found += filter(None, [lockfile.recheck_hint(head.outdated)])
+        found += filter(None, [outdated.give_recheck_hint(head.outdated)])
     elif ran:
         found.append(
             f"it was out of date, {', '.join(map(escape.code, ran))} had to run: the new results "
@@ -46,7 +46,7 @@ def lock_check(head: Revision, ran: Sequence[Outdated]) -> Check:
     return Check("dvc.lock", not found, "; ".join(found) or "up to date")
 
 
-def selected_check(
+def check_selected(
     base: Revision | None, head: Revision, most: float | None, content: dict[str, Any] | None
 ) -> Check:
     """That the test accuracy of the selected model falls by at most `most` times the noise."""
@@ -77,7 +77,7 @@ def selected_check(
     return Check(name, one.difference >= -most * one.noise, words)
 
 
-def calibration_check(head: Revision, bound: float | None) -> Check:
+def check_calibration(head: Revision, bound: float | None) -> Check:
     name = "calibration"
     if bound is None:
         return Check(name, None, "gate.calibration_error is empty")
@@ -95,7 +95,7 @@ def calibration_check(head: Revision, bound: float | None) -> Check:
     return Check(name, error <= bound, words)
 
 
-def int8_check(head: Revision, most: float | None) -> Check:
+def check_int8(head: Revision, most: float | None) -> Check:
     """That in 8-bit integers the test accuracy of the selected model is at most `most` lower."""
     name = "int8"
     if most is None:
@@ -113,7 +113,7 @@ def int8_check(head: Revision, most: float | None) -> Check:
     return Check(name, round(before - after, 6) <= most, words)
 
 
-def replications_check(base: Revision | None, head: Revision, wanted: bool) -> Check:
+def check_replications(base: Revision | None, head: Revision, wanted: bool) -> Check:
     """That no experiment of the documents whose published figure was obtained again is now below
     it. A table of older code shows nothing of this code: where all hold in it, that counts as not
     checked, since to run the experiments again takes hours."""
@@ -133,8 +133,8 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     if lost:
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
     try:
-        stages = lockfile.outdated_replications(head.commit)
-    except lockfile.Busy:
+        stages = outdated.find_outdated_replications(head.commit)
+    except repository.Busy:
         raise
     except UserError as error:
         return Check(name, False, strip_markup(str(error)))
@@ -145,7 +145,7 @@ def replications_check(base: Revision | None, head: Revision, wanted: bool) -> C
     return Check(name, True, f"{len(held)} hold as before")
 
 
-def checks(
+def run_checks(
     base: history.Base,
     head: Revision,
     options: Gate,
@@ -156,9 +156,9 @@ def checks(
     ``dvc.lock`` was out of date."""
     lost = [Check("base", False, base.why)] if base.lost else []
     results = [
-        selected_check(base.revision, head, options.selected_fall, content),
-        calibration_check(head, options.calibration_error),
-        int8_check(head, options.int8_fall),
-        replications_check(base.revision, head, options.replications),
+        check_selected(base.revision, head, options.selected_fall, content),
+        check_calibration(head, options.calibration_error),
+        check_int8(head, options.int8_fall),
+        check_replications(base.revision, head, options.replications),
     ]
-    return [*lost, lock_check(head, ran), *results]  # the lock last: it says what is damaged
+    return [*lost, check_lock(head, ran), *results]  # the lock last: it says what is damaged

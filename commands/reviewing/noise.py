@@ -51,7 +51,7 @@ class Spread:
     of: str | None  # the model that it was measured on; None where it is assumed
 
 
-def spread_of(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
+def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
     """The moderated spread of a model, from the content of seed_spread.json: its own, else that of
     the model of its family, else of all, whose number of parameters is nearest in proportion.
     `training` is the model's training.json."""
@@ -102,7 +102,7 @@ class Difference:
         return float(scipy.stats.binomtest(self.only_old, both).pvalue) if both else 1.0
 
 
-def difference(old: pd.DataFrame, new: pd.DataFrame, spreads: tuple[Spread, Spread]) -> Difference:
+def measure(old: pd.DataFrame, new: pd.DataFrame, spreads: tuple[Spread, Spread]) -> Difference:
     """The difference of two predictions.csv of the same test images."""
     right = [(table["actual"] == table["predicted"]).to_numpy() for table in (old, new)]
     only_old, only_new = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
@@ -132,7 +132,7 @@ def combine(
     )
 
 
-def verdicts(differences: list[Difference], rate: float) -> list[tuple[str, float]]:
+def judge(differences: list[Difference], rate: float) -> list[tuple[str, float]]:
     """*better*, *worse* or *no difference larger than chance* for each, with its p after the
     correction of Benjamini and Hochberg for looking at several models: where nothing has changed
     and spreads are alike, a share `rate` of reviews at most says otherwise of any model."""

@@ -14,8 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 from typing_extensions import TypedDict
 
-from commands.pipeline import lockfile
-from commands.pipeline.lockfile import Outdated
+from commands.pipeline import lockfile, outdated, repository
+from commands.pipeline.outdated import Outdated
 from stages.params.schema import Gate, Params, Review
 from stages.runtime import escape, git
 from stages.runtime.errors import UserError
@@ -224,15 +224,15 @@ class Revision:
     @cached_property
     def data(self) -> str | None:
         """The digest of the data set."""
-        return lockfile.digests(self.lock, "split").get(f"data/raw/{self.dataset}")
+        return lockfile.read_digests(self.lock, "split").get(f"data/raw/{self.dataset}")
 
     @cached_property
     def outdated(self) -> list[Outdated]:
         """The stages whose results are not those of the revision's code and parameters, or are
         missing."""
         try:
-            return lockfile.outdated(self.commit)
-        except lockfile.Busy:
+            return outdated.find_outdated(self.commit)
+        except repository.Busy:
             raise
         except UserError as error:
             self.damaged[PIPELINE] = strip_markup(str(error))
@@ -257,8 +257,8 @@ class Revision:
     @cached_property
     def tested_on(self) -> tuple[str | None, ...]:
         """Digests of the test images: of the array; of the data set and of its split."""
-        array = lockfile.digests(self.lock, "export").get("data/prepared/test.npy")
-        return array, self.data, lockfile.digests(self.lock, "split", "outs").get("data/split")
+        array = lockfile.read_digests(self.lock, "export").get("data/prepared/test.npy")
+        return array, self.data, lockfile.read_digests(self.lock, "split", "outs").get("data/split")
 
 
 def same_test_data(one: Revision, other: Revision) -> bool:

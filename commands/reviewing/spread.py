@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, outdated
 from stages.storage import files
 
 SPREAD = Path("reports/seed_spread.json")
@@ -18,17 +18,19 @@ def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[st
     """What decides the accuracies beside the seed, from the stages of ``dvc.lock``: the data set,
     the images as they are prepared, the code of the trainings, and parameters."""
     stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
-    read = {model: lockfile.digests(lock, f"train@{model}") for model in models}
+    read = {model: lockfile.read_digests(lock, f"train@{model}") for model in models}
     code = {
-        path: md5 for deps in read.values() for path, md5 in deps.items() if lockfile.is_code(path)
+        path: md5 for deps in read.values() for path, md5 in deps.items() if outdated.is_code(path)
     }
-    parameters = {stage: lockfile.parameters(lock, stage) for stage in stages}
+    parameters = {stage: lockfile.read_parameters(lock, stage) for stage in stages}
     return {
         "dataset": dataset,
-        "data": lockfile.digests(lock, "split")[f"data/raw/{dataset}"],
-        "prepared": lockfile.digest({model: read[model]["data/prepared"] for model in models}),
-        "code": lockfile.digest(code),
-        "parameters": lockfile.digest(parameters),
+        "data": lockfile.read_digests(lock, "split")[f"data/raw/{dataset}"],
+        "prepared": lockfile.digest_value(
+            {model: read[model]["data/prepared"] for model in models}
+        ),
+        "code": lockfile.digest_value(code),
+        "parameters": lockfile.digest_value(parameters),
     }
 
 

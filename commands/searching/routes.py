@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.pipeline import graph, keys, lockfile
+from commands.pipeline import graph, keys, repository
 from commands.pipeline.process import run_dvc
 from stages.runtime.errors import UserError
 
@@ -77,7 +77,7 @@ def describe_base(route: Route, searched: list[str], base: dict[str, Any]) -> di
     from dvc.repo import Repo
 
     fixed, common = keys.leave_out(searched, base), {}
-    with Repo() as repo, lockfile.locked(repo):
+    with Repo() as repo, repository.hold_lock(repo):
         stages = [stage for address in route.stages for stage in repo.stage.collect(address)]
         made = [Path(out.fs_path) for stage in stages for out in stage.outs]
         for dep in (dep for stage in stages for dep in stage.deps):

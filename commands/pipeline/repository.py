@@ -1,0 +1,76 @@
+"""DVC's view of the pipeline, in the working tree or at a revision, and its lock."""
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+
+from stages.runtime import git
+from stages.runtime.errors import UserError
+
+BUSY = "another command of DVC's runs in this folder: wait for it, or end it"
+
+
+class Busy(UserError):
+    """Another command of DVC's runs here."""
+
+
+class Unreadable(UserError):
+    """DVC cannot read a pipeline."""
+
+
+@contextlib.contextmanager
+def open_repo(revision: str | None) -> Iterator[Repo]:
+    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
+    folder meanwhile and shares DVC's cache. Raises `Unreadable` where DVC cannot read the pipeline,
+    `Busy` where another command of DVC's runs there.
+
+    DVC's lock is not held meanwhile: a `dvc repro` that takes it between two stages would fail."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        config = stack.enter_context(clone_at(revision)) if revision else None
+        try:
+            repo = stack.enter_context(Repo(config=config))
+            with repo.lock:
+                pass
+            yield repo
+        except LockError:
+            raise Busy(BUSY) from None
+        except DvcException as error:
+            where = f" of {revision[:7]}" if revision else ""
+            why = str(error).replace(os.getcwd() + os.sep, "")
+            raise Unreadable(f"DVC cannot read the pipeline{where}: {why}") from None
+
+
+@contextlib.contextmanager
+def hold_lock(repo: Repo) -> Iterator[None]:
+    """Hold DVC's lock. Raises `Busy` where another command of DVC's holds it for longer."""
+    try:
+        with repo.lock:
+            yield
+    except LockError:
+        raise Busy(BUSY) from None
+
+
+@contextlib.contextmanager
+def clone_at(revision: str) -> Iterator[dict[str, Any]]:
+    """Work in a temporary clone at `revision`. Gives the configuration with which DVC takes its
+    cache from here, and leaves nothing of the clone elsewhere."""
+    with Repo() as here:
+        cache = here.cache.local_cache_dir
+    with tempfile.TemporaryDirectory(prefix="revision-") as folder:
+        clone = Path(folder) / "clone"
+        options = ("--quiet", "--shared", "--no-checkout")
+        git.run("clone", *options, os.getcwd(), str(clone))
+        git.run("checkout", "--quiet", "--detach", revision, folder=clone)
+        with contextlib.chdir(clone):
+            yield {"cache": {"dir": cache}, "core": {"site_cache_dir": str(Path(folder) / "site")}}
