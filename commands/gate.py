@@ -31,11 +31,11 @@ def main(base: str) -> None:
     before = found.revision
     if found.why and not found.lost:
         print(found.why)
-    content = comparing.choose_spread(before, head)
-    results = gate.run_checks(found, head, options.gate, content)
+    spread = comparing.choose_spread(before, head)
+    results = gate.run_checks(found, head, options.gate, spread)
     for note in [
         *comparing.list_damages(before),
-        *(comparing.list_notes(content, before, head) if before else ()),
+        *(comparing.list_notes(spread, before, head) if before else ()),
     ]:
         print(note)
     print("\n".join(map(str, results)))

@@ -62,11 +62,13 @@ def group_by_verdict(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]
     return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
 
 
-def describe_others(head: Revision, verdicts: dict[str, Verdict]) -> str:
-    """A sentence on the models of `head` beside the selected one; nothing where there are none."""
+def describe_others(head: Revision, verdicts: dict[str, Verdict], measured: bool) -> str:
+    """A sentence on the models of `head` beside the selected one; nothing where there are none.
+    `measured`: whether their spread over seeds is."""
     if not verdicts:
         return ""
     judged = "; ".join(f"{join_names(names)}: {word}" for word, names in group_by_verdict(verdicts))
+    judged += "" if measured else ", where the spread over seeds is assumed"
     return f"Test accuracies against {escape.code(head.selected)}, which is selected: {judged}."
 
 
@@ -82,20 +84,20 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     found = history.find_base(base_name, head, bool(dirty))
     base = found.revision
     wanted, bounds = head.options(current)
-    content = comparing.choose_spread(base, head)
+    spread = comparing.choose_spread(base, head)
     verdicts = (
-        comparing.judge_models(base, head, content, wanted.false_alarm_rate)
+        comparing.judge_models(base, head, spread, wanted.false_alarm_rate)
         if base and base.models
         else {}
     )
     selected = (
-        comparing.compare_selected(base, head, content, wanted.false_alarm_rate) if base else ""
+        comparing.compare_selected(base, head, spread, wanted.false_alarm_rate) if base else ""
     )
     notes = [*([found.why] if found.why else []), *list_messages(base, head, dirty)]
     if verdicts:
         judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
-        notes += comparing.list_notes(content, base, head, judged or bool(selected))
-    others = comparing.judge_against_selected(head, content, wanted.false_alarm_rate)
+        notes += comparing.list_notes(spread, base, head, judged or bool(selected))
+    others = comparing.judge_against_selected(head, spread, wanted.false_alarm_rate)
     result = Content(
         head=head,
         messages=notes,
@@ -107,10 +109,10 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         ],
         summary=group_by_verdict(verdicts),
         selected=selected,
-        others=describe_others(head, others),
-        seeds=content and content["n"],
+        others=describe_others(head, others, measured=bool(spread)),
+        seeds=spread and spread["n"],
         rate=wanted.false_alarm_rate,
-        gate=gate.run_checks(found, head, bounds, content, ran),
+        gate=gate.run_checks(found, head, bounds, spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
         last=list_missing(head),
         lost=found.why if found.lost else "",
