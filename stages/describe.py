@@ -22,8 +22,9 @@ import numpy as np
 from stages import params
 from stages.drawing import charts, pictures
 from stages.drawing.charts import DRAWN
+from stages.page.templates import make_environment
 from stages.params.schema import Params
-from stages.runtime import cli, escape, progress
+from stages.runtime import cli, progress
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import augmentation, backend
@@ -88,89 +89,7 @@ def build_card(
 
 def format_card(card: dict[str, Any]) -> str:
     """The card for people."""
-    height, width, channels = card["prepared_shape"]
-    lines = [
-        f"# Data card: {escape.markdown(card['dataset'])}",
-        "",
-        f"- source: {escape.code(card['source'])}",
-        f"- digest of the source: {escape.code(card['source_digest'])}",
-        f"- licence: {escape.markdown(card['licence'] or 'not stated')}",
-        f"- images as they come: {format_range(card['height'])} × {format_range(card['width'])} "
-        "pixels (height × width)",
-        f"- images as models get them: {height} × {width} pixels, {channels} "
-        f"channel{'s' * (channels > 1)}",
-        f"- classes: {card['classes']}"
-        + (f"; the pictures show the first {DRAWN}" if card["classes"] > DRAWN else ""),
-        f"- validation part: {describe_validation(card)}",
-        "",
-        "## Images",
-        "",
-        *format_counts(card["parts"]),
-        "",
-        "## Duplicates",
-        "",
-        *format_duplicates(card["duplicates"]),
-        "",
-        "## Skipped files",
-        "",
-        *(format_skipped(card["skipped"]) or ["None."]),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def format_range(side: dict[str, int]) -> str:
-    """The least and the greatest of the images' heights or widths."""
-    return f"{side['min']}–{side['max']}" if side["min"] < side["max"] else str(side["min"])
-
-
-def describe_validation(card: dict[str, Any]) -> str:
-    """How the validation part was chosen, with a warning where it is another part too."""
-    same = [name for name in ("test", "training") if card[f"validation_is_{name}"]]
-    if not same:
-        origin = (
-            "the source's own"
-            if card["method"] == "source"
-            else f"`split.method`: {card['method']}"
-        )
-        return f"apart from the training and the test part ({origin})"
-    return (
-        f"**the same images as the {' and the '.join(same)} part**: its accuracy is no measure of "
-        "what new images would give"
-    )
-
-
-def format_counts(parts: dict[str, Any]) -> list[str]:
-    """The images of each class in each part, as lines of Markdown."""
-    lines = [f"| class | {' | '.join(parts)} |", "|---|" + "--:|" * len(parts)]
-    for name in parts["train"]["classes"]:
-        lines.append(
-            f"| {escape.markdown(name)} | "
-            + " | ".join(f"{part['classes'][name]:,}" for part in parts.values())
-            + " |"
-        )
-    return [
-        *lines,
-        "| **all** | " + " | ".join(f"**{part['images']:,}**" for part in parts.values()) + " |",
-    ]
-
-
-def format_skipped(files: list[dict[str, str]]) -> list[str]:
-    """The files that were left out, as lines of Markdown."""
-    return [f"- {escape.code(one['file'])}: {escape.markdown(one['reason'])}" for one in files]
-
-
-def format_duplicates(found: dict[str, Any]) -> list[str]:
-    """The images that occur more than once, as lines of Markdown."""
-    lines = [f"- within the {part} part: {count:,}" for part, count in found["within"].items()]
-    lines += [
-        f"- of the {pair.replace('_', ' part also in the ')} part: {count:,}"
-        for pair, count in found["across"].items()
-    ]
-    return [
-        *lines,
-        f"- left out of the train part for that reason: {found['removed_from_train']:,}",
-    ]
+    return make_environment().get_template("data_card.md.jinja").render(card, drawn=DRAWN)
 
 
 def main() -> None:
