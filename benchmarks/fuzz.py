@@ -36,12 +36,12 @@ from machine import PROJECT
 from ruamel.yaml import YAML
 
 sys.path.insert(0, str(PROJECT))
-from stages import download, params
+from stages import params
 from stages.images.decode import BadImage, decode
 from stages.params.schema import Source
 from stages.runtime.errors import UserError
 from stages.runtime.text import check_name, is_printable, printable
-from stages.sources import official
+from stages.sources import dataset, official
 from stages.sources.fetch import fetch
 
 MEMORY = 1 << 30  # bytes of resident memory, at most
@@ -108,7 +108,7 @@ def bring(source: Path) -> None:
     """The stage download, with small limits."""
     with contextlib.redirect_stdout(io.StringIO()):
         shutil.copytree(PROJECT / "data/official", "data/official", dirs_exist_ok=True)
-        download.bring("mine", Source(source=str(source)), OPTIONS)
+        dataset.bring("mine", Source(source=str(source)), OPTIONS)
 
 
 # --- the borders

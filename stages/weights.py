@@ -9,12 +9,9 @@ Reads ``architectures.NAME.weights`` of each of ``models``; writes ``data/weight
 Published files are fetched into data/downloads/weights/ first. Takes a second after the transfer.
 """
 
-import shutil
 from pathlib import Path
 
 from stages import params
-from stages.params.families import Architecture
-from stages.params.schema import Download
 from stages.runtime import cli
 from stages.sources import pretrained
 from stages.storage import files
@@ -22,22 +19,11 @@ from stages.storage import files
 TARGET = Path("data/weights")
 
 
-def write(folder: Path, name: str, architecture: Architecture, options: Download) -> None:
-    """Write into `folder` what the architecture `name` starts from."""
-    folder.mkdir(parents=True)
-    about = {}
-    if getattr(architecture, "weights", None):
-        path, about = pretrained.bring(name, architecture, options)
-        shutil.copy(path, folder / "weights.h5")
-        print("{0}: {weights}, {bytes:,} bytes".format(name, **about))
-    files.write_json(folder / "source.json", about)
-
-
 def main() -> None:
     options = params.load()
     with files.replacing(TARGET) as folder:
         for model in options.models:
-            write(folder / model, model, options.architectures[model], options.download)
+            pretrained.write(folder / model, model, options.architectures[model], options.download)
 
 
 if __name__ == "__main__":

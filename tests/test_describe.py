@@ -70,7 +70,7 @@ def test_the_card_warns_where_validation_is_another_part(flags: dict[str, bool],
 
 
 def test_class_means(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(describe, "CHUNK", 2)  # several chunks a class
+    monkeypatch.setattr(describe, "CHUNK_BYTES", 1)  # several chunks a class
     images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 1), np.uint8)
     labels = np.array([0, 2, 0, 2, 0, 2, 0, 0, 2, 0, 2])
     means = describe.average_classes(images, labels, 3)

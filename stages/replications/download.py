@@ -6,12 +6,12 @@ fetched from publishers serves both.
 
 from pathlib import Path
 
-from stages import download
 from stages.runtime import cli
+from stages.sources import dataset as datasets
 
 
 def main(dataset: str) -> None:
-    download.run(dataset, Path("replications/raw"))
+    datasets.bring_and_tell(dataset, Path("replications/raw"))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ Reads ``architectures.NAME.weights`` of the root's ``params.yaml``; writes
 ``replications/weights/NAME/``, which the stage weights of the root describes.
 """
 
-from stages import params, weights
+from stages import params
 from stages.replications.options import FOLDER
 from stages.runtime import cli
 from stages.runtime.errors import UserError
+from stages.sources import pretrained
 from stages.storage import files
 
 
@@ -16,7 +17,9 @@ def main(architecture: str) -> None:
     if not getattr(options.architectures.get(architecture), "weights", None):
         raise UserError(f"params.yaml: architectures has no {architecture!r} with weights")
     with files.replacing(FOLDER / "weights" / architecture) as folder:
-        weights.write(folder, architecture, options.architectures[architecture], options.download)
+        pretrained.write(
+            folder, architecture, options.architectures[architecture], options.download
+        )
 
 
 if __name__ == "__main__":

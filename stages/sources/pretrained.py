@@ -7,6 +7,7 @@ is a path.
 """
 
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +22,7 @@ from stages.sources.fetch import by_hand, fetch
 from stages.storage import files, hdf5
 
 if TYPE_CHECKING:
-    from stages.params.families import Application
+    from stages.params.families import Application, Architecture
     from stages.params.schema import Download
 
 LIST = official.FOLDER / "weights" / "imagenet.yaml"
@@ -112,3 +113,15 @@ def bring(
 def is_published(weights: str) -> bool:
     """Whether `weights` names a published file; otherwise it is a path."""
     return re.fullmatch(r"imagenet(-\d+)?", weights) is not None
+
+
+def write(folder: Path, name: str, architecture: "Architecture", options: "Download") -> None:
+    """Write into `folder` what the architecture `name` starts from: weights.h5, and source.json,
+    which says what it is; of a network with random weights only that, empty."""
+    folder.mkdir(parents=True)
+    about = {}
+    if getattr(architecture, "weights", None):
+        path, about = bring(name, architecture, options)
+        shutil.copy(path, folder / "weights.h5")
+        print("{0}: {weights}, {bytes:,} bytes".format(name, **about))
+    files.write_json(folder / "source.json", about)

@@ -14,8 +14,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages import download, params
+from stages import params
 from stages.params.schema import Source
+from stages.sources import dataset
 from stages.sources.raw import Raw
 from support.project import ROOT
 
@@ -29,7 +30,7 @@ def bring(source: str, class_names=None, limits=(), **changes) -> Raw:
     options = OPTIONS.model_copy(
         update=changes | {"limits": OPTIONS.limits.model_copy(update=dict(limits))}
     )
-    download.bring("mine", Source(source=source, class_names=class_names), options)
+    dataset.bring("mine", Source(source=source, class_names=class_names), options)
     return Raw(Path("data/raw/mine"))
 
 
