@@ -13,7 +13,6 @@ import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
@@ -101,15 +100,11 @@ def split_images(images: classes.Classes, name: str, options: Params) -> splitti
     """The parts as the stage split will make them. Raises `UserError` where a class has too few
     images."""
     split = options.split.model_copy(update=SPLIT)
-    raw = SimpleNamespace(
-        labels=np.array(images.labels),
-        train=images.train,
-        validation=images.validation,
-        class_names=images.class_names,
-        dataset={"name": name},
+    data = splitting.Labelled(
+        name, np.array(images.labels), images.class_names, images.train, images.validation
     )
-    parts = splitting.parted(raw, split, options.seed)
-    splitting.refuse_missing(parts, raw, split, removed=0)
+    parts = splitting.choose_parts(data, split, options.seed)
+    splitting.refuse_missing(parts, data, split, removed=0)
     return parts
 
 

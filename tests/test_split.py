@@ -12,15 +12,15 @@ from support.project import ROOT
 from stages import params
 from stages.preparation import splitting as split
 from stages.preparation.splitting import (
+    choose_parts,
     cut,
-    directory,
-    duplicates,
-    groups,
-    last,
-    limited,
-    parted,
-    shared,
-    without_copies,
+    drop_copies,
+    find_duplicates,
+    group_equal,
+    limit_part,
+    overlap,
+    split_directory,
+    split_last,
 )
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -47,6 +47,7 @@ def raw(
         validation=validation,
         class_names=[f"class{n}" for n in range(len(counts))],
         names=names,
+        name="made-up",
         dataset={"name": "made-up"},
     )
 
@@ -57,14 +58,14 @@ def chosen(**changes: Any) -> Any:
 
 def test_each_class_gives_its_share():
     data = raw(50, 100, 200, test=0, order=1)
-    parts = parted(data, chosen(test=0.2, validation=0.25), seed=3)
+    parts = choose_parts(data, chosen(test=0.2, validation=0.25), seed=3)
     assert {part: np.bincount(data.labels[index]).tolist() for part, index in parts.items()} == {
         "test": [10, 20, 40],
         "validation": [10, 20, 40],
         "train": [30, 60, 120],
     }
     assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(350))
-    again, other = (parted(data, chosen(test=0.2, validation=0.25), seed) for seed in (3, 4))
+    again, other = (choose_parts(data, chosen(test=0.2, validation=0.25), seed) for seed in (3, 4))
     assert all(np.array_equal(parts[part], again[part]) for part in parts)
     assert not np.array_equal(parts["validation"], other["validation"])
 
@@ -73,35 +74,39 @@ def test_another_seed_is_tested_on_the_same_images():
     data, options = raw(50, 100, 200, test=0, order=1), {"test": 0.2, "validation": 0.25}
     for more in ({}, {"limit_test": 40}, {"limit_test": 40, "method": "test"}):
         options |= more
-        one, other = (parted(data, chosen(**options), seed) for seed in (3, 4))
+        one, other = (choose_parts(data, chosen(**options), seed) for seed in (3, 4))
         assert np.array_equal(one["test"], other["test"])
-    both = parted(data, chosen(method="test", test=0.2, limit_validation=40, limit_test=40), seed=3)
+    both = choose_parts(
+        data, chosen(method="test", test=0.2, limit_validation=40, limit_test=40), seed=3
+    )
     assert np.array_equal(both["validation"], both["test"])
 
 
 def test_the_test_part_of_the_source_stays():
-    parts = parted(raw(40, 40, test=20, order=1), CHOSEN, seed=0)
+    parts = choose_parts(raw(40, 40, test=20, order=1), CHOSEN, seed=0)
     assert parts["test"].tolist() == list(range(60, 80))
 
 
 def test_the_validation_part_of_the_source_stays():
     data = raw(60, 60, validation=20, test=20, order=1)
-    parts = parted(data, CHOSEN, seed=0)
+    parts = choose_parts(data, CHOSEN, seed=0)
     assert [parts[part].tolist() for part in ("train", "validation", "test")] == [
         list(range(80)),
         list(range(80, 100)),
         list(range(100, 120)),
     ]
-    same = parted(data, chosen(method="test"), seed=0)
+    same = choose_parts(data, chosen(method="test"), seed=0)
     assert same["validation"].tolist() == same["test"].tolist() == list(range(100, 120))
-    cut = parted(raw(60, 60, validation=20, order=1), chosen(test=0.2), seed=0)
+    cut = choose_parts(raw(60, 60, validation=20, order=1), chosen(test=0.2), seed=0)
     assert cut["validation"].tolist() == list(range(100, 120))
     assert sorted([*cut["train"], *cut["test"]]) == list(range(100)) and len(cut["test"]) == 20
 
 
 def test_directory_cuts_the_flowers_as_the_document_saw_it():
     data = raw(*FLOWERS)
-    parts = parted(data, chosen(method="directory", validation=0.2, test="validation"), seed=1337)
+    parts = choose_parts(
+        data, chosen(method="directory", validation=0.2, test="validation"), seed=1337
+    )
     assert np.bincount(data.labels[parts["validation"]]).tolist() == [137, 234, 151, 150, 191]
     assert len(parts["train"]) == 3454 and np.array_equal(parts["test"], parts["validation"])
 
@@ -126,7 +131,7 @@ def test_directory_agrees_with_keras_on_real_files(tmp_path: Path):
         str(tmp_path), "inferred", (".png",), shuffle=True, seed=5, verbose=False
     )
     data = raw(5, 3, names=names)
-    parts = dict(zip(("training", "validation"), directory(np.arange(8), data, 0.3, seed=5)))
+    parts = dict(zip(("training", "validation"), split_directory(np.arange(8), data, 0.3, seed=5)))
     for subset, index in parts.items():
         expected, _ = get_training_or_validation_split(files, labels, 0.3, subset)
         assert [str(tmp_path / names[place]) for place in index] == expected
@@ -139,28 +144,28 @@ def test_last_cuts_where_keras_cuts(count: int, fraction: float):
     from keras.src.trainers.data_adapters.array_slicing import train_validation_split
 
     expected = train_validation_split((np.arange(count),), fraction)
-    assert [part.tolist() for part in last(np.arange(count), None, fraction, seed=0)] == [
+    assert [part.tolist() for part in split_last(np.arange(count), None, fraction, seed=0)] == [
         np.asarray(part).tolist() for (part,) in expected
     ]
 
 
 def test_last_takes_the_last_ones_also_where_the_test_part_was_drawn_before():
     data = raw(50, 50, order=1)
-    parts = parted(data, chosen(method="last", test=0.2, validation=0.25), seed=0)
+    parts = choose_parts(data, chosen(method="last", test=0.2, validation=0.25), seed=0)
     assert parts["train"].max() < parts["validation"].min()
 
 
 def test_validation_may_be_another_part():
     data = raw(40, 40, test=20, order=1)
     as_test, as_training = (
-        parted(data, chosen(method=method), seed=0) for method in ("test", "training")
+        choose_parts(data, chosen(method=method), seed=0) for method in ("test", "training")
     )
     assert np.array_equal(as_test["validation"], as_test["test"]) and len(as_test["train"]) == 60
-    assert np.array_equal(as_training["validation"], as_training["train"]) and not shared(
+    assert np.array_equal(as_training["validation"], as_training["train"]) and not overlap(
         as_training["train"], as_training["test"]
     )
     with pytest.raises(UserError, match="made-up brings no test images"):
-        parted(raw(40, 40), chosen(method="test", test="validation"), seed=0)
+        choose_parts(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +189,9 @@ def test_why_a_class_has_no_image_in_a_part_is_said(
 
 def test_a_limit_keeps_the_balance():
     labels = np.repeat([0, 1, 2], [100, 200, 1])
-    kept = limited(np.arange(301), labels, 30, seed=0)
+    kept = limit_part(np.arange(301), labels, 30, seed=0)
     assert np.bincount(labels[kept]).tolist() == [10, 19, 1] and len(set(kept)) == 30
-    assert limited(np.arange(301), labels, 400, seed=0).tolist() == list(range(301))
+    assert limit_part(np.arange(301), labels, 400, seed=0).tolist() == list(range(301))
 
 
 @pytest.fixture
@@ -235,29 +240,29 @@ def test_a_class_without_images_in_a_part_is_refused(
 def test_equal_images_are_found_and_kept_out_of_training():
     #           0  1  2  3  4 | 5  6 | 7  8  9      train | validation | test
     content = [1, 2, 2, 3, 4, 3, 5, 1, 6, 6]
-    group = groups(np.array(content, np.uint8)[:, np.newaxis] * np.ones((1, 16), np.uint8))
+    group = group_equal(np.array(content, np.uint8)[:, np.newaxis] * np.ones((1, 16), np.uint8))
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 0, 1, 1])
     parts = {"train": np.arange(5), "validation": np.array([5, 6]), "test": np.array([7, 8, 9])}
-    found = duplicates(parts, group, labels)
+    found = find_duplicates(parts, group, labels)
     assert found["within"] == {"train": 1, "validation": 0, "test": 1}
     assert found["across"] == {"train_validation": 1, "train_test": 1, "validation_test": 0}
     assert found["pairs"] == [
         {"train": 3, "validation": 5, "same_class": False},
         {"train": 0, "test": 7, "same_class": True},
     ]
-    assert without_copies(parts, group).tolist() == [1, 2, 4]
+    assert drop_copies(parts, group).tolist() == [1, 2, 4]
 
 
 def test_an_image_in_two_parts_is_no_duplicate_of_itself():
     every = np.arange(4)
     parts = {"train": every, "validation": every, "test": every}
     group = np.array([0, 1, 2, 3])
-    assert duplicates(parts, group, group)["across"] == {
+    assert find_duplicates(parts, group, group)["across"] == {
         "train_validation": 0,
         "train_test": 0,
         "validation_test": 0,
     }
-    assert without_copies(parts, group).tolist() == every.tolist()
+    assert drop_copies(parts, group).tolist() == every.tolist()
 
 
 def test_the_list_of_pairs_is_limited_and_the_count_is_not():
@@ -268,5 +273,5 @@ def test_the_list_of_pairs_is_limited_and_the_count_is_not():
         "test": np.array([2 * many]),
     }
     group = np.array([*range(many), *range(many), many])
-    found = duplicates(parts, group, np.zeros(2 * many + 1, int))
+    found = find_duplicates(parts, group, np.zeros(2 * many + 1, int))
     assert len(found["pairs"]) == split.LISTED and found["across"]["train_validation"] == many

@@ -2,6 +2,7 @@
 stage split."""
 
 import sys
+from dataclasses import dataclass
 from itertools import combinations
 from math import floor
 from pathlib import Path, PurePath
@@ -24,51 +25,66 @@ Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw image
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def stratified(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+@dataclass(frozen=True)
+class Labelled:
+    """The images that are split, without their pixels: first those for training, then those for
+    validation and for testing, if the source brings such."""
+
+    name: str
+    labels: np.ndarray  # int64 (images,)
+    class_names: list[str]
+    train: int  # images
+    validation: int
+    names: list[str] | None = None  # of their files
+
+
+def split_stratified(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
     """(1 - `fraction`) and `fraction` of each class of `index`, drawn with `seed`. Raises
     ValueError, as scikit-learn does, where a class has a single image, or a part would have fewer
     images than there are classes."""
     from sklearn.model_selection import train_test_split
 
     return train_test_split(
-        index, test_size=fraction, random_state=seed, stratify=raw.labels[index]
+        index, test_size=fraction, random_state=seed, stratify=data.labels[index]
     )
 
 
-def last(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+def split_last(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
     """The last `fraction` of `index` behind the rest, in the order in which they are stored, cut
     where Keras's ``fit(validation_split=fraction)`` cuts."""
     return tuple(np.split(np.sort(index), [floor(len(index) * (1 - fraction))]))
 
 
-def directory(index: np.ndarray, raw: Raw, fraction: float, seed: int) -> Pair:
+def split_directory(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
     """As Keras's ``image_dataset_from_directory(validation_split=fraction, seed=seed)`` cuts a
     folder of classes.
 
     It lists the files by class, folder and name, shuffles the list with the seed, and takes its
     end. Images without file names count as files named in the order in which they are stored.
     """
-    names = raw.names
+    names = data.names
     paths = {
         place: (str(PurePath(names[place]).parent), PurePath(names[place]).name) if names else ()
         for place in index
     }
-    listed = np.array(sorted(index, key=lambda place: (raw.labels[place], paths[place], place)))
+    listed = np.array(sorted(index, key=lambda place: (data.labels[place], paths[place], place)))
     np.random.RandomState(seed).shuffle(listed)
     return tuple(np.split(listed, [len(listed) - int(fraction * len(listed))]))
 
 
-METHODS = {"stratified": stratified, "last": last, "directory": directory}
+METHODS = {"stratified": split_stratified, "last": split_last, "directory": split_directory}
 
 
-def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, seed: int) -> Pair:
+def cut(
+    index: np.ndarray, data: Labelled, method: str, part: str, fraction: float, seed: int
+) -> Pair:
     """`index` without `fraction` of it, and that fraction, for `part`. Raises `UserError` unless
     both have images of each class."""
-    counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+    counts = np.bincount(data.labels[index], minlength=len(data.class_names))
     images = f"the {len(index):,} images from which the {part} part is taken"
     try:
-        pair = METHODS[method](index, raw, fraction, seed)
-    except ValueError:  # of `stratified`
+        pair = METHODS[method](index, data, fraction, seed)
+    except ValueError:  # of `split_stratified`
         wanting = np.flatnonzero(counts == 1)
         if not len(wanting):
             raise UserError(
@@ -78,10 +94,10 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
             ) from None
     else:
         wanting = np.setdiff1d(
-            raw.labels[index], np.intersect1d(*(raw.labels[some] for some in pair))
+            data.labels[index], np.intersect1d(*(data.labels[some] for some in pair))
         )
     if len(wanting):
-        found = f"class {raw.class_names[wanting[0]]} has {counts[wanting[0]]:,} of {images}"
+        found = f"class {data.class_names[wanting[0]]} has {counts[wanting[0]]:,} of {images}"
         if method == "stratified":
             raise UserError(
                 f"{found}: too few for an image in that part and one outside it.\n"
@@ -96,19 +112,19 @@ def cut(index: np.ndarray, raw: Raw, method: str, part: str, fraction: float, se
     return pair
 
 
-def parted(raw: Raw, split: Split, seed: int) -> Parts:
+def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
     """The three parts as the parameters ask for them; a validation or test part that the source has
     is taken as it is. `seed` draws the validation part, and what a limit keeps of it and of the
     training part. Raises `UserError` where the images do not allow it.
     """
     train, validation, test = np.split(
-        np.arange(len(raw.labels)), np.cumsum([raw.train, raw.validation])
+        np.arange(len(data.labels)), np.cumsum([data.train, data.validation])
     )
     if not len(test) and split.test != "validation":
-        train, test = cut(train, raw, "stratified", "test", split.test, TEST_SEED)
+        train, test = cut(train, data, "stratified", "test", split.test, TEST_SEED)
     if split.method == "test" and not len(test):
         raise UserError(
-            f"split: method is test, test is validation, and {raw.dataset['name']} brings no test "
+            f"split: method is test, test is validation, and {data.name} brings no test "
             "images: each part would be the "
             "other one.\n       Choose another split.method, or give a fraction as split.test"
         )
@@ -117,18 +133,18 @@ def parted(raw: Raw, split: Split, seed: int) -> Parts:
     elif split.method == "training":
         validation = train
     elif not len(validation):
-        train, validation = cut(train, raw, split.method, "validation", split.validation, seed)
+        train, validation = cut(train, data, split.method, "validation", split.validation, seed)
     if not len(test):
         test = validation
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
     return {
-        part: np.sort(limited(index, raw.labels, limit, one, f"limit_{part}"))
+        part: np.sort(limit_part(index, data.labels, limit, one, f"limit_{part}"))
         for part, index, limit, one in zip(PARTS, (train, validation, test), limits, seeds)
     }
 
 
-def limited(
+def limit_part(
     index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int, key: str = "limit_*"
 ) -> np.ndarray:
     """At most `limit` of `index`, each class by its share and with an image at least, drawn with
@@ -159,24 +175,24 @@ def with_each_class(
     return kept
 
 
-def brings_validation(raw: Raw, split: Split) -> bool:
+def brings_validation(data: Labelled, split: Split) -> bool:
     """Whether the validation part is the source's own."""
-    return raw.validation > 0 and split.method in METHODS
+    return data.validation > 0 and split.method in METHODS
 
 
-def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
+def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> None:
     """Raise `UserError` unless each class has an image in each of `parts`, as they are after all
     that changes them; `removed` training images were left out as copies."""
     brought = {
         "train": False,
-        "validation": brings_validation(raw, split),
-        "test": raw.train + raw.validation < len(raw.labels),
+        "validation": brings_validation(data, split),
+        "test": data.train + data.validation < len(data.labels),
     }
     for part, index in parts.items():
-        counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+        counts = np.bincount(data.labels[index], minlength=len(data.class_names))
         if counts.all():
             continue
-        name = raw.class_names[counts.argmin()]
+        name = data.class_names[counts.argmin()]
         if part == "train" and removed:
             why = (
                 f"split.deduplicate left out {removed:,} training images that equal images of "
@@ -184,8 +200,8 @@ def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
             )
         elif brought[part]:
             why = (
-                f"the {part} images that {raw.dataset['name']} brings hold none: add some to "
-                f"datasets.{raw.dataset['name']}.source, or leave the class out there"
+                f"the {part} images that {data.name} brings hold none: add some to "
+                f"datasets.{data.name}.source, or leave the class out there"
             )
         else:
             why = f"raise split.limit_{part}, or change split.method" + (
@@ -194,13 +210,13 @@ def refuse_missing(parts: Parts, raw: Raw, split: Split, removed: int) -> None:
         raise UserError(f"split: the class {name!r} has no image in the {part} part:\n       {why}")
 
 
-def groups(digests: np.ndarray) -> np.ndarray:
+def group_equal(digests: np.ndarray) -> np.ndarray:
     """A number for each row of `digests`, uint8 (images, bytes), equal for equal rows. int64
     (images,)."""
     return np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """The images that occur more than once: how many within each part, and how many of one part in
     another, where the first pairs are listed. `group` numbers all raw images, equal ones equally.
     An image that belongs to two parts is not its own duplicate."""
@@ -218,13 +234,13 @@ def duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str,
     return {"within": within, "across": across, "pairs": pairs}
 
 
-def without_copies(parts: Parts, group: np.ndarray) -> np.ndarray:
+def drop_copies(parts: Parts, group: np.ndarray) -> np.ndarray:
     """The training images that are not copies of an image in another part."""
     elsewhere = np.setdiff1d(np.concatenate([parts["validation"], parts["test"]]), parts["train"])
     return parts["train"][~np.isin(group[parts["train"]], group[elsewhere])]
 
 
-def shared(one: np.ndarray, other: np.ndarray) -> bool:
+def overlap(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether an image belongs to both parts."""
     return bool(np.isin(one, other).any())
 
@@ -232,13 +248,16 @@ def shared(one: np.ndarray, other: np.ndarray) -> bool:
 def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
     """Choose the parts, and write their indices, ``PART.npy``, and split.json into the folder
     `target`."""
-    parts = parted(raw, split, seed)
-    group = groups(raw.digests)
-    found = duplicates(parts, group, raw.labels)
-    kept = without_copies(parts, group) if split.deduplicate else parts["train"]
+    data = Labelled(
+        raw.dataset["name"], raw.labels, raw.class_names, raw.train, raw.validation, raw.names
+    )
+    parts = choose_parts(data, split, seed)
+    group = group_equal(raw.digests)
+    found = find_duplicates(parts, group, raw.labels)
+    kept = drop_copies(parts, group) if split.deduplicate else parts["train"]
     found["removed_from_train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
-    refuse_missing(parts, raw, split, found["removed_from_train"])
+    refuse_missing(parts, data, split, found["removed_from_train"])
     with files.replacing(target) as folder:
         folder.mkdir()
         counts = {}
@@ -250,9 +269,9 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
                 "classes": dict(zip(raw.class_names, a_class.tolist())),
             }
         description = {
-            "method": "source" if brings_validation(raw, split) else split.method,
-            "validation_is_test": shared(parts["validation"], parts["test"]),
-            "validation_is_training": shared(parts["validation"], parts["train"]),
+            "method": "source" if brings_validation(data, split) else split.method,
+            "validation_is_test": overlap(parts["validation"], parts["test"]),
+            "validation_is_training": overlap(parts["validation"], parts["train"]),
             "parts": counts,
             "duplicates": found,
         }
