@@ -13,6 +13,7 @@ from PIL import Image
 from support.project import Project, copy, ran
 
 from commands import photographs
+from commands.photographing import settings
 from stages import train
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -194,7 +195,7 @@ def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: py
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
     try:
         with pytest.raises(OSError):
-            photographs.write({"dataset": "mine", "datasets.mine.source": "folder"})
+            settings.write_settings({"dataset": "mine", "datasets.mine.source": "folder"})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert Path("params.yaml").read_text() == before

@@ -1,0 +1,1 @@
+"""What the command photographs does before the run."""
