@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
-from support.project import data_json
+from support.project import data_json, write_prepared
 
 from stages import params
 from stages.training import backend
@@ -391,14 +391,13 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
     content["train"]["loss"] = "categorical_crossentropy"
     monkeypatch.chdir(tmp_path)
     YAML().dump(content, Path("params.yaml"))
-    folder = Path("data/prepared")
-    folder.mkdir(parents=True)
     random = np.random.default_rng(0)
-    for part in ("train", "validation", "test"):
-        np.save(folder / f"{part}.npy", random.integers(0, 256, (8, 6, 6, 1), dtype=np.uint8))
-        np.save(folder / f"{part}_labels.npy", np.arange(8) % 3)
+    parts = {
+        part: (random.integers(0, 256, (8, 6, 6, 1), dtype=np.uint8), np.arange(8) % 3)
+        for part in ("train", "validation", "test")
+    }
     made_with = {"dataset": content["dataset"], "preprocess": OPTIONS.preprocess.model_dump()}
-    (folder / "data.json").write_text(json.dumps(data_json([6, 6, 1], 3) | made_with))
+    write_prepared(Path("data/prepared"), parts, 3, **made_with)
 
     train.main("flowers-googlenet")
     evaluate.main("flowers-googlenet")

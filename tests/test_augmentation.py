@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.project import ROOT, data_json
+from support.project import ROOT, write_prepared
 
 from stages import params
 from stages.replications.train import Replication, run
@@ -145,11 +145,8 @@ def replication(experiment: train.Experiment, in_training_mode: bool) -> Replica
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     """Prepared data of two classes, 30 images and 10."""
-    for part in ("train", "validation", "test"):
-        np.save(tmp_path / f"{part}.npy", IMAGES)
-        np.save(tmp_path / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
-    files.write_json(tmp_path / "data.json", data_json([12, 12, 3], 2))
-    return Prepared(tmp_path)
+    part = IMAGES, np.repeat([0, 1], [30, 10])
+    return write_prepared(tmp_path, {"train": part, "validation": part, "test": part}, 2)
 
 
 def test_an_interrupted_training_with_all_that_has_a_state_ends_with_the_same_bits(

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import softmax
-from support.project import ROOT, data_json
+from support.project import ROOT, write_prepared
 
 from stages import params
 from stages.metrics.measures import measure_model
 from stages.params.families import Dense
-from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, run
 from stages.training.experiment import Experiment
@@ -37,17 +36,14 @@ def test_the_temperature_of_a_network_that_is_too_sure_of_itself():
 def prepared(tmp_path: Path) -> Prepared:
     """Noise whose label is right in two images of three: what is learnt of it by heart is too sure
     of itself."""
-    folder, random = tmp_path / "prepared", np.random.default_rng(3)
-    folder.mkdir()
+    random, parts = np.random.default_rng(3), {}
     for part, count in (("train", 60), ("validation", 90), ("test", 90)):
         labels = random.integers(0, CLASSES, count)
         images = random.integers(0, 100, (count, SIDE, SIDE, 1)) + 50 * labels[:, None, None, None]
         wrong = random.uniform(size=count) < 1 / 3
-        np.save(folder / f"{part}.npy", images.astype(np.uint8))
         labels[wrong] = random.integers(0, CLASSES, wrong.sum())
-        np.save(folder / f"{part}_labels.npy", labels)
-    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 1], CLASSES))
-    return Prepared(folder)
+        parts[part] = images.astype(np.uint8), labels
+    return write_prepared(tmp_path / "prepared", parts, CLASSES)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.project import ROOT, data_json
+from support.project import ROOT, write_prepared
 
 from stages import params
 from stages.params.families import Dense
@@ -26,12 +26,12 @@ from stages.training import notes  # noqa: E402
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    folder, random = tmp_path_factory.mktemp("prepared"), np.random.default_rng(3)
-    for part in ("train", "validation", "test"):
-        np.save(folder / f"{part}.npy", random.integers(0, 256, (45, SIDE, SIDE, 1), np.uint8))
-        np.save(folder / f"{part}_labels.npy", np.arange(45) % CLASSES)
-    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 1], CLASSES))
-    return Prepared(folder)
+    random = np.random.default_rng(3)
+    parts = {
+        part: (random.integers(0, 256, (45, SIDE, SIDE, 1), np.uint8), np.arange(45) % CLASSES)
+        for part in ("train", "validation", "test")
+    }
+    return write_prepared(tmp_path_factory.mktemp("prepared"), parts, CLASSES)
 
 
 def recipe(**changes) -> Train:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from support.project import data_json
+from support.project import write_prepared
 from test_weights import TINY
 
 from stages import params
@@ -59,14 +59,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """40 + 20 + 20 images of three classes, each with a brightness of its own."""
-    folder, random = tmp_path_factory.mktemp("prepared"), np.random.default_rng(0)
+    random, parts = np.random.default_rng(0), {}
     for part, count in (("train", 40), ("validation", 20), ("test", 20)):
         labels = np.arange(count) % CLASSES
         images = random.integers(0, 100, (count, SIDE, SIDE, 3)) + 70 * labels[:, None, None, None]
-        np.save(folder / f"{part}.npy", images.astype(np.uint8))
-        np.save(folder / f"{part}_labels.npy", labels)
-    files.write_json(folder / "data.json", data_json([SIDE, SIDE, 3], CLASSES))
-    return Prepared(folder)
+        parts[part] = images.astype(np.uint8), labels
+    return write_prepared(tmp_path_factory.mktemp("prepared"), parts, CLASSES)
 
 
 def experiment(start: Pretrained, tuning: dict | None = None, **recipe) -> Experiment:

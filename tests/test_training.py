@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.project import ROOT, data_json
+from support.project import ROOT, write_prepared
 
 from stages import params
 from stages.params.recipe import EarlyStopping
 from stages.runtime.errors import UserError
-from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training.experiment import Experiment
@@ -29,13 +28,12 @@ pytestmark = pytest.mark.usefixtures("step_by_step")
 
 def write_images(folder: Path, **seeds: int) -> Prepared:
     """Random images of two classes, 30 and 10 of them, for each part, by its own seed."""
+    parts = {}
     for part, seed in ({"train": 0, "validation": 1, "test": 2} | seeds).items():
         images = np.random.default_rng(seed).integers(0, 256, (40, 12, 12, 3), np.uint8)
         images[30:, :6] //= 2  # the smaller class is darker above
-        np.save(folder / f"{part}.npy", images)
-        np.save(folder / f"{part}_labels.npy", np.repeat([0, 1], [30, 10]))
-    files.write_json(folder / "data.json", data_json([12, 12, 3], 2))
-    return Prepared(folder)
+        parts[part] = images, np.repeat([0, 1], [30, 10])
+    return write_prepared(folder, parts, 2)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from stages.storage import files
+from stages.storage.prepared import Prepared
+
 ROOT = Path(__file__).parents[2]
 PARTS = (
     "stages",
@@ -121,6 +124,19 @@ def data_json(shape: list[int], classes: int) -> dict[str, Any]:
         "validation_is_test": False,
         "validation_is_training": False,
     }
+
+
+def write_prepared(
+    folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], classes: int, **more: Any
+) -> Prepared:
+    """Prepared data in `folder`: images, uint8, and labels of each part; data.json says `more`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, (images, labels) in parts.items():
+        np.save(folder / f"{part}.npy", images)
+        np.save(folder / f"{part}_labels.npy", labels)
+    shape = list(parts["train"][0].shape[1:])
+    files.write_json(folder / "data.json", data_json(shape, classes) | more)
+    return Prepared(folder)
 
 
 def ran(output: str) -> list[str]:
