@@ -63,8 +63,8 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
     """Run the rows in this order. Raises `UserError` at the end, where some failed."""
     if not rows:
         print("nothing to run: these rows are up to date")
-        if not dry and run_dvc("repro", "--quiet", "--single-item", TABLE):
-            raise UserError("the table could not be made: see above")
+        if not dry:
+            bring_table_up_to_date()
         return
     display, failed, uncommitted = Display(), [], []
     total = sum(row.minutes_left() for row in rows)
@@ -93,6 +93,14 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         problems.append(f"done, but not committed, see above: {', '.join(uncommitted)}")
     if problems:
         raise UserError("\n       ".join(problems))
+
+
+def bring_table_up_to_date() -> None:
+    """Make the table where a queue was stopped before it did."""
+    if run_dvc("repro", "--quiet", "--single-item", TABLE):
+        raise UserError("the table could not be made: see above")
+    if changed(FOLDER.as_posix()):
+        print(f"{FOLDER} holds what git does not have yet: see `git status {FOLDER}`")
 
 
 def check_alone(row: Row) -> None:

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
             project.folder.parent.mkdir()
             made.folder.rename(project.folder)
     return project
+
+
+@pytest.fixture(autouse=True)
+def sigterm_as_before() -> Iterator[None]:
+    """Commands that tests call in this process say what SIGTERM does."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")

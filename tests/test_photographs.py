@@ -94,7 +94,7 @@ def test_the_run_leaves_a_model_with_all_that_belongs_to_it(made: Project):
     assert history.count("head") == 3 and "fine-tuning" in history
     assert made.path("exports/model.onnx").exists()
     picture = made.path("my photographs") / CLASSES[0] / "0.jpg"
-    assert str(picture) in made.command("predict", str(picture))
+    assert str(picture) in made.command("predict", "--explain", "why", str(picture))
     output = made.dvc("repro")
     assert "didn't change" in output and not ran(output)
 

@@ -126,7 +126,6 @@ def spread(
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
     cli.exit_on_sigterm()
-    cli.exit_on_sigterm()
     options = params.load()
     count = prepare(workers, remote, options)
     with guard.alone(SCRATCH, "commands.parallel"):

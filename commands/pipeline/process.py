@@ -18,7 +18,8 @@ def start_dvc(
 ) -> Iterator[subprocess.Popen]:
     """Start ``dvc`` with `arguments` in `folder`, with environment `variables` beside those that
     there are; `output` takes both its streams. It is ended where the block ends by an exception,
-    such as Ctrl-C, or SIGTERM after `cli.exit_on_sigterm`, and may clear away what it began."""
+    such as Ctrl-C, or SIGTERM after `cli.exit_on_sigterm`; a stage that it runs ends within a
+    second (`stages.runtime.guard`)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=folder,

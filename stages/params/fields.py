@@ -2,6 +2,7 @@
 words."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -81,6 +82,25 @@ def one_or_list(kind: Any) -> Any:
 def exactly(length: int, kind: Any) -> Any:
     """The type of a list of `length` values."""
     return Annotated[list[kind], Field(min_length=length, max_length=length)]
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def argument(lists: bool = False, text: bool = False) -> Any:
+    """The type of an argument of a class of Keras's: a number, true, false or null; a list of
+    numbers too, or a text, where these are allowed."""
+    allowed = ["a number", "true", "false", *["a list of numbers"] * lists, *["a text"] * text]
+
+    def check(value: Any) -> Any:
+        listed = lists and isinstance(value, list) and all(map(is_number, value))
+        if not (value is None or is_number(value) or listed or text and isinstance(value, str)):
+            said = f"It must be {', '.join(allowed)}, or empty"
+            raise PydanticCustomError("argument", "{text}", {"text": said})
+        return value
+
+    return Annotated[Any, BeforeValidator(check)]
 
 
 class Section(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.params.fields import Count, Section, one_of
+from stages.params.fields import Count, Section, argument, one_of
 from stages.params.names import LOSSES, OPTIMIZERS, SCHEDULES
 from stages.training.in_epochs import IN_EPOCHS
 
@@ -23,11 +23,11 @@ def is_duration(value: Any) -> bool:
 class Train(Section):
     optimizer: one_of(*OPTIMIZERS)
     learning_rate: Annotated[float, Field(gt=0)] | None
-    optimizer_arguments: dict[str, bool | int | float | None]
+    optimizer_arguments: dict[str, argument()]
     schedule: one_of(*SCHEDULES) | None
-    schedule_arguments: dict[str, bool | int | float | None | list[int | float]]
+    schedule_arguments: dict[str, argument(lists=True)]
     loss: one_of(*LOSSES)
-    loss_arguments: dict[str, bool | int | float | str | None | list[int | float]]
+    loss_arguments: dict[str, argument(lists=True, text=True)]
     batch_size: Count
     epochs: Count
     early_stopping: EarlyStopping

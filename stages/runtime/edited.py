@@ -6,12 +6,20 @@ values that it never saw, here and in each later run that asks for them.
 """
 
 import os
+import shlex
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.runtime.errors import UserError
 
-FILES = (Path("params.yaml"), Path("replications/params.yaml"))
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency
+    from dvc.repo import Repo
+
+FILES = (
+    Path("params.yaml"), Path("replications/params.yaml"), Path("replications/published.yaml")
+)  # fmt: skip
 ABSENT = object()
 
 
@@ -46,8 +54,7 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
     found = []
     try:
         with Repo() as repo:
-            (stage,) = repo.stage.collect(os.environ["DVC_STAGE"])
-            for dependency in stage.deps:
+            for dependency in find_dependencies(repo):
                 path = Path(os.path.relpath(str(dependency.fs_path)))
                 if not isinstance(dependency, ParamsDependency) or path not in before:
                     continue
@@ -58,6 +65,19 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
     except (DvcException, OSError):
         return [str(path) for path in before]
     return found
+
+
+def find_dependencies(repo: "Repo") -> list["Dependency"]:
+    """What the stage depends on that this process runs: DVC's name of it is relative to the folder
+    that DVC was started in. Raises `DvcException` where there is none any more."""
+    from dvc.exceptions import DvcException
+
+    module = getattr(sys.modules["__main__"].__spec__, "name", "")
+    command = ["-m", module, *sys.argv[1:]]
+    for stage in repo.index.stages:
+        if isinstance(stage.cmd, str) and shlex.split(stage.cmd)[1:] == command:
+            return stage.deps
+    raise DvcException(f"no stage runs {shlex.join(command)}")
 
 
 def look_up(values: Any, key: str) -> Any:

@@ -59,6 +59,8 @@ class Publisher(Section):
     @model_validator(mode="after")
     def names_suit_format(self) -> "Publisher":
         names = [file.name for file in self.files]
+        if self.images and self.format != "images":
+            raise ValueError(f"format {self.format} needs no images: leave the key out")
         if self.format == "idx":
             if len(names) != 4 or not all(
                 any(name.startswith(start) for name in names) for start in idx.FILES
@@ -70,8 +72,6 @@ class Publisher(Section):
                 raise ValueError("format idx has no names of classes: give class_names")
         elif self.class_names and self.format != "npz":
             raise ValueError(f"format {self.format} has names of classes: leave out class_names")
-        elif self.images and self.format != "images":
-            raise ValueError(f"format {self.format} needs no images: leave the key out")
         elif len(names) > 1:
             raise ValueError(f"format {self.format} has one file, not {len(names)}")
         elif self.format in ("images", "cifar"):
