@@ -159,10 +159,10 @@ def finish_row(row: Row, commit: bool, display: Display) -> bool:
         display.say(f"{message}; nothing to commit")
         return True
     refused = None
-    if commit and (edited := list_edited()):
-        refused = f"not committed: edited meanwhile: {', '.join(edited)}"
-    elif commit:
+    if commit:
         try:
+            if edited := list_edited():
+                raise UserError(f"edited meanwhile: {', '.join(edited)}")
             git.run("add", "--", *paths)
             git.run("commit", "--quiet", "--message", message, "--", *paths)
             display.say(f"{message}; committed")

@@ -203,7 +203,7 @@ def test_below_the_chosen_confidence_predict_refuses(finished: Project):
 def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Project):
     asked = {"int8_fall": 0.2, "accepted_accuracy": 0.3}
     finished.edit_params(lambda params: params["export"].update(asked))
-    run_export(finished)
+    finished.stage("export")
     first = finished.path("exports/model.int8.onnx").read_bytes()
     found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
     assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
@@ -226,7 +226,7 @@ def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Proj
     right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
     assert round(right, 6) == found["test"]["int8"]
     assert b"QuantizeLinear" in first and b"image" in first
-    finished.stage("export")  # another process, which gives things no other names
+    finished.stage("export")  # a second process, which gives things no other names
     assert finished.path("exports/model.int8.onnx").read_bytes() == first
     finished.edit_params(lambda params: params["export"].update(int8_fall=None))
     run_export(finished)
