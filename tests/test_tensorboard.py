@@ -1,13 +1,10 @@
 """What TensorBoard shows of a training, read by TensorBoard."""
 
-import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from support.project import Project, ran
-
-from stages import train
 
 pytest.importorskip("tensorboard")
 
@@ -28,23 +25,17 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("epoch")
 
 
-def test_it_shows_each_epoch_and_a_training_stays_as_it_is(
-    finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
-    monkeypatch.chdir(finished.folder)
+def test_it_shows_each_epoch_and_a_training_stays_as_it_is(finished: Project):
     finished.edit_params(lambda params: params.update(tensorboard=True))
     assert ran(finished.dvc("repro", "--dry")) == []
     folder = finished.path(f"models/{MODEL}")
 
-    train.main(MODEL)
+    finished.stage("train", MODEL)
     assert "up to date" in finished.dvc("status", f"train@{MODEL}")  # the same bits
     history = pd.read_csv(folder / "history.csv", index_col="epoch")
     shown = read(folder / "tensorboard")[history.columns]
     pd.testing.assert_frame_equal(shown, history, check_index_type=False, atol=1e-6)
 
     finished.edit_params(lambda params: params["train"].update(epochs=4))
-    capsys.readouterr()
-    train.main(MODEL)
-    assert "going on behind epoch 2" in capsys.readouterr().out
+    assert "going on behind epoch 2" in finished.stage("train", MODEL)
     assert list(read(folder / "tensorboard").index) == [1, 2, 3, 4]
