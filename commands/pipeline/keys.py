@@ -7,15 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.params import dotted, explain
+from stages.params.reading import look_up
 from stages.params.schema import Params
-
-
-def look_up(key: str, values: dict[str, Any], default: Any = None) -> Any:
-    """The value of a key; `default` where there is none."""
-    place: Any = values
-    for one in key.split("."):
-        place = place.get(one, default) if isinstance(place, dict) else default
-    return place
 
 
 def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:

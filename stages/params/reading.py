@@ -80,3 +80,11 @@ def refuse_bombs(text: str, path: Path) -> None:
             values, depth = open_nodes[-1][1], len(open_nodes) + depth
         if values > VALUES or depth > DEPTH:
             raise UserError(bomb)
+
+
+def look_up(key: str, values: dict[str, Any], default: Any = None) -> Any:
+    """The value of a dotted key, such as train.optimizer; `default` where there is none."""
+    place: Any = values
+    for one in key.split("."):
+        place = place.get(one, default) if isinstance(place, dict) else default
+    return place

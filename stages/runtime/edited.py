@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.runtime.errors import UserError
 
@@ -51,6 +51,8 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
     from dvc.repo import Repo
     from dvc.utils.serialize import parse_yaml
 
+    from stages.params.reading import look_up
+
     found = []
     try:
         with Repo() as repo:
@@ -60,8 +62,11 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
                     continue
                 old = parse_yaml(before[path].decode(), path)
                 now = parse_yaml(path.read_text(encoding="utf-8"), path)
-                keys = [key for key in dependency.params if look_up(old, key) != look_up(now, key)]
-                found += [f"{key} in {path}" for key in keys]
+                found += [
+                    f"{key} in {path}"
+                    for key in dependency.params
+                    if look_up(key, old, ABSENT) != look_up(key, now, ABSENT)
+                ]
     except (DvcException, OSError):
         return [str(path) for path in before]
     return found
@@ -78,12 +83,3 @@ def find_dependencies(repo: "Repo") -> list["Dependency"]:
         if isinstance(stage.cmd, str) and shlex.split(stage.cmd)[1:] == command:
             return stage.deps
     raise DvcException(f"no stage runs {shlex.join(command)}")
-
-
-def look_up(values: Any, key: str) -> Any:
-    """The value of a key such as ``train.optimizer``; `ABSENT` where there is none."""
-    for name in key.split("."):
-        if not isinstance(values, dict) or name not in values:
-            return ABSENT
-        values = values[name]
-    return values
