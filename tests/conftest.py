@@ -4,14 +4,16 @@ import gc
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 import pytest
-from browser import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, sync_playwright
+from support.browser import CHROMIUM, FLAGS
 from support.project import ROOT, Project, copy, small_project
+from support.servers import Server
 
 gc.disable()  # what is imported and collected lives until the end
 
@@ -53,11 +55,12 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(autouse=True)
-def sigterm_as_before() -> Iterator[None]:
-    """Commands that tests call in this process say what SIGTERM does."""
-    handler = signal.getsignal(signal.SIGTERM)
+def signals_as_before() -> Iterator[None]:
+    """Stages and commands that tests call in this process say what SIGINT and SIGTERM do."""
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for one, handler in handlers.items():
+        signal.signal(one, handler)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,19 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server that misbehaves by plan."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.done.set()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
-from support.project import data_json, write_prepared
+from support.project import ROOT, data_json, write_prepared
 
 from stages import params
 from stages.training import backend
@@ -28,7 +28,6 @@ from stages.params.families import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
 from stages.training import fitting, heads, recipe  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OPTIONS = params.load(ROOT / "params.yaml")

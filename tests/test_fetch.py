@@ -2,126 +2,14 @@
 networks do."""
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from support.servers import CONTENT, CUT, OPTIONS, Server
 
-from stages import params
 from stages.runtime.errors import UserError
 from stages.sources import fetch as fetching
-from stages.sources.fetch import CHUNK, fetch, fetch_all
+from stages.sources.fetch import fetch, fetch_all
 from stages.sources.official import File, Publisher
-
-CONTENT = bytes(range(256)) * 1000
-CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
-ENDLESS = (
-    "endless",
-    "endless, announced",
-    "endless redirect",
-    "endless drip",
-    "endless drip of headers",
-    "endless trailers",
-)
-OPTIONS = params.load().download.model_copy(
-    update={"timeout": 0.5, "retries": 2, "backoff": 0.0, "mirror": None}
-)
-
-
-class Server(ThreadingHTTPServer):
-    """Answers the first requests by the plan, a behaviour a request, and further ones well; notes
-    path and Range of each."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.plan, self.seen, self.ranges, self.done = [], [], True, threading.Event()
-        self.sent = 0  # bytes without an end
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        self.server.seen.append((self.path, self.headers.get("Range")))
-        behaviour = self.server.plan.pop(0) if self.server.plan else "well"
-        if isinstance(behaviour, int):
-            self.send_error(behaviour)
-            return
-        if behaviour in ("redirect", "redirect to nowhere"):
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere" if behaviour == "redirect" else "http://[")
-            self.end_headers()
-            return
-        if behaviour in ENDLESS:
-            self.endless(behaviour)
-            return
-        start = (
-            int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-            if self.headers["Range"] and self.server.ranges
-            else 0
-        )
-        if start >= len(CONTENT):
-            self.send_error(416)
-            return
-        content = (
-            (b"other" * len(CONTENT))[: len(CONTENT)] if behaviour == "other content" else CONTENT
-        )
-        self.send_response(206 if start else 200)
-        if start:
-            first = start + 1 if behaviour == "wrong range" else start
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        if behaviour in ("cut", "stall", "cut early"):
-            self.wfile.write(content[start : start + (100 if behaviour == "cut early" else CUT)])
-            self.wfile.flush()
-            if behaviour == "stall":
-                self.server.done.wait(5)
-            return
-        self.wfile.write(content[start:])
-
-    def endless(self, behaviour: str) -> None:
-        """Send without an end, fast or a byte at a time, until the other side has enough; the
-        server notes how much."""
-        self.send_response(302 if "redirect" in behaviour else 200)
-        self.send_header("Location", "/elsewhere")
-        if "trailers" in behaviour:
-            self.send_header("Transfer-Encoding", "chunked")
-        if "announced" in behaviour:
-            self.send_header("Content-Length", "100000000000")
-        if "headers" in behaviour:
-            self.wfile.write(b"".join(self._headers_buffer))
-        else:
-            self.end_headers()
-        content = b"x" if "drip" in behaviour else CONTENT
-        if "trailers" in behaviour:
-            self.wfile.write(b"5\r\nbegin\r\n0\r\n")
-            content = b"a: b\r\n"
-        try:
-            while not self.server.done.wait(0.02 if "drip" in behaviour else 0):
-                self.wfile.write(content)
-                self.server.sent += len(content)
-        except OSError:
-            pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    server = Server()
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.done.set()
-    server.shutdown()
-    server.server_close()
 
 
 def published(server: Server, **changes) -> File:

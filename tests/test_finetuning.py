@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from support.networks import TINY
 from support.project import write_prepared
-from test_weights import TINY
 
 from stages import params
 from stages.metrics.measures import measure_model

@@ -3,8 +3,8 @@ phone, a small window and a large one, with few models and classes and with many
 
 import pandas as pd
 import pytest
-from browser import LOOKS, open_page
 from playwright.sync_api import Browser
+from support.browser import LOOKS, open_page
 from support.project import Project
 from support.results import write_results
 

@@ -1,7 +1,6 @@
 """The pipeline as its users run it: real DVC, real stages, on a small copy of the project."""
 
 import json
-import signal
 
 import pytest
 import yaml
@@ -102,7 +101,6 @@ def test_image_size_is_a_parameter(finished: Project, monkeypatch: pytest.Monkey
     finished.edit_params(lambda params: params["preprocess"].update(image_size=32))
     assert "preprocess" in ran(finished.dvc("repro", "--dry"))
     monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
     preprocess.main()
     train.main("mnist-dense")
     layers = json.loads(finished.path("models/mnist-dense/training.json").read_text())["layers"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from support.project import ROOT
 
-ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
 REPLICATIONS = YAML(typ="safe").load(TEXT)
 COMMON, VARIANTS = REPLICATIONS["common"], REPLICATIONS["variants"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.networks import TINY
 from support.project import data_json
-from test_fetch import OPTIONS, server  # noqa: F401
+from support.servers import OPTIONS, Server
 
 from stages import params
 from stages.params.families import Application
@@ -20,20 +21,6 @@ from stages.storage import hdf5
 from stages.training import backend
 
 LAYERS = [("conv2d", [(3, 3, 3, 2)]), ("batch_normalization", [(2,), (2,), (2,), (2,)])]
-TINY = {
-    "family": "application",
-    "network": "MobileNet",
-    "top": "global_average_pooling",
-    "arguments": {"alpha": 0.25},
-    "weights": "imagenet",
-    "fine_tuning": {
-        "head_epochs": 1,
-        "head_learning_rate": 0.01,
-        "layers": "all",
-        "batch_norm": "frozen",
-    },
-}
-
 NETWORK = {key: value for key, value in TINY.items() if key not in ("family", "fine_tuning")}
 
 
@@ -181,7 +168,7 @@ def test_what_is_no_hdf5_is_named(tmp_path: Path, content: bytes, named: str):
 
 
 def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_stay(
-    server,  # noqa: F811
+    server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):

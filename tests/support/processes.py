@@ -1,5 +1,7 @@
 """What tests ask of processes that run beside them."""
 
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +16,20 @@ def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
         time.sleep(0.02)
 
 
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """The processes that work in `folder` or below."""
+def press_ctrl_c(process: subprocess.Popen) -> None:
+    """Do what a terminal does at Ctrl-C: interrupt a process and all that it started."""
+    first = psutil.Process(process.pid)
+    for one in [first, *first.children(recursive=True)]:
+        one.send_signal(signal.SIGINT)
+
+
+def processes_in(folder: Path, module: str | None = None) -> list[psutil.Process]:
+    """The processes that work in `folder` or below; with `module`, those that run it."""
     found = []
     for process in psutil.process_iter():
         try:
             if folder in [path := Path(process.cwd()), *path.parents]:
-                found.append(process)
+                found += [process] if module is None or module in process.cmdline() else []
         except psutil.Error:
             continue
     return found

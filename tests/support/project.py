@@ -21,7 +21,6 @@ PARTS = (
     "commands",
     "data/dvc.yaml",
     "data/official",
-    "data/pretrained",
     "replications/dvc.yaml",
     "replications/params.yaml",
     "replications/published.yaml",

@@ -18,6 +18,7 @@ from stages import params
 from stages.params.schema import Source
 from stages.sources import dataset
 from stages.sources.raw import Raw
+from support.pictures import claim_size
 from support.project import ROOT
 
 OPTIONS = params.load(ROOT / "params.yaml").download
@@ -30,7 +31,7 @@ def bring(source: str, class_names=None, limits=(), **changes) -> Raw:
     options = OPTIONS.model_copy(
         update=changes | {"limits": OPTIONS.limits.model_copy(update=dict(limits))}
     )
-    dataset.bring("mine", Source(source=source, class_names=class_names), options)
+    dataset.import_dataset("mine", Source(source=source, class_names=class_names), options)
     return Raw(Path("data/raw/mine"))
 
 
@@ -117,14 +118,6 @@ def facts(raw: Raw) -> tuple:
     )
 
 
-def huge_png() -> bytes:
-    """A small PNG whose header announces 50,000 × 50,000 pixels."""
-    content = bytearray(encoded())
-    content[16:24] = struct.pack(">2I", 50_000, 50_000)
-    content[29:33] = struct.pack(">I", zipfile.crc32(bytes(content[12:29])))
-    return bytes(content)
-
-
 BAD_IMAGES = {
     "empty": b"",
     "text": b"This is not an image.\n" * 20,
@@ -134,7 +127,7 @@ BAD_IMAGES = {
     "truncated WebP": encoded("WEBP", (64, 64))[:-100],
     "truncated BMP": encoded("BMP")[:-10],
     "header only": encoded()[:33],
-    "huge dimensions": huge_png(),
+    "huge dimensions": claim_size(50_000, 50_000),
     "TIFF": encoded("TIFF"),
     "PDF": b"%PDF-1.4 nothing",
     "zip": b"PK\x03\x04" + bytes(50),
