@@ -108,7 +108,7 @@ def bring(source: Path) -> None:
     """The stage download, with small limits."""
     with contextlib.redirect_stdout(io.StringIO()):
         shutil.copytree(PROJECT / "data/official", "data/official", dirs_exist_ok=True)
-        dataset.bring("mine", Source(source=str(source)), OPTIONS)
+        dataset.import_dataset("mine", Source(source=str(source)), OPTIONS)
 
 
 # --- the borders

@@ -10,8 +10,7 @@ that `dvc artifacts get` brought. An exported model is run by ONNX Runtime, whic
 second; another one, and --explain, need Keras and some seconds.
 
 With --refuse, an image whose most probable class is less probable than what was chosen on
-validation data gets no class: what the model does not know, it would otherwise classify all the
-same.
+validation data gets no class: without it, even an image of none of the classes gets one.
 
 --format json is for programs, and gives names as they are. In CSV, a name that a spreadsheet would
 take for a formula begins with an apostrophe; and on a terminal, no name can act.
@@ -54,7 +53,10 @@ def as_csv(row: Row, on_terminal: bool) -> dict[str, object]:
     for place, other in enumerate(row["runners_up"], start=2):
         cells |= {f"{key}_{place}": value for key, value in other.items()}
     cells = {key: escape.spreadsheet(value) for key, value in cells.items()}
-    return {key: escape.terminal(value) for key, value in cells.items()} if on_terminal else cells
+    if not on_terminal:
+        return cells
+    texts = {key: one for key, one in cells.items() if isinstance(one, str)}
+    return cells | {key: escape.terminal(text) for key, text in texts.items()}
 
 
 def write_csv(rows: list[Row], top: int) -> None:
@@ -79,7 +81,7 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     return Explainer(chosen.folder / "model.keras", target)
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="an image file, or a folder with images"
@@ -97,7 +99,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=int,
+        type=cli.number(int, 1),
         default=3,
         metavar="K",
         help="how many classes to list per file (default: 3)",
@@ -129,8 +131,6 @@ def main(
 ) -> None:
     chosen = trained.open_model(model, int8)
     training = chosen.training
-    if top < 1:
-        raise UserError(f"--top {top}: at least 1 class must be shown")
     confidence = trained.read_confidence(chosen) if refuse else 0.0
     explainer = start_explainer(chosen, explain) if explain else None
     predict = network.start(chosen)
@@ -159,7 +159,7 @@ def main(
 
 def start() -> None:
     """The command `predict`."""
-    cli.run(main, __doc__, options)
+    cli.run(main, __doc__, add_options)
 
 
 if __name__ == "__main__":

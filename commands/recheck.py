@@ -16,27 +16,25 @@ generator, every prediction, the history and the epoch that was kept are compare
     left       data or parameters differ too, data are not here, a GPU or another backend
                computed the results, or no commit holds the lock entry together with its code
 
-Code that acts only later than within these few batches and epochs is not seen. Takes about 30
-seconds of processor time a training; large networks take longer.
+A difference that shows only after more batches or epochs goes undetected. Takes about 30 seconds of
+processor time a training; large networks take longer.
 """
 
 import argparse
 import hashlib
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
-from commands.parallel.options import at_least_one
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, sources
 from commands.rechecking import budget, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
 from commands.reviewing import spread
 from stages import params
-from stages.params.schema import Recheck
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.runtime.processor import count_cores
@@ -53,7 +51,7 @@ PIPELINES = {
 
 def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     cli.exit_on_sigterm()
-    options = params.load().recheck
+    options = params.load()
     code = digest_code()
     trainings = [one for path in PIPELINES[pipeline] for one in stale.find_trainings(path)]
     chosen = choose(trainings, names)
@@ -150,13 +148,14 @@ def compare_all(
     candidates: Sequence[Training],
     trainings: Sequence[Training],
     revisions: dict[str, str],
-    options: Recheck,
+    options: params.Params,
     workers: int,
-):
+) -> Iterator[tuple[Training, Verdict]]:
     """The verdict on each of the candidates, as they come, `workers` side by side."""
     with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
-        present = sides.copy_working_tree(place / "present")
+        untracked = sources.find_untracked(options.datasets.values())
+        present = sides.copy_working_tree(place / "present", untracked)
         for revision in set(revisions.values()):
             sides.copy_revision(revision, place / revision)
 
@@ -165,7 +164,7 @@ def compare_all(
             chain = one.predecessors(trainings)
             try:
                 old = place / revisions[one.address]
-                return sides.compare_codes(one, chain, old, present, options, folder, stop)
+                return sides.compare_codes(one, chain, old, present, options.recheck, folder, stop)
             except UserError as error:
                 return Verdict([str(error)])
             finally:
@@ -264,7 +263,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=at_least_one,
+        type=cli.number(int, 1),
         default=count_cores(),
         help="trainings side by side (default: one a core, %(default)s)",
     )

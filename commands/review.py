@@ -64,7 +64,7 @@ def group_by_verdict(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]
 
 def describe_others(head: Revision, verdicts: dict[str, Verdict], measured: bool) -> str:
     """A sentence on the models of `head` beside the selected one; nothing where there are none.
-    `measured`: whether their spread over seeds is."""
+    `measured`: whether the spread over seeds was measured."""
     if not verdicts:
         return ""
     judged = "; ".join(f"{join_names(names)}: {word}" for word, names in group_by_verdict(verdicts))

@@ -34,11 +34,11 @@ def main() -> None:
     import tensorflow
 
     model = checking.in_float32(checking.load(source))
-    expected = checking.batches(model.predict_on_batch, images)
+    expected = checking.predict_in_batches(model.predict_on_batch, images)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)
-        difference = checking.check(
+        difference = checking.require_equal(
             "the SavedModel", lambda some: loaded.serve([some]), images, expected
         )
     print(

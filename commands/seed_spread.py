@@ -22,7 +22,7 @@ from pathlib import Path
 import dvc.api
 from dvc.repo import Repo
 
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
 from commands.reviewing import history, spread
@@ -37,9 +37,9 @@ LEAST = 5  # seeds
 CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
 
 
-def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> Accuracies:
+def run(seed: int, head: str, provenance: dict[str, str], options: params.Params) -> Accuracies:
     """The accuracies with another seed; an experiment that did it at this commit is taken as it is.
-    Raises `UserError` unless it ran on `place`, where the committed results belong."""
+    Raises `UserError` unless it ran on `provenance`, where the committed results belong."""
     name = f"seed-{seed}-of-{head[:7]}"
     with Repo() as repo:
         done = {
@@ -53,8 +53,8 @@ def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> 
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
     ran_as = history.find_commit(name) or ""
     same_code = git.ask("diff", "--name-only", head, ran_as, "--", *CODE) == ""
-    if not same_code or not spread.is_of(
-        place, lock, options.dataset, options.models, any_seed=True
+    if not same_code or not spread.has_provenance(
+        provenance, lock, options.dataset, options.models, any_seed=True
     ):
         raise UserError(
             f"the experiment {name} has other data, code or parameters than the commit: the "
@@ -68,7 +68,7 @@ def run(seed: int, head: str, place: dict[str, str], options: params.Params) -> 
 def main(seeds: int) -> None:
     cli.exit_on_sigterm()
     options = params.load()
-    check_source(options.datasets[options.dataset].source)
+    check_sources(options)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     outdated = find_outdated()
     if changed or outdated:
@@ -83,8 +83,8 @@ def main(seeds: int) -> None:
         )
     head = git.run("rev-parse", "HEAD")
     content = lockfile.parse(Path("dvc.lock").read_text(encoding="utf-8"))
-    place = spread.measured_on(content, options.dataset, options.models)
-    measured = spread.known(place)
+    provenance = spread.describe_provenance(content, options.dataset, options.models)
+    measured = spread.read_measured(provenance)
     measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")
     wanted = [options.seed + number for number in range(seeds)]
     missing, started = [seed for seed in wanted if seed not in measured], time.monotonic()
@@ -94,37 +94,33 @@ def main(seeds: int) -> None:
             seconds = (time.monotonic() - started) / done * (len(missing) - done)
             left = f", about {format_time(seconds)} left"
         print(f"seed {seed}: number {wanted.index(seed) + 1} of {seeds}{left}", flush=True)
-        measured[seed] = run(seed, head, place, options)
-        spread.write(place, measured, options.models)
-    spread.write(place, measured, options.models)
+        measured[seed] = run(seed, head, provenance, options)
+        spread.write(provenance, measured, options.models)
+    spread.write(provenance, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
     for model, one in files.read_json(SPREAD)["models"].items():
         print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
 
 
-def check_source(source: str) -> None:
-    """Raises `UserError` where DVC's temporary folder would lack the data set's source: it holds
-    what lies in git or under DVC."""
-    if not Path(source).is_absolute() and not git.ask("ls-files", "--", source, f"{source}.dvc"):
+def check_sources(options: params.Params) -> None:
+    """Raises `UserError` where DVC's temporary folder would lack what the runs read: it holds what
+    lies in git or under DVC."""
+    for key, path in sources.find_sources(options).items():
+        if Path(path).is_absolute() or any(map(sources.is_tracked, (path, f"{path}.dvc"))):
+            continue
         raise UserError(
-            f"the seeds run in a separate folder, which lacks {source!r} because it is not in git. "
-            "Give the data set's source in params.yaml as an absolute path, and commit that"
+            f"params.yaml: {key}: the seeds run in a separate folder, which lacks {path!r} because "
+            "it is not in git. Give it as an absolute path, run `dvc repro`, and commit"
         )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
-        type=at_least_two,
+        type=cli.number(int, 2),
         default=LEAST,
         help="number of seeds, including the committed one (default: %(default)s)",
     )
-
-
-def at_least_two(text: str) -> int:
-    if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError("at least two seeds are needed to see a spread")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ TLS are left to the proxy in front.
 """
 
 import argparse
-import contextlib
 
 import numpy as np
 import uvicorn
@@ -29,19 +28,19 @@ from stages.runtime.errors import UserError
 ENDING = 30  # seconds for what has begun, once the server is told to stop
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     limits = Limits()
-    whole = positive(int)
+    whole = cli.number(int, 1)
     for name, kind, default, text in (
         ("--model", str, None, "a model below models/, or a folder; without it, the selected one"),
         ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
-        ("--port", positive(int, 65535), 8000, "port to listen on"),
+        ("--port", cli.number(int, 1, 65535), 8000, "port to listen on"),
         ("--threads", whole, None, "threads of ONNX Runtime; without it, one per core"),
         ("--request-bytes", whole, limits.request_bytes, "bytes in a request at most"),
         ("--images", whole, limits.images, "images in a request at most"),
         ("--pixels", whole, limits.pixels, "pixels in an image at most"),
-        ("--seconds", positive(float), limits.seconds, "seconds for a request to arrive"),
+        ("--seconds", cli.number(float, 0.001), limits.seconds, "seconds for a request to arrive"),
         ("--connections", whole, limits.connections, "connections; others are answered 503"),
     ):
         text += "" if default is None else " (%(default)s)"
@@ -54,18 +53,6 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give no class (null) below the confidence that export.accepted_accuracy chose",
     )
-
-
-def positive(kind: type, most: float = float("inf")) -> type:
-    """The type of a number above 0, and of `most` at most, for argparse."""
-
-    def number(text: str) -> int | float:
-        value = kind(text)
-        if not 0 < value <= most or value == float("inf"):
-            raise ValueError
-        return value
-
-    return number
 
 
 def main(
@@ -95,13 +82,21 @@ def main(
         limit_concurrency=bounds.connections,
         timeout_graceful_shutdown=ENDING,
     )
-    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, once it has ended
-        Server(config).run()
+    server = Server(config)
+    try:
+        server.run()
+    except KeyboardInterrupt:  # which uvicorn raises again, once it has ended
+        pass
+    except SystemExit:
+        if server.started:
+            raise
+        # uvicorn has logged why
+        raise UserError(f"the server cannot listen on {host}:{port}: see above") from None
 
 
 def start() -> None:
     """The command `serve`."""
-    cli.run(main, __doc__, options)
+    cli.run(main, __doc__, add_options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ last digits. Takes as long as a ``dvc repro`` from the beginning.
 import tempfile
 from pathlib import Path
 
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
 from stages import params
@@ -30,7 +30,7 @@ METRICS = Path("reports/metrics.json")
 LOCKS = ("dvc.lock", "data/dvc.lock")
 
 
-def digests(folder: Path) -> dict[str, str]:
+def read_digests(folder: Path) -> dict[str, str]:
     """The digest of every output, by its path, from the lock files in `folder`."""
     contents = (lockfile.parse((folder / name).read_text(encoding="utf-8"), name) for name in LOCKS)
     return {
@@ -41,7 +41,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def differences(
+def compare_accuracies(
     committed: dict[str, dict[str, float]], obtained: dict[str, dict[str, float]]
 ) -> dict[str, float]:
     """The absolute difference of each accuracy, by its name; infinite where one of the two is
@@ -65,6 +65,7 @@ def differences(
 
 def main() -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     revision = git.run("rev-parse", "HEAD")
     if outdated := find_outdated(revision):
         raise UserError(
@@ -81,12 +82,12 @@ def main() -> None:
         clone = Path(temporary) / "clone"
         git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
         options = params.load(clone / "params.yaml")
-        check_source(options, clone)
-        committed, committed_metrics = digests(clone), files.read_json(clone / METRICS)
+        check_sources(options, clone)
+        committed, committed_metrics = read_digests(clone), files.read_json(clone / METRICS)
         variables = {"DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
         if status := run_dvc("repro", "--force", folder=clone, variables=variables):
             raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
-        obtained, obtained_metrics = digests(clone), files.read_json(clone / METRICS)
+        obtained, obtained_metrics = read_digests(clone), files.read_json(clone / METRICS)
         changes = git.run("status", "--porcelain", folder=clone)
         in_git = [line[3:] for line in changes.splitlines()]
         # a lock file keeps stages that the pipeline no longer has; those did not run, and their
@@ -94,26 +95,26 @@ def main() -> None:
         committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}
     print(f"\n{revision}:")
     print(
-        verdict(
+        judge(
             committed,
             obtained,
             in_git,
-            differences(committed_metrics, obtained_metrics),
+            compare_accuracies(committed_metrics, obtained_metrics),
             options.verify.accuracy_tolerance,
             explain_platform(options.train.instruction_set, backend.find_instruction_set()),
         )
     )
 
 
-def check_source(options: params.Params, clone: Path) -> None:
-    """Raises `UserError` where the clone lacks the data set's source, as it does where that is not
-    in git."""
-    source = options.datasets[options.dataset].source
-    if not (clone / source).exists():
-        raise UserError(
-            f"the last commit takes its images from {source!r}, which is not in git. Give the data "
-            "set's source in params.yaml as an absolute path, and commit that"
-        )
+def check_sources(options: params.Params, clone: Path) -> None:
+    """Raises `UserError` where the clone lacks what the run reads, as it does where that is not in
+    git."""
+    for key, path in sources.find_sources(options).items():
+        if not (clone / path).exists():
+            raise UserError(
+                f"params.yaml: {key}: {path!r} is not in git, so that a clone lacks it. Give it as "
+                "an absolute path, run `dvc repro`, and commit"
+            )
 
 
 def explain_platform(asked: str, found: str) -> str:
@@ -131,7 +132,7 @@ def explain_platform(asked: str, found: str) -> str:
     )
 
 
-def verdict(
+def judge(
     committed: dict[str, str],
     obtained: dict[str, str],
     in_git: list[str],

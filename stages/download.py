@@ -23,7 +23,7 @@ from stages.sources import dataset as datasets
 
 
 def main(dataset: str) -> None:
-    datasets.bring_and_tell(dataset, Path("data/raw"))
+    datasets.import_and_report(dataset, Path("data/raw"))
 
 
 if __name__ == "__main__":

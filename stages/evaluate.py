@@ -84,7 +84,7 @@ def main(model: str) -> None:
     tables["doubts"] = tabulate_doubts(probabilities, prepared)
     tables["coverage"] = refusing.tabulate_coverage(
         {
-            part: refusing.judge(probabilities[part], prepared.labels(part))
+            part: refusing.score_confidence(probabilities[part], prepared.labels(part))
             for part in ("validation", "test")
         }
     )

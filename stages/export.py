@@ -42,7 +42,7 @@ REPORTS = Path("reports")
 TIMED = 50  # predictions whose median time is recorded
 
 
-def milliseconds(predict: Predict, image: np.ndarray) -> float:
+def measure_latency(predict: Predict, image: np.ndarray) -> float:
     """The median time of predicting one image, (1, height, width, channels)."""
     seconds = []
     for _ in range(TIMED):
@@ -52,7 +52,7 @@ def milliseconds(predict: Predict, image: np.ndarray) -> float:
     return round(1000 * float(np.median(seconds)), 3)
 
 
-def checked(selection: dict[str, str]) -> Path:
+def find_selected(selection: dict[str, str]) -> Path:
     """The folder of the selected model. Raises `UserError` unless its files are those that
     `selection` was made with."""
     folder = Path("models") / selection["selected"]
@@ -74,7 +74,9 @@ def choose_refusal(
     """The confidence below which answers are to be refused, chosen on the validation part, and what
     it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
     parts = {
-        part: refusing.judge(checking.batches(predict, data.images(part)), data.labels(part))
+        part: refusing.score_confidence(
+            checking.predict_in_batches(predict, data.images(part)), data.labels(part)
+        )
         for part in ("validation", "test")
     }
     confidence = refusing.choose_confidence(*parts["validation"], accuracy)
@@ -96,7 +98,7 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
     for name, path in paths.items():
         predict = running.make_predict(running.open_session(path, threads))
         for part in ("validation", "test"):
-            predicted = checking.batches(predict, data.images(part)).argmax(axis=1)
+            predicted = checking.predict_in_batches(predict, data.images(part)).argmax(axis=1)
             found[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
         found["bytes"][name] = path.stat().st_size
     lost = round(found["validation"]["float32"] - found["validation"]["int8"], 6)
@@ -111,21 +113,21 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
 def main() -> None:
     options = params.load()
     threads = options.train.threads
-    folder = checked(files.read_json(REPORTS / "selection.json"))
+    folder = find_selected(files.read_json(REPORTS / "selection.json"))
     training = files.read_json(folder / "training.json")
     data = Prepared()
     images = data.images("test")
     checking.start(threads, options.train.instruction_set)
     trained = checking.load(folder / "model.keras")
     model = checking.in_float32(trained)
-    expected = checking.batches(model.predict_on_batch, images)
+    expected = checking.predict_in_batches(model.predict_on_batch, images)
     with files.replacing(Path("exports")) as partial:
         partial.mkdir()
         for name in ("model.keras", "training.json"):
             shutil.copy(folder / name, partial / name)
         onnx.as_onnx(model, training, partial / "model.onnx")
         predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
-        difference = checking.check("the ONNX file", predict, images, expected)
+        difference = checking.require_equal("the ONNX file", predict, images, expected)
         metrics = contents.read_metrics(REPORTS)
         if accuracy := options.export.accepted_accuracy:
             metrics["refusal"] = choose_refusal(predict, data, accuracy)
@@ -143,7 +145,7 @@ def main() -> None:
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)
         contents.write_digests(partial)
-    latency = {name: milliseconds(one, images[:1]) for name, one in predicts.items()}
+    latency = {name: measure_latency(one, images[:1]) for name, one in predicts.items()}
     files.write_json(
         folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads}
     )
@@ -154,7 +156,9 @@ def main() -> None:
         "in ONNX Runtime"
     )
     if model is not trained:
-        as_trained = np.abs(checking.batches(trained.predict_on_batch, images) - expected).max()
+        as_trained = np.abs(
+            checking.predict_in_batches(trained.predict_on_batch, images) - expected
+        ).max()
         print(
             f"Both in float32; as it was trained, in {training['train']['precision']}, "
             f"the Keras model gives probabilities that differ by up to {as_trained:.1e}"

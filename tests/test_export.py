@@ -140,7 +140,7 @@ def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, 
     values = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
     probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
     labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # of class 0, the others are wrong
-    judged = refusing.judge(probabilities, labels)
+    judged = refusing.score_confidence(probabilities, labels)
     assert refusing.choose_confidence(*judged, accuracy) == confidence
     assert refusing.measure_refusal(*judged, 0.6) == {"coverage": 0.5, "accuracy": 0.75}
     assert refusing.choose_confidence(*(one[4:] for one in judged), 1.0) is None
@@ -297,7 +297,7 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, layers: list[dict]):
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
+    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path:
     expected = model.predict_on_batch(images)
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.check("the ONNX file", predict, images, expected)
+    checking.require_equal("the ONNX file", predict, images, expected)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
     assert checking.TOLERANCE < difference < 0.02
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.check("the ONNX file", predict, images, model.predict_on_batch(images))
+    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
 def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
@@ -380,13 +380,13 @@ def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
     assert "is another than reports/selection.json speaks of" in finished.stage("export", status=1)
     with chdir(finished.folder):
         model.write_bytes(content)
-        assert export.checked(selection) == model.relative_to(finished.folder).parent
+        assert export.find_selected(selection) == model.relative_to(finished.folder).parent
         description = model.with_name("training.json")
         text = description.read_text()
         description.unlink()
         description.write_text(text.replace("stretch", "crop"))  # which changes no weight
         with pytest.raises(UserError, match="training.json is another"):
-            export.checked(selection)
+            export.find_selected(selection)
 
 
 def test_the_registry_gives_the_tagged_version(finished: Project):

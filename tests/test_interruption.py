@@ -12,10 +12,10 @@ from pathlib import Path
 import filelock
 import psutil
 import pytest
-from support.processes import eventually
+from support.processes import eventually, press_ctrl_c, processes_in
 from support.project import Project, copy
 
-from stages.runtime import guard
+from stages.runtime import experiments, guard
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
@@ -50,46 +50,26 @@ def count_epochs(project: Project) -> int:
     return len(state["history"]) if state else 0
 
 
-def trainings(project: Project) -> list[psutil.Process]:
-    """The processes that train in the project's folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "stages.train" in process.cmdline() and Path(process.cwd()) == project.folder:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def interrupt(project: Project, way: Callable[[Project, subprocess.Popen], None]) -> str:
+def interrupt(project: Project, way: Callable[[subprocess.Popen], None]) -> str:
     """Start the training under DVC, end it in some way behind the first epoch that it adds, and
     return what it said."""
     done = count_epochs(project)
     dvc = project.start(*REPRO)
     eventually(lambda: count_epochs(project) > done)
-    way(project, dvc)
+    way(dvc)
     output, _ = dvc.communicate()
     assert dvc.returncode != 0
-    eventually(lambda: not trainings(project))  # none outlives the DVC that started it
+    # none outlives the DVC that started it
+    eventually(lambda: not processes_in(project.folder, "stages.train"))
     assert not project.path(f"models/{MODEL}/model.keras").exists()
     return output
-
-
-def kill_dvc(project: Project, dvc: subprocess.Popen) -> None:
-    dvc.kill()
-
-
-def press_ctrl_c(project: Project, dvc: subprocess.Popen) -> None:
-    for process in [psutil.Process(dvc.pid), *psutil.Process(dvc.pid).children(recursive=True)]:
-        process.send_signal(signal.SIGINT)
 
 
 def test_interrupted_in_two_ways_it_goes_on_and_ends_with_the_same_bits(
     finished: Project, uninterrupted: Project
 ):
     finished.edit_params(longer)
-    outputs = [interrupt(finished, way) for way in (kill_dvc, press_ctrl_c)]
+    outputs = [interrupt(finished, way) for way in (subprocess.Popen.kill, press_ctrl_c)]
     outputs.append(finished.dvc("repro", f"train@{MODEL}"))
     assert ["going on behind epoch" in one for one in outputs] == [False, True, True]
     assert results(finished) == results(uninterrupted)
@@ -107,6 +87,27 @@ def test_a_second_training_of_the_same_model_is_refused(
         guard.exclusive(lock, "the training"),
     ):
         pytest.fail("two trainings at once")
+
+
+def test_ctrl_c_is_as_before_when_the_work_is_done(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), guard.exclusive(tmp_path / "lock", "the work"):
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        raise KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("folder", "works"),
+    [(".", True), ("replications", True), (".dvc/tmp/exps/one", False), ("..", False)],
+)
+def test_a_dvc_in_a_folder_of_the_project_works_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, works: bool
+):
+    project = tmp_path / "project"
+    for root in (project, project / ".dvc/tmp/exps/one"):
+        (root / ".dvc").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    assert experiments.works_here((project / folder).resolve()) == works
 
 
 def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest.MonkeyPatch):

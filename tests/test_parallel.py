@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.processes import eventually, processes_in
+from support.processes import eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange
@@ -64,10 +64,9 @@ WAITING = "touch {0}/waits.$1.$$; until test -e {0}/go; do sleep 0.05; done\n" +
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("parallel") / "project"
-    packages = ("commands/parallel", "commands/pipeline")
-    for part in ("stages/params", "stages/runtime", "stages/storage", *packages):
+    for part in ("stages", "commands"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("stages/__init__.py", "commands/__init__.py", "params.yaml", ".dvcignore"):
+    for part in ("params.yaml", ".dvcignore"):
         shutil.copy(ROOT / part, folder / part)
     for model in "ab":
         (folder / f"models/{model}").mkdir(parents=True)
@@ -195,6 +194,17 @@ def test_a_shallow_clone_is_refused(
         snapshot.bundle("HEAD")
 
 
+def test_ctrl_c_in_a_stage_that_runs_here_starts_no_other(project: Project, tmp_path: Path):
+    path = project.path("dvc.yaml")
+    path.write_text(path.read_text().replace("cmd: cp", "cmd: touch ../begun && sleep 300 && cp"))
+    run = project.start(*PARALLEL)
+    eventually((tmp_path / "begun").exists)
+    press_ctrl_c(run)
+    output, _ = run.communicate()
+    assert run.returncode == 130 and ran(output) == ["download"], output
+    assert not processes_in(project.folder)
+
+
 def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
     project.path("train.sh").write_text(WAITING.format(tmp_path))
 
@@ -278,7 +288,11 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index(
     project.path("new.txt").write_text("new")
     head, commit = snapshot.commit(snapshot.tree())
     assert project.run("git", "show", f"{commit}:new.txt") == "new"
-    assert project.changes() == ["?? new.txt"]
+    project.path("photographs [1]").mkdir()
+    project.path("photographs [1]/large.jpg").write_text("pixels")
+    content = snapshot.tree(["photographs [1]"])
+    names = project.run("git", "ls-tree", "-r", "--name-only", content).splitlines()
+    assert {"new.txt", "train.sh"} <= set(names) and not any("large" in name for name in names)
 
 
 def test_an_entry_of_the_run_cache_that_is_just_being_written(

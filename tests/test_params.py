@@ -1,7 +1,6 @@
 """Mistakes in params.yaml: each is found without Keras, before anything runs, and named by file,
 line, key and value."""
 
-import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -310,7 +309,6 @@ def test_what_only_keras_can_judge_is_said_before_training(
 ):
     finished.edit_params(lambda content: content["train"].update(change))
     monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
     with pytest.raises(UserError, match=named):
         train.main("mnist-dense")
     assert "Epoch" not in capsys.readouterr().out
@@ -325,6 +323,5 @@ def test_an_image_too_small_for_the_network_is_named(
         )
     )
     monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
     with pytest.raises(UserError, match="architectures.fashion-2blocks.*28×28"):
         train.main("fashion-2blocks")

@@ -41,6 +41,12 @@ def test_nothing_is_written_into_the_home_of_whoever_predicts(
     assert list(finished.path("home").iterdir()) == []
 
 
+def test_a_refused_image_has_no_class_on_a_terminal_either():
+    row = {"file": "a.png", "class": None, "probability": 0.5, "runners_up": []}
+    assert predict.as_csv(row, on_terminal=True) == predict.as_csv(row, on_terminal=False)
+    assert predict.as_csv(row, on_terminal=True)["class"] is None
+
+
 def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     images = np.load(finished.path("data/prepared/test.npy"))[:5, ..., 0]
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]

@@ -10,7 +10,7 @@ from support.project import ROOT
 
 from stages import params
 from stages.images.resize import resized
-from stages.preparation.arrays import rescaling, write_part
+from stages.preparation.arrays import compute_rescaling, write_part
 from stages.runtime.errors import UserError
 
 CHOSEN = params.load(ROOT / "params.yaml").preprocess
@@ -86,5 +86,5 @@ def test_the_constants_of_the_normalisation():
         "none": pixel,
     }
     for name, values in expected.items():
-        constants = rescaling(name, train)
+        constants = compute_rescaling(name, train)
         assert np.allclose(pixel * constants["scale"] + constants["offset"], values)

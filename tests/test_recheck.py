@@ -2,6 +2,7 @@
 changes a result by little."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,8 +17,10 @@ import yaml
 from support.project import ROOT, Project
 
 from commands import recheck
+from commands.pipeline import sources
 from commands.rechecking import budget, comparing, sides, stale
 from commands.reviewing import spread
+from stages import params
 from stages.params.schema import Recheck
 from stages.replications import options
 from stages.runtime.errors import UserError
@@ -228,7 +231,7 @@ def replace(project: Project, old: str, new: str) -> None:
 
 def test_a_refactoring_is_carried_over_without_training(finished: Project):
     before = lock_entries(finished)
-    measured = spread.measured_on(before, "fashion_mnist_sample", [MODEL])
+    measured = spread.describe_provenance(before, "fashion_mnist_sample", [MODEL])
     seeds = {"measured_on": measured, "n": 2, "models": {MODEL: {}}}
     files.write_json(finished.path(str(spread.SPREAD)), seeds)
     batches = finished.path("stages/training/batches.py")
@@ -251,7 +254,7 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     after = lock_entries(finished)
     assert after[f"train@{MODEL}"]["outs"] == before[f"train@{MODEL}"]["outs"]
     assert after["train@mnist-dense"] == before["train@mnist-dense"]
-    again = spread.measured_on(after, "fashion_mnist_sample", [MODEL])
+    again = spread.describe_provenance(after, "fashion_mnist_sample", [MODEL])
     assert files.read_json(finished.path(str(spread.SPREAD)))["measured_on"] == again != measured
     record = json.loads(finished.path(f"models/{MODEL}/run.json").read_text())
     assert record["carried_over"]["from"] == revision and record["seconds"]
@@ -287,6 +290,23 @@ def test_a_commit_with_a_damaged_lock_file_is_passed_over(
     assert damaged not in holders and finished.run("git", "rev-parse", "HEAD").strip() in holders
 
 
+def test_the_copy_has_every_file_but_data_sets_that_git_does_not_have(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    odd = os.fsdecode(b"stages/not utf-8 \xe9.txt")
+    Path(odd).write_text("text")
+    Path("photographs").mkdir()
+    Path("photographs/large.jpg").write_text("pixels")
+    finished.edit_params(
+        lambda content: content["datasets"]["flowers"].update(source="photographs")
+    )
+    untracked = sources.find_untracked(params.load().datasets.values())
+    copied = sides.copy_working_tree(tmp_path / "copied", untracked)
+    assert (copied / odd).read_text() == "text" and (copied / "stages/train.py").exists()
+    assert not (copied / "photographs").exists()
+
+
 def test_whoever_stops_a_recheck_stops_its_comparisons(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -304,7 +324,7 @@ def test_whoever_stops_a_recheck_stops_its_comparisons(
         return sides.Verdict([])
 
     monkeypatch.setattr(sides, "compare_codes", lambda *given: compare(*given[:-1], stop=given[-1]))
-    verdicts = recheck.compare_all(trainings, trainings, revisions, BUDGET, workers=2)
+    verdicts = recheck.compare_all(trainings, trainings, revisions, params.load(), workers=2)
     next(verdicts)
     verdicts.close()
     assert stopped == [True]

@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 import filelock
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
-from support.processes import eventually
+from support.processes import eventually, processes_in
 from support.project import Project, copy, ran
 
 from commands import replicate
 from commands.replicating import progress, rows
 from commands.replicating.rows import Row
 from stages.replications import table
-from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
@@ -98,18 +96,6 @@ def test_the_time_left_is_not_that_of_a_head_s_epochs(
     assert "30.0 s an epoch, at most 3 min left" in watch.look()
 
 
-def trainings(project: Project) -> list[psutil.Process]:
-    """The processes that train in the project's folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        try:
-            if "stages.replications.train" in process.cmdline():
-                found += [process] if process.cwd() == str(project.folder.resolve()) else []
-        except psutil.Error:
-            continue
-    return found
-
-
 def shrink(content: Any) -> None:
     """Let the two experiments train a small network with two seeds."""
     for name in (FIRST, MORE):
@@ -175,7 +161,6 @@ def test_results_are_not_committed_without_what_made_them(
     fresh.edit_params(lambda content: content["evaluate"].update(top_k=3))
     assert replicate.list_edited() == ["params.yaml"]
     fresh.edit_params(shrink, PARAMS)
-    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
     with pytest.raises(UserError, match=f"first: {PARAMS}, params.yaml"):
         replicate.main([FIRST], dry=False, commit=True, download=False)
 
@@ -210,7 +195,7 @@ def replicated(template: Project, tmp_path_factory: pytest.TempPathFactory) -> R
     queue.send_signal(signal.SIGTERM)
     output, _ = queue.communicate()
     assert checkpoint.exists(), output
-    eventually(lambda: not trainings(project))
+    eventually(lambda: not processes_in(project.folder, "stages.replications.train"))
     first = read_state(checkpoint.with_name("seed-1.npz"))
     assert len(first["history"]) == EPOCHS
     assert 1 <= len(read_state(checkpoint)["history"]) < EPOCHS

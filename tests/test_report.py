@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
-from browser import open_page
 from playwright.sync_api import Browser
 from sklearn import metrics
+from support.browser import open_page
 from support.project import ROOT, Project, copy
 
 from commands import plots_page

@@ -3,14 +3,15 @@
 import json
 import re
 from contextlib import chdir
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from browser import LOOKS, open_page
 from dvc.repo import Repo
 from playwright.sync_api import Browser
+from support.browser import LOOKS, open_page
 from support.project import Project, copy
 from support.reviews import MODEL, accept, closed_gate, commit, review
 
@@ -20,7 +21,7 @@ from commands.reviewing import comparing, noise
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
-from commands.reviewing.spread import measured_on
+from commands.reviewing.spread import describe_provenance
 from stages import params
 from stages.runtime.errors import UserError
 
@@ -97,7 +98,7 @@ def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(
     """Uncommitted changes are part of an experiment of DVC's."""
     monkeypatch.chdir(finished.folder)
     options, text = params.load(), Path("dvc.lock").read_text()
-    place = measured_on(lockfile.parse(text), options.dataset, options.models)
+    place = describe_provenance(lockfile.parse(text), options.dataset, options.models)
     head = finished.run("git", "rev-parse", "HEAD").strip()
     Path("dvc.lock").write_text(text.replace("epochs: 2", "epochs: 9"))
     changed = finished.run("git", "stash", "create").strip()
@@ -195,18 +196,33 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
-    for source in ("data/embedded/fashion_mnist.npz", str(finished.path("mine.npz"))):
-        seed_spread.check_source(source)
+
+    def check(source: str) -> None:
+        finished.edit_params(
+            lambda content: content["datasets"]["fashion_mnist_sample"].update(source=source)
+        )
+        seed_spread.check_sources(params.load())
+
+    check("data/embedded/fashion_mnist.npz")
+    check(str(finished.path("mine.npz")))
     finished.path("mine.npz").touch()
-    finished.edit_params(
-        lambda content: content["datasets"]["fashion_mnist_sample"].update(source="mine.npz")
-    )
-    assert "'mine.npz'" in finished.command("seed_spread", status=1)
+    for path in ("mine.npz", "../mine.npz"):
+        with pytest.raises(UserError, match=f"fashion_mnist_sample.source: .*{path}"):
+            check(path)
     finished.path("mine.npz.dvc").touch()
     finished.run("git", "add", "mine.npz.dvc")
-    seed_spread.check_source("mine.npz")
-    with pytest.raises(UserError):
-        seed_spread.check_source("../mine.npz")
+    check("mine.npz")
+
+
+def test_parameters_that_stand_for_too_much_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    names = "abcdefg"
+    lines = [f"{two}: &{two} [{', '.join([f'*{one}'] * 9)}]" for one, two in pairwise(names)]
+    Path("params.yaml").write_text("\n".join(["a: &a [1]", *lines]))
+    revision = Revision("change", None)
+    assert revision.parameters == {} and "100,000 values" in revision.damaged["params.yaml"]
 
 
 def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPatch):

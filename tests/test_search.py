@@ -112,15 +112,14 @@ confirm_seeds: 0
 space:
   train.learning_rate: {choice: [0.3, 0.6]}
 """
-KEEP = ("stages/params", "stages/runtime", "stages/storage", "stages/metrics", "stages/images")
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("search") / "project"
-    for part in (*KEEP, "stages/page", "commands"):
+    for part in ("stages", "commands"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("stages/__init__.py", "params.yaml", ".dvcignore", ".gitignore"):
+    for part in ("params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / part, folder / part)
     (folder / "models/fashion-2blocks").mkdir(parents=True)
     (folder / "reports").mkdir()

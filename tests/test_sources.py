@@ -146,7 +146,7 @@ def test_a_member_of_a_zip_is_unpacked_no_further_than_announced():
     Path("set.zip").write_bytes(content.replace(size, struct.pack("<I", 1000)))
     tracemalloc.start()
     with pytest.raises(UserError):
-        list(archives.contents(Path("set.zip"), {"cat/0.png": 1000}))
+        list(archives.read_contents(Path("set.zip"), {"cat/0.png": 1000}))
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
 
@@ -236,7 +236,7 @@ def test_too_little_memory_makes_no_image_a_bad_one(monkeypatch: pytest.MonkeyPa
     def converted(*_):
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "converted", converted)
+    monkeypatch.setattr(decoding, "convert", converted)
     with pytest.raises(MemoryError):
         bring(as_folder(FLAT), on_bad_image="skip")
 

@@ -1,4 +1,4 @@
-"""How the images are parted: by numbers worked out by hand, by Keras's own functions, and by
+"""How the images are split: by numbers worked out by hand, by Keras's own functions, and by
 made-up duplicates."""
 
 from pathlib import Path

@@ -8,9 +8,8 @@ import pytest
 from support.project import ROOT, Project
 
 from commands import verify
-from commands.verify import check_source, differences, explain_platform, verdict
+from commands.verify import check_sources, compare_accuracies, explain_platform, judge
 from stages import params
-from stages.runtime import cli
 from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
@@ -20,16 +19,28 @@ SAME, OTHER = explain_platform("avx512", "avx512_bf16"), explain_platform("avx51
 
 def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Path):
     options = params.load(ROOT / "params.yaml")
-    check_source(options, ROOT)
+    check_sources(options, ROOT)
     with pytest.raises(UserError, match="data/embedded.* not in git"):
-        check_source(options, tmp_path)
+        check_sources(options, tmp_path)
+
+
+def test_outside_the_project_there_is_nothing_to_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="in the folder of the project"):
+        verify.main()
+    Project(tmp_path).run("git", "init", "--quiet")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Project(tmp_path).commit()
+    with pytest.raises(UserError, match="DVC cannot read the pipeline"):
+        verify.main()
 
 
 def test_a_commit_without_its_results_is_not_verified(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
     finished.path("dvc.lock").unlink()
     finished.commit()
     with pytest.raises(UserError, match="nothing to verify.*split"):
@@ -50,7 +61,6 @@ def test_what_the_run_in_the_clone_gives_is_compared(
         return 0
 
     monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr(cli, "exit_on_sigterm", lambda: None)
     monkeypatch.setattr(verify, "run_dvc", run)
     refused = pytest.raises(UserError, match="mnist-dense.test_accuracy")
     with refused if difference > 0.1 else nullcontext():
@@ -59,27 +69,27 @@ def test_what_the_run_in_the_clone_gives_is_compared(
 
 
 def test_equal_bits():
-    said = verdict({"a": "1"}, {"a": "1"}, [], differences(METRICS, METRICS), 0.01, SAME)
+    said = judge({"a": "1"}, {"a": "1"}, [], compare_accuracies(METRICS, METRICS), 0.01, SAME)
     assert said.startswith("equal bits")
 
 
 def test_another_platform_inside_the_tolerance_with_the_models_that_differ():
     committed = {"models/net/model.keras": "1", "models/dense/model.keras": "1"}
     obtained = committed | {"models/net/model.keras": "2"}
-    said = verdict(committed, obtained, [], differences(METRICS, NEAR), 0.01, OTHER)
+    said = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, OTHER)
     assert said.startswith("within tolerance") and "other bits: net." in said and OTHER in said
 
 
 def test_a_committed_report_that_the_run_does_not_give():
-    no_difference = differences(METRICS, METRICS)
-    said = verdict({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, SAME)
+    no_difference = compare_accuracies(METRICS, METRICS)
+    said = judge({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, SAME)
     assert said.startswith("within tolerance") and "reports/metrics.json" in said
 
 
 @pytest.mark.parametrize("obtained", [{"net": {"test_accuracy": 0.88, "test_loss": 0.3}}, {}])
 def test_not_re_created(obtained: dict):
     with pytest.raises(UserError, match="net.test_accuracy"):
-        verdict({"a": "1"}, {"a": "2"}, [], differences(METRICS, obtained), 0.01, SAME)
+        judge({"a": "1"}, {"a": "2"}, [], compare_accuracies(METRICS, obtained), 0.01, SAME)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.parallel import exchange
 from commands.parallel.options import add_cluster_options, prepare
-from commands.pipeline import graph, snapshot
+from commands.pipeline import graph, snapshot, sources
 from commands.pipeline.process import run_dvc
 from stages import params
 from stages.params.fields import suggest
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
 
 
-def collect(targets: list[str], remote: bool) -> None:
+def collect(targets: list[str], pull: list[str]) -> None:
     """Plain `dvc repro` in the working tree, which finds all results in the run-cache."""
     print("Collecting by `dvc repro`:", flush=True)
-    if run_dvc("repro", *(["--pull"] if remote else []), *targets):
+    if run_dvc("repro", *pull, *targets):
         raise UserError("`dvc repro` failed: see above")
 
 
@@ -43,8 +42,9 @@ def run(
     plan = graph.read(targets)
     check_names(plan, options.parallel)
     failed = []
+    pull = ["--pull"] if remote else []
     if first := plan.of_stages(options.parallel.here):
-        exchange.run_here(first, remote)
+        run_dvc("repro", "--single-item", "--keep-going", *pull, *first)
         plan = graph.read(targets)
         failed = [
             f"{address} failed, in the working tree: see above"
@@ -53,13 +53,14 @@ def run(
     to_run = plan.can_travel(options.parallel.here)
     done, records = [], {}
     if to_run:
-        content = snapshot.tree()
+        untracked = sources.find_untracked(options.datasets.values())
+        content = snapshot.tree(untracked)
         dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.unreached:
             failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
-        if snapshot.tree() != content:
+        if snapshot.tree(untracked) != content:
             failed.append(
                 "files changed meanwhile: results lie in the cache, and `dvc repro` takes up those "
                 "that still fit"
@@ -68,7 +69,7 @@ def run(
     for path, text in records.items():  # no outputs of DVC's, which `collect` would bring
         files.write_text(Path(path), text)
     if done or not failed:
-        collect(done if failed else targets, remote)
+        collect(done if failed else targets, pull)
     if failed:
         raise UserError("\n       ".join(failed))
 
@@ -132,7 +133,7 @@ def main(targets: list[str], workers: int | None, scheduler: str | None, remote:
         run(targets, count, scheduler, remote, options)
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "targets",
         nargs="*",
@@ -142,4 +143,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__, options=arguments)
+    cli.run(main, __doc__, options=add_options)

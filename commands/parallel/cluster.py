@@ -11,12 +11,13 @@ from typing import Any
 import cloudpickle
 import dask
 import psutil
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Future, Nanny, Scheduler, SpecCluster
 
 from commands.parallel import worker
 from stages.runtime.errors import UserError
 
 GPUS = "CUDA_VISIBLE_DEVICES"
+LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
 SETTINGS = {
     # what Dask measures of its own, all the time: 1.4 % of a core for each worker
     "distributed.worker.profile.enabled": False,
@@ -101,6 +102,28 @@ def gpus() -> list[str]:
     except FileNotFoundError:
         return []
     return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def submit(
+    client: Client, name: str, key: str, request: dict[str, Any], needs: dict[str, float]
+) -> Future:
+    """Have a worker that has what the stage `needs` run a `request`, as `worker` takes it, in a
+    clone of the run `name`. The task is known by `key`."""
+    # a function without a name, since Dask would send one that has a name as a reference to this
+    # module, which workers lack
+    return client.submit(
+        lambda: worker.run(name, request, "gpu" in needs),
+        key=f"{key}-{name}",
+        resources=needs or None,
+    )
+
+
+def describe_loss(future: Future) -> str | None:
+    """Why a task that has ended has no outcome, by a fault that is not its stage's; None where it
+    has one."""
+    if future.status == "finished":
+        return None
+    return str(future.exception() if future.status == "error" else future.status)
 
 
 def offers(client: Client) -> list[dict[str, float]]:

@@ -24,8 +24,6 @@ BITS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KERAS_BACKEND", "PYTHONHASHSEED",
 )  # fmt: skip
 
-LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
-
 
 def find_needs(options: Parallel, address: str) -> dict[str, float]:
     """What an instance takes of a worker: the entry of the instance itself, else of its stage, else
@@ -91,7 +89,7 @@ class Dispatch:
                 if not running and all(self.waiting.values()):
                     return  # the rest waits for what has failed
                 try:
-                    future = finished.get(timeout=LOOK)
+                    future = finished.get(timeout=cluster.LOOK)
                 except queue.Empty:
                     continue
                 address = running.pop(future)
@@ -134,24 +132,16 @@ class Dispatch:
             "records": RECORDS,
             "remote": self.remote,
         }
-        needs, name = find_needs(self.options, address), self.name
-        # a function without a name, since Dask would send one that has a name as a reference to a
-        # module that workers lack
-        return client.submit(
-            lambda: worker.run(name, request, "gpu" in needs),
-            key=f"{address}-{name}",
-            resources=needs or None,
-        )
+        needs = find_needs(self.options, address)
+        return cluster.submit(client, self.name, address, request, needs)
 
     def take(self, address: str, future: Future) -> str | None:
         """Take up the outcome of an instance; returns what went wrong, if anything."""
-        if future.status == "finished":
-            outcome = future.result()
-            failure = f"failed with exit status {outcome['status']}" if outcome["status"] else None
-        else:
-            failure = f"failed: {future.exception() if future.status == 'error' else future.status}"
-        if failure:
-            return failure
+        if loss := cluster.describe_loss(future):
+            return f"failed: {loss}"
+        outcome = future.result()
+        if outcome["status"]:
+            return f"failed with exit status {outcome['status']}"
         self.done.append(address)
         self.entries[address] = outcome["entry"]
         self.records |= outcome["records"]

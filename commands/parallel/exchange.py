@@ -7,10 +7,10 @@ what is declared ``cache: false`` (reports, large models) can travel. `dvc gc` f
 outputs take in the cache.
 """
 
-import sys
+import json
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commands.pipeline import repository
 
@@ -71,25 +71,30 @@ def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
             out.checkout(force=True)
 
 
+def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
+    """`fetch` the outputs of the stages at `addresses`."""
+    for address in addresses:
+        (stage,) = repo.stage.collect(address)
+        fetch(repo, stage, remote)
+
+
+def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:
+    """`reproduce` a stage and `share` what it made. Returns its name and its entry in the lock
+    file."""
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    reproduce(repo, address, remote)
+    (stage,) = repo.stage.collect(address)
+    share(repo, stage, remote)
+    return stage.name, json.loads(json.dumps(to_single_stage_lockfile(stage)))
+
+
 def objects(stage: "Stage") -> set:
     """The hashes of the outputs of `stage`, and of the files in them."""
     for out in stage.outs:
         # of this object in memory: DVC passes over outputs that it does not cache
         out.use_cache = True
     return set().union(*stage.get_used_objs().values())
-
-
-def run_here(addresses: Iterable[str], remote: bool) -> None:
-    """Run stages in the working tree, in this order; say which fail."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        for address in addresses:
-            try:
-                reproduce(repo, address, remote)
-            except DvcException as error:
-                print(f"{error}: {error.__cause__}", file=sys.stderr)
 
 
 def share_all(addresses: Iterable[str], remote: bool) -> None:

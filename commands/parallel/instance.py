@@ -46,19 +46,13 @@ def enter(locks: dict[str, dict[str, Any]]) -> None:
 
 def main(request_file: Path) -> None:
     from dvc.repo import Repo
-    from dvc.stage.serialize import to_single_stage_lockfile
 
     request = json.loads(request_file.read_text(encoding="utf-8"))
     enter(request["locks"])
     begin = time.time()
     with Repo() as repo:
-        for address in request["upstream"]:
-            (stage,) = repo.stage.collect(address)
-            exchange.fetch(repo, stage, request["remote"])
-        exchange.reproduce(repo, request["address"], request["remote"])
-        (stage,) = repo.stage.collect(request["address"])
-        exchange.share(repo, stage, request["remote"])
-        entry = json.loads(json.dumps(to_single_stage_lockfile(stage)))
+        exchange.fetch_all(repo, request["upstream"], request["remote"])
+        _, entry = exchange.run(repo, request["address"], request["remote"])
     written = {
         path
         for pattern in request["records"]

@@ -3,20 +3,13 @@ the number of workers alone), and what both do before it runs."""
 
 import argparse
 import os
-import sys
-from pathlib import Path
 
 from commands.pipeline import graph
+from commands.pipeline.process import environment
 from stages.params.schema import Params
+from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.runtime.processor import count_cores
-
-
-def at_least_one(text: str) -> int:
-    """The type of a number of workers."""
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError("it takes one worker or more")
-    return int(text)
 
 
 def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
@@ -24,7 +17,7 @@ def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
     ``--remote``."""
     parser.add_argument(
         "--workers",
-        type=at_least_one,
+        type=cli.number(int, 1),
         help=f"{workers} on this machine; default: its cores divided by train.threads",
     )
     parser.add_argument(
@@ -44,5 +37,5 @@ def prepare(workers: int | None, remote: bool, options: Params) -> int:
     `UserError` where results are to travel through a `remote`, and there is none."""
     if remote and not graph.has_remote():
         raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = environment()["PATH"]
     return workers or max(1, count_cores() // options.train.threads)

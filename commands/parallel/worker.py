@@ -146,6 +146,7 @@ class Clones(WorkerPlugin):
         """The environment of a stage; one that asks for no GPU sees none."""
         given = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONSAFEPATH": None,  # would lead past the clone, to the code that is installed
             "PYTHONUNBUFFERED": "1",
         }
         given |= self.environment

@@ -32,6 +32,11 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         fault = error.errors()[0]
         given = f"--name {name!r}" if "[key]" in fault["loc"] else repr(str(path))
         raise UserError(f"{given}: {fault['msg']}") from None
+    if name in options.datasets and options.datasets[name].class_names:
+        raise UserError(
+            f"params.yaml: datasets.{name}.class_names: folders name the classes of photographs: "
+            "remove the key, or choose another --name"
+        )
     if not path.exists():
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
     if archives.kind_of(path) is None:

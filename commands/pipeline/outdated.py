@@ -56,8 +56,8 @@ def give_recheck_hint(stages: Iterable[Outdated]) -> str:
 
 def find_outdated(revision: str | None = None) -> list[Outdated]:
     """The stages of the root pipeline that ``dvc repro`` would run, in the working tree, or at
-    `revision`; empty where ``dvc.lock`` is up to date. Each is looked at by itself: those that
-    depend on it are not named. Raises `UserError` where DVC cannot read the pipeline.
+    `revision`; empty where ``dvc.lock`` is up to date. Stages that depend on these are not listed.
+    Raises `UserError` where DVC cannot read the pipeline.
 
     Data and models need not be there (as for ``dvc repro --allow-missing``): their digests in
     ``dvc.lock`` do. Results that lie in git (``cache: false``) must be there."""

@@ -9,6 +9,15 @@ from pathlib import Path
 from typing import IO
 
 
+def environment() -> dict[str, str]:
+    """The environment of a stage: `python` in its command is the one that runs this, and the code
+    that it imports is that of its folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = os.environ | {"PATH": path}
+    variables.pop("PYTHONSAFEPATH", None)  # leads past the folder, to the code that is installed
+    return variables
+
+
 @contextmanager
 def start_dvc(
     *arguments: str,
@@ -25,7 +34,7 @@ def start_dvc(
         cwd=folder,
         stdout=output,
         stderr=output and subprocess.STDOUT,
-        env=os.environ | (variables or {}),
+        env=environment() | (variables or {}),
     )
     try:
         yield process

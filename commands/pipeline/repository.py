@@ -37,8 +37,8 @@ def open_repo(revision: str | None) -> Iterator[Repo]:
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        config = stack.enter_context(clone_at(revision)) if revision else None
         try:
+            config = stack.enter_context(clone_at(revision)) if revision else None
             repo = stack.enter_context(Repo(config=config))
             with repo.lock:
                 pass

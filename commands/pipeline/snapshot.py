@@ -3,20 +3,22 @@ committed, and new files."""
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from commands.pipeline import sources
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
 
-def tree() -> str:
-    """The id of the working tree's content: of all files that git does not ignore. The index stays
-    as it is."""
+def tree(without: Iterable[str] = ()) -> str:
+    """The id of the working tree's content: of all files that git does not ignore, but for those at
+    the paths `without`. The index stays as it is."""
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "index"
         if (index := Path(git.run("rev-parse", "--git-path", "index"))).exists():
             shutil.copy(index, copy)
-        git.run("add", "--all", GIT_INDEX_FILE=str(copy))
+        git.run("add", "--all", "--", *sources.exclude(without), GIT_INDEX_FILE=str(copy))
         return git.run("write-tree", GIT_INDEX_FILE=str(copy))
 
 

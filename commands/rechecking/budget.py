@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from stages.params.reading import read_yaml
 from stages.params.schema import Recheck
 from stages.storage import files
 from stages.storage.prepared import PARTS
@@ -58,7 +59,7 @@ def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> 
 def read_recipe(folder: Path, pipeline: str, name: str) -> dict[str, Any]:
     """The recipe of a training, complete: the section ``train``, or what an experiment of the
     replications says, completed by ``common``."""
-    content = read_yaml(folder / PARAMS[pipeline])
+    _, content = read_yaml(folder / PARAMS[pipeline])
     if pipeline == ROOT:
         return content["train"]
     common, own = content["common"]["train"], content["experiments"][name]["train"]
@@ -69,7 +70,7 @@ def read_recipe(folder: Path, pipeline: str, name: str) -> dict[str, Any]:
 def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | None) -> None:
     """Write the cut into the parameters in `folder`; replications train with `seed` alone."""
     path, recipe = folder / PARAMS[pipeline], read_recipe(folder, pipeline, name)
-    content = read_yaml(path)
+    _, content = read_yaml(path)
     train = content["train"] if pipeline == ROOT else content["experiments"][name]["train"]
     train |= {
         "batch_size": cut.batch_size,
@@ -131,7 +132,3 @@ def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> 
             kept = (kept + 1) % len(description["class_names"])
         np.save(target / f"{part}.npy", images[chosen])
         np.save(target / f"{part}_labels.npy", kept)
-
-
-def read_yaml(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))

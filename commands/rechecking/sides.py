@@ -2,21 +2,22 @@
 folder of its own by the stage's command, as DVC would start it. No code of another revision is
 imported here."""
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from commands.pipeline import sources
+from commands.pipeline.process import environment
 from commands.rechecking import budget, comparing
 from commands.rechecking.stale import Training
+from stages.params.reading import read_yaml
 from stages.params.schema import Recheck
 from stages.runtime import git
 from stages.runtime.errors import UserError
@@ -24,7 +25,7 @@ from stages.storage import files
 
 # what no training reads, and would only be copied
 UNREAD = ("reports", "benchmarks", "tests", "docs", "replications/results", "replications/curves")
-PATHS = (".", *(f":!{path}" for path in UNREAD), ":!data/embedded")
+PATHS = sources.exclude([*UNREAD, "data/embedded"])
 CHECKPOINTS = {  # of the present code
     budget.ROOT: "models/{name}/checkpoint.npz",
     budget.REPLICATIONS: "replications/checkpoints/{name}/*.npz",
@@ -53,9 +54,11 @@ def copy_revision(revision: str, target: Path) -> Path:
     return target
 
 
-def copy_working_tree(target: Path) -> Path:
-    """The files of the working tree that a training may read, with those not committed yet."""
-    listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PATHS)
+def copy_working_tree(target: Path, without: Iterable[str]) -> Path:
+    """The files of the working tree that a training may read, with those not committed yet; not
+    what lies at the paths `without`."""
+    paths = [*PATHS, *sources.exclude(without)]
+    listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
     for name in filter(None, listed.split("\0")):
         if Path(name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +140,7 @@ def prepare_side(
 def first_seed(folder: Path, training: Training) -> int | None:
     if training.pipeline == budget.ROOT:
         return None
-    content = budget.read_yaml(folder / budget.PARAMS[training.pipeline])
+    _, content = read_yaml(folder / budget.PARAMS[training.pipeline])
     return content["experiments"][training.key]["seeds"][0]
 
 
@@ -151,11 +154,10 @@ def copy(source: Path, target: Path) -> None:
 
 def start(command: str, folder: Path, output: int) -> subprocess.Popen:
     """A stage's command in `folder`, with the Python that runs this."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path}
-    environment.pop("PYTHONPATH", None)  # it may lead to the code of the working tree
+    variables = environment()
+    variables.pop("PYTHONPATH", None)  # it may lead to the code of the working tree
     return subprocess.Popen(
-        shlex.split(command), cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        shlex.split(command), cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.reviewing import noise
 from commands.reviewing.revisions import Revision, same_test_data
-from commands.reviewing.spread import SPREAD, is_of
+from commands.reviewing.spread import SPREAD, has_provenance
 from stages.runtime import escape, progress
 
 NOT_COMPARABLE = "not comparable"
@@ -34,7 +34,9 @@ def read_spread(revision: Revision) -> dict[str, Any] | None:
 
 def fits(content: dict[str, Any], revision: Revision) -> bool:
     """Whether the spread was measured with the data, the code and the parameters of a revision."""
-    return is_of(content["measured_on"], revision.lock, revision.dataset, list(content["models"]))
+    return has_provenance(
+        content["measured_on"], revision.lock, revision.dataset, list(content["models"])
+    )
 
 
 def choose_spread(base: Revision | None, head: Revision) -> dict[str, Any] | None:

@@ -37,6 +37,8 @@ import numpy as np
 import pandas as pd
 import scipy  # which loads scipy.stats, half a second, where that is used
 
+from stages.metrics.welch import count_freedom
+
 ASSUMED, ASSUMED_FREEDOM = 1.5, 4
 BETTER, WORSE, CHANCE = "better", "worse", "no difference larger than chance"
 SAME, NOT_JUDGED = "the same predictions", "not judged"
@@ -116,20 +118,12 @@ def combine(
     `only_new` of the test `images` right."""
     found = (only_new - only_old) / images
     of_test_set = (only_old + only_new - images * found**2) / images**2
-    of_seeds = [spread.sd**2 for spread in spreads]
-    variance = sum(of_seeds) + of_test_set
+    of_seeds = [(spread.sd**2, spread.freedom) for spread in spreads]
     if spreads[0] == spreads[1]:  # one estimate, used twice
-        known = (sum(of_seeds) ** 2) / spreads[0].freedom
-    else:
-        known = sum(one**2 / spread.freedom for one, spread in zip(of_seeds, spreads))
-    return Difference(
-        found,
-        only_old,
-        only_new,
-        images,
-        float(np.sqrt(variance)),
-        variance**2 / known if known else np.inf,
-    )
+        of_seeds = [(2 * spreads[0].sd ** 2, spreads[0].freedom)]
+    variance = sum(square for square, _ in of_seeds) + of_test_set
+    freedom = count_freedom(of_seeds, variance)
+    return Difference(found, only_old, only_new, images, float(np.sqrt(variance)), freedom)
 
 
 def judge(differences: list[Difference], rate: float) -> list[tuple[str, float]]:

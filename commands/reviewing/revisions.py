@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 from dvc.repo import Repo
 from pydantic import ValidationError
-from ruamel.yaml import YAML, YAMLError
 
 from commands.pipeline import lockfile, outdated, repository
 from commands.pipeline.outdated import Outdated
 from commands.reviewing.schemas import COLUMNS, SCHEMAS
+from stages.params.reading import parse_yaml
 from stages.params.schema import Gate, Params, Review
 from stages.runtime import escape, git
 from stages.runtime.errors import UserError
@@ -128,8 +128,8 @@ class Revision:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         try:
-            return dict(YAML(typ="safe").load(self.text("params.yaml") or "{}") or {})
-        except (YAMLError, TypeError, ValueError) as error:
+            return dict(parse_yaml(self.text("params.yaml") or "{}", Path("params.yaml")) or {})
+        except (UserError, TypeError, ValueError) as error:  # the latter two: it is no mapping
             self.damaged["params.yaml"] = strip_markup(str(error))
             return {}
 

@@ -14,7 +14,7 @@ DIGITS = 6
 Accuracies = dict[str, dict[str, float]]  # by model and measure
 
 
-def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[str, str]:
+def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[str, str]:
     """What decides the accuracies beside the seed, from the stages of ``dvc.lock``: the data set,
     the images as they are prepared, the code of the trainings, and parameters."""
     stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
@@ -34,18 +34,18 @@ def measured_on(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[st
     }
 
 
-def is_of(
-    place: dict[str, str],
+def has_provenance(
+    provenance: dict[str, str],
     lock: lockfile.Lock,
     dataset: str,
     models: list[str],
     any_seed: bool = False,
 ) -> bool:
-    """Whether a lock file has what `place`, as `measured_on` gives it, names; with `any_seed`, but
-    for the seed, by which the images are parted."""
+    """Whether the results of a lock file have the `provenance` that `describe_provenance` gave;
+    with `any_seed`, but for the seed, by which the images are split."""
     ignored = {"prepared": None} if any_seed else {}
     try:
-        return measured_on(lock, dataset, models) | ignored == place | ignored
+        return describe_provenance(lock, dataset, models) | ignored == provenance | ignored
     except (KeyError, TypeError):  # a stage is not in it
         return False
 
@@ -58,19 +58,19 @@ def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
         return
     dataset, models = content["measured_on"]["dataset"], list(content["models"])
     try:
-        if measured_on(before, dataset, models) == content["measured_on"]:
-            place = measured_on(after, dataset, models)
-            files.write_json(SPREAD, content | {"measured_on": place})
+        if describe_provenance(before, dataset, models) == content["measured_on"]:
+            provenance = describe_provenance(after, dataset, models)
+            files.write_json(SPREAD, content | {"measured_on": provenance})
     except KeyError:  # a model that it was measured on is no longer there
         return
 
 
-def known(place: dict[str, str]) -> dict[int, Accuracies]:
+def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
     """What was measured already on the same data with the same code and parameters, by seed."""
     if not SPREAD.exists():
         return {}
     content = files.read_json(SPREAD)
-    if content["measured_on"] != place:
+    if content["measured_on"] != provenance:
         print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
         return {}
     return {
@@ -82,7 +82,7 @@ def known(place: dict[str, str]) -> dict[int, Accuracies]:
     }
 
 
-def summary(values: list[float]) -> dict[str, Any]:
+def summarise(values: list[float]) -> dict[str, Any]:
     """Accuracies by seed with their mean and their standard deviation (of the sample: n - 1)."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return {
@@ -92,16 +92,16 @@ def summary(values: list[float]) -> dict[str, Any]:
     }
 
 
-def write(place: dict[str, str], measured: dict[int, Accuracies], models: list[str]) -> None:
+def write(provenance: dict[str, str], measured: dict[int, Accuracies], models: list[str]) -> None:
     seeds = sorted(measured)
-    content = {"measured_on": place, "n": len(seeds), "seeds": seeds, "models": {}}
+    content = {"measured_on": provenance, "n": len(seeds), "seeds": seeds, "models": {}}
     for model in models:
         training = files.read_json(Path("reports/models") / model / "training.json")
         content["models"][model] = {
             "family": training["architecture"]["family"],
             "parameters": training["parameters"]["total"],
             **{
-                measure: summary([measured[seed][model][measure] for seed in seeds])
+                measure: summarise([measured[seed][model][measure] for seed in seeds])
                 for measure in MEASURES
             },
         }

@@ -8,12 +8,11 @@ from typing import Any
 
 from distributed import Client, Future
 
-from commands.parallel import cluster, worker
+from commands.parallel import cluster
 from commands.searching.routes import Route
 from commands.searching.studies import Settings
 from stages.runtime.errors import UserError
 
-LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
 MODULE = "commands.searching.trial"
 
 
@@ -83,13 +82,7 @@ class Runner:
             "parts": run.parts,
             "remote": self.remote,
         }
-        name, gpu = self.name, "gpu" in self.needs
-        # without a name, since Dask would send a reference to this module, which workers lack
-        future = self.client.submit(
-            lambda: worker.run(name, request, gpu),
-            key=f"{run.name}-{name}",
-            resources=self.needs or None,
-        )
+        future = cluster.submit(self.client, self.name, run.name, request, self.needs)
         self.running[run.name] = run, future
         future.add_done_callback(lambda future: self.events.put(("end", run.name, future)))
 
@@ -117,7 +110,7 @@ class Runner:
     def wait(self) -> Event | None:
         """The next event of a run that is still wanted; None when there was none for a second."""
         try:
-            kind, name, content = self.events.get(timeout=LOOK)
+            kind, name, content = self.events.get(timeout=cluster.LOOK)
         except queue.Empty:
             return None
         if name not in self.running:
@@ -128,9 +121,8 @@ class Runner:
         if content is not future:
             return None
         del self.running[name]
-        if future.status != "finished":
-            why = future.exception() if future.status == "error" else future.status
-            return Event(run, failed=str(why), lost=True)
+        if loss := cluster.describe_loss(future):
+            return Event(run, failed=loss, lost=True)
         outcome = future.result()
         if outcome["status"]:
             return Event(run, failed=f"failed with exit status {outcome['status']}")

@@ -99,19 +99,10 @@ def prepare(folder: Path, kept: Path) -> None:
 def run_stages(request: dict[str, Any]) -> dict[str, Any]:
     """Run the stages of a request by DVC. Returns their entries in dvc.lock."""
     from dvc.repo import Repo
-    from dvc.stage.serialize import to_single_stage_lockfile
 
-    entries = {}
     with Repo() as repo:
-        for address in request["given"]:
-            (stage,) = repo.stage.collect(address)
-            exchange.fetch(repo, stage, request["remote"])
-        for address in request["stages"]:
-            exchange.reproduce(repo, address, request["remote"])
-            (stage,) = repo.stage.collect(address)
-            exchange.share(repo, stage, request["remote"])
-            entries[stage.name] = json.loads(json.dumps(to_single_stage_lockfile(stage)))
-    return entries
+        exchange.fetch_all(repo, request["given"], request["remote"])
+        return dict(exchange.run(repo, one, request["remote"]) for one in request["stages"])
 
 
 def measure(folder: Path, parts: list[str]) -> dict[str, dict[str, float]]:

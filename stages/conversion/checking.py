@@ -99,7 +99,7 @@ def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
     return rebuilt
 
 
-def batches(predict: Predict, images: np.ndarray) -> np.ndarray:
+def predict_in_batches(predict: Predict, images: np.ndarray) -> np.ndarray:
     """The probabilities of all `images`, predicted `BATCH` at a time."""
     return np.concatenate(
         [
@@ -109,13 +109,13 @@ def batches(predict: Predict, images: np.ndarray) -> np.ndarray:
     )
 
 
-def check(what: str, predict: Predict, images: np.ndarray, expected: np.ndarray) -> float:
+def require_equal(what: str, predict: Predict, images: np.ndarray, expected: np.ndarray) -> float:
     """The greatest difference of a probability from `expected`, float (images, classes). Raises
     `UserError` above `TOLERANCE`."""
-    difference = float(np.abs(batches(predict, images) - expected).max())
+    difference = float(np.abs(predict_in_batches(predict, images) - expected).max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{what} predicts otherwise than the Keras model: probabilities differ by "
+            f"{what} does not predict the same as the Keras model: probabilities differ by "
             f"{difference:.1e}"
         )
     return difference

@@ -66,7 +66,7 @@ def decode(
                 if hidden is not None:
                     image.putalpha(Image.fromarray(~hidden))
                 turn = UPRIGHT.get(orientation(image))
-                array = converted(image, channels)
+                array = convert(image, channels)
             return np.ascontiguousarray(turn(array)) if turn else array
         except Image.DecompressionBombError:
             raise BadImage(f"more than {pixels:,} pixels, the limit {limit}") from None
@@ -93,20 +93,20 @@ def count_scans(content: bytes) -> int:
     return scans
 
 
-def converted(image: Image.Image, channels: int) -> np.ndarray:
+def convert(image: Image.Image, channels: int) -> np.ndarray:
     """The image as uint8 (height, width, channels), strip by strip."""
     rows = max(1, STRIP // image.width)
     if rows >= image.height:
-        return np.asarray(flattened(image, channels)).reshape(image.height, image.width, channels)
+        return np.asarray(flatten(image, channels)).reshape(image.height, image.width, channels)
     array = np.empty((image.height, image.width, channels), np.uint8)
     for top in range(0, image.height, rows):
         bottom = min(top + rows, image.height)
-        strip = flattened(image.crop((0, top, image.width, bottom)), channels)
+        strip = flatten(image.crop((0, top, image.width, bottom)), channels)
         array[top:bottom] = np.asarray(strip).reshape(bottom - top, image.width, channels)
     return array
 
 
-def flattened(image: Image.Image, channels: int) -> Image.Image:
+def flatten(image: Image.Image, channels: int) -> Image.Image:
     """The image on white, and in the mode that `channels` asks for, ``L`` or ``RGB``."""
     if image.mode.startswith("I"):  # 16 bit; Pillow's conversion would cut off what is above 255
         transparent = image.info.get("transparency")

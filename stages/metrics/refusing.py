@@ -1,4 +1,4 @@
-"""When a model should rather not answer: the confidence below which its answers are refused, chosen
+"""When a model should abstain: the confidence below which its answers are refused, chosen
 on validation data (selective classification: El-Yaniv and Wiener, JMLR 11, 2010).
 
 `confidence` is the probability of each image's most probable class, float (images,), and `correct`
@@ -17,7 +17,7 @@ ACCEPTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 Judged = tuple[np.ndarray, np.ndarray]  # confidence and correct of a part
 
 
-def judge(probabilities: np.ndarray, labels: np.ndarray) -> Judged:
+def score_confidence(probabilities: np.ndarray, labels: np.ndarray) -> Judged:
     """Confidence and correct, from `probabilities` float (images, classes) and `labels` int
     (images,)."""
     confidence = np.round(probabilities.max(axis=1).astype(float), DIGITS)

@@ -44,7 +44,7 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-def check_name(name: str) -> str:
+def check_key(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{,99}", name):
         text = "A name here has at most 100 of a to z, 0 to 9, - and _, and begins with neither"
         if "." in name:
@@ -54,7 +54,7 @@ def check_name(name: str) -> str:
 
 
 # becomes the name of a folder and of a DVC stage
-Name = Annotated[str, AfterValidator(check_name)]
+Name = Annotated[str, AfterValidator(check_key)]
 
 
 def one_line(longest: int) -> Any:

@@ -33,14 +33,21 @@ def read_yaml(path: Path) -> tuple[str, Any]:
         if len(content) > BYTES:
             raise UserError(f"{path} has more than {BYTES:,} bytes: it is not read")
         text = content.decode("utf-8")
-        refuse_bombs(text, path)
-        return text, YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: start the command in the folder of the project"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    return text, parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """The values of a YAML text, which is that of `path`, also where it was never written there.
+    Raises `UserError` for what is no YAML, or beyond `VALUES` and `DEPTH`."""
+    try:
+        refuse_bombs(text, path)
+        return YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # the latter of dates and numbers such as 2024-99-99
         lines = (printable(line) for line in str(error).splitlines())
         raise UserError(f"{path} is not valid YAML: " + "\n".join(lines)) from None

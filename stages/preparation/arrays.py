@@ -41,7 +41,7 @@ def write_part(
     return prepared
 
 
-def rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
+def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
     """The normalisation as ``scale`` and ``offset`` a channel, for pixel * scale + offset;
     ``standard`` measures them on `train`."""
     channels = train.shape[3]
@@ -82,7 +82,7 @@ def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> No
             prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
             np.save(folder / f"{part}_labels.npy", raw.labels[index])
             if part == "train":
-                constants = rescaling(options.normalisation, prepared)
+                constants = compute_rescaling(options.normalisation, prepared)
             digests |= {
                 name: files.sha256(folder / f"{name}.npy") for name in (part, f"{part}_labels")
             }

@@ -11,7 +11,7 @@ from stages.sources import dataset as datasets
 
 
 def main(dataset: str) -> None:
-    datasets.bring_and_tell(dataset, Path("replications/raw"))
+    datasets.import_and_report(dataset, Path("replications/raw"))
 
 
 if __name__ == "__main__":

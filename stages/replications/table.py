@@ -19,6 +19,7 @@ from scipy import stats
 
 from stages.drawing import charts
 from stages.metrics.scores import estimate_standard_error
+from stages.metrics.welch import count_freedom
 from stages.replications import formatting, options, overview
 from stages.runtime import cli
 from stages.storage import files
@@ -189,8 +190,7 @@ def estimate_noise(
     if images != published.images or not of_seeds:
         variance += estimate_standard_error(published.accuracy, published.images) ** 2
         variance += estimate_standard_error(mean, images) ** 2
-    known = sum(square**2 / freedom for square, freedom in of_seeds)
-    freedom = variance**2 / known if known else math.inf
+    freedom = count_freedom(of_seeds, variance)
     return ROUNDING + float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
 
 

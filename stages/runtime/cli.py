@@ -1,7 +1,9 @@
 """What every command of the project shares: its arguments, and errors that are for people."""
 
 import argparse
+import contextlib
 import errno
+import math
 import os
 import resource
 import shutil
@@ -80,6 +82,21 @@ def run(
         sys.stderr.flush()
         # at once: the threads of a backend may take long to end by themselves
         os._exit(128 + signal.SIGINT)
+
+
+def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an option for argparse: a number, int or float as `kind` says, from `least` to
+    `most`, and finite."""
+    what = "a whole number" if kind is int else "a number"
+    bounds = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= (value := kind(text)) <= most and value < math.inf:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} {bounds}")
+
+    return parse
 
 
 def exit_on_sigterm() -> None:

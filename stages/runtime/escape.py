@@ -40,7 +40,7 @@ def markdown(text: object) -> str:
 
 
 def code(text: object, in_table: bool = False) -> str:
-    """A text as a code span of Markdown; nothing of an empty text. A table is parted into cells
+    """A text as a code span of Markdown; nothing of an empty text. A table is split into cells
     before code is looked at, so that `in_table` a vertical bar needs a backslash."""
     line = terminal(" ".join(str(text).split()))
     if "`" in line:

@@ -46,15 +46,23 @@ def refuse_beside_dvc() -> None:
 
 
 def is_dvc_running() -> bool:
-    """Whether a DVC process works in this folder, beside one that started this process."""
+    """Whether a DVC process works in this project, also in a folder of it, beside one that started
+    this process."""
     own = psutil.Process().parents()
     for process in psutil.process_iter():
         try:
-            if process not in own and guard.is_dvc(process) and Path(process.cwd()) == Path.cwd():
+            if process not in own and guard.is_dvc(process) and works_here(Path(process.cwd())):
                 return True
         except psutil.Error:
             continue
     return False
+
+
+def works_here(folder: Path) -> bool:
+    """Whether DVC, started in `folder`, works on the project in the current folder: not where a
+    repository of its own lies between, as those of ``dvc exp run --temp`` do."""
+    roots = (one for one in (folder, *folder.parents) if (one / ".dvc").is_dir())
+    return next(roots, None) == Path.cwd()
 
 
 def lost_branch_warning() -> str:

@@ -54,7 +54,8 @@ def _start(
             cwd=folder,
             env=os.environ | variables,
             capture_output=True,
-            text=text,
+            encoding="utf-8" if text else None,
+            errors="surrogateescape" if text else None,  # names of files may have any bytes
         )
     except FileNotFoundError:
         return None

@@ -23,14 +23,13 @@ PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice a
 @contextlib.contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
     """Hold the file `lock` while the block runs; `what` names the work in the message when another
-    process holds it. From then on the process ends at once on Ctrl-C.
+    process holds it. Meanwhile Ctrl-C ends this process at once.
 
     Raises `UserError` when another process still holds it after `PATIENCE` seconds.
     """
-    end_on_interrupt()
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(lock, timeout=PATIENCE):
+        with ending_on_interrupt(), filelock.FileLock(lock, timeout=PATIENCE):
             yield
     except filelock.Timeout:
         raise UserError(
@@ -52,17 +51,24 @@ def alone(folder: Path, command: str) -> Iterator[None]:
         yield
 
 
-def end_on_interrupt() -> None:
-    """Let Ctrl-C end this process at once. Python's `KeyboardInterrupt` can get lost in a callback
-    of the backend: training goes on. And to end at any moment is safe, since files appear whole or
-    not at all, and work goes on from the last checkpoint."""
+@contextlib.contextmanager
+def ending_on_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end this process at once while the block runs. Python's `KeyboardInterrupt` can
+    get lost in a callback of the backend: training goes on. And to end at any moment is safe, since
+    files appear whole or not at all, and work goes on from the last checkpoint."""
 
     def end(*_: object) -> None:
         os.write(2, b"\ninterrupted: the next run goes on from here\n")
         os._exit(128 + signal.SIGINT)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so
+        yield
+        return
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_with_dvc() -> None:

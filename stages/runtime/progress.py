@@ -13,7 +13,7 @@ DELAY = 2  # seconds without a bar: what is done by then needs none
 
 
 class Bar(tqdm):
-    """tqdm's bar; `say` writes above it, which does not show it before its time."""
+    """A tqdm bar that stays hidden until its delay has passed, even when `say` writes above it."""
 
     def display(self, *arguments: Any, **options: Any) -> bool | None:
         if time.time() >= self.start_t + self.delay:

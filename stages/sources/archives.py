@@ -9,6 +9,7 @@ refuses, links, devices, encrypted files, two files of one name, and more than t
 import os
 import re
 import stat
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,7 @@ def kind_by_name(name: str) -> str | None:
 
 
 def is_archive(path: Path, kind: str | None) -> bool:
-    """Whether the file's content begins, or ends, as that of its `kind` does; None: of any."""
-    import tarfile
-
+    """Whether a file's content is that of its `kind`; None accepts any file."""
     return {"zip": zipfile.is_zipfile, "tar": tarfile.is_tarfile, None: Path.exists}[kind](path)
 
 
@@ -59,7 +58,7 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     with reading(path):
         listed = LIST[kind_of(path)](path, limits)
         for name, size in progress.track(listed, f"names in {path.name}", "files"):
-            if fault := unsafe(name):
+            if fault := find_name_fault(name):
                 raise UserError(f"{named(path, name)} {fault}: it is refused, and nothing is read")
             count += 1 + len(name) // LETTERS  # memory holds the names
             if count > limits.files:
@@ -96,7 +95,7 @@ def named(path: Path, name: str) -> str:
     return f"{path}: '{printable(name)}'"
 
 
-def unsafe(name: str) -> str | None:
+def find_name_fault(name: str) -> str | None:
     """Why a member of this name is refused, or None."""
     if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name):
         return "is an absolute path"
@@ -108,7 +107,7 @@ def unsafe(name: str) -> str | None:
     return next((fault for part in parts if (fault := name_fault(part))), None)
 
 
-def contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+def read_contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     """The wanted files, given with their sizes, each with its content: a tar's in the order in
     which they lie there, so that it is read once through, others in the order given."""
     kind = kind_of(path)

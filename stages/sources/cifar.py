@@ -60,7 +60,7 @@ def read_cifar(path: Path, limits: "Limits") -> Arrays:
     if sizes[by_name[kind]] > NAMES_BYTES:
         raise UserError(f"{path}: {kind} is longer than names of classes need")
     with opening.reading(path):
-        (_, text), *_ = archives.contents(path, {by_name[kind]: sizes[by_name[kind]]})
+        (_, text), *_ = archives.read_contents(path, {by_name[kind]: sizes[by_name[kind]]})
         class_names = [line.strip() for line in text.decode().splitlines() if line.strip()]
     record = NAMES[kind] + CHANNELS * SIDE * SIDE
     for name in (*parts[0], *parts[1]):

@@ -19,7 +19,7 @@ from stages.sources.idx import read_idx
 DOWNLOADS = Path("data/downloads")
 
 
-def bring(
+def import_dataset(
     dataset: str, source: Source, options: Download, raw: Path = Path("data/raw")
 ) -> dict[str, Any]:
     """Write a folder with the name of the data set into `raw`, from its source; returns what
@@ -27,7 +27,7 @@ def bring(
     path = Path(source.source)
     if not path.exists():
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
-    place, publisher, found = find_published(path, options) or (None, None, {})
+    listing, publisher, found = find_published(path, options) or (None, None, {})
     [only] = found.values() if len(found) == 1 else [path]
     if publisher:
         kind = publisher.format
@@ -45,7 +45,7 @@ def bring(
         "name": dataset,
         "source": source.source,
         "kind": archives.kind_of(only) if kind == "images" else kind,
-        "official": str(place) if place else None,
+        "official": str(listing) if listing else None,
         "source_digest": digest_source(found or {path.name: path}),
         "licence": publisher.licence if publisher else source.licence,
     }
@@ -71,7 +71,7 @@ def bring(
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(
-        folder, description, images, archives.contents(only, wanted), options, expected
+        folder, description, images, archives.read_contents(only, wanted), options, expected
     )
 
 
@@ -87,16 +87,16 @@ def find_published(
             return path, publisher, fetch_all(publisher, folder, options)
     if (known := official.recognise(path)) is None:
         return None
-    place, publisher, found = known
+    listing, publisher, found = known
     for file in publisher.files:
         if fault := official.fault(found[file.name], file, options.limits):
             raise UserError(
-                f"{found[file.name]} has the name of a file of {place.stem} and is not the "
+                f"{found[file.name]} has the name of a file of {listing.stem} and is not the "
                 f"published one: {fault}. "
                 f"Fetch it anew from {file.url}, or give it another name to use it as data of your "
                 "own"
             )
-    return place, publisher, found
+    return listing, publisher, found
 
 
 def digest_source(found: dict[str, Path]) -> str:
@@ -107,11 +107,11 @@ def digest_source(found: dict[str, Path]) -> str:
     return digest_files({os.fsencode(name): path for name, path in found.items()}, "digest")
 
 
-def bring_and_tell(dataset: str, raw: Path) -> None:
-    """`bring` the data set that ``params.yaml`` describes, and print what it has."""
+def import_and_report(dataset: str, raw: Path) -> None:
+    """Import the data set that ``params.yaml`` describes, and print what it has."""
     options = params.load()
     source = params.choose(dataset, options.datasets, "datasets")
-    description = bring(dataset, source, options.download, raw)
+    description = import_dataset(dataset, source, options.download, raw)
     print("{name}: {train:,} training and {test:,} test images".format(**description), end="")
     if "validation" in description:
         print(f", {description['validation']:,} validation images", end="")

@@ -79,7 +79,7 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
         labels = np.concatenate(labels)
         _, height, width, channels = arrays.shape
         class_names = arrays.class_names or list(map(str, range(labels.max() + 1)))
-        description |= about(
+        description |= describe_images(
             class_names,
             arrays.train,
             labels,
@@ -149,7 +149,7 @@ def write_encoded(
             int((kept < end).sum()) for end in (classes.train, classes.train + classes.validation)
         )
         shapes = sizes[kept].tolist()
-        description |= about(
+        description |= describe_images(
             classes.class_names, train, labels, options.channels, shapes, skipped, source
         )
         if validation := with_validation - train:
@@ -212,7 +212,7 @@ def check_classes(class_names: list[str], source: str) -> None:
         raise UserError(f"{source}: two classes have the same name")
 
 
-def about(
+def describe_images(
     class_names: list[str],
     train: int,
     labels: np.ndarray,

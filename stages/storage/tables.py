@@ -9,7 +9,7 @@ TEXTS = ("model", "curve", "part", "actual", "predicted", "class", "file", "labe
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table; what is missing is NaN, but for names."""
+    """A table; missing values are NaN, except in columns of names, which stay text."""
     missing = {name: "" for name in pd.read_csv(path, nrows=0) if name not in TEXTS}
     texts = dict.fromkeys(TEXTS, str)
     return pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=texts)

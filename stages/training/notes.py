@@ -25,8 +25,8 @@ def warn_of_schedule(train: Train, batches: int) -> None:
 
 
 def warn_of_chance(name: str, accuracy: float, labels: np.ndarray) -> None:
-    """Say where a model's accuracy on the images with these `labels`, int (images,), is not better
-    by two standard errors than to name the most frequent class each time."""
+    """Say where a model's accuracy on the images with these `labels`, int (images,), is not at
+    least two standard errors above that of naming the most frequent class each time."""
     share = np.bincount(labels).max() / len(labels)
     if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(labels)):
         note(
@@ -36,14 +36,14 @@ def warn_of_chance(name: str, accuracy: float, labels: np.ndarray) -> None:
 
 
 def warn_of_overfitting(name: str, history: Path, epoch: int, accuracy: float) -> None:
-    """Say where a model with the weights of `epoch` knows its training images, by the file
-    `history`, much better than the validation images, on which it has this `accuracy`."""
+    """Say where a model with the weights of `epoch` is much better, by the file `history`, on its
+    training images than on the validation images, where it has this `accuracy`."""
     with history.open(newline="", encoding="utf-8") as lines:
         rows = {int(row["epoch"]): row for row in csv.DictReader(lines)}
     learnt = float(rows[epoch]["accuracy"])
     if learnt - accuracy > OVERFITTED:
         note(
-            f"{name} knows its training images by heart: accuracy {learnt:.4f} on them, "
+            f"{name} overfits: accuracy {learnt:.4f} on its training images, "
             f"{accuracy:.4f} on the validation images; more images, `augment` or a smaller network "
             "help, and for photographs pre-trained weights: python -m commands.photographs"
         )
