@@ -2,6 +2,7 @@
 line, key and value."""
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -267,28 +268,17 @@ def test_dvc_can_empty_and_fill_each_list(tmp_path: Path):
             assert node == value, keys
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("download", "fashion_mnist_sample"),
-        ("split",),
-        ("preprocess",),
-        ("train", "mnist-dense"),
-        ("evaluate", "mnist-dense"),
-        ("compare",),
-        ("report",),
-        ("export",),
-    ],
-)
-def test_each_stage_refuses_a_bad_file(
-    finished: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
-):
+def test_each_stage_refuses_a_bad_file(finished: Project, monkeypatch: pytest.MonkeyPatch):
     finished.edit_params(lambda content: content["train"].update(optimizer="adamm"))
     finished.commit()
     monkeypatch.chdir(finished.folder)
-    name, *arguments = command
-    with pytest.raises(UserError, match=r"train\.optimizer"):
-        import_module(f"stages.{name}").main(*arguments)
+    stages = [path.stem for path in Path("stages").glob("*.py") if path.stem != "__init__"]
+    assert "train" in stages
+    for name in stages:
+        main = import_module(f"stages.{name}").main
+        arguments = ["mnist-dense" for _ in signature(main).parameters]  # a model, or a data set
+        with pytest.raises(UserError, match=r"train\.optimizer"):
+            main(*arguments)
     assert finished.changes() == []
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.runtime import progress
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 from stages.training import backend
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # between the probabilities of two forms of a model
 BATCH = 250  # images that are predicted at a time
-Predict = Callable[
-    [np.ndarray], np.ndarray
-]  # images uint8 (images, height, width, channels) → probabilities (images, classes)
+# images uint8 (images, height, width, channels) → probabilities (images, classes)
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def start(threads: int, instruction_set: str) -> None:
@@ -40,8 +40,7 @@ def load(path: Path) -> "keras.Model":
     except (MemoryError, UserError):
         raise
     except Exception as error:  # what a file holds decides which
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path}: Keras cannot load it: {lines[0][:200]}") from None
+        raise UserError(f"{path}: Keras cannot load it: {first_line(error)}") from None
 
 
 def refuse_larger(path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from stages.conversion import checking
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 if TYPE_CHECKING:
     import keras
@@ -46,9 +47,8 @@ def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
             settle(converted.graph)
             onnx.checker.check_model(converted)
         except Exception as error:  # of the converter, of any type
-            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(
-                f"ONNX cannot express the network {model.name}: {lines[0][:200]}"
+                f"ONNX cannot express the network {model.name}: {first_line(error)}"
             ) from None
     for tensor in (converted.graph.input[0], converted.graph.output[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "images"

@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.conversion.checking import Predict
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,8 +33,7 @@ def open_session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
     except MemoryError:
         raise
     except Exception as error:  # what a file holds decides which
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path}: ONNX Runtime cannot load it: {lines[0][:200]}") from None
+        raise UserError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from None
 
 
 def make_predict(session: "onnxruntime.InferenceSession") -> Predict:

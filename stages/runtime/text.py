@@ -28,6 +28,13 @@ def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> str:
     return text
 
 
+def first_line(error: BaseException) -> str:
+    """How an error of a library's begins, in `SHOWN` characters at most; its type where it says
+    nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:SHOWN]
+
+
 def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
     """Why `text` cannot be a name, as the end of a sentence; None where it can."""
     if not text.strip().strip(JOINERS):

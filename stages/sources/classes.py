@@ -31,6 +31,9 @@ PARTS = {
 }
 
 
+Image = tuple[int, str, str, str]  # number of its part, class, file name, name
+
+
 @dataclass
 class Classes:
     """The images in the order of Keras's directory loader: the training part, then the validation
@@ -50,53 +53,15 @@ class Classes:
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     """Find the images among `files`. Raises `UserError` where the folders are not as above, with
     what was found instead."""
-    files = {name: size for name, size in files.items() if not is_hidden(name)}
-    folders = {name for name in folders if not is_hidden(name)}
-    prefix = find_wrapping(folders)
-    stray = [name for name in files if not name.startswith(prefix)]
-    files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}
-    folders = {name[len(prefix) :] for name in folders if name.startswith(prefix)}
-    inside = defaultdict(list)
-    for name in files:
-        inside[name.partition("/")[0]].append(name)
-    for top in below(folders):
-        if repeats(f"{top}/", inside[top], files):
-            for name in inside[top]:
-                del files[name]
-            folders = {name for name in folders if not f"{name}/".startswith(f"{top}/")}
+    prefix, files, folders, stray = strip_wrapping(files, folders)
+    files, folders = drop_copies(files, folders)
     parts = parts_of(folders)
     check_beside_parts(top_level(folders), parts, prefix, path)
     depth = 1 if parts else 0
-    if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
-        raise UserError(
-            f"{path}: {printable(prefix + deep)} lies deeper than expected: images are looked for "
-            "in CLASS/, or in train/CLASS/, val/CLASS/ and test/CLASS/, below at most one wrapping "
-            "folder"
-        )
-    images = sorted(
-        (
-            list(PARTS).index(parts[pieces[0]]) if parts else 0,
-            unicodedata.normalize("NFC", pieces[-2]),
-            pieces[-1],
-            name,
-        )
-        for name in files
-        if len(pieces := name.split("/")) == depth + 2
-    )
-    outside = [prefix + name for name in files if name.count("/") < depth + 1] + stray
-    class_folders = sorted(name for name in folders if name.count("/") == depth)
-    filled = {name.rpartition("/")[0] for *_, name in images}
-    if not images:
-        raise UserError(
-            f"{path} holds no class folders with images; it holds "
-            f"{brief(sorted(files) + sorted(folders))}"
-        )
-    if empty := [name for name in class_folders if name not in filled]:
-        raise UserError(
-            f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it"
-        )
-    class_names = sorted({label for part, label, *_ in images if part == 0})
+    images = list_images(files, parts)
+    refuse_misplaced(images, files, folders, depth, prefix, path)
     refuse_parts_as_classes(images, prefix, path)
+    class_names = sorted({label for part, label, *_ in images if part == 0})
     number = {label: place for place, label in enumerate(class_names)}
     if unknown := sorted((label, name) for _, label, _, name in images if label not in number):
         label, name = unknown[0]
@@ -104,6 +69,7 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
             f"{path}: the class {label!r} is in {prefix}{name.split('/')[0]}/ and not in the "
             "training part"
         )
+    outside = [prefix + name for name in files if name.count("/") < depth + 1] + stray
     return Classes(
         prefix=prefix,
         names=[name for *_, name in images],
@@ -114,6 +80,77 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         class_names=class_names,
         outside=sorted(name for name in outside if is_image_file(name)),
     )
+
+
+def strip_wrapping(
+    files: dict[str, int], folders: set[str]
+) -> tuple[str, dict[str, int], set[str], list[str]]:
+    """The wrapping folder, with a slash; the files and folders that are not hidden, by their names
+    in it; and the names of the files beside it."""
+    files = {name: size for name, size in files.items() if not is_hidden(name)}
+    folders = {name for name in folders if not is_hidden(name)}
+    prefix = find_wrapping(folders)
+    stray = [name for name in files if not name.startswith(prefix)]
+    files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}
+    folders = {name[len(prefix) :] for name in folders if name.startswith(prefix)}
+    return prefix, files, folders, stray
+
+
+def drop_copies(files: dict[str, int], folders: set[str]) -> tuple[dict[str, int], set[str]]:
+    """The files and folders without the top folders that repeat what lies beside them."""
+    files, inside = dict(files), defaultdict(list)
+    for name in files:
+        inside[name.partition("/")[0]].append(name)
+    for top in below(folders):
+        if repeats(f"{top}/", inside[top], files):
+            for name in inside[top]:
+                del files[name]
+            folders = {name for name in folders if not f"{name}/".startswith(f"{top}/")}
+    return files, folders
+
+
+def list_images(files: dict[str, int], parts: dict[str, str]) -> list[Image]:
+    """What lies in class folders, in the order of `Classes`."""
+    depth = 1 if parts else 0
+    return sorted(
+        (
+            list(PARTS).index(parts[pieces[0]]) if parts else 0,
+            unicodedata.normalize("NFC", pieces[-2]),
+            pieces[-1],
+            name,
+        )
+        for name in files
+        if len(pieces := name.split("/")) == depth + 2
+    )
+
+
+def refuse_misplaced(
+    images: list[Image],
+    files: dict[str, int],
+    folders: set[str],
+    depth: int,
+    prefix: str,
+    path: Path,
+) -> None:
+    """Raise `UserError` where files lie deeper than class folders, which are at `depth`, or where
+    these hold nothing."""
+    if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
+        raise UserError(
+            f"{path}: {printable(prefix + deep)} lies deeper than expected: images are looked for "
+            "in CLASS/, or in train/CLASS/, val/CLASS/ and test/CLASS/, below at most one wrapping "
+            "folder"
+        )
+    if not images:
+        raise UserError(
+            f"{path} holds no class folders with images; it holds "
+            f"{brief(sorted(files) + sorted(folders))}"
+        )
+    filled = {name.rpartition("/")[0] for *_, name in images}
+    class_folders = sorted(name for name in folders if name.count("/") == depth)
+    if empty := [name for name in class_folders if name not in filled]:
+        raise UserError(
+            f"{path}: the class folder {prefix}{empty[0]}/ holds no image: fill it, or remove it"
+        )
 
 
 def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path: Path) -> None:
@@ -138,11 +175,9 @@ def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path
         raise UserError(f"{path} holds {prefix}{next(iter(parts))}/ and no train/")
 
 
-def refuse_parts_as_classes(
-    images: list[tuple[int, str, str, str]], prefix: str, path: Path
-) -> None:
+def refuse_parts_as_classes(images: list[Image], prefix: str, path: Path) -> None:
     """Raise `UserError` where the folders with images have names of parts, as in competitions that
-    give the classes in a table. `images` are part, class, file name and name."""
+    give the classes in a table."""
     named = [image for image in images if is_image_file(image[2])] or images
     folders = {label: name.rpartition("/")[0] for _, label, _, name in named}
     if are_parts(sorted(folders)):

@@ -29,18 +29,7 @@ def import_dataset(
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
     listing, publisher, found = find_published(path, options) or (None, None, {})
     [only] = found.values() if len(found) == 1 else [path]
-    if publisher:
-        kind = publisher.format
-    elif path.suffix == ".npz" and path.is_file():
-        kind = "npz"
-    else:
-        kind = archives.kind_of(path)
-    if kind is None:
-        raise UserError(
-            f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, "
-            "an .npz file, a folder, "
-            "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
-        )
+    kind = choose_kind(dataset, path, publisher)
     description = {
         "name": dataset,
         "source": source.source,
@@ -73,6 +62,21 @@ def import_dataset(
     return writing.write_encoded(
         folder, description, images, archives.read_contents(only, wanted), options, expected
     )
+
+
+def choose_kind(dataset: str, path: Path, publisher: official.Publisher | None) -> str:
+    """How the source at `path` is read: ``npz``, ``idx``, ``cifar``, ``images``, ``folder``,
+    ``zip`` or ``tar``. Raises `UserError` where it is none of these."""
+    if publisher:
+        return publisher.format
+    kind = "npz" if path.suffix == ".npz" and path.is_file() else archives.kind_of(path)
+    if kind is None:
+        raise UserError(
+            f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, "
+            "an .npz file, a folder, "
+            "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
+        )
+    return kind
 
 
 def find_published(

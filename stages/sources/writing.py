@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -108,43 +108,24 @@ def write_encoded(
     that any number is right. Raises `UserError` for images that cannot be decoded, unless they are
     to be skipped.
     """
-    count = len(classes.names)
-    place_of = {name: place for place, name in enumerate(classes.names)}
-    offsets = np.concatenate([[0], np.cumsum(classes.sizes)]).astype(np.int64)
-    digests = np.zeros((count, DIGEST_BYTES), np.uint8)
-    sizes = np.zeros((count, 2), np.int64)
-    bad = {name: "lies outside the class folders" for name in classes.outside}
+    source = description["source"]
     with files.replacing(folder) as partial:
         partial.mkdir()
         with open(partial / "images.bin", "w+b") as file:
-            for full_name, content in progress.track(
-                contents, description["name"], "images", count
-            ):
-                place = place_of[full_name.removeprefix(classes.prefix)]
-                try:
-                    image = decode(content, options.channels, options.limits.pixels)
-                except BadImage as error:
-                    bad[full_name] = str(error)
-                    continue
-                except MemoryError:
-                    raise MemoryError(f"for {printable(full_name)}") from None
-                digests[place] = np.frombuffer(digest(image), np.uint8)
-                sizes[place] = image.shape[:2]
-                file.seek(offsets[place])
-                file.write(content)
-            if bad and options.on_bad_image == "error":
-                raise UserError(complaint(bad, description["source"]))
-            kept = np.array(
-                [
-                    place
-                    for place, name in enumerate(classes.names)
-                    if classes.prefix + name not in bad
-                ],
-                np.int64,
+            bad, digests, sizes = store_images(
+                file, classes, contents, options, description["name"]
             )
-            offsets = close_gaps(file, offsets, kept)
+            if bad and options.on_bad_image == "error":
+                raise UserError(complaint(bad, source))
+            kept = [
+                place
+                for place, name in enumerate(classes.names)
+                if classes.prefix + name not in bad
+            ]
+            kept = np.array(kept, np.int64)
+            offsets = close_gaps(file, find_offsets(classes), kept)
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
-        labels, source = np.array(classes.labels, np.int64)[kept], description["source"]
+        labels = np.array(classes.labels, np.int64)[kept]
         train, with_validation = (
             int((kept < end).sum()) for end in (classes.train, classes.train + classes.validation)
         )
@@ -163,6 +144,43 @@ def write_encoded(
     return description
 
 
+def find_offsets(classes: Classes) -> np.ndarray:
+    """Where in a file the content of each image begins, one behind the other, and where the last
+    ends: int64 (images + 1,)."""
+    return np.concatenate([[0], np.cumsum(classes.sizes)]).astype(np.int64)
+
+
+def store_images(
+    file: BinaryIO,
+    classes: Classes,
+    contents: Iterable[tuple[str, bytes]],
+    options: "Download",
+    name: str,
+) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
+    """Write each image into `file`, where it belongs, as it comes. Returns what is bad, with the
+    reason; and of each good image the digest of its pixels, uint8 (images, bytes), with its height
+    and width, int64 (images, 2)."""
+    place_of = {name: place for place, name in enumerate(classes.names)}
+    offsets = find_offsets(classes)
+    digests = np.zeros((len(place_of), DIGEST_BYTES), np.uint8)
+    sizes = np.zeros((len(place_of), 2), np.int64)
+    bad = {name: "lies outside the class folders" for name in classes.outside}
+    for full_name, content in progress.track(contents, name, "images", len(place_of)):
+        place = place_of[full_name.removeprefix(classes.prefix)]
+        try:
+            image = decode(content, options.channels, options.limits.pixels)
+        except BadImage as error:
+            bad[full_name] = str(error)
+            continue
+        except MemoryError:
+            raise MemoryError(f"for {printable(full_name)}") from None
+        digests[place] = np.frombuffer(digest(image), np.uint8)
+        sizes[place] = image.shape[:2]
+        file.seek(offsets[place])
+        file.write(content)
+    return bad, digests, sizes
+
+
 def check_counts(
     class_names: list[str], labels: np.ndarray, expected: dict[str, int], source: str
 ) -> None:
@@ -175,7 +193,7 @@ def check_counts(
         )
 
 
-def close_gaps(file: Any, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Move what is kept together, where something was skipped; returns the new offsets."""
     moved = np.concatenate([[0], np.cumsum(np.diff(offsets)[kept])]).astype(np.int64)
     for old, new, size in zip(offsets[kept].tolist(), moved.tolist(), np.diff(moved).tolist()):
