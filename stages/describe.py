@@ -96,11 +96,8 @@ def main() -> None:
     options = params.load()
     split = files.read_json(Path("data/split/split.json"))
     prepared = Prepared()
-    names, images, labels = (
-        prepared.description["class_names"],
-        prepared.images("train"),
-        prepared.labels("train"),
-    )
+    names = prepared.description["class_names"]
+    images, labels = prepared.images("train"), prepared.labels("train")
     card = build_card(
         files.read_json(Path("data/raw") / options.dataset / "dataset.json"),
         split,

@@ -96,9 +96,8 @@ def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
     own = keras.applications.MobileNet(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.25)
     arguments = {"network": "MobileNet", "top": top, "arguments": {"alpha": 0.25}}
     model = architectures.build("mine", "application", arguments, data_json([32, 32, 3], 5))
-    assert (
-        model.count_params() == own.count_params()
-    )  # at 1×1 pixels the tops differ in no parameter
+    # at 1×1 pixels the tops differ in no parameter
+    assert model.count_params() == own.count_params()
 
 
 @pytest.mark.parametrize(
@@ -151,9 +150,8 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(channels: int):
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, channels))
-    images = (
-        (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")
-    )  # neighbours alike
+    # neighbours alike
+    images = (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")
     arguments = {
         "whitening_size": 2,
         "whitening_images": 40,
@@ -221,70 +219,18 @@ def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
     left_out = {
         name for name in known - set(names.LAYERS) if not name.endswith(("1D", "3D", "Cell"))
     }
-    assert (
-        left_out
-        # of several tensors, of sequences, text or sound, of labels too, or around other layers
-        == {
-            *(
-                "Add",
-                "AdditiveAttention",
-                "Attention",
-                "Average",
-                "Bidirectional",
-                "CategoryEncoding",
-                "Concatenate",
-                "Conv1DTranspose",
-            ),
-            *(
-                "Conv3DTranspose",
-                "ConvLSTM2D",
-                "CutMix",
-                "Discretization",
-                "Dot",
-                "Embedding",
-                "FlaxLayer",
-                "GRU",
-                "HashedCrossing",
-            ),
-            *(
-                "Hashing",
-                "InputLayer",
-                "IntegerLookup",
-                "JaxLayer",
-                "LSTM",
-                "Lambda",
-                "Masking",
-                "MaxNumBoundingBoxes",
-                "Maximum",
-            ),
-            *(
-                "MelSpectrogram",
-                "Minimum",
-                "MixUp",
-                "MultiHeadAttention",
-                "Multiply",
-                "Pipeline",
-                "RNN",
-                "RepeatVector",
-            ),
-            *(
-                "ReversibleEmbedding",
-                "STFTSpectrogram",
-                "SimpleRNN",
-                "SpectralNormalization",
-                "StackedRNNCells",
-                "StringLookup",
-            ),
-            *(
-                "Subtract",
-                "TFSMLayer",
-                "TextVectorization",
-                "TimeDistributed",
-                "TorchModuleWrapper",
-                "Wrapper",
-            ),
-        }
-    )
+    # of several tensors, of sequences, text or sound, of labels too, or around other layers
+    assert left_out == {
+        "Add", "AdditiveAttention", "Attention", "Average", "Bidirectional", "CategoryEncoding",
+        "Concatenate", "Conv1DTranspose", "Conv3DTranspose", "ConvLSTM2D", "CutMix",
+        "Discretization", "Dot", "Embedding", "FlaxLayer", "GRU", "HashedCrossing", "Hashing",
+        "InputLayer", "IntegerLookup", "JaxLayer", "LSTM", "Lambda", "Masking",
+        "MaxNumBoundingBoxes", "Maximum", "MelSpectrogram", "Minimum", "MixUp",
+        "MultiHeadAttention", "Multiply", "Pipeline", "RNN", "RepeatVector",
+        "ReversibleEmbedding", "STFTSpectrogram", "SimpleRNN", "SpectralNormalization",
+        "StackedRNNCells", "StringLookup", "Subtract", "TFSMLayer", "TextVectorization",
+        "TimeDistributed", "TorchModuleWrapper", "Wrapper",
+    }  # fmt: skip
 
 
 def test_every_name_leads_to_its_object():

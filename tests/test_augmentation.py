@@ -200,9 +200,8 @@ def test_dropout_stays_on_in_evaluation_where_asked(
         run(experiment, prepared, folder, tmp_path / "checkpoint.npz", None, True)
         models.append(keras.saving.load_model(folder / "model.keras", compile=False))
         predictions.append(np.load(folder / "predictions.npz")["test"])
-    assert np.array_equal(
-        *(model.predict(IMAGES, verbose=0) for model in models)
-    )  # the saved model drops nothing
+    # the saved model drops nothing
+    assert np.array_equal(*(model.predict(IMAGES, verbose=0) for model in models))
     assert np.array_equal(models[0].predict(IMAGES, verbose=0), predictions[0]) and not np.allclose(
         *predictions
     )

@@ -20,9 +20,8 @@ def stages() -> dict[str, list[str]]:
     for file in ("dvc.yaml", "data/dvc.yaml", "replications/dvc.yaml"):
         for stage in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"].values():
             stage = stage.get("do", stage)
-            module = (
-                stage["cmd"].split()[2].replace(".", "/") + ".py"
-            )  # of "python -m stages.NAME …"
+            # of "python -m stages.NAME …"
+            module = stage["cmd"].split()[2].replace(".", "/") + ".py"
             found[module] = stage.get("deps", [])
     return found
 

@@ -135,10 +135,11 @@ def test_all_files_of_a_publisher_together_keep_within_the_limits(server, tmp_pa
 
 
 def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):
+    # without ranges no try gets further than the first
     server.plan, server.ranges = (
         ["cut"] * 3,
         False,
-    )  # without ranges no try gets further than the first
+    )
     with pytest.raises(UserError, match=r"set\.bin"):
         fetch(published(server), tmp_path, OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin.partial"]

@@ -124,9 +124,8 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
             )
         )
         assert seen[-1] == sorted(dvcs)
-    assert (
-        len(set(map(tuple, seen))) == len(changes) - 1
-    )  # the edited output belongs to a stage that was out of date already
+    # the edited output belongs to a stage that was out of date already
+    assert len(set(map(tuple, seen))) == len(changes) - 1
 
 
 @pytest.mark.parametrize(

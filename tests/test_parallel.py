@@ -231,9 +231,8 @@ def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
         process for process in stage.parents() if "spawn_main" in " ".join(process.cmdline())
     )
     worker.kill()
-    eventually(
-        lambda: len(starts()["a"]) == 2
-    )  # again, by another worker, and the first one ended with its worker
+    # again, by another worker, and the first one ended with its worker
+    eventually(lambda: len(starts()["a"]) == 2)
     eventually(lambda: not stage.is_running())
     assert starts()["b"] == first["b"]
 

@@ -258,9 +258,8 @@ def test_dvc_can_empty_and_fill_each_list(tmp_path: Path):
     all_keys = lists(YAML(typ="safe").load(TEXT))
     for value in ([], [1, 2, 3, 4]):
         apply_overrides(file, [f"{'.'.join(keys)}={value}" for keys in all_keys])
-        content = YAML(typ="safe").load(
-            file.read_text(encoding="utf-8")
-        )  # a comment behind a list's key would break the file
+        # a comment behind a list's key would break the file
+        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
         for keys in all_keys:
             node = content
             for key in keys:

@@ -45,9 +45,8 @@ def test_padding_puts_borders_of_the_stated_grey_above_and_below():
 
 def test_channels():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert resized(colours, chosen(channels=1)).tolist() == [
-        [[76], [150], [29]]
-    ]  # 0.299, 0.587, 0.114 of 255
+    # 0.299, 0.587, 0.114 of 255
+    assert resized(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]
     assert resized(WIDE, chosen(channels=3)).tolist() == np.repeat(WIDE, 3, axis=2).tolist()
     assert resized(WIDE, chosen()) is WIDE
 

@@ -32,13 +32,14 @@ with open(ROOT / "replications/published_curves.csv", newline="") as file:
 CURVES = {name: [row for row in ROWS if row["experiment"] == name] for name in EXPERIMENTS}
 each_experiment = pytest.mark.parametrize(("name", "facts"), EXPERIMENTS.items(), ids=EXPERIMENTS)
 each_recipe = pytest.mark.parametrize(("name", "facts"), RECIPES.items(), ids=RECIPES)
+# images
 TRAINED_ON = {
     "mnist": 54_000,
     "fashion_mnist": 54_000,
     "cifar10": 45_000,
     "cifar100": 45_000,
     "flowers": 3_107,
-}  # images
+}
 
 
 def test_every_experiment_of_the_documents_is_there():
@@ -83,9 +84,8 @@ def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict)
 def test_the_seeds_and_the_budget(name: str, facts: dict):
     assert len(set(facts["seeds"])) == len(facts["seeds"])
     assert facts["budget"]["epochs"] is None or facts["budget"]["epochs"] < facts["train"]["epochs"]
-    if (
-        VARIANTS[facts["variant"]]["split"]["method"] == "training"
-    ):  # equal limits draw the same images
+    # equal limits draw the same images
+    if VARIANTS[facts["variant"]]["split"]["method"] == "training":
         assert facts["budget"]["train"] == facts["budget"]["evaluation"]
     assert facts["minutes"] > 0
 
@@ -94,9 +94,8 @@ def test_the_seeds_and_the_budget(name: str, facts: dict):
 def test_what_is_published(name: str, facts: dict):
     published = facts["published"]
     assert published["text_accuracy"] != published["accuracy"] or published["accuracy"] is None
-    restored = (
-        "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"
-    )  # which trained all its epochs
+    # which trained all its epochs
+    restored = "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"
     assert (published["epoch"] == "best") == restored
     for sentence in (*facts["deviations"], *facts["notes"]):
         assert isinstance(sentence, str) and sentence.endswith(".")

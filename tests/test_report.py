@@ -108,9 +108,8 @@ def test_a_model_without_mistakes_is_said_to_have_none(monkeypatch: pytest.Monke
 def test_a_hundred_classes_are_all_named():
     names = [f"class-{number}" for number in range(100)]
     labels = np.repeat(np.arange(100), 3)
-    predicted = np.where(
-        labels == 0, 5, np.roll(labels, 1)
-    )  # no image of the first class is predicted right
+    # no image of the first class is predicted right
+    predicted = np.where(labels == 0, 5, np.roll(labels, 1))
     cells = diagnostics.tabulate_confusion(labels, predicted, names)
     template = json.loads((ROOT / ".dvc/plots/confusion_matrix.json").read_text(encoding="utf-8"))
     filled = {

@@ -133,9 +133,8 @@ def test_an_experiment_can_be_reviewed(history: Project):
     experiment = history.run(
         "git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps"
     ).strip()
-    history.run(
-        "git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD"
-    )  # as `dvc exp apply` leaves it
+    # as `dvc exp apply` leaves it
+    history.run("git", "update-ref", "refs/exps/exec/EXEC_APPLY", "HEAD")
     text = review(history, "longer~1", experiment)
     assert (
         f"- {MODEL}: **no difference larger than chance**" in text
@@ -160,9 +159,8 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
             "data/dvc.lock",
         )
         check_out(history)
-        spread = history.path(
-            "reports/seed_spread.json"
-        )  # a change's own yardstick, which nobody judges by
+        # a change's own yardstick, which nobody judges by
+        spread = history.path("reports/seed_spread.json")
         spread.write_text(spread.read_text().replace('"sd": 0', '"sd": 7'))
         history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
         output = closed_gate(history, capsys, "longer")
@@ -173,9 +171,8 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
         )
         spread.write_text("{")
         assert "reports/seed_spread.json is damaged" in closed_gate(history, capsys, "longer")
-        history.run(
-            "git", "checkout", "--quiet", "longer", "--", "params.yaml"
-        )  # the results of forty epochs are no longer there
+        # the results of forty epochs are no longer there
+        history.run("git", "checkout", "--quiet", "longer", "--", "params.yaml")
         output = closed_gate(history, capsys, "longer")
         assert (
             "FAILED: dvc.lock" in output

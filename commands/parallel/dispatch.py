@@ -182,9 +182,8 @@ def clones(
         try:
             yield
         finally:  # the cluster may live on
-            with contextlib.suppress(
-                Exception
-            ):  # of workers that have come or gone: Ctrl-C reaches those on this machine too
+            # of workers that have come or gone: Ctrl-C reaches those on this machine too
+            with contextlib.suppress(Exception):
                 client.unregister_worker_plugin(name)
     finally:
         if mark:
@@ -194,9 +193,8 @@ def clones(
 def configuration(cache: Path | None) -> str:
     """DVC's local configuration of a clone: the cache of the one who started the run, or the
     machine's own."""
-    config = ConfigObj(
-        interpolation=False
-    )  # with which DVC reads it: it quotes what has a meaning there, such as #
+    # with which DVC reads it: it quotes what has a meaning there, such as #
+    config = ConfigObj(interpolation=False)
     config["core"] = {"site_cache_dir": ".dvc/tmp/site"}
     if cache:
         config["cache"] = {"dir": str(cache), "type": "reflink,hardlink,copy"}

@@ -62,13 +62,10 @@ class Explainer:
         # scores instead of probabilities: those near 1 have no gradients
         layers["probability"].activation = keras.activations.linear
         last = mapped[-1]
-        self.pixels = isinstance(
-            last, keras.layers.InputLayer | keras.layers.Rescaling
-        )  # no map but the image itself
-        self.maps, self.scores = (
-            keras.Model(network.inputs, last.output),
-            keras.Model(last.output, network.output),
-        )
+        # no map but the image itself
+        self.pixels = isinstance(last, keras.layers.InputLayer | keras.layers.Rescaling)
+        self.maps = keras.Model(network.inputs, last.output)
+        self.scores = keras.Model(last.output, network.output)
         self.target = target
 
     def heat(self, image: np.ndarray, number: int) -> np.ndarray:

@@ -82,9 +82,8 @@ def draw_strips(
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        size = min(
-            9.0, 1.55 * 72 / DPI * strip / max(map(len, lines))
-        )  # points: the longest name fits its strip
+        # points: the longest name fits its strip
+        size = min(9.0, 1.55 * 72 / DPI * strip / max(map(len, lines)))
         for place, (images, name) in enumerate(zip(rows, names)):
             left, top = (
                 GAP + place % columns * (strip + gap),

@@ -24,9 +24,8 @@ def write_part(
     """Write `count` uint8 images to `path` as one array, one by one; returns it as a memory map.
     Raises `UserError` if the shape of one differs from `shape`."""
     prepared = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *shape))
-    if hasattr(
-        os, "posix_fallocate"
-    ):  # a full disk is an error now, and not the death of the process at some pixel
+    # a full disk is an error now, and not the death of the process at some pixel
+    if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     for place, image in enumerate(images):

@@ -18,9 +18,8 @@ from support.project import Project
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
 EVERYTHING = "everything"
-Moment = Callable[
-    [Project, subprocess.Popen, float], bool
-]  # whether to kill now, by DVC's process and the seconds since its start
+# whether to kill now, by DVC's process and the seconds since its start
+Moment = Callable[[Project, subprocess.Popen, float], bool]
 
 
 def state(project: Project) -> dict[str, str]:
@@ -161,9 +160,8 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
     partial = writing(project)
     status, log = again(project)
     half_written = status != 0 and "RWLock-file" in log
-    if (
-        half_written
-    ):  # DVC was killed while it wrote this file of its own; the README says what to do
+    # DVC was killed while it wrote this file of its own; the README says what to do
+    if half_written:
         project.path(".dvc/tmp/rwlock").unlink()
         status, log = again(project)
     return {

@@ -50,9 +50,8 @@ class Project:
         self.folder = folder
 
     def environment(self) -> dict[str, str]:
-        scripts = str(
-            Path(sys.executable).parent
-        )  # `python` in dvc.yaml is the one that runs the tests
+        # `python` in dvc.yaml is the one that runs the tests
+        scripts = str(Path(sys.executable).parent)
         return os.environ | {
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
