@@ -25,8 +25,9 @@ setup: $(VENV)/installed ## Make the environment .venv with the pinned requireme
 $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	@# not compiled ahead: Python compiles what is imported, which is a third of it
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
+	@# as pip would, on all cores; some packages hold files of other versions of Python, which it passes over too
+	-@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -111,6 +111,8 @@ def check_sources(options: params.Params, clone: Path) -> None:
     git."""
     for key, path in sources.find_sources(options).items():
         if not (clone / path).exists():
+            if Path(path).is_absolute():
+                raise UserError(f"params.yaml: {key}: {path!r} is missing on this machine")
             raise UserError(
                 f"params.yaml: {key}: {path!r} is not in git, so that a clone lacks it. Give it as "
                 "an absolute path, run `dvc repro`, and commit"

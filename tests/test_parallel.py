@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,7 +15,8 @@ from support.processes import eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange
-from commands.pipeline import snapshot
+from commands.pipeline import snapshot, sources
+from stages.params.schema import Source
 from stages.runtime import processor
 from stages.runtime.errors import UserError
 
@@ -287,11 +289,31 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index(
     project.path("new.txt").write_text("new")
     head, commit = snapshot.commit(snapshot.tree())
     assert project.run("git", "show", f"{commit}:new.txt") == "new"
-    project.path("photographs [1]").mkdir()
-    project.path("photographs [1]/large.jpg").write_text("pixels")
-    content = snapshot.tree(["photographs [1]"])
+    assert project.changes() == ["?? new.txt"]
+
+
+def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(project.folder)
+    (tmp_path / "elsewhere").mkdir()
+    project.path("link").symlink_to(tmp_path / "elsewhere")
+    folders = ["photographs [1]", "ignored", "../outside", "link/below", "committed"]
+    for folder in folders:
+        project.path(folder).mkdir()
+        project.path(f"{folder}/large.jpg").write_text("pixels")
+    project.path(".gitignore").open("a").write("/ignored\n")
+    project.run("git", "add", "committed")
+    untracked = sources.find_untracked(Source(source=folder) for folder in folders)
+    assert untracked == ["photographs [1]"]
+    content = snapshot.tree(untracked)
     names = project.run("git", "ls-tree", "-r", "--name-only", content).splitlines()
-    assert {"new.txt", "train.sh"} <= set(names) and not any("large" in name for name in names)
+    assert [name for name in names if "large" in name] == ["committed/large.jpg"]
+
+
+def test_a_worker_that_is_lost_without_a_word_is_no_success():
+    future = SimpleNamespace(status="error", exception=lambda: MemoryError())
+    assert cluster.describe_loss(future) == "MemoryError"
 
 
 def test_an_entry_of_the_run_cache_that_is_just_being_written(

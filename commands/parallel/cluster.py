@@ -15,6 +15,7 @@ from distributed import Client, Future, Nanny, Scheduler, SpecCluster
 
 from commands.parallel import worker
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
@@ -123,7 +124,7 @@ def describe_loss(future: Future) -> str | None:
     has one."""
     if future.status == "finished":
         return None
-    return str(future.exception() if future.status == "error" else future.status)
+    return first_line(future.exception()) if future.status == "error" else future.status
 
 
 def offers(client: Client) -> list[dict[str, float]]:

@@ -22,10 +22,16 @@ def find_sources(options: Params) -> dict[str, str]:
 
 
 def find_untracked(datasets: Iterable[Source]) -> list[str]:
-    """The sources of data sets that lie in the project and not in git: large, as photographs are,
-    and read by no stage behind download."""
+    """The sources of data sets that lie in the project, and that git neither has nor ignores: they
+    may be large, as photographs are, and no stage behind download reads them."""
     paths = {one.source for one in datasets if not Path(one.source).is_absolute()}
-    return sorted(path for path in paths if Path(path).exists() and not is_tracked(path))
+    return sorted(path for path in paths if is_new(path) and not is_tracked(path))
+
+
+def is_new(path: str) -> bool:
+    """Whether ``git add`` would take the file `path`, or something of the folder `path`."""
+    options = ("--others", "--exclude-standard", "--directory")
+    return bool(git.ask("ls-files", *options, "--", f":(literal){path}"))
 
 
 def is_tracked(path: str) -> bool:

@@ -52,10 +52,13 @@ class Project:
     def environment(self) -> dict[str, str]:
         # `python` in dvc.yaml is the one that runs the tests
         scripts = str(Path(sys.executable).parent)
-        return os.environ | {
+        variables = os.environ | {
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
         }
+        # else each of the many processes would compile the project's modules again
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)
+        return variables
 
     def start(self, *command: str) -> subprocess.Popen:
         return subprocess.Popen(
