@@ -27,7 +27,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
 	@# as pip would, on all cores; some packages hold files of other versions of Python, which it passes over too
-	-@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib
+	-@$(VENV)/bin/python -m compileall -qq -j 0 $(CURDIR)/$(VENV)/lib
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
