@@ -14,6 +14,7 @@ from stages.replications import options, overview
 from stages.replications.table import (
     Spread,
     Spreads,
+    add_variations,
     build_row,
     estimate_noise,
     judge_replication,
@@ -101,6 +102,18 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     alone = Spreads(found[name].ours, found[name].ours)
     row = build_row(name, documents[name], entry, "mnist", results[name], alone)
     assert row["verdict"] == "above"
+
+
+def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
+    name = "flowers-v7-improvement2-gap"
+    documents = options.documents([name, f"{name}-unstopped", "flowers-few-whitened"])
+    curves = add_variations(options.read_published_curves(), documents)
+    own, varied = (
+        curves[curves["experiment"] == one].drop(columns="experiment").to_numpy()
+        for one in (name, f"{name}-unstopped")
+    )
+    assert len(own) and np.array_equal(own, varied, equal_nan=True)
+    assert "flowers-few-whitened" not in set(curves["experiment"])  # a recipe of our own
 
 
 def test_seeds_that_do_not_differ_leave_the_rounding_of_what_was_published():

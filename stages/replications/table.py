@@ -208,6 +208,18 @@ def judge_replication(
     return "above" if obtained > published else "below"
 
 
+def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) -> pd.DataFrame:
+    """What the documents print of their epochs, with the curves of an experiment also for its
+    variations, whose names begin with its own."""
+    more = []
+    for name in (name for name, facts in documents.items() if facts.document == VARIATIONS):
+        origins = [one for one in curves["experiment"].unique() if name.startswith(f"{one}-")]
+        if origins:
+            printed = curves[curves["experiment"] == max(origins, key=len)]
+            more.append(printed.assign(experiment=name))
+    return pd.concat([curves, *more])
+
+
 def main() -> None:
     _, replications = options.load()
     entries, documents = replications.experiments, options.documents(replications.experiments)
@@ -238,7 +250,7 @@ def main() -> None:
         options.FOLDER / "published_and_obtained.png",
     )
     charts.save(overview.draw_losses(), options.FOLDER / "losses.png")
-    published_curves = options.read_published_curves()
+    published_curves = add_variations(options.read_published_curves(), documents)
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
         curves_of = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
