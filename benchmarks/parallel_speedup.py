@@ -11,7 +11,6 @@ sleep 0 seconds, and of the parallel run. Writes benchmarks/results/parallel_spe
 parallel_speedup.md.
 """
 
-import os
 import resource
 import shutil
 import subprocess
@@ -21,6 +20,8 @@ import time
 from pathlib import Path
 
 from machine import PROJECT, described, in_words, write
+
+from commands.pipeline.process import environment
 
 PIPELINE = """
 stages:
@@ -37,11 +38,8 @@ stages:
 
 def run(*command: str, cwd: Path) -> tuple[float, float]:
     """Run a command; returns its seconds, and the seconds of CPU of it and all that it started."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = subprocess.run(
-        command, cwd=cwd, env=os.environ | {"PATH": path}, text=True, capture_output=True
-    )
+    result = subprocess.run(command, cwd=cwd, env=environment(), text=True, capture_output=True)
     seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")

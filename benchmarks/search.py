@@ -14,7 +14,6 @@ Writes benchmarks/results/search.json and search.md.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import pandas as pd
 from machine import PROJECT, described, in_words, write
+
+from commands.pipeline.process import environment
 
 MODEL = "fashion-2blocks"
 RATES = (0.001, 0.003, 0.01, 0.03)
@@ -47,9 +48,8 @@ space:
 
 def run(*command: str, cwd: Path) -> float:
     """Run a command; returns its seconds."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     begin = time.perf_counter()
-    result = subprocess.run(command, cwd=cwd, env=os.environ | {"PATH": path})
+    result = subprocess.run(command, cwd=cwd, env=environment())
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed")
     return time.perf_counter() - begin

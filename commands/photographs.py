@@ -20,6 +20,7 @@ from commands.photographing.survey import find_images, split_images
 from commands.photographing.timing import estimate_seconds, time_network
 from commands.pipeline.process import run_dvc
 from stages import params
+from stages.params.names import is_published
 from stages.preparation import splitting
 from stages.runtime import cli, experiments
 from stages.runtime.errors import UserError
@@ -85,7 +86,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check_settings(settings)
-    if weights and not pretrained.is_published(weights) and not Path(weights).is_file():
+    if weights and not is_published(weights) and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: there is no such file")
     if not dry:
         pretrained.bring(preset.architecture, architecture, options.download)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.params import Params
+from stages.params.names import is_published
 from stages.params.schema import Source
 from stages.runtime import git
-from stages.sources.pretrained import is_published
 
 
 def find_sources(options: Params) -> dict[str, str]:

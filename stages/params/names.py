@@ -1,6 +1,8 @@
 """Keras's names, kept here so that a misspelt one is found without importing Keras. A test compares
 them with Keras's own."""
 
+import re
+
 OPTIMIZERS = (
     "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion",
     "muon", "nadam", "rmsprop", "schedulefreeadamw", "sgd",
@@ -52,3 +54,9 @@ LAYERS = (  # those that turn one tensor of images or features into another
     "RandomZoom", "ReLU", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax",
     "Solarization", "SpatialDropout2D", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 )  # fmt: skip
+
+
+def is_published(weights: str) -> bool:
+    """Whether ``architectures.NAME.weights`` names a file that Keras publishes; otherwise it is a
+    path."""
+    return re.fullmatch(r"imagenet(-\d+)?", weights) is not None

@@ -6,7 +6,6 @@
 is a path.
 """
 
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from stages import params
 from stages.params.fields import Section
+from stages.params.names import is_published
 from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.sources import official
@@ -108,11 +108,6 @@ def bring(
         raise UserError(f"{error}\n{by_hand(file, path)}") from None
     about = {"weights": architecture.weights, "source": source, "licence": licence}
     return path, {**about, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
-
-
-def is_published(weights: str) -> bool:
-    """Whether `weights` names a published file; otherwise it is a path."""
-    return re.fullmatch(r"imagenet(-\d+)?", weights) is not None
 
 
 def write(folder: Path, name: str, architecture: "Architecture", options: "Download") -> None:
