@@ -17,6 +17,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 from support.project import data_json  # noqa: E402
 
+from stages.runtime import processor  # noqa: E402
+
 RESULTS = PROJECT / "benchmarks/results"
 
 
@@ -24,14 +26,9 @@ def described(*packages: str) -> dict[str, Any]:
     """The processor, its cores, the memory, the system, and the versions of Python and of
     `packages`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
     installed = packages_distributions()  # tensorflow may have come as tensorflow_cpu
     return {
-        "processor": f"{len(names)} × {names[0]}",
+        "processor": f"{os.cpu_count()} × {processor.read_name()}",
         "memory_gib": round(memory, 1),
         "system": f"{platform.system()} {platform.release()}",
         "versions": {

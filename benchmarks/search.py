@@ -68,7 +68,7 @@ def clone(folder: Path) -> Path:
 
 
 def queue(folder: Path, workers: int) -> tuple[float, list[dict]]:
-    """The seconds of the grid by DVC's queue, and the validation part's metrics of each run."""
+    """The seconds of the grid by DVC's queue, and the validation set's metrics of each run."""
     dvc = (sys.executable, "-m", "dvc", "exp")
     sets = (
         f"train.optimizer={','.join(OPTIMIZERS)}",

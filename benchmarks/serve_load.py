@@ -5,7 +5,7 @@ usage: python benchmarks/serve_load.py [--flask PYTHON] [--quick]
                                     (needs exports/, which `dvc repro` makes, and a test image)
 
 For 1, 8 and 32 clients, which each keep a connection, and images of 28 and 500 pixels: requests a
-second, the time that 50 and 99 of 100 requests take at most, and the server's processor time, which
+second, the time that 50 and 99 of 100 requests take at most, and the server's CPU time, which
 tells what it does even on a busy machine. Then its memory over 20,000 requests; how it answers 200
 hostile ones, with how much more memory, and what it writes to the disk meanwhile; and what it loses
 when it is told to stop under load. PYTHON is that of an environment with requirements.txt and

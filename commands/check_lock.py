@@ -7,6 +7,7 @@ from stages.runtime.errors import UserError
 
 
 def main() -> None:
+    cli.require_project()
     stages = find_outdated()
     if stages:
         names, hint = ", ".join(map(str, stages)), give_recheck_hint(stages)

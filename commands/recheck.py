@@ -17,7 +17,7 @@ generator, every prediction, the history and the epoch that was kept are compare
                computed the results, or no commit holds the lock entry together with its code
 
 A difference that shows only after more batches or epochs goes undetected. Takes about 30 seconds of
-processor time a training; large networks take longer.
+CPU time a training; large networks take longer.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def compare_all(
     """The verdict on each of the candidates, as they come, `workers` side by side."""
     with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
-        untracked = sources.find_untracked(options.datasets.values())
+        untracked = sources.find_untracked(sources.list_all(options))
         present = sides.copy_working_tree(place / "present", untracked)
         for revision in set(revisions.values()):
             sides.copy_revision(revision, place / revision)
@@ -253,7 +253,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="trainings: keys, or stages such as train@mnist-dense (default: all)",
     )
     parser.add_argument(
-        "--pipeline", choices=PIPELINES, default="root", help="(default: %(default)s)"
+        "--pipeline",
+        choices=PIPELINES,
+        default="root",
+        help="whose trainings: dvc.yaml's, replications/dvc.yaml's, or both (default: %(default)s)",
     )
     parser.add_argument(
         "--dry",

@@ -149,6 +149,7 @@ def reproduce() -> tuple[list[Outdated], str]:
 
 def main(base: str, head: str | None, repro: bool) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     if repro and head:
         raise UserError("--repro runs the pipeline of the working tree: leave out --head")
     try:

@@ -3,7 +3,7 @@
 Each trial trains one model by the pipeline's own stages, in a clone on a worker; Optuna proposes
 the values and gives hopeless trials up while they train. What a trial trained stays as the DVC
 experiment NAME-NUMBER. Judged by validation data; at the end the best is compared with params.yaml
-as it is on new seeds, and only a best that is better is predicted on the test part.
+as it is on new seeds, and only a best that is better is predicted on the test set.
 
 Writes searches/NAME/index.html and trials.csv. Stop it whenever you like: started again, it goes
 on. docs/search.md says more.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.parallel.options import add_cluster_options, prepare
+from commands.pipeline import sources
 from commands.searching import reading, routes
 from commands.searching.schema import Search
 from stages import params
@@ -79,7 +80,7 @@ def run(
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made
     refuse_odd_validation()
     ways = [routes.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
-    base = experiments.read_base(parameters, options.datasets.values())
+    base = experiments.read_base(parameters, sources.find_untracked(sources.list_all(options)))
     common = routes.describe_base(ways[0], keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it
@@ -141,7 +142,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
 
 def refuse_odd_validation() -> None:
     """Raises `UserError` where the validation images are those of another part: a search would be
-    judged on what it trains on, or look at the test part in each trial."""
+    judged on what it trains on, or look at the test set in each trial."""
     data = files.read_json(inputs.PREPARED)
     for part in ("test", "training"):
         if data[f"validation_is_{part}"]:

@@ -68,8 +68,8 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
 def main(seeds: int) -> None:
     cli.exit_on_sigterm()
     options = params.load()
-    check_sources(options)
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    check_sources(options)
     outdated = find_outdated()
     if changed or outdated:
         why = (

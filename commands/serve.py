@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--connections", whole, limits.connections, "connections; others are answered 503"),
     ):
         text += "" if default is None else " (%(default)s)"
-        parser.add_argument(name, type=kind, default=default, help=text, metavar="VALUE")
+        parser.add_argument(name, type=kind, default=default, help=text)
     parser.add_argument(
         "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
     )

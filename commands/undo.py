@@ -31,6 +31,11 @@ def main() -> None:
             )
         git.run("switch", branch)
         print(f"on branch {branch} again, which a `dvc exp run` that was killed had left")
+    if unmerged := git.run("diff", "--name-only", "--diff-filter=U", "--relative"):
+        raise UserError(
+            f"git holds a conflict in {', '.join(unmerged.splitlines())}: resolve it and `git add` "
+            "the file, or leave the merge by `git merge --abort`. Then start again"
+        )
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.run("status", "--porcelain", "--", path, *but)]
     if changed:

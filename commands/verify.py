@@ -21,10 +21,9 @@ from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
 from stages import params
-from stages.runtime import cli, git
+from stages.runtime import cli, git, processor
 from stages.runtime.errors import UserError
 from stages.storage import files
-from stages.training import backend
 
 METRICS = Path("reports/metrics.json")
 LOCKS = ("dvc.lock", "data/dvc.lock")
@@ -101,7 +100,7 @@ def main() -> None:
             in_git,
             compare_accuracies(committed_metrics, obtained_metrics),
             options.verify.accuracy_tolerance,
-            explain_platform(options.train.instruction_set, backend.find_instruction_set()),
+            explain_platform(options.train.instruction_set, processor.find_instruction_set()),
         )
     )
 
@@ -122,7 +121,7 @@ def check_sources(options: params.Params, clone: Path) -> None:
 def explain_platform(asked: str, found: str) -> str:
     """Whether a processor with the instruction set `found` explains other bits than one with
     `asked`, the ``train.instruction_set`` of the committed results."""
-    if backend.has(found, asked):
+    if processor.has(found, asked):
         return (
             f"This processor has the instruction set of the committed results ({asked}): "
             "the platform does not explain a difference"

@@ -9,7 +9,7 @@ Writes into ``reports/``:
     selection.json               the selected model, the digests of its files, and the rule applied
     learning_curves.csv, .png    loss and accuracy per epoch, of all models
     label_quality.csv            images whose label the models doubt, the most doubtful first
-    roc.csv                      micro and macro ROC curves of all models, on the test part
+    roc.csv                      micro and macro ROC curves of all models, on the test set
 
 Takes 2 seconds.
 """

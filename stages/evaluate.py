@@ -1,5 +1,5 @@
 """Stage evaluate: compute the metrics of one model from its predictions of the validation and test
-parts.
+sets.
 
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
@@ -8,10 +8,10 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
     curves.csv        loss, accuracy and learning rate per epoch, on both parts; the squared error
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
-    doubts.csv        images of the validation and the test part whose label the model doubts
+    doubts.csv        images of the validation and the test set whose label the model doubts
     coverage.csv      by the confidence below which answers are refused: the share of images that is
                       classified, and the accuracy on these
-  for the test part:
+  for the test set:
     predictions.csv   true class, predicted class and its probability, one row per image, with the
                       name of its file if it has one; also pairs the predictions of two models
     classes.csv       precision, recall, F1, area under the ROC curve and count of each class
@@ -52,7 +52,7 @@ def tabulate_doubts(
     probabilities: dict[str, np.ndarray],
     prepared: Prepared,
 ) -> pd.DataFrame:
-    """The labels that the model doubts, of both parts; of the test part alone where the validation
+    """The labels that the model doubts, of both parts; of the test set alone where the validation
     images are others' too. `probabilities` float (images, classes)."""
     description, tables = prepared.description, []
     shared = description["validation_is_test"] or description["validation_is_training"]

@@ -15,7 +15,7 @@ metrics.json.
     README.md        how to use it: lines of Python that run as they stand; licences
     SHA256SUMS       digests of the files
 
-On the test part, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
+On the test set, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
 computes in float32. For a model of mixed precision it is compared with the Keras model in float32,
 and the stage prints by how much that differs from the model as it is. The time per image of both
 goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
@@ -71,7 +71,7 @@ def find_selected(selection: dict[str, str]) -> Path:
 def choose_refusal(
     predict: Predict, data: Prepared, accuracy: float, network: str = ""
 ) -> dict[str, Any]:
-    """The confidence below which answers are to be refused, chosen on the validation part, and what
+    """The confidence below which answers are to be refused, chosen on the validation set, and what
     it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
     parts = {
         part: refusing.score_confidence(

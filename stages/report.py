@@ -9,7 +9,7 @@ Reads ``reports/models/``, ``reports/selection.json``, ``reports/label_quality.c
                      label the models doubt
     model_card.md    the selected model: data, recipe, metrics with their uncertainty, limits, weak
                      classes, size
-    mistakes.png     the selected model's most confident mistakes on the test part
+    mistakes.png     the selected model's most confident mistakes on the test set
 
 ``stages/page/`` holds the templates and the code that fills them. Works without TensorFlow, in 4
 seconds.

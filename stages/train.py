@@ -1,4 +1,4 @@
-"""Stage train: train one model, read it back from disk, and predict the validation and test parts
+"""Stage train: train one model, read it back from disk, and predict the validation and test sets
 with it.
 
 Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/``:

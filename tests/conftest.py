@@ -49,6 +49,7 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
             made = copy(template, tmp_path_factory.mktemp("made"))
             made.dvc("repro")
             made.commit()
+            made.run("git", "gc", "--quiet")  # few files, since many tests copy them
             project.folder.parent.mkdir()
             made.folder.rename(project.folder)
     return project

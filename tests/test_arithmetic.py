@@ -2,7 +2,6 @@
 batch norm in one operation, and plain Keras layers in the saved file."""
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.project import own_environment
 
 from stages.training import backend
 
@@ -182,7 +182,8 @@ def test_the_saved_file_is_plain_keras(tmp_path: Path):
         "import keras, numpy; model = keras.saving.load_model('model.keras');"
         "numpy.save('predicted.npy', model.predict(numpy.load('images.npy'), verbose=0))"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = own_environment()
+    environment.pop("PYTHONPATH", None)
     subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, env=environment, check=True)
     obtained = np.load(tmp_path / "predicted.npy")
     np.testing.assert_allclose(obtained, model.predict(images, verbose=0), atol=1e-6)

@@ -17,6 +17,7 @@ from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training import run as train
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
 CHOSEN = params.load(ROOT / "params.yaml")
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
 EVERYTHING = {

@@ -20,6 +20,8 @@ backend.start(OPTIONS.train.threads)
 
 from stages.training import calibration  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 
 def test_the_temperature_of_a_network_that_is_too_sure_of_itself():
     random = np.random.default_rng(0)

@@ -14,6 +14,7 @@ from support.kills import state
 from support.processes import eventually
 from support.project import Project, ran
 
+from commands import check_lock, plots_page, replicate, review, undo, verify
 from stages import preprocess, train
 from stages.runtime.errors import UserError
 
@@ -87,6 +88,41 @@ def test_a_clone_says_what_would_run_and_has_the_same_bytes_whatever_git_convert
     windows = clone(finished, tmp_path / "clone", "--config", "core.autocrlf=true")
     assert "w/crlf" not in windows.run("git", "ls-files", "--eol")
     assert ran(windows.dvc("repro", "--dry", "--allow-missing")) == []
+
+
+def test_a_command_started_in_a_folder_below_changes_nothing(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """`.dvc` there would make it a foreign repository to DVC."""
+    starts = [
+        check_lock.main,
+        plots_page.main,
+        undo.main,
+        verify.main,
+        lambda: replicate.main([], dry=True, commit=False, download=False),
+        lambda: review.main("main", None, repro=False),
+    ]
+    for folder in ("data", "replications"):
+        monkeypatch.chdir(finished.path(folder))
+        for start in starts:
+            with pytest.raises(UserError, match="folder of the project"):
+                start()
+    assert finished.changes() == []
+    assert not list(finished.folder.rglob("*/.dvc"))
+
+
+def test_a_conflict_is_named_by_undo(finished: Project, monkeypatch: pytest.MonkeyPatch):
+    def set_seed(seed: int) -> None:
+        finished.edit_params(lambda params: params.update(seed=seed))
+
+    set_seed(1)
+    finished.run("git", "stash")
+    set_seed(2)
+    finished.commit()
+    finished.run("git", "stash", "pop", status=1)
+    monkeypatch.chdir(finished.folder)
+    with pytest.raises(UserError, match="conflict in params.yaml"):
+        undo.main()
 
 
 def test_plots_drawn_in_a_folder_below_are_no_change(finished: Project):

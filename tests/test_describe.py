@@ -47,8 +47,8 @@ def test_the_card_says_what_a_reader_asks_for():
         "20–300 × 32 pixels",
         "| a | 1,000 | 1,000 | 1,000 |",
         "cut short",
-        "of the train part also in the validation part: 2",
-        "within the train part: 3",
+        "of the train set also in the validation set: 2",
+        "within the train set: 3",
     ):
         assert part in text
     assert "the same images" not in text
@@ -57,11 +57,11 @@ def test_the_card_says_what_a_reader_asks_for():
 @pytest.mark.parametrize(
     ("flags", "warning"),
     [
-        ({"validation_is_test": True}, "the same images as the test part"),
-        ({"validation_is_training": True}, "the same images as the training part"),
+        ({"validation_is_test": True}, "the same images as the test set"),
+        ({"validation_is_training": True}, "the same images as the training set"),
         (
             {"validation_is_test": True, "validation_is_training": True},
-            "the same images as the test and the training part",
+            "the same images as the test and the training set",
         ),
     ],
 )
@@ -150,6 +150,6 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
         "class_means.png",
         "class_balance.png",
     }
-    assert "the same images as the test part" in Path("reports/data/card.md").read_text(
+    assert "the same images as the test set" in Path("reports/data/card.md").read_text(
         encoding="utf-8"
     )

@@ -1,6 +1,7 @@
 """How many epochs: more of them go on where a shorter training ended, and what is said of their
 number."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ backend.start(OPTIONS.train.threads)
 import keras  # noqa: E402
 
 from stages.training import notes  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("step_by_step")
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +52,36 @@ def train(prepared: Prepared, folder: Path, **changes) -> list[str]:
     return [files.sha256(folder / name) for name in ("model.keras", "history.csv")]
 
 
+@pytest.fixture(scope="module")
+def four(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a training of four epochs, and its digests."""
+    folder = tmp_path_factory.mktemp("four")
+    return folder, train(prepared, folder, epochs=4)
+
+
 def test_more_epochs_go_on_with_the_bits_of_a_training_that_had_them_from_the_start(
-    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture
+    prepared: Prepared, four: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    def goes_on(**changes) -> list[str] | None:
-        """The digests where the training went on; None where it started anew."""
+    def goes_on(**changes) -> tuple[bool, list[str]]:
+        """Whether the training went on where one had ended, and its digests."""
         capsys.readouterr()
         digests = train(prepared, tmp_path / "short", **changes)
-        return digests if "going on behind epoch" in capsys.readouterr().out else None
+        return "going on behind epoch" in capsys.readouterr().out, digests
 
     whole = train(prepared, tmp_path / "whole", epochs=5)
-    assert goes_on(epochs=3) is None
-    assert goes_on(epochs=5) == whole
-    assert goes_on(epochs=5) is None  # such as `dvc repro --force`: all of it was asked for
-    assert goes_on(epochs=4) is None
-    assert goes_on(epochs=5, batch_size=9) is None
+    assert not goes_on(epochs=3)[0]
+    assert goes_on(epochs=5) == (True, whole)
+    assert goes_on(epochs=5) == (False, whole)  # such as `dvc repro --force`: all was asked for
+    assert goes_on(epochs=4) == (False, four[1])
+    assert not goes_on(epochs=5, batch_size=9)[0]
 
 
 @pytest.mark.parametrize("wanted", [{"epochs": 2}, {"epochs": 4, "batch_size": 9}])
 def test_the_checkpoint_of_a_longer_training_or_of_another_one_is_not_taken_up(
-    prepared: Prepared, tmp_path: Path, wanted: dict
+    prepared: Prepared, four: tuple[Path, list[str]], tmp_path: Path, wanted: dict
 ):
     whole = train(prepared, tmp_path / "whole", **wanted)
-    train(prepared, tmp_path / "other", epochs=4)
+    shutil.copytree(four[0], tmp_path / "other")
     checkpoint = tmp_path / "other/checkpoint.npz"
     locate_finished(checkpoint).rename(checkpoint)  # as if it had been stopped
     assert train(prepared, tmp_path / "other", **wanted) == whole

@@ -55,20 +55,21 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(f
     edit = """
     path = Path("params.yaml")
     text = path.read_text()
-    section, key = ("train", "epochs: ") if "epochs: 12" not in text else ("split", "test: 0.")
+    first = "epochs: 12" not in text
+    section, key = ("train", "epochs: ") if first else ("preprocess", "pad_value: ")
     head, mark, rest = text.partition(f"\\n{section}:")
     path.write_text(head + mark + rest.replace(f"  {key}", f"  {key}1", 1))
 """
-    stage = finished.path("stages/split.py")
+    stage = finished.path("stages/preprocess.py")
     stage.write_text(stage.read_text().replace("\n\nif __name__", f"{edit}\n\nif __name__"))
-    finished.dvc("repro", "split")
+    finished.dvc("repro", "preprocess")
     lock = finished.path("dvc.lock").read_text()
-    output = finished.dvc("repro", "--force", "split", status=255)
-    assert "edited while this ran: split in params.yaml" in output
+    output = finished.dvc("repro", "--force", "preprocess", status=255)
+    assert "edited while this ran: preprocess in params.yaml" in output
     assert finished.path("dvc.lock").read_text() == lock
     # the result is made with the new values, and not taken from a cache
     stage.write_text(stage.read_text().replace(edit, ""))
-    assert ran(finished.dvc("repro", "split")) == ["split"]
+    assert ran(finished.dvc("repro", "preprocess")) == ["preprocess"]
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import filelock
 import psutil
@@ -106,8 +107,25 @@ def test_a_dvc_in_a_folder_of_the_project_works_on_it(
     project = tmp_path / "project"
     for root in (project, project / ".dvc/tmp/exps/one"):
         (root / ".dvc").mkdir(parents=True)
-    monkeypatch.chdir(project)
-    assert experiments.works_here((project / folder).resolve()) == works
+    (project / "reports").mkdir()
+    for here in (project, project / "reports"):
+        monkeypatch.chdir(here)
+        assert experiments.works_here((project / folder).resolve()) == works
+
+
+@pytest.mark.parametrize(
+    ("command", "is_it"),
+    [
+        ("dvc repro", True),
+        ("/usr/bin/python3.12 /opt/bin/dvc repro", True),
+        ("python -u -m dvc exp run", True),
+        ("tail -f dvc", False),
+        ("python -m pytest dvc", False),
+        ("", False),
+    ],
+)
+def test_what_is_a_process_of_dvc(command: str, is_it: bool):
+    assert guard.is_dvc(SimpleNamespace(cmdline=command.split)) == is_it
 
 
 def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest.MonkeyPatch):

@@ -15,8 +15,9 @@ from support.processes import eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange
-from commands.pipeline import snapshot, sources
-from stages.params.schema import Source
+from commands.parallel.__main__ import check_names
+from commands.pipeline import graph, snapshot, sources
+from stages.params.schema import Parallel
 from stages.runtime import processor
 from stages.runtime.errors import UserError
 
@@ -271,13 +272,27 @@ def test_a_resource_that_no_worker_has_is_refused(project: Project):
     assert "train@a" in output and "gpu 1000" in output and "Traceback" not in output
 
 
-@pytest.mark.parametrize(
-    "change", [{"here": ["dwnload"]}, {"resources": {"dwnload@a": {"memory": None, "gpu": 1}}}]
-)
-def test_a_stage_that_there_is_not_is_refused(project: Project, change: dict):
-    project.edit_params(lambda params: params["parallel"].update(change))
+def test_a_stage_that_there_is_not_is_refused(project: Project):
+    project.edit_params(lambda params: params["parallel"].update(here=["dwnload"]))
     assert "Did you mean download?" in project.run(*PARALLEL, status=1)
     assert not project.path("raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        ({"here": ["data/dvc.yaml:download"]}, {"here": ["download"]}),
+        ({"beyond": ["train@mnist-dense"]}, {"beyond": ["train"]}),
+        ({"resources": {"download": {}}}, {"resources": {"data/dvc.yaml:download@mnist": {}}}),
+    ],
+)
+def test_a_name_without_effect_is_refused(change: dict, right: dict):
+    """`here` and `beyond` take stages by name, `resources` by address."""
+    plan = graph.Plan({}, set(), ["data/dvc.yaml:download", "train"])
+    nothing = {"resources": {}, "beyond": [], "here": []}
+    check_names(plan, Parallel.model_construct(**nothing | right))
+    with pytest.raises(UserError, match="is not a stage"):
+        check_names(plan, Parallel.model_construct(**nothing | change))
 
 
 def test_the_snapshot_holds_new_files_and_leaves_the_index(
@@ -298,14 +313,15 @@ def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
     monkeypatch.chdir(project.folder)
     (tmp_path / "elsewhere").mkdir()
     project.path("link").symlink_to(tmp_path / "elsewhere")
-    folders = ["photographs [1]", "ignored", "../outside", "link/below", "committed"]
+    absolute = str(project.path("named absolutely"))
+    folders = ["photographs [1]", absolute, "ignored", "../outside", "link/below", "committed"]
     for folder in folders:
         project.path(folder).mkdir()
         project.path(f"{folder}/large.jpg").write_text("pixels")
     project.path(".gitignore").open("a").write("/ignored\n")
     project.run("git", "add", "committed")
-    untracked = sources.find_untracked(Source(source=folder) for folder in folders)
-    assert untracked == ["photographs [1]"]
+    untracked = sources.find_untracked(folders)
+    assert untracked == ["named absolutely", "photographs [1]"]
     content = snapshot.tree(untracked)
     names = project.run("git", "ls-tree", "-r", "--name-only", content).splitlines()
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]

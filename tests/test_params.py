@@ -120,6 +120,11 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
             '  loss_arguments: {label_smoothing: "0.1"}',
             ["train.loss_arguments", "'0.1'"],
         ),
+        (
+            "  optimizer_arguments: {}",
+            f"  optimizer_arguments: {{beta_1: 1{'0' * 400}}}",  # which no float holds
+            ["train.optimizer_arguments"],
+        ),
         ("validation: 0.2 ", "validation: 1.2 ", ["split.validation", "1.2"]),
         ("seed: 1337", "seed: -1", ["seed", "-1"]),
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),
@@ -157,6 +162,7 @@ ALIAS_CHAIN = "a0: &a0 [ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in r
         "2 MB": "a: " + "x" * 2_000_000,
         "a number of 5,000 digits": "seed: " + "9" * 5000,
         "a day that is none": "seed: 2024-99-99",
+        "a truth that is none": "seed: !!bool maybe",
     }.items(),
     ids=lambda case: case[0],
 )

@@ -1,13 +1,12 @@
 """The same bits whatever the user's environment says, and a sentence where that cannot be."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.project import ROOT
+from support.project import ROOT, own_environment
 
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -54,7 +53,7 @@ def trained(**environment: str) -> tuple[str, str]:
     standard error."""
     process = subprocess.run(
         [sys.executable, "-c", TRAIN],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment,
+        env=own_environment() | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment,
         capture_output=True,
         text=True,
         check=False,

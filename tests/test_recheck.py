@@ -34,7 +34,7 @@ import keras  # noqa: E402
 from stages import train  # noqa: E402
 
 BUDGET = Recheck(batches=3, epochs=3, patience=2, validation_images=3, pixels=100000)
-MODEL = "fashion-2blocks"
+MODEL, OTHER = "mnist-dense", "fashion-2blocks"
 
 
 # What counts as a difference
@@ -115,6 +115,8 @@ def cut_project(
     trained: its results are moved to `old`."""
     folder, source = tmp_path_factory.mktemp("planted"), finished_template.folder
     (folder / "params.yaml").write_bytes((source / "params.yaml").read_bytes())
+    more = {"batch_norm": "after", "dropout": 0.3}
+    Project(folder).edit_params(lambda params: params["architectures"][MODEL].update(more))
     recipe = budget.read_recipe(folder, budget.ROOT, MODEL)
     cut = budget.plan_cut(recipe, [28, 28, 1], BUDGET)
     budget.cut_data(source / "data/prepared", folder / "data/prepared", cut, "val_accuracy", 0)
@@ -253,7 +255,7 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     assert "up to date" in finished.dvc("status", f"train@{MODEL}")
     after = lock_entries(finished)
     assert after[f"train@{MODEL}"]["outs"] == before[f"train@{MODEL}"]["outs"]
-    assert after["train@mnist-dense"] == before["train@mnist-dense"]
+    assert after[f"train@{OTHER}"] == before[f"train@{OTHER}"]
     again = spread.describe_provenance(after, "fashion_mnist_sample", [MODEL])
     assert files.read_json(finished.path(str(spread.SPREAD)))["measured_on"] == again != measured
     record = json.loads(finished.path(f"models/{MODEL}/run.json").read_text())
@@ -301,7 +303,7 @@ def test_the_copy_has_every_file_but_data_sets_that_git_does_not_have(
     finished.edit_params(
         lambda content: content["datasets"]["flowers"].update(source="photographs")
     )
-    untracked = sources.find_untracked(params.load().datasets.values())
+    untracked = sources.find_untracked(sources.list_all(params.load()))
     copied = sides.copy_working_tree(tmp_path / "copied", untracked)
     assert (copied / odd).read_text() == "text" and (copied / "stages/train.py").exists()
     assert not (copied / "photographs").exists()
@@ -342,10 +344,10 @@ def test_a_comparison_that_is_to_stop_ends_what_it_started(tmp_path: Path):
 def test_a_changed_result_is_never_carried_over(finished: Project):
     before = lock_entries(finished)
     replace(finished, "default_rng([self.seed, epoch])", "default_rng([epoch, self.seed])")
-    finished.edit_params(lambda params: params["architectures"]["mnist-dense"].update(units=[9]))
+    finished.edit_params(lambda params: params["architectures"][OTHER].update(dropout=0.2))
     said = finished.command("recheck", status=1)
     assert f"not equal: train@{MODEL}" in said and "model.keras: layers/" in said
-    assert "left: train@mnist-dense: not only code differs: params.yaml" in said
+    assert f"left: train@{OTHER}: not only code differs: params.yaml" in said
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
 
     path = finished.path(f"models/{MODEL}/run.json")

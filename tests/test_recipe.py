@@ -17,6 +17,11 @@ from stages.training import recipe  # noqa: E402
 
 STEPS = 3
 HALVED = {"boundaries": [STEPS - 1], "values": [0.5, 0.25]}  # from the step behind the last one
+ACCUMULATED = {  # an update in two steps: the second one halves the rate
+    "optimizer_arguments": {"gradient_accumulation_steps": 2},
+    "schedule": "PiecewiseConstantDecay",
+    "schedule_arguments": {"boundaries": [0], "values": [0.5, 0.25]},
+}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +32,8 @@ HALVED = {"boundaries": [STEPS - 1], "values": [0.5, 0.25]}  # from the step beh
         ({"optimizer": "adam", "precision": "mixed_float16"}, 0.001),
         ({"learning_rate": 3e-05}, 3e-05),
         ({"schedule": "PiecewiseConstantDecay", "schedule_arguments": HALVED}, 0.5),
+        (ACCUMULATED, 0.25),
+        (ACCUMULATED | {"precision": "mixed_float16"}, 0.25),
     ],
 )
 def test_the_learning_rate_of_the_last_step(changes: dict[str, Any], expected: float):

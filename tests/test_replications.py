@@ -133,6 +133,13 @@ def test_chance_where_both_spreads_are_those_of_different_networks():
     assert exceeded / runs == pytest.approx(0.05, abs=0.01)
 
 
+def test_a_spread_that_is_known_of_one_run_alone_does_not_stand_for_both():
+    known = Spread(0.001, 2)
+    alone = estimate_noise(published(0.8), 0.8, 10000, 3, Spreads(None, None))
+    for spreads in (Spreads(known, None), Spreads(None, known)):
+        assert estimate_noise(published(0.8), 0.8, 10000, 3, spreads) > alone
+
+
 def test_spreads_are_pooled_by_their_degrees_of_freedom():
     assert pool_spreads([Spread(0.01, 2), Spread(0.03, 6)]) == (pytest.approx(0.02646, abs=1e-5), 8)
     assert pool_spreads([]) is None

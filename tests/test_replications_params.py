@@ -1,13 +1,21 @@
 """The 38 experiments, variations of them, and our own recipes in replications/params.yaml and
 published.yaml: complete, and consistent with the architectures."""
 
+import copy
 import csv
+import functools
 import math
+import operator
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 from support.project import ROOT
+
+from stages.replications import options
+from stages.runtime.errors import UserError
 
 TEXT = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
 REPLICATIONS = YAML(typ="safe").load(TEXT)
@@ -171,6 +179,31 @@ def test_a_variation_changes_only_the_training(name: str, facts: dict):
     for key in ("variant", "architecture", "starts_from", "augment", "published"):
         assert facts[key] == EXPERIMENTS[varied][key], key
     assert facts["train"] != EXPERIMENTS[varied]["train"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("experiments.mnist-dense.train.early_stopping", None, "train.early_stopping"),
+        ("experiments.mnist-dense.train.epochs", None, "train.epochs"),
+        ("experiments.mnist-dense.seeds", [1, 2, 1], "twice"),
+        ("experiments.mnist-dense.seeds", [2**32], "seeds"),
+        ("variants.mnist.seed", -1, "variants.mnist.seed"),
+        ("variants.mnist.dataset", "mnsit", "Did you mean mnist"),
+    ],
+)
+def test_a_mistake_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, value: Any, named: str
+):
+    content = copy.deepcopy(REPLICATIONS)
+    *keys, last = place.split(".")
+    functools.reduce(operator.getitem, keys, content)[last] = value
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "replications").mkdir()
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    YAML().dump(content, options.FILE)
+    with pytest.raises(UserError, match=named):
+        options.load()
 
 
 def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):

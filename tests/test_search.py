@@ -310,6 +310,13 @@ def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
         ("{choice: [0.3, 0.6]}", "{choice: [0.3, -1.0]}", 12, "greater than 0"),
         ("{choice: [0.3, 0.6]}", "{low: 0.1, high: 0.2}", None, "each range needs a step"),
         ("train.learning_rate", "split.validation", 12, "cannot be searched"),
+        (
+            "train.learning_rate: {choice: [0.3, 0.6]}",
+            "train.optimizer_arguments: {choice: [{}, {beta_1: 0.8}]}\n"
+            "  train.optimizer_arguments.beta_2: {choice: [0.9, 0.99]}",
+            13,
+            "train.optimizer_arguments, which is searched too",
+        ),
         ("model: fashion-2blocks", "model: mnist-dens", 1, "Did you mean mnist-dense"),
         ("model: fashion-2blocks", "model: vgg16", 1, "is not trained"),
         ("sampler: BruteForceSampler", "sampler: TPE", 5, "TPESampler"),

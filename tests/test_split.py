@@ -1,6 +1,7 @@
 """How the images are split: by numbers worked out by hand, by Keras's own functions, and by
 made-up duplicates."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,11 +169,20 @@ def test_validation_may_be_another_part():
         choose_parts(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 
 
+@pytest.mark.parametrize("counts", [(1000, *[4] * 10), (100, 100, 3, 3, 3), (20, 2)])
+def test_a_class_whose_share_rounds_to_none_has_an_image_in_each_part(counts: tuple[int, ...]):
+    data = raw(*counts)
+    index = np.arange(len(data.labels))
+    rest, taken = cut(index, data, "stratified", "validation", 0.1, seed=0)
+    assert set(data.labels[rest]) == set(data.labels[taken]) == set(data.labels)
+    assert np.array_equal(np.sort([*rest, *taken]), index)
+    assert len(taken) == math.ceil(0.1 * len(index))
+
+
 @pytest.mark.parametrize(
     ("counts", "method", "fraction", "named"),
     [
         ((20, 1), "stratified", 0.2, "class1 has 1 of the 21"),
-        ((20, 2), "stratified", 0.1, "class1 has 2 of the 22"),
         ((5, 5), "stratified", 0.1, "fewer than the 2 classes"),  # one image for two classes
         # sorted by class: the end holds one class alone
         ((30, 10), "last", 0.25, "class0 has 30 of the 40 .* where split.method last cuts"),
@@ -217,12 +227,12 @@ def test_a_rare_class_stays_in_each_part_that_is_limited(rare: Any, tmp_path: Pa
         (  # all images of the class are equal: none is left to train
             lambda data: data.digests.__setitem__(data.labels == 1, 7),
             {"deduplicate": True},
-            ["'class1'", "train part", "split.deduplicate", "4 training"],
+            ["'class1'", "train set", "split.deduplicate", "4 training"],
         ),
         (  # the test images of the source are of one class alone
             lambda data: setattr(data, "train", 306 - int(np.argmax(data.labels[::-1]))),
             {},
-            ["'class1'", "test part", "datasets.made-up.source"],
+            ["'class1'", "test set", "datasets.made-up.source"],
         ),
         (lambda data: None, {"limit_test": 1}, ["limit_test", "2 classes"]),
     ],

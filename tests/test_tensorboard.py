@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from support.project import Project, ran
 
+from stages import train
+
 pytest.importorskip("tensorboard")
 
 MODEL = "mnist-dense"
@@ -25,7 +27,9 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("epoch")
 
 
-def test_it_shows_each_epoch_and_a_training_stays_as_it_is(finished: Project):
+def test_it_shows_each_epoch_and_a_training_stays_as_it_is(
+    finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
     finished.edit_params(lambda params: params.update(tensorboard=True))
     assert ran(finished.dvc("repro", "--dry")) == []
     folder = finished.path(f"models/{MODEL}")
@@ -37,5 +41,7 @@ def test_it_shows_each_epoch_and_a_training_stays_as_it_is(finished: Project):
     pd.testing.assert_frame_equal(shown, history, check_index_type=False, atol=1e-6)
 
     finished.edit_params(lambda params: params["train"].update(epochs=4))
-    assert "going on behind epoch 2" in finished.stage("train", MODEL)
+    monkeypatch.chdir(finished.folder)
+    train.main(MODEL)
+    assert "going on behind epoch 2" in capsys.readouterr().out
     assert list(read(folder / "tensorboard").index) == [1, 2, 3, 4]

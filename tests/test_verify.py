@@ -33,7 +33,7 @@ def test_outside_the_project_there_is_nothing_to_verify(
     Project(tmp_path).run("git", "init", "--quiet")
     Path("dvc.yaml").write_text("stages: {}\n")
     Project(tmp_path).commit()
-    with pytest.raises(UserError, match="DVC cannot read the pipeline"):
+    with pytest.raises(UserError, match="in the folder of the project"):
         verify.main()
 
 

@@ -53,7 +53,7 @@ def run(
     to_run = plan.can_travel(options.parallel.here)
     done, records = [], {}
     if to_run:
-        untracked = sources.find_untracked(options.datasets.values())
+        untracked = sources.find_untracked(sources.list_all(options))
         content = snapshot.tree(untracked)
         dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records
@@ -76,13 +76,15 @@ def run(
 
 def check_names(plan: graph.Plan, options: Parallel) -> None:
     """Raises `UserError` where `parallel` in ``params.yaml`` names a stage that there is not."""
-    for key in ("resources", "beyond", "here"):
-        for name in getattr(options, key):
-            if name.split("@")[0] not in plan.names:
-                raise UserError(
-                    f"params.yaml: parallel.{key}: {name!r} is not a stage. "
-                    f"{suggest(name, plan.names)}"
-                )
+    bare = sorted({address.split(":")[-1] for address in plan.stages})
+    named = [("resources", name, name.split("@")[0], plan.stages) for name in options.resources]
+    named += [("beyond", name, name, bare) for name in options.beyond]
+    named += [("here", name, name, bare) for name in options.here]
+    for key, name, stage, known in named:
+        if stage not in known:
+            raise UserError(
+                f"params.yaml: parallel.{key}: {name!r} is not a stage. {suggest(name, known)}"
+            )
 
 
 def spread(

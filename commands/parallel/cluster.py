@@ -43,7 +43,8 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
     if scheduler:
         try:
             client = Client(scheduler, timeout=10, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
+        # TypeError: of tls:// without certificates
+        except (OSError, TimeoutError, TypeError, ValueError) as error:
             raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
         with client:
             yield client

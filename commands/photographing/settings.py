@@ -37,6 +37,7 @@ def plan_settings(
     epochs = int(np.clip(round(STEPS / steps), *EPOCHS)) if tuned else 1
     return {
         "dataset": name,
+        "download.channels": 3,
         f"datasets.{name}.source": str(path),
         "models": [preset.architecture],
         **{f"split.{key}": value for key, value in SPLIT.items()},

@@ -49,7 +49,7 @@ def estimate_seconds(
 ) -> float:
     """Seconds from here to the end, from those of an image. The images are predicted twice in all
     by the network as it is and as it is trained, an image and its mirror image then; and once an
-    epoch the validation part."""
+    epoch the validation set."""
     images = sum(map(len, parts.values()))
     an_epoch = len(parts["train"]) * trained + len(parts["validation"]) * predicted
     return OTHER_STAGES + images * (2 / DECODED + 2 * predicted) + epochs * an_epoch

@@ -28,12 +28,12 @@ class Instance:
 @dataclass(frozen=True)
 class Plan:
     """All that the targets need, each instance behind those that it depends on; the addresses
-    `to_run`: of what is not up to date, or stands behind something that is not; and the names of
-    all stages, also of those that the targets do not need."""
+    `to_run`: of what is not up to date, or stands behind something that is not; and the
+    addresses of all `stages`, also of those that the targets do not need."""
 
     instances: dict[str, Instance]
     to_run: set[str]
-    names: list[str]
+    stages: list[str]
 
     def of_stages(self, names: Collection[str]) -> list[str]:
         """Those of `to_run` that are instances of stages with these names, in whatever file."""
@@ -100,7 +100,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     for address, instance in instances.items():
         if changed.intersection(instance.upstream):
             changed.add(address)
-    return Plan(instances, changed, sorted(every | {name.split(":")[-1] for name in every}))
+    return Plan(instances, changed, sorted(every))
 
 
 def shareable(stage) -> bool:

@@ -1,11 +1,11 @@
 """The user's own files that the pipeline reads: data sets, and weights that networks start from."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from stages.params import Params
 from stages.params.names import is_published
-from stages.params.schema import Source
 from stages.runtime import git
 
 
@@ -21,11 +21,22 @@ def find_sources(options: Params) -> dict[str, str]:
     return found
 
 
-def find_untracked(datasets: Iterable[Source]) -> list[str]:
-    """The sources of data sets that lie in the project, and that git neither has nor ignores: they
-    may be large, as photographs are, and no stage behind download reads them."""
-    paths = {one.source for one in datasets if not Path(one.source).is_absolute()}
-    return sorted(path for path in paths if is_new(path) and not is_tracked(path))
+def list_all(options: Params) -> list[str]:
+    """The paths of all data sets and of all weights that ``params.yaml`` names, also of those that
+    no run reads now."""
+    weights = [getattr(one, "weights", None) for one in options.architectures.values()]
+    sources = [one.source for one in options.datasets.values()]
+    return sources + [one for one in weights if one and not is_published(one)]
+
+
+def find_untracked(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that lie in the project, relative to its folder, and that git neither has
+    nor ignores: they may be large, as photographs are, and no stage behind download and weights
+    reads them."""
+    here = Path.cwd().resolve()
+    where = (Path(path).absolute() for path in paths)
+    relative = {os.path.relpath(one.parent.resolve() / one.name, here) for one in where}
+    return sorted(path for path in relative if is_new(path) and not is_tracked(path))
 
 
 def is_new(path: str) -> bool:

@@ -37,7 +37,7 @@ def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> 
 
     With early stopping the epochs suffice for it to act: the validation accuracy of n images takes
     n + 1 values, so it rises at most n times after the first epoch, each time after at most
-    `patience` epochs. Where it watches the loss of the validation part, that rises soon (`cut_data`
+    `patience` epochs. Where it watches the loss of the validation set, that rises soon (`cut_data`
     shifts the labels); on training images nothing is certain, and `sides.count_epochs` tells.
     """
     height, width = image_shape[:2]

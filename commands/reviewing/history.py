@@ -9,9 +9,7 @@ from stages.runtime.errors import UserError
 
 def read_working_tree() -> tuple[Revision, list[str]]:
     """The working tree, and its files that differ from the last commit."""
-    changed = git.ask("status", "--porcelain")
-    if changed is None:
-        raise UserError("a review compares revisions: this folder is no git repository")
+    changed = git.run("status", "--porcelain")
     head = git.ask("rev-parse", "--short", "HEAD")
     files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
     if not head:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.pipeline import lockfile, outdated
+from stages.runtime.errors import UserError
 from stages.storage import files
 
 SPREAD = Path("reports/seed_spread.json")
@@ -69,8 +70,12 @@ def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
     """What was measured already on the same data with the same code and parameters, by seed."""
     if not SPREAD.exists():
         return {}
-    content = files.read_json(SPREAD)
-    if content["measured_on"] != provenance:
+    try:
+        content = files.read_json(SPREAD)
+        measured_on = content["measured_on"]
+    except (UserError, KeyError, TypeError):
+        raise UserError(f"{SPREAD} is damaged: delete it, and start again") from None
+    if measured_on != provenance:
         print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
         return {}
     return {

@@ -4,7 +4,7 @@ The best of many trials looks better than it is, since chance helped to choose i
 the parameters as they are train again, each with the same new seeds, which also draw other
 validation images where the split is random. The difference of their means is judged by the review's
 rule: its noise² is (sd_old² + sd_new²) / k over k seeds, with the degrees of freedom of Welch and
-Satterthwaite (Welch's t-test). Only a best that is called better is predicted on the test part, and
+Satterthwaite (Welch's t-test). Only a best that is called better is predicted on the test set, and
 only with the seed of ``params.yaml``.
 """
 
@@ -99,7 +99,7 @@ def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> t
 
 
 def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> dict[str, float]:
-    """accuracy, standard_error and loss of a trial on the test part, by the model that its trial
+    """accuracy, standard_error and loss of a trial on the test set, by the model that its trial
     trained. Each look is noted in the study."""
     looks = study.user_attrs.get("test", {})
     if str(number) not in looks:

@@ -4,14 +4,13 @@ exp show`, `apply` and `branch` know by its name."""
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands.pipeline import keys, snapshot, sources
+from commands.pipeline import keys, snapshot
 from stages.params.reading import parse_yaml
-from stages.params.schema import Source
 from stages.runtime import git
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
@@ -30,11 +29,11 @@ class Base:
     head: str
 
 
-def read_base(parameters: str, datasets: Iterable[Source]) -> Base:
-    """The working tree as it is, with the text `parameters` of params.yaml, and without those
-    `datasets` that are not in git."""
+def read_base(parameters: str, untracked: Collection[str]) -> Base:
+    """The working tree as it is, with the text `parameters` of params.yaml, and without what is
+    `untracked`: data sets and weights."""
     files = {PARAMS: parameters, LOCK: Path(LOCK).read_text(encoding="utf-8")}
-    content = snapshot.tree(sources.find_untracked(datasets))
+    content = snapshot.tree(untracked)
     values = parse_yaml(parameters, Path(PARAMS))
     return Base(values, files, content, snapshot.commit(content)[0])
 

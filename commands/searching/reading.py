@@ -63,6 +63,9 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         if fault := key_fault(key, search.model, options):
             yield ("space", key), fault
             continue
+        if above := [one for one in search.space if key.startswith(f"{one}.")]:
+            yield ("space", key), f"it is part of {above[0]}, which is searched too: leave out one"
+            continue
         for value in values.extremes:
             if fault := value_fault(key, value, base):
                 yield ("space", key), fault

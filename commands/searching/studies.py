@@ -39,7 +39,7 @@ def open_study(
         study.set_user_attr("bound_to", bound_to)
     check_bound(name, study.user_attrs["bound_to"], bound_to)
     # a sampler with the same seed would begin with the same trials again
-    study.sampler, study.pruner = make_sampler(search, seed + trials), make_pruner(search)
+    study.sampler, study.pruner = make_sampler(search, (seed + trials) % 2**32), make_pruner(search)
     return study
 
 

@@ -4,7 +4,7 @@ batch norm and activation.
 In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution whitens patches of
 the image (PCA whitening): its filters are the eigenvectors of the covariance of the training
 images' patches, each divided by √(eigenvalue + ε), and each once more with the opposite sign.
-`adapt` computes them from the training part, and they are not trained. Global max pooling ends the
+`adapt` computes them from the training set, and they are not trained. Global max pooling ends the
 network, and its features are scaled down, so that the probabilities stay soft while the learning
 rate is high.
 """
@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from stages.architectures.hidden import repeat_for_blocks
 
-CHUNK = 500  # images whose patches are in memory at a time
+CHUNK = 500  # images whose patches are in memory at a time; fewer, where these are larger than
+CHUNK_BYTES = 1 << 29
 
 
 def network(
@@ -63,17 +64,19 @@ def adapt(
     height, width, channels, filters = layer.kernel.shape
     places = np.linspace(0, len(images) - 1, min(whitening_images, len(images))).astype(int)
     products, count = 0, 0
-    for start in range(0, len(places), CHUNK):
-        chunk = images[places[start : start + CHUNK]] * scale + offset
+    patch = height * width * channels * np.dtype(np.float64).itemsize
+    image = (images.shape[1] - height + 1) * (images.shape[2] - width + 1) * patch  # its patches
+    step = max(1, min(CHUNK, CHUNK_BYTES // image))
+    for start in range(0, len(places), step):
+        chunk = images[places[start : start + step]] * scale + offset
         patches = sliding_window_view(chunk, (height, width), axis=(1, 2)).transpose(
             0, 1, 2, 4, 5, 3
         )
         patches = patches.reshape(-1, height * width * channels)
         products, count = products + patches.T @ patches, count + len(patches)
     variances, directions = np.linalg.eigh(products / count)
-    directions *= np.sign(
-        directions[np.abs(directions).argmax(axis=0), np.arange(len(variances))]
-    )  # else either may come first
+    # else either sign may come first
+    directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(variances))])
     whitening = (directions / np.sqrt(variances + whitening_epsilon)).reshape(
         height, width, channels, filters // 2
     )

@@ -1,4 +1,4 @@
-"""What the reports draw of one model's predictions of the test part: confusion, ROC and
+"""What the reports draw of one model's predictions of the test set: confusion, ROC and
 calibration, as tables.
 
 `probabilities` is float (images, classes), `labels` int (images,) with class numbers, `names` lists

@@ -48,7 +48,9 @@ def join_doubts(doubts: list[pd.DataFrame]) -> pd.DataFrame:
     many doubt it), label_probability (their mean), suggested_probability (the mean of those that
     suggest this class); first what most models doubt, then what they doubt most. `doubts` are
     tables as `find_doubts` makes them, with the column part."""
+    probabilities = ["label_probability", "suggested_probability"]
     both = pd.concat(doubts, ignore_index=True)
+    both = both.astype(dict.fromkeys(probabilities, float))  # objects, where a model doubts nothing
     keys = [name for name in ("part", "place", "file", "label") if name in both]
     suggested = both.groupby(keys, sort=False)["suggested"].transform(lambda some: some.mode()[0])
     agree = both["suggested"] == suggested

@@ -132,7 +132,7 @@ def tabulate_classes(
 
 
 def tabulate_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row for each epoch and part, from Keras's columns, where those of the validation part begin
+    """A row for each epoch and part, from Keras's columns, where those of the validation set begin
     with ``val_``; what the epoch has as a whole, learning rate and phase, stands in both."""
     whole = [name for name in ("learning_rate", "phase") if name in history]
     columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]

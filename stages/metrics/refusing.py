@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 DIGITS = 6  # as predictions are printed
-STEPS = 50  # points of the curve, at equal steps of coverage of the validation part
+STEPS = 50  # points of the curve, at equal steps of coverage of the validation set
 # accuracies for which the table has a line of its own, if they are above that without refusal
 ACCEPTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
@@ -53,7 +53,7 @@ def tabulate_coverage(parts: dict[str, Judged]) -> pd.DataFrame:
     """What each least confidence leaves of the `parts` validation and test: confidence,
     accepted_accuracy, and of each part PART_coverage and PART_accuracy; sorted.
 
-    All confidences are chosen on the validation part: 0, which refuses nothing; one for each of
+    All confidences are chosen on the validation set: 0, which refuses nothing; one for each of
     `STEPS` coverages; and those of `ACCEPTED`, which accepted_accuracy names."""
     confidence, correct = parts["validation"]
     shares = np.arange(1, STEPS) / STEPS

@@ -42,7 +42,7 @@ def read_names(path: Path) -> pd.DataFrame:
 
 
 def list_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The mistakes, the most confident first; the index is the image's place in the test part."""
+    """The mistakes, the most confident first; the index is the image's place in the test set."""
     mistakes = predictions[predictions["actual"] != predictions["predicted"]]
     return mistakes.sort_values("confidence", ascending=False, kind="stable")
 

@@ -25,11 +25,12 @@ from stages.runtime.text import printable
 Checked = TypeVar("Checked", bound=BaseModel)
 Entry = TypeVar("Entry")
 Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
+FILE = Path("params.yaml")
 SHOWN = 50  # problems in a message
 PYDANTICS = ("[one]", "[list]", "[key]")  # among the keys that lead to a place: not the file's own
 
 
-def load(path: Path = Path("params.yaml")) -> Params:
+def load(path: Path = FILE) -> Params:
     """Read and check the parameters. Raises `UserError` with a line for each problem: file, line,
     key, value, what is allowed."""
     return checked(path, Params, cross_check)
@@ -61,11 +62,10 @@ def checked(
     return content
 
 
-def choose(name: str, section: dict[str, Entry], key: str) -> Entry:
-    """The entry `name` of the section `key` of params.yaml. Raises `UserError` where there is
-    none."""
+def choose(name: str, section: dict[str, Entry], key: str, file: Path = FILE) -> Entry:
+    """The entry `name` of the section `key` of `file`. Raises `UserError` where there is none."""
     if name not in section:
-        raise UserError(f"{name!r} is not a key of {key} in params.yaml. {suggest(name, section)}")
+        raise UserError(f"{name!r} is not a key of {key} in {file}. {suggest(name, section)}")
     return section[name]
 
 

@@ -41,6 +41,7 @@ def one_of(*allowed: str) -> Any:
 
 
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as numpy takes it
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -85,7 +86,10 @@ def exactly(length: int, kind: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # of a whole number that no float holds
+        return False
 
 
 def argument(lists: bool = False, text: bool = False) -> Any:

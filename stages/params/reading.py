@@ -48,7 +48,8 @@ def parse_yaml(text: str, path: Path) -> Any:
     try:
         refuse_bombs(text, path)
         return YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:  # the latter of dates and numbers such as 2024-99-99
+    # the latter two of dates and numbers such as 2024-99-99, and of tags such as !!bool maybe
+    except (YAMLError, ValueError, LookupError) as error:
         lines = (printable(line) for line in str(error).splitlines())
         raise UserError(f"{path} is not valid YAML: " + "\n".join(lines)) from None
 

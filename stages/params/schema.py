@@ -7,9 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stages.params.families import Architecture
-from stages.params.families import FineTuning as FineTuning  # stages.training takes it from here
-from stages.params.fields import ClassName, Count, Line, Name, Rate, Section, one_line, one_of
-from stages.params.fields import suggest as suggest  # and stages.replications.options this
+from stages.params.fields import ClassName, Count, Line, Name, Rate, Section, Seed, one_line, one_of
 from stages.params.recipe import Train
 from stages.runtime.text import LONGEST_PATH
 
@@ -33,7 +31,7 @@ class Limits(Section):
 
 class Download(Section):
     mirror: Annotated[str, Field(pattern=r"^https?://")] | None
-    timeout: Annotated[float, Field(gt=0)]
+    timeout: Annotated[float, Field(gt=0, le=1e6)]
     retries: Annotated[int, Field(ge=0)]
     backoff: Annotated[float, Field(ge=0)]
     channels: Literal[1, 3]
@@ -132,7 +130,7 @@ class Parallel(Section):
 class Params(Section):
     """The whole of ``params.yaml``."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     dataset: str
     datasets: dict[Name, Source]
     download: Download

@@ -1,7 +1,6 @@
 """The images of each part as arrays, and the constants of the normalisation; see the stage
 preprocess."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from stages.params.schema import Preprocess
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.sources.raw import Raw
-from stages.storage import files
+from stages.storage import arrays, files
 from stages.storage.prepared import PARTS
 
 CHUNK_BYTES = 1 << 24  # of images whose pixels are summed at a time, as float64; one image at least
@@ -23,11 +22,7 @@ def write_part(
 ) -> np.ndarray:
     """Write `count` uint8 images to `path` as one array, one by one; returns it as a memory map.
     Raises `UserError` if the shape of one differs from `shape`."""
-    prepared = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *shape))
-    # a full disk is an error now, and not the death of the process at some pixel
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    prepared = arrays.create(path, np.uint8, (count, *shape))
     for place, image in enumerate(images):
         if image.shape != shape:
             sizes = "one has {0}×{1} pixels, another {3}×{4}".format(*shape, *image.shape)
@@ -76,7 +71,7 @@ def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> No
             index = np.load(split_folder / f"{part}.npy")
             if shape is None:
                 shape = resized(next(iter(raw.images(index[:1]))), options).shape
-            read = progress.track(raw.images(index), f"{part} part", "images", len(index))
+            read = progress.track(raw.images(index), f"{part} set", "images", len(index))
             images = (resized(image, options) for image in read)
             prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
             np.save(folder / f"{part}_labels.npy", raw.labels[index])

@@ -16,7 +16,7 @@ from stages.sources.raw import Raw
 from stages.storage import files
 from stages.storage.prepared import PARTS
 
-# draws the test part whatever the run's seed is: runs with other seeds are tested on the same
+# draws the test set whatever the run's seed is: runs with other seeds are tested on the same
 # images
 TEST_SEED = 1
 FEW = 30  # validation images, of which one is 3 points of accuracy or more
@@ -39,14 +39,18 @@ class Labelled:
 
 
 def split_stratified(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
-    """(1 - `fraction`) and `fraction` of each class of `index`, drawn with `seed`. Raises
-    ValueError, as scikit-learn does, where a class has a single image, or a part would have fewer
-    images than there are classes."""
+    """(1 - `fraction`) and `fraction` of each class of `index`, and an image of each in the second,
+    drawn with `seed`. Raises ValueError, as scikit-learn does, where a class has a single image, or
+    a part would have fewer images than there are classes."""
     from sklearn.model_selection import train_test_split
 
-    return train_test_split(
+    rest, taken = train_test_split(
         index, test_size=fraction, random_state=seed, stratify=data.labels[index]
     )
+    if len(np.setdiff1d(data.labels[rest], data.labels[taken])):  # the share of a class is none
+        taken = with_each_class(taken, index, data.labels, seed)
+        rest = index[~np.isin(index, taken)]
+    return rest, taken
 
 
 def split_last(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
@@ -81,7 +85,7 @@ def cut(
     """`index` without `fraction` of it, and that fraction, for `part`. Raises `UserError` unless
     both have images of each class."""
     counts = np.bincount(data.labels[index], minlength=len(data.class_names))
-    images = f"the {len(index):,} images from which the {part} part is taken"
+    images = f"the {len(index):,} images from which the {part} set is taken"
     try:
         pair = METHODS[method](index, data, fraction, seed)
     except ValueError:  # of `split_stratified`
@@ -113,9 +117,9 @@ def cut(
 
 
 def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
-    """The three parts as the parameters ask for them; a validation or test part that the source has
-    is taken as it is. `seed` draws the validation part, and what a limit keeps of it and of the
-    training part. Raises `UserError` where the images do not allow it.
+    """The three parts as the parameters ask for them; a validation or test set that the source has
+    is taken as it is. `seed` draws the validation set, and what a limit keeps of it and of the
+    training set. Raises `UserError` where the images do not allow it.
     """
     train, validation, test = np.split(
         np.arange(len(data.labels)), np.cumsum([data.train, data.validation])
@@ -176,7 +180,7 @@ def with_each_class(
 
 
 def brings_validation(data: Labelled, split: Split) -> bool:
-    """Whether the validation part is the source's own."""
+    """Whether the validation set is the source's own."""
     return data.validation > 0 and split.method in METHODS
 
 
@@ -207,7 +211,7 @@ def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> 
             why = f"raise split.limit_{part}, or change split.method" + (
                 f" or split.{part}" if part != "train" else ""
             )
-        raise UserError(f"split: the class {name!r} has no image in the {part} part:\n       {why}")
+        raise UserError(f"split: the class {name!r} has no image in the {part} set:\n       {why}")
 
 
 def group_equal(digests: np.ndarray) -> np.ndarray:
@@ -279,7 +283,7 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
     if len(parts["validation"]) < FEW:
         print(
-            f"note: the validation part has {len(parts['validation'])} images: what is chosen on "
+            f"note: the validation set has {len(parts['validation'])} images: what is chosen on "
             "it, such as the best epoch, is chosen nearly by chance",
             file=sys.stderr,
         )

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages import params
 from stages.drawing import charts
 from stages.metrics.measures import DIGITS, measure_model
 from stages.params.schema import Params
@@ -47,8 +48,9 @@ def collect_parameters(
 ) -> dict[str, Any]:
     """All parameters that decide the result."""
     variant = replications.variants[entry.variant]
+    seed = replications.common.seed if variant.seed is None else variant.seed
     return {
-        "data": {"seed": replications.common.seed, **variant.model_dump()},
+        "data": variant.model_dump() | {"seed": seed},
         "architecture": root.architectures[entry.architecture].model_dump(exclude_unset=True),
         "train": options.complete_train(replications.common, entry).model_dump(),
         "augment": options.complete_augment(replications.common, entry).model_dump(),
@@ -61,7 +63,7 @@ def collect_parameters(
 
 def main(experiment: str) -> None:
     root, replications = options.load()
-    entry = options.choose(experiment, replications.experiments, "experiments")
+    entry = params.choose(experiment, replications.experiments, "experiments", options.FILE)
     published = options.documents([experiment])[experiment].published
     prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}

@@ -9,17 +9,9 @@ import pandas as pd
 from pydantic import Field, RootModel, ValidationError
 
 from stages import params
-from stages.params.schema import (
-    Augment,
-    Count,
-    Name,
-    Params,
-    Preprocess,
-    Section,
-    Split,
-    Train,
-    suggest,
-)
+from stages.params.fields import Count, Name, Section, Seed, suggest
+from stages.params.recipe import Train
+from stages.params.schema import Augment, Params, Preprocess, Split
 from stages.runtime.errors import UserError
 from stages.storage.prepared import Prepared
 
@@ -31,7 +23,7 @@ SCRATCH = FOLDER / "from-scratch.txt"
 class Common(Section):
     """What an experiment does not say itself; `seed` is that of the split."""
 
-    seed: int
+    seed: Seed
     train: Train
     augment: Augment
 
@@ -40,7 +32,7 @@ class Variant(Section):
     """A data set as a document prepared it."""
 
     dataset: str
-    seed: int | None = None  # of the split, in place of the common one
+    seed: Seed | None = None  # of the split, in place of the common one
     split: Split
     preprocess: Preprocess
 
@@ -78,7 +70,7 @@ class Entry(Section):
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
     augment: dict[str, Any]
     train: dict[str, Any]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     budget: Budget
     minutes: float
 
@@ -98,7 +90,15 @@ def load() -> tuple[Params, Replications]:
     root = params.load()
 
     def cross_check(replications: Replications) -> Iterator[params.Problem]:
+        for name, variant in replications.variants.items():
+            if variant.dataset not in root.datasets:
+                yield (
+                    ("variants", name, "dataset"),
+                    f"{variant.dataset!r} is not known. {suggest(variant.dataset, root.datasets)}",
+                )
         for name, entry in replications.experiments.items():
+            if len(set(entry.seeds)) < len(entry.seeds):
+                yield ("experiments", name, "seeds"), f"{entry.seeds}: one of them is there twice"
             for key, known in (
                 ("variant", replications.variants),
                 ("architecture", root.architectures),
@@ -178,14 +178,6 @@ def check_weights(root: Params, replications: Replications, name: str) -> Iterat
         )
 
 
-def choose(name: str, section: dict[str, Any], key: str) -> Any:
-    """The entry `name` of a section of ``replications/params.yaml``. Raises `UserError` where there
-    is none."""
-    if name not in section:
-        raise UserError(f"{name!r} is not a key of {key} in {FILE}. {suggest(name, section)}")
-    return section[name]
-
-
 class Trained(Section):
     """What a document trained with: training images, and the epochs that ran; empty where there is
     no such run. Of a recipe of our own: what it is meant to have."""
@@ -236,13 +228,15 @@ def open_prepared(entry: Entry) -> Prepared:
 
 def complete_train(common: Common, entry: Entry) -> Train:
     """The complete recipe of an experiment: what it says itself, else `common`; with the epochs
-    that the budget allows."""
+    that the budget allows. Raises pydantic's ValidationError where that is not valid."""
     values = common.train.model_dump() | entry.train
-    values["early_stopping"] = common.train.early_stopping.model_dump() | entry.train.get(
-        "early_stopping", {}
+    stopping = values["early_stopping"]
+    if isinstance(stopping, dict):
+        values["early_stopping"] = common.train.early_stopping.model_dump() | stopping
+    recipe = Train.model_validate(values)
+    return recipe.model_copy(
+        update={"epochs": min(recipe.epochs, entry.budget.epochs or recipe.epochs)}
     )
-    values["epochs"] = min(values["epochs"], entry.budget.epochs or values["epochs"])
-    return Train.model_validate(values)
 
 
 def complete_augment(common: Common, entry: Entry) -> Augment:

@@ -5,6 +5,7 @@ Reads ``replications/raw/DATASET/``; writes ``replications/data/VARIANT/`` with 
 ``variants`` in ``replications/params.yaml``.
 """
 
+from stages import params
 from stages.preparation import arrays, splitting
 from stages.replications import options
 from stages.runtime import cli
@@ -14,7 +15,7 @@ from stages.storage import files
 
 def main(variant: str) -> None:
     _, replications = options.load()
-    chosen = options.choose(variant, replications.variants, "variants")
+    chosen = params.choose(variant, replications.variants, "variants", options.FILE)
     seed = replications.common.seed if chosen.seed is None else chosen.seed
     raw = Raw(options.FOLDER / "raw" / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:

@@ -174,12 +174,12 @@ def estimate_noise(
     Chance is the seed, which counts once for the document's run and through their number for ours;
     and the choice of the test images, once for each run. As many images are the same ones, since
     parts are cut as the documents cut them: then the spread over seeds, which is measured on them,
-    is all there is, where it is known. Spreads are estimated with few degrees of freedom: hence
-    Student's t, with those of Welch and Satterthwaite for the sum. With a spread that is borrowed
-    from others, once in twenty times holds only as far as this experiment's is like theirs: if its
-    own is twice as large, chance exceeds the noise once in four times (by simulation). Of the
-    document's run only the accuracy is known: what both networks predict for each image, as
-    the review of two runs of ours compares it, is not."""
+    is all there is, where it is known of both. Spreads are estimated with few degrees of freedom:
+    hence Student's t, with those of Welch and Satterthwaite for the sum. With a spread that is
+    borrowed from others, once in twenty times holds only as far as this experiment's is like
+    theirs: if its own is twice as large, chance exceeds the noise once in four times (by
+    simulation). Of the document's run only the accuracy is known: what both networks predict for
+    each image, as the review of two runs of ours compares it, is not."""
     ours, theirs = spreads
     if ours and ours == theirs:  # one estimate, used twice
         of_seeds = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
@@ -187,7 +187,7 @@ def estimate_noise(
         shares = ((ours, 1 / seeds), (theirs, 1))
         of_seeds = [(one.deviation**2 * share, one.freedom) for one, share in shares if one]
     variance = sum(square for square, _ in of_seeds)
-    if images != published.images or not of_seeds:
+    if images != published.images or not (ours and theirs):
         variance += estimate_standard_error(published.accuracy, published.images) ** 2
         variance += estimate_standard_error(mean, images) ** 2
     freedom = count_freedom(of_seeds, variance)

@@ -9,18 +9,18 @@ since DVC deletes a stage's outputs before it starts. They are kept until all se
 is stopped in its third seed does not train the first two again.
 """
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stages import params
 from stages.replications import options
 from stages.runtime import cli, guard
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, code
-from stages.training import run as training
 from stages.training.experiment import Experiment, find_pretrained
+from stages.training.run import train_and_predict
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ def run(
     keep_model: bool,
 ) -> dict[str, Any]:
     """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
-    With `keep_model`, these two stay in `folder` too. Returns the run record."""
-    from stages.training import fitting, heads, record, saving
+    With `keep_model`, these two stay in `folder` too. The checkpoint stays. Returns the run
+    record."""
+    from stages.training import heads, saving
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
@@ -50,27 +51,18 @@ def run(
         network.saved.load_weights(start / "model.keras")
         network.optimizer.build(network.model.trainable_variables)
         saving.load_state(network.optimizer, start / "optimizer.npz")
-    if experiment.evaluate_in_training_mode:
-        network = replace(network, fitted=heads.keep_in_training_mode(network.model))
-    description, fit_seconds = fitting.train_network(
-        experiment, network, prepared, folder, checkpoint
+    wrap = heads.keep_in_training_mode if experiment.evaluate_in_training_mode else None
+    if wrap:
+        network = replace(network, fitted=wrap(network.model))
+    about = {"computed_by": name_machine(backend.describe_platform())}
+    record = train_and_predict(
+        experiment, network, prepared, folder, checkpoint, wrap=wrap, about=about
     )
-    fitted = time.perf_counter()
-    uncalibrated = training.calibrate(network.saved, experiment, prepared, description)
-    saved = saving.save_and_load(network.saved, folder / "model.keras")
-    if experiment.evaluate_in_training_mode:
-        saved = heads.keep_in_training_mode(saved)
-    predictions = training.predict(saved, prepared, experiment.train.prediction_batch_size)
-    predictions |= uncalibrated
-    description["computed_by"] = name_machine(backend.describe_platform())
-    training.write_results(description, predictions, folder)
     if keep_model:
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
-    training.report(description, predictions, prepared, folder, fit_seconds)
-    seconds = fit_seconds + time.perf_counter() - fitted
-    return record.describe_run(fit_seconds, seconds, description["epochs"])
+    return record
 
 
 def name_machine(platform: dict[str, Any]) -> str:
@@ -82,7 +74,7 @@ def name_machine(platform: dict[str, Any]) -> str:
 
 def main(experiment: str) -> None:
     root, replications = options.load()
-    entry = options.choose(experiment, replications.experiments, "experiments")
+    entry = params.choose(experiment, replications.experiments, "experiments", options.FILE)
     common = replications.common
     recipe = options.complete_train(common, entry)
     prepared = options.open_prepared(entry)

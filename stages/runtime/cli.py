@@ -48,6 +48,7 @@ def run(
     wrong arguments, or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
+        prog=name_program(),
         description=(description or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -84,6 +85,14 @@ def run(
         os._exit(128 + signal.SIGINT)
 
 
+def name_program() -> str:
+    """How this process was started: ``python -m commands.gate``, or a command's name alone."""
+    module = sys.modules["__main__"].__spec__
+    if module is None:
+        return Path(sys.argv[0]).name
+    return f"python -m {module.name.removesuffix('.__main__')}"
+
+
 def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
     """The type of an option for argparse: a number, int or float as `kind` says, from `least` to
     `most`, and finite."""
@@ -106,10 +115,12 @@ def exit_on_sigterm() -> None:
 
 
 def require_project() -> None:
-    """Raise `UserError` where the current folder is not the project's: for commands that would
-    otherwise find nothing to do there."""
-    if not Path("dvc.yaml").exists():
-        raise UserError("dvc.yaml is missing: start the command in the folder of the project")
+    """Raise `UserError` where the current folder is not the project's, but one below or another:
+    for commands that would otherwise find nothing to do there, or write there."""
+    if not (Path("dvc.yaml").exists() and Path(".dvc").is_dir()):
+        raise UserError(
+            "dvc.yaml or .dvc is missing here: start the command in the folder of the project"
+        )
 
 
 def prepare_streams() -> None:

@@ -59,10 +59,15 @@ def is_dvc_running() -> bool:
 
 
 def works_here(folder: Path) -> bool:
-    """Whether DVC, started in `folder`, works on the project in the current folder: not where a
+    """Whether DVC, started in `folder`, works on the project of the current folder: not where a
     repository of its own lies between, as those of ``dvc exp run --temp`` do."""
+    return find_root(folder) == find_root(Path.cwd()) is not None
+
+
+def find_root(folder: Path) -> Path | None:
+    """The nearest folder with a DVC repository: `folder`, or one above it."""
     roots = (one for one in (folder, *folder.parents) if (one / ".dvc").is_dir())
-    return next(roots, None) == Path.cwd()
+    return next(roots, None)
 
 
 def lost_branch_warning() -> str:

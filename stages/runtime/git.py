@@ -29,7 +29,8 @@ def run(*arguments: str, folder: Path | None = None, **variables: str) -> str:
     if result is None:
         raise UserError("git is not installed")
     if result.returncode:
-        raise UserError(f"git {arguments[0]} failed: {result.stderr.strip()}")
+        why = result.stderr.strip() or result.stdout.strip()  # a conflict is told on the latter
+        raise UserError(f"git {arguments[0]} failed: {why}")
     return result.stdout.rstrip("\n")
 
 

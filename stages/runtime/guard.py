@@ -5,6 +5,7 @@ and the next ``dvc repro`` would start a second one beside it.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -90,6 +91,17 @@ def end_with_dvc() -> None:
 def is_dvc(process: psutil.Process) -> bool:
     """Whether a process was started as ``dvc …`` or ``python -m dvc …``."""
     try:
-        return any(Path(argument).name == "dvc" for argument in process.cmdline()[:3])
+        program, *arguments = process.cmdline() or [""]
     except psutil.Error:
         return False
+    if Path(program).name == "dvc":
+        return True
+    if not Path(program).name.startswith(("python", "pypy")):
+        return False
+    rest = itertools.dropwhile(lambda one: one.startswith("-") and one != "-m", arguments)
+    match list(rest):
+        case ["-m", module, *_]:
+            return module == "dvc"
+        case [script, *_]:
+            return Path(script).name == "dvc"
+    return False

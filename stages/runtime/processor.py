@@ -1,8 +1,15 @@
 """The processor that this process runs on."""
 
 import os
+import platform
 from pathlib import Path
 
+# instruction sets, the widest first, and the marks in /proc/cpuinfo that show them
+INSTRUCTION_SETS = {
+    "avx512_bf16": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "avx2": {"avx2", "fma"},
+}
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing, in how many
 
 
@@ -24,3 +31,29 @@ def read_quota() -> float:
         return int(given) / int(period)
     except (OSError, ValueError):  # ValueError: "max"
         return 1e6
+
+
+def read_name() -> str:
+    """The processor's name as Linux tells it, else as Python does."""
+    return read_cpuinfo("model name") or platform.processor()
+
+
+def find_instruction_set() -> str:
+    """The widest of `INSTRUCTION_SETS` that Linux says the processor has, else ``other``."""
+    flags = set(read_cpuinfo("flags").split())
+    return next((name for name, needed in INSTRUCTION_SETS.items() if needed <= flags), "other")
+
+
+def has(found: str, instruction_set: str) -> bool:
+    """Whether a processor with `found`, as `find_instruction_set` says, has `instruction_set`."""
+    order = [*INSTRUCTION_SETS, "other"]
+    return order.index(found) <= order.index(instruction_set)
+
+
+def read_cpuinfo(field: str) -> str:
+    """What Linux says in `field` of the first processor; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")

@@ -36,8 +36,8 @@ Image = tuple[int, str, str, str]  # number of its part, class, file name, name
 
 @dataclass
 class Classes:
-    """The images in the order of Keras's directory loader: the training part, then the validation
-    part, then the test part; inside each, classes, then names, sorted by code point."""
+    """The images in the order of Keras's directory loader: the training set, then the validation
+    set, then the test set; inside each, classes, then names, sorted by code point."""
 
     # before each name to have it as in the archive: empty, or the wrapping folder and a slash
     prefix: str
@@ -67,7 +67,7 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         label, name = unknown[0]
         raise UserError(
             f"{path}: the class {label!r} is in {prefix}{name.split('/')[0]}/ and not in the "
-            "training part"
+            "training set"
         )
     outside = [prefix + name for name in files if name.count("/") < depth + 1] + stray
     return Classes(
@@ -155,7 +155,7 @@ def refuse_misplaced(
 
 def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path: Path) -> None:
     """Raises `UserError` where other folders stand beside `parts`, where two of these are the same
-    part, or where they lack the training part."""
+    part, or where they lack the training set."""
     for top in tops if parts else []:
         if part_of(top) and top not in parts:
             raise UserError(
@@ -170,7 +170,7 @@ def check_beside_parts(tops: list[str], parts: dict[str, str], prefix: str, path
     for part in PARTS:
         if len(same := [top for top in parts if parts[top] == part]) > 1:
             both = f"{prefix}{same[0]}/ and {prefix}{same[1]}/"
-            raise UserError(f"{path}: {both} are both the {part} part: put them together")
+            raise UserError(f"{path}: {both} are both the {part} set: put them together")
     if parts and "train" not in parts.values():
         raise UserError(f"{path} holds {prefix}{next(iter(parts))}/ and no train/")
 

@@ -10,8 +10,8 @@ import importlib.util
 import os
 import sys
 import tempfile
-from pathlib import Path
 
+from stages.runtime import processor
 from stages.runtime.errors import UserError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -48,12 +48,6 @@ FREE = (
 # the widest kernels of oneDNN's that `train.instruction_set` allows: none that one vendor alone
 # has, such as AMX
 KERNELS = {"avx512": "AVX512_CORE_BF16", "avx2": "AVX2"}
-# instruction sets, the widest first, and the marks in /proc/cpuinfo that show them
-INSTRUCTION_SETS = {
-    "avx512_bf16": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
-    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-    "avx2": {"avx2", "fma"},
-}
 
 
 def start(threads: int, instruction_set: str = "avx512") -> None:
@@ -78,7 +72,7 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",  # nothing: its errors come as exceptions too
     }
     settle(settings)
-    if not has(found := find_instruction_set(), instruction_set):
+    if not processor.has(found := processor.find_instruction_set(), instruction_set):
         print(
             f"note: train.instruction_set is {instruction_set}, and this processor has {found}: "
             "results will have other bits than where it has it",
@@ -89,7 +83,7 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
     # 35 s, with the same bits.
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with held_back_messages(), own_keras_home():
+    with held_back_messages(), own_keras_home(), left_out("matplotlib", "sklearn"):
         import keras  # noqa: F401
 
         if backend == "tensorflow":
@@ -154,6 +148,20 @@ def own_keras_home():
             del os.environ["KERAS_HOME"]
 
 
+@contextlib.contextmanager
+def left_out(*packages: str):
+    """Keep Keras from importing `packages`, which it can do without: it looks for these for its
+    galleries of images and its wrappers, which nobody uses here, and they would take a third of the
+    time in which it starts."""
+    absent = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # to import what is None there is an ImportError
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
 def describe_platform() -> dict[str, str | list[str]]:
     """What a result may depend on that the project leaves free; needs `start`."""
     import keras
@@ -161,26 +169,5 @@ def describe_platform() -> dict[str, str | list[str]]:
     return {
         "backend": keras.config.backend(),
         "devices": keras.distribution.list_devices(),
-        "instruction_set": find_instruction_set(),
+        "instruction_set": processor.find_instruction_set(),
     }
-
-
-def find_instruction_set() -> str:
-    """The widest of `INSTRUCTION_SETS` that Linux says the processor has, else ``other``."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "other"
-    flags = {
-        flag
-        for line in lines
-        if line.startswith("flags")
-        for flag in line.partition(":")[2].split()
-    }
-    return next((name for name, needed in INSTRUCTION_SETS.items() if needed <= flags), "other")
-
-
-def has(found: str, instruction_set: str) -> bool:
-    """Whether a processor with `found`, as `find_instruction_set` says, has `instruction_set`."""
-    order = [*INSTRUCTION_SETS, "other"]
-    return order.index(found) <= order.index(instruction_set)

@@ -9,7 +9,7 @@ import numpy as np
 
 class Batches(keras.utils.PyDataset):
     """(images, labels) a step: uint8 (batch, height, width, channels); int64 (batch,), or float32
-    (batch, classes) with `classes`.
+    (batch, classes), one-hot, with `classes`.
 
     With a `seed`, the images come in an order drawn anew for each epoch:
     ``numpy.random.default_rng([seed, epoch])``, so that an epoch is the same whether or not those
@@ -26,7 +26,8 @@ class Batches(keras.utils.PyDataset):
     ):
         super().__init__()
         self.images, self.batch_size, self.seed = images, batch_size, seed
-        self.labels = labels if classes is None else np.eye(classes, dtype=np.float32)[labels]
+        self.labels = labels
+        self.one_hot = None if classes is None else np.eye(classes, dtype=np.float32)
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
@@ -48,7 +49,8 @@ class Batches(keras.utils.PyDataset):
         if self.order is not None:
             read_ahead(self.images, self.order[chosen.stop : chosen.stop + self.batch_size])
             chosen = self.order[chosen]
-        return self.images[chosen], self.labels[chosen]
+        labels = self.labels[chosen]
+        return self.images[chosen], labels if self.one_hot is None else self.one_hot[labels]
 
 
 def read_ahead(images: np.ndarray, places: np.ndarray) -> None:

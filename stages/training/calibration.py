@@ -1,7 +1,7 @@
 """Temperature scaling: probabilities that mean what they say (Guo et al., arXiv 1706.04599).
 
 A network's logits are divided by one number, the temperature, which makes the loss of the
-validation part least. Classes stay as they are, but for a few of a network that averages over an
+validation set least. Classes stay as they are, but for a few of a network that averages over an
 image and its mirror image. The division is carried out in the
 weights of the classifier, so that the saved network has no layer more, and whoever uses it gets
 calibrated probabilities.

@@ -28,6 +28,7 @@ CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what 
             "git",
             "guard",
             "inputs",
+            "processor",
             "progress",
             "text",
         )

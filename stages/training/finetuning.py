@@ -15,10 +15,11 @@ import keras
 import numpy as np
 
 from stages.architectures import CLASSIFIER
-from stages.params.schema import FineTuning, Train
+from stages.params.families import FineTuning
+from stages.params.recipe import Train
 from stages.runtime import progress
 from stages.runtime.errors import UserError
-from stages.storage import files
+from stages.storage import arrays, files
 from stages.storage.prepared import Prepared
 from stages.training import backend, code
 from stages.training.batches import Batches
@@ -102,8 +103,8 @@ def write_features(
     size = experiment.train.prediction_batch_size
     batches = Batches(prepared.images(part), prepared.labels(part), size, classes=None)
     count, width = len(batches.labels), network.output.shape[1]
-    array = np.lib.format.open_memmap(path, "w+", np.float32, (count, width))
-    for step in progress.track(range(len(batches)), f"features of the {part} part", "batches"):
+    array = arrays.create(path, np.float32, (count, width))
+    for step in progress.track(range(len(batches)), f"features of the {part} set", "batches"):
         images, _ = batches[step]
         array[step * size : step * size + len(images)] = network.predict_on_batch(images)
     array.flush()

@@ -172,14 +172,13 @@ def compile_model(
 ) -> None:
     """Compile `model` with the loss and the metrics of the recipe, for each of its outputs."""
     model.gives_logits = recipe.has_logits_form(train)
+    torch = keras.config.backend() == "torch"
     model.compile(
         optimizer,
         loss=[recipe.build_loss(train, model.gives_logits) for _ in model.outputs],
         loss_weights=loss_weights,
         metrics=[recipe.name_metrics(train) for _ in model.outputs],
-        steps_per_execution=1
-        if keras.config.backend() == "torch"
-        else STEPS_PER_EXECUTION,  # torch allows no other
+        steps_per_execution=1 if torch else STEPS_PER_EXECUTION,  # torch allows no other than 1
     )
 
 
@@ -188,7 +187,7 @@ def make_batches(
     prepared: Prepared,
     features: dict[str, np.ndarray] | None = None,
 ) -> tuple[Batches, Batches]:
-    """The batches of the training part, shuffled, and those of the validation part: of images, or
+    """The batches of the training set, shuffled, and those of the validation set: of images, or
     of their `features`."""
     train = experiment.train
     one_hot = (

@@ -73,7 +73,7 @@ class TimeLeft(keras.callbacks.Callback):
 @contextmanager
 def show_prediction(part: str, batches: int) -> Iterator[keras.callbacks.Callback]:
     """A callback that shows how far the prediction of a part has come, in a bar."""
-    with progress.track(None, f"predictions of the {part} part", "batches", batches) as bar:
+    with progress.track(None, f"predictions of the {part} set", "batches", batches) as bar:
         yield keras.callbacks.LambdaCallback(
             on_predict_batch_begin=lambda batch, logs=None: bar.update(batch - bar.n)
         )

@@ -20,9 +20,8 @@ def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
     chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
-    if (
-        train.precision == "mixed_float16"
-    ):  # as `compile` would: small gradients are lost in float16 otherwise
+    # as `compile` would: small gradients are lost in float16 otherwise
+    if train.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(chosen)
     return chosen
 
@@ -50,7 +49,8 @@ def read_learning_rate(train: Train, optimizer: keras.Optimizer, batches: int) -
     rate = optimizer.learning_rate
     if train.schedule:  # which Keras evaluates for the next step
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        done *= getattr(optimizer, "gradient_accumulation_steps", None) or 1  # batches
+        inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+        done *= inner.gradient_accumulation_steps or 1  # batches
         rate = build_schedule(train, batches)(max(done - 1, 0))
     return shorten(float(keras.ops.convert_to_numpy(rate)))
 

@@ -5,12 +5,11 @@ import os
 import platform
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from stages.runtime import git
+from stages.runtime import git, processor
 from stages.training import backend
 
 
@@ -32,7 +31,7 @@ def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, A
         },
         "hardware": {
             "platform": platform.platform(),
-            "processor": read_processor(),
+            "processor": processor.read_name(),
             "cores": os.cpu_count(),
             **backend.describe_platform(),
         },
@@ -43,15 +42,3 @@ def read_revision() -> str | None:
     """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
     git."""
     return git.ask("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def read_processor() -> str:
-    """The processor's name as Linux tells it, else as Python does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )

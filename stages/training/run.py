@@ -4,7 +4,7 @@ The module itself needs no Keras, since `backend.start` must come before the fir
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from stages.training.experiment import Experiment, locate_finished, locate_head_
 if TYPE_CHECKING:
     import keras
 
+    from stages.training.network import Network
+
 
 def run(
     experiment: Experiment,
@@ -27,19 +29,38 @@ def run(
 ) -> dict[str, Any]:
     """Train, save into `folder`, read back, predict; needs `backend.start`. `logs` is a folder for
     what TensorBoard shows. Returns the run record."""
-    from stages.training import fitting, record, saving
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
+    record = train_and_predict(experiment, network, prepared, folder, checkpoint, logs)
+    keep_last_state(checkpoint)
+    return record
+
+
+def train_and_predict(
+    experiment: Experiment,
+    network: "Network",
+    prepared: Prepared,
+    folder: Path,
+    checkpoint: Path,
+    logs: Path | None = None,
+    wrap: Callable[["keras.Model"], "keras.Model"] | None = None,
+    about: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What `run` does with a `network` that is built; the checkpoint stays. `wrap` makes of the
+    model that was read back the one that predicts; `about` goes into training.json."""
+    from stages.training import fitting, record, saving
+
     training, fit_seconds = fitting.train_network(
         experiment, network, prepared, folder, checkpoint, logs
     )
-    model, fitted = network.saved, time.perf_counter()
-    uncalibrated = calibrate(model, experiment, prepared, training)
-    saved = saving.save_and_load(model, folder / "model.keras")
-    predictions = predict(saved, prepared, experiment.train.prediction_batch_size) | uncalibrated
-    write_results(training, predictions, folder)
-    keep_last_state(checkpoint)
+    fitted = time.perf_counter()
+    uncalibrated = calibrate(network.saved, experiment, prepared, training)
+    saved = saving.save_and_load(network.saved, folder / "model.keras")
+    predicting = wrap(saved) if wrap else saved
+    predictions = predict(predicting, prepared, experiment.train.prediction_batch_size)
+    predictions |= uncalibrated
+    write_results(training | (about or {}), predictions, folder)
     report(training, predictions, prepared, folder, fit_seconds)
     seconds = fit_seconds + time.perf_counter() - fitted
     return record.describe_run(fit_seconds, seconds, training["epochs"])
@@ -48,7 +69,7 @@ def run(
 def calibrate(
     model: "keras.Model", experiment: Experiment, prepared: Prepared, training: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Calibrate `model` on the validation part where the recipe says so, and add the temperature to
+    """Calibrate `model` on the validation set where the recipe says so, and add the temperature to
     `training`. Returns what it predicted before, as predictions.npz has it: nothing where it stays
     as it is."""
     if experiment.train.calibration == "none":

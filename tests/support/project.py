@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.storage import files
 from stages.storage.prepared import Prepared
+from stages.training import backend
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
@@ -42,6 +43,16 @@ ARCHITECTURES = (
 REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more")
 
 
+def own_environment() -> dict[str, str]:
+    """The environment of this process without what `backend.start` and numpy's settings have put
+    into it: what a process of a user's begins with."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((*backend.LIBRARIES, "OPENBLAS_"))
+    }
+
+
 class Project:
     """A folder with a copy of the project: how the tests run commands in it and look at what they
     left."""
@@ -52,7 +63,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         # `python` in dvc.yaml is the one that runs the tests
         scripts = str(Path(sys.executable).parent)
-        variables = os.environ | {
+        variables = own_environment() | {
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
         }

@@ -5,7 +5,7 @@ Keras names them.
 
 Each network is built until Keras asks for its file; nothing is downloaded. The digests are Keras's
 own; it gives none for MobileNet and MobileNetV2, and no sizes. Takes a minute and a half of
-processor time.
+CPU time.
 """
 
 import re
