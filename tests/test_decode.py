@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import write_png
+from support.pictures import claim_size, write_png
 from support.sources import BAD_IMAGES, OPTIONS, RANDOM, encoded
 
 from stages.images import decode as decoding
@@ -169,6 +169,11 @@ def test_scans_of_a_jpeg_are_bounded_and_what_follows_its_end_is_not_among_them(
 def test_does_not_decode(content):
     with pytest.raises(BadImage, match="."):
         decode(content, 3, OPTIONS.limits.pixels)
+
+
+def test_an_image_that_claims_more_pixels_than_allowed_is_not_decoded():
+    with pytest.raises(BadImage, match="pixels"):
+        decode(claim_size(50_000, 50_000), 3, OPTIONS.limits.pixels)
 
 
 def test_cut_images_fail_as_images_wherever_they_are_cut():
