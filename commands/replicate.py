@@ -24,7 +24,7 @@ from dvc.utils.serialize import loads_yaml
 from commands.pipeline.process import run_dvc, start_dvc
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
-from stages import params
+from stages.replications import options
 from stages.replications.options import FOLDER
 from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
@@ -39,7 +39,7 @@ OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png",
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
     cli.exit_on_sigterm()
     cli.require_project()
-    params.load()
+    options.load()  # a mistake in either file is told before anything is read from it
     if commit and not dry and (edited := list_edited()):
         raise UserError(
             "--commit: no commit would hold the results together with the code and the parameters "

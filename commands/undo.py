@@ -34,7 +34,9 @@ def main() -> None:
     if unmerged := git.run("diff", "--name-only", "--diff-filter=U", "--relative"):
         raise UserError(
             f"git holds a conflict in {', '.join(unmerged.splitlines())}: resolve it and `git add` "
-            "the file, or leave the merge by `git merge --abort`. Then start again"
+            "the file. Or leave what began it:\n       `git merge --abort`, `git rebase --abort`; "
+            "after `git stash pop`, which keeps the stash: `git checkout HEAD -- FILE`. Then start "
+            "again"
         )
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.run("status", "--porcelain", "--", path, *but)]

@@ -90,8 +90,8 @@ def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Selected: **{selection['selected']}**, {why}. ± is one standard error of the part's "
-            "size.",
+            f"Selected: **{selection['selected']}**, {why}. ± is one standard error of that many "
+            "images.",
             "",
         ]
     )

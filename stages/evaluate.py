@@ -5,7 +5,7 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
 
     metrics.json      all metrics, parameter count, epochs and learning rate (with a schedule, the
                       highest); also the accuracies of auxiliary heads, if the network has any
-    curves.csv        loss, accuracy and learning rate per epoch, on both parts; the squared error
+    curves.csv        loss, accuracy and learning rate per epoch, on both sets; the squared error
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
     doubts.csv        images of the validation and the test set whose label the model doubts

@@ -47,8 +47,8 @@ def test_the_card_says_what_a_reader_asks_for():
         "20–300 × 32 pixels",
         "| a | 1,000 | 1,000 | 1,000 |",
         "cut short",
-        "of the train set also in the validation set: 2",
-        "within the train set: 3",
+        "of the training set also in the validation set: 2",
+        "within the training set: 3",
     ):
         assert part in text
     assert "the same images" not in text

@@ -119,6 +119,7 @@ def test_a_dvc_in_a_folder_of_the_project_works_on_it(
         ("dvc repro", True),
         ("/usr/bin/python3.12 /opt/bin/dvc repro", True),
         ("python -u -m dvc exp run", True),
+        ("/Frameworks/Python.app/Contents/MacOS/Python /opt/bin/dvc repro", True),
         ("tail -f dvc", False),
         ("python -m pytest dvc", False),
         ("", False),

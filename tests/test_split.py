@@ -169,14 +169,17 @@ def test_validation_may_be_another_part():
         choose_parts(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.9])
 @pytest.mark.parametrize("counts", [(1000, *[4] * 10), (100, 100, 3, 3, 3), (20, 2)])
-def test_a_class_whose_share_rounds_to_none_has_an_image_in_each_part(counts: tuple[int, ...]):
+def test_a_class_whose_share_rounds_to_none_has_an_image_in_each_part(
+    counts: tuple[int, ...], fraction: float
+):
     data = raw(*counts)
     index = np.arange(len(data.labels))
-    rest, taken = cut(index, data, "stratified", "validation", 0.1, seed=0)
+    rest, taken = cut(index, data, "stratified", "validation", fraction, seed=0)
     assert set(data.labels[rest]) == set(data.labels[taken]) == set(data.labels)
     assert np.array_equal(np.sort([*rest, *taken]), index)
-    assert len(taken) == math.ceil(0.1 * len(index))
+    assert len(taken) == math.ceil(fraction * len(index))
 
 
 @pytest.mark.parametrize(

@@ -75,16 +75,22 @@ def run(
 
 
 def check_names(plan: graph.Plan, options: Parallel) -> None:
-    """Raises `UserError` where `parallel` in ``params.yaml`` names a stage that there is not."""
-    bare = sorted({address.split(":")[-1] for address in plan.stages})
-    named = [("resources", name, name.split("@")[0], plan.stages) for name in options.resources]
-    named += [("beyond", name, name, bare) for name in options.beyond]
-    named += [("here", name, name, bare) for name in options.here]
-    for key, name, stage, known in named:
-        if stage not in known:
+    """Raises `UserError` where `parallel` in ``params.yaml`` has a name that means no stage there:
+    an address under `resources`, and a name alone under `beyond` and `here`."""
+    names = sorted({address.split(":")[-1] for address in plan.stages})
+    for address in options.resources:
+        if address.split("@")[0] not in plan.stages:
             raise UserError(
-                f"params.yaml: parallel.{key}: {name!r} is not a stage. {suggest(name, known)}"
+                f"params.yaml: parallel.resources: {address!r} is not a stage, with its "
+                f"file, or an instance of one. {suggest(address, plan.stages)}"
             )
+    for key in ("beyond", "here"):
+        for name in getattr(options, key):
+            if name not in names:
+                raise UserError(
+                    f"params.yaml: parallel.{key}: {name!r} is not the name of a stage, without "
+                    f"file and instance. {suggest(name, names)}"
+                )
 
 
 def spread(

@@ -72,19 +72,18 @@ def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
         return {}
     try:
         content = files.read_json(SPREAD)
-        measured_on = content["measured_on"]
-    except (UserError, KeyError, TypeError):
+        if content["measured_on"] == provenance:
+            return {
+                seed: {
+                    model: {measure: one[measure]["values"][number] for measure in MEASURES}
+                    for model, one in content["models"].items()
+                }
+                for number, seed in enumerate(content["seeds"])
+            }
+    except (UserError, AttributeError, LookupError, TypeError):
         raise UserError(f"{SPREAD} is damaged: delete it, and start again") from None
-    if measured_on != provenance:
-        print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
-        return {}
-    return {
-        seed: {
-            model: {measure: one[measure]["values"][number] for measure in MEASURES}
-            for model, one in content["models"].items()
-        }
-        for number, seed in enumerate(content["seeds"])
-    }
+    print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
+    return {}
 
 
 def summarise(values: list[float]) -> dict[str, Any]:

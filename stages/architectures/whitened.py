@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from stages.architectures.hidden import repeat_for_blocks
 
-CHUNK = 500  # images whose patches are in memory at a time; fewer, where these are larger than
-CHUNK_BYTES = 1 << 29
+CHUNK = 500  # images whose patches are in memory at a time
+CHUNK_BYTES = 1 << 29  # of these patches, at most, but for those of a single image
 
 
 def network(

@@ -39,18 +39,19 @@ class Labelled:
 
 
 def split_stratified(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
-    """(1 - `fraction`) and `fraction` of each class of `index`, and an image of each in the second,
-    drawn with `seed`. Raises ValueError, as scikit-learn does, where a class has a single image, or
-    a part would have fewer images than there are classes."""
+    """(1 - `fraction`) and `fraction` of each class of `index`, and an image of each in both, drawn
+    with `seed`. Raises ValueError, as scikit-learn does, where a class has a single image, or one
+    of both would have fewer images than there are classes."""
     from sklearn.model_selection import train_test_split
 
-    rest, taken = train_test_split(
+    pair = train_test_split(
         index, test_size=fraction, random_state=seed, stratify=data.labels[index]
     )
-    if len(np.setdiff1d(data.labels[rest], data.labels[taken])):  # the share of a class is none
-        taken = with_each_class(taken, index, data.labels, seed)
-        rest = index[~np.isin(index, taken)]
-    return rest, taken
+    for side, other in ((1, 0), (0, 1)):
+        if len(np.setdiff1d(data.labels[pair[other]], data.labels[pair[side]])):  # rounded to none
+            pair[side] = with_each_class(pair[side], index, data.labels, seed)
+            pair[other] = index[~np.isin(index, pair[side])]
+    return tuple(pair)
 
 
 def split_last(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
@@ -92,7 +93,7 @@ def cut(
         wanting = np.flatnonzero(counts == 1)
         if not len(wanting):
             raise UserError(
-                f"split.{part} is {fraction:g}: of {images}, that part or the rest would have "
+                f"split.{part} is {fraction:g}: of {images}, that set or the rest would have "
                 f"fewer than the {np.count_nonzero(counts)} classes.\n"
                 f"       Change split.{part} in params.yaml, or add images"
             ) from None
@@ -104,7 +105,7 @@ def cut(
         found = f"class {data.class_names[wanting[0]]} has {counts[wanting[0]]:,} of {images}"
         if method == "stratified":
             raise UserError(
-                f"{found}: too few for an image in that part and one outside it.\n"
+                f"{found}: too few for an image in that set and one outside it.\n"
                 f"       Add images of this class or leave it out, or change split.{part} in "
                 "params.yaml"
             )

@@ -96,7 +96,7 @@ def is_dvc(process: psutil.Process) -> bool:
         return False
     if Path(program).name == "dvc":
         return True
-    if not Path(program).name.startswith(("python", "pypy")):
+    if not Path(program).name.lower().startswith(("python", "pypy")):  # Python on macOS
         return False
     rest = itertools.dropwhile(lambda one: one.startswith("-") and one != "-m", arguments)
     match list(rest):

@@ -8,7 +8,8 @@ import numpy as np
 
 def create(path: Path, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     """A new ``.npy`` file of zeros at `path`, as a memory map to write to. Its space on the disk is
-    reserved: a full disk is an `OSError` now, and not the death of the process at some value."""
+    reserved where the system can: a full disk is an `OSError` now, and not the death of the process
+    at some value."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:

@@ -44,8 +44,8 @@ REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
 
 def own_environment() -> dict[str, str]:
-    """The environment of this process without what `backend.start` and numpy's settings have put
-    into it: what a process of a user's begins with."""
+    """The environment of this process without all that the backends and OpenBLAS read, which
+    `backend.start` may have set here: what a user's process begins with."""
     return {
         name: value
         for name, value in os.environ.items()
