@@ -45,8 +45,8 @@ def watch() -> None:
     timed(backend, "start", "import of TensorFlow and Keras")
     start = backend.start
 
-    def start_and_watch(threads: int) -> None:
-        start(threads)
+    def start_and_watch(*settings: object) -> None:
+        start(*settings)
         import keras
 
         from stages import architectures
