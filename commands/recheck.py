@@ -154,7 +154,7 @@ def compare_all(
     """The verdict on each of the candidates, as they come, `workers` side by side."""
     with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
-        untracked = sources.find_untracked(sources.list_all(options))
+        untracked = sources.find_untracked(options)
         present = sides.copy_working_tree(place / "present", untracked)
         for revision in set(revisions.values()):
             sides.copy_revision(revision, place / revision)

@@ -25,10 +25,10 @@ from commands.pipeline.process import run_dvc, start_dvc
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import PIPELINE, TABLE, Row, find
 from stages.replications import options
-from stages.replications.options import FOLDER
 from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
+FOLDER = options.FOLDER
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
 # what results are made by, beside the root's params.yaml
 MAKING = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)

@@ -80,7 +80,7 @@ def run(
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made
     refuse_odd_validation()
     ways = [routes.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
-    base = experiments.read_base(parameters, sources.find_untracked(sources.list_all(options)))
+    base = experiments.read_base(parameters, sources.find_untracked(options))
     common = routes.describe_base(ways[0], keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it

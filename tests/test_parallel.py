@@ -320,7 +320,7 @@ def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
         project.path(f"{folder}/large.jpg").write_text("pixels")
     project.path(".gitignore").open("a").write("/ignored\n")
     project.run("git", "add", "committed")
-    untracked = sources.find_untracked(folders)
+    untracked = sources.choose_untracked(folders)
     assert untracked == ["named absolutely", "photographs [1]"]
     content = snapshot.tree(untracked)
     names = project.run("git", "ls-tree", "-r", "--name-only", content).splitlines()

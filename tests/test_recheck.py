@@ -303,7 +303,7 @@ def test_the_copy_has_every_file_but_data_sets_that_git_does_not_have(
     finished.edit_params(
         lambda content: content["datasets"]["flowers"].update(source="photographs")
     )
-    untracked = sources.find_untracked(sources.list_all(params.load()))
+    untracked = sources.find_untracked(params.load())
     copied = sides.copy_working_tree(tmp_path / "copied", untracked)
     assert (copied / odd).read_text() == "text" and (copied / "stages/train.py").exists()
     assert not (copied / "photographs").exists()

@@ -53,7 +53,7 @@ def run(
     to_run = plan.can_travel(options.parallel.here)
     done, records = [], {}
     if to_run:
-        untracked = sources.find_untracked(sources.list_all(options))
+        untracked = sources.find_untracked(options)
         content = snapshot.tree(untracked)
         dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records

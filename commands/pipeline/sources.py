@@ -29,10 +29,15 @@ def list_all(options: Params) -> list[str]:
     return sources + [one for one in weights if one and not is_published(one)]
 
 
-def find_untracked(paths: Iterable[str]) -> list[str]:
+def find_untracked(options: Params) -> list[str]:
+    """Those of `list_all` that git neither has nor ignores: they may be large, as photographs are,
+    and no stage behind download and weights reads them."""
+    return choose_untracked(list_all(options))
+
+
+def choose_untracked(paths: Iterable[str]) -> list[str]:
     """Those of `paths` that lie in the project, relative to its folder, and that git neither has
-    nor ignores: they may be large, as photographs are, and no stage behind download and weights
-    reads them."""
+    nor ignores."""
     here = Path.cwd().resolve()
     where = (Path(path).absolute() for path in paths)
     relative = {os.path.relpath(one.parent.resolve() / one.name, here) for one in where}
