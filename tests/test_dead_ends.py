@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from support.kills import state
+from support.kills import checkpointed, state
 from support.processes import eventually
 from support.project import Project, ran
 
@@ -172,8 +172,7 @@ def test_back_from_a_training_whose_terminal_was_closed(finished: Project):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and all that is started then
     experiment = ("exp", "run", "-S", "train.epochs=60", "-S", "train.early_stopping.patience=50")
     run = finished.start(sys.executable, "-m", "dvc", *experiment)
-    half_done = finished.path("models/mnist-dense/checkpoint.npz")
-    eventually(half_done.exists)
+    eventually(lambda: checkpointed(finished))
     stages = psutil.Process(run.pid).children(recursive=True)
     os.kill(run.pid, signal.SIGHUP)
     run.communicate()

@@ -2,6 +2,7 @@
 and equal bits after an interruption in either phase."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -34,8 +35,23 @@ SIDE, CLASSES = 32, 3
 TUNING = TINY["fine_tuning"] | {"head_epochs": 3}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_blocks() -> Iterator[None]:
+    """MobileNet ends behind two of its thirteen blocks."""
+    whole = keras.applications.MobileNet
+
+    def shorten(*arguments, **options) -> keras.Model:
+        base = whole(*arguments, **options)
+        features = keras.layers.GlobalAveragePooling2D()(base.get_layer("conv_pw_2_relu").output)
+        return keras.Model(base.input, features)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.applications, "MobileNet", shorten)
+        yield
+
+
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+def start(two_blocks: None, tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     """Weights of a small MobileNet, as the stage weights brings them."""
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -149,7 +165,7 @@ def test_an_optimizer_that_copies_the_weights_keeps_what_the_head_learnt(
     start, prepared, tmp_path: Path
 ):
     recipe = {"optimizer": "schedulefreeadamw", "learning_rate": 1e-9, "epochs": 1}
-    fit(experiment(start, {"layers": "conv_pw_13"}, **recipe), prepared, tmp_path)
+    fit(experiment(start, {"layers": "conv_pw_2"}, **recipe), prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv")
     before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, the first behind it
     assert abs(after - before) < 0.5 * abs(after - history["loss"].iloc[0])
@@ -182,10 +198,10 @@ def test_the_layers_that_are_named_learn(start, prepared):
     model = network.build_network(experiment(start), prepared).model
     for tuning, learn in (
         ({"layers": "none"}, {"probability"}),
-        ({"layers": "conv_dw_13"}, {"conv_dw_13", "conv_pw_13", "probability"}),
+        ({"layers": "conv_dw_2"}, {"conv_dw_2", "conv_pw_2", "probability"}),
         (
-            {"layers": "conv_pw_13", "batch_norm": "trained"},
-            {"conv_pw_13", "conv_pw_13_bn", "probability"},
+            {"layers": "conv_pw_2", "batch_norm": "trained"},
+            {"conv_pw_2", "conv_pw_2_bn", "probability"},
         ),
     ):
         finetuning.freeze(model, FineTuning(**TUNING | tuning), "tiny")
@@ -211,8 +227,8 @@ def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepare
 
 
 def test_a_layer_that_is_not_there_is_named(start, prepared):
-    with pytest.raises(UserError, match="conv_pw_13"):
-        network.build_network(experiment(start, {"layers": "conv_pw_14"}), prepared)
+    with pytest.raises(UserError, match="conv_pw_2"):
+        network.build_network(experiment(start, {"layers": "conv_pw_3"}), prepared)
 
 
 @pytest.mark.parametrize("restore_best", ["never", "when_stopped"])
@@ -220,6 +236,6 @@ def test_the_second_phase_begins_whichever_weights_are_kept(
     start, prepared, tmp_path: Path, restore_best: str
 ):
     stopping = OPTIONS.train.early_stopping.model_dump() | {"restore_best": restore_best}
-    tuning = {"head_epochs": 1, "layers": "conv_pw_13"}
+    tuning = {"head_epochs": 1, "layers": "conv_pw_2"}
     fit(experiment(start, tuning, epochs=1, early_stopping=stopping), prepared, tmp_path)
     assert pd.read_csv(tmp_path / "history.csv")["phase"].tolist() == ["head", "fine-tuning"]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from support.processes import eventually, press_ctrl_c, processes_in
+from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange
@@ -197,11 +197,12 @@ def test_a_shallow_clone_is_refused(
         snapshot.bundle("HEAD")
 
 
-def test_ctrl_c_in_a_stage_that_runs_here_starts_no_other(project: Project, tmp_path: Path):
+def test_ctrl_c_in_a_stage_that_runs_here_starts_no_other(project: Project):
     path = project.path("dvc.yaml")
-    path.write_text(path.read_text().replace("cmd: cp", "cmd: touch ../begun && sleep 300 && cp"))
+    path.write_text(path.read_text().replace("cmd: cp", "cmd: sleep 300 && cp"))
     run = project.start(*PARALLEL)
-    eventually((tmp_path / "begun").exists)
+    processes = psutil.Process(run.pid).children
+    eventually(lambda: any("sleep" in command_of(one) for one in processes(recursive=True)))
     press_ctrl_c(run)
     output, _ = run.communicate()
     assert run.returncode == 130 and ran(output) == ["download"], output

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import psutil
 import yaml
 
+from support.processes import command_of
 from support.project import Project
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
@@ -132,13 +133,6 @@ def kill(dvc: subprocess.Popen, target: str) -> str | None:
     if dvc.wait() == 0:
         return None
     return target if stages else "dvc"
-
-
-def command_of(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def again(project: Project) -> tuple[int, str]:

@@ -23,6 +23,14 @@ def press_ctrl_c(process: subprocess.Popen) -> None:
         one.send_signal(signal.SIGINT)
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """The words of its command line; none where it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def processes_in(folder: Path, module: str | None = None) -> list[psutil.Process]:
     """The processes that work in `folder` or below; with `module`, those that run it."""
     found = []
