@@ -25,6 +25,7 @@ from stages.runtime import cli
 
 def main(base: str) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     options = params.load()
     head, dirty = history.read_working_tree()
     found = history.find_base(base, head, bool(dirty))

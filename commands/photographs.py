@@ -63,6 +63,7 @@ def conclude(model: str) -> None:
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     options, preset = params.load(), PRESETS[network]
     architecture = options.architectures.get(preset.architecture)
     tuning = getattr(architecture, "fine_tuning", None)

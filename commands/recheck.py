@@ -51,6 +51,7 @@ PIPELINES = {
 
 def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     options = params.load()
     code = digest_code()
     trainings = [one for path in PIPELINES[pipeline] for one in stale.find_trainings(path)]
@@ -67,7 +68,11 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
     for address, why in left.items():
         print(f"left: {address}: {why}", flush=True)
     if not candidates:
-        print("nothing to recheck: no training is out of date by its code alone")
+        print(
+            "nothing could be rechecked: see above"
+            if left
+            else "nothing to recheck: no training is out of date by its code alone"
+        )
         return
     failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, workers)
     for one, verdict in progress.track(verdicts, "recheck", "trainings", len(candidates)):

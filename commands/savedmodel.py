@@ -19,16 +19,20 @@ TARGET = Path("savedmodel")
 
 
 def main() -> None:
+    cli.require_project()
     train = params.load().train
-    source = Path("exports/model.keras")
+    source, selection = Path("exports/model.keras"), Path("reports/selection.json")
     if not source.exists():
         raise UserError(f"{source} is missing: run `dvc repro` to make it")
+    stopped = "run `dvc repro`, which was stopped before it was done"
+    if files.sha256(source) != files.read_json(selection)["sha256"]:
+        raise UserError(f"{source} is not the model that {selection} names: {stopped}")
     images = Prepared().images("test")
     shape = files.read_json(source.with_name("training.json"))["image_shape"]
     if list(images.shape[1:]) != shape:
         raise UserError(
             f"{source} takes images of the shape {shape}, and those in data/prepared have "
-            f"{list(images.shape[1:])}: run `dvc repro`, which was stopped before it was done"
+            f"{list(images.shape[1:])}: {stopped}"
         )
     checking.start(train.threads, train.instruction_set)
     import tensorflow

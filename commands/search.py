@@ -36,9 +36,10 @@ DATABASE = SCRATCH / "studies.db"
 
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
+    cli.exit_on_sigterm()
+    cli.require_project()
     search, options, parameters = reading.load(name)
     count = prepare(workers, remote, options)
-    cli.exit_on_sigterm()
     with guard.alone(SCRATCH, "commands.search"):
         if anew:
             forget(name)

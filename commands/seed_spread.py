@@ -67,9 +67,10 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
 
 def main(seeds: int) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     options = params.load()
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
-    check_sources(options)
+    sources.require(options, is_there)
     outdated = find_outdated()
     if changed or outdated:
         why = (
@@ -102,16 +103,12 @@ def main(seeds: int) -> None:
         print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
 
 
-def check_sources(options: params.Params) -> None:
-    """Raises `UserError` where DVC's temporary folder would lack what the runs read: it holds what
-    lies in git or under DVC."""
-    for key, path in sources.find_sources(options).items():
-        if Path(path).is_absolute() or any(map(sources.is_tracked, (path, f"{path}.dvc"))):
-            continue
-        raise UserError(
-            f"params.yaml: {key}: the seeds run in a separate folder, which lacks {path!r} because "
-            "it is not in git. Give it as an absolute path, run `dvc repro`, and commit"
-        )
+def is_there(path: str) -> bool:
+    """Whether DVC's temporary folder has what lies at a relative `path`: it holds what is in git or
+    under DVC."""
+    if Path(path).is_absolute():
+        return Path(path).exists()
+    return any(map(sources.is_tracked, (path, f"{path}.dvc")))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

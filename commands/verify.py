@@ -81,7 +81,7 @@ def main() -> None:
         clone = Path(temporary) / "clone"
         git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
         options = params.load(clone / "params.yaml")
-        check_sources(options, clone)
+        sources.require(options, lambda path: (clone / path).exists())
         committed, committed_metrics = read_digests(clone), files.read_json(clone / METRICS)
         variables = {"DVC_SITE_CACHE_DIR": str(Path(temporary) / "site")}
         if status := run_dvc("repro", "--force", folder=clone, variables=variables):
@@ -103,19 +103,6 @@ def main() -> None:
             explain_platform(options.train.instruction_set, processor.find_instruction_set()),
         )
     )
-
-
-def check_sources(options: params.Params, clone: Path) -> None:
-    """Raises `UserError` where the clone lacks what the run reads, as it does where that is not in
-    git."""
-    for key, path in sources.find_sources(options).items():
-        if not (clone / path).exists():
-            if Path(path).is_absolute():
-                raise UserError(f"params.yaml: {key}: {path!r} is missing on this machine")
-            raise UserError(
-                f"params.yaml: {key}: {path!r} is not in git, so that a clone lacks it. Give it as "
-                "an absolute path, run `dvc repro`, and commit"
-            )
 
 
 def explain_platform(asked: str, found: str) -> str:

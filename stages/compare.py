@@ -14,6 +14,7 @@ Writes into ``reports/``:
 Takes 2 seconds.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     columns = [
         (part, name)
         for part in ("validation", "test")
-        for name in ("accuracy", "standard_error", "loss")
+        for name in ("images", "accuracy", "standard_error", "loss")
     ]
     return pd.DataFrame(
         {name: one[name] for name in ("model", "parameters", "epochs")}
@@ -46,11 +47,15 @@ def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
 def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
     """The selected model. ``best_validation_accuracy`` takes the best; ``fewest_parameters`` the
     smallest of those whose validation accuracy is at most `within` of the best's standard errors
-    below the best (ties: the more accurate, then the first)."""
+    below the best (ties: the more accurate, then the first). That error is Agresti's and Coull's,
+    with two images more that are right and two that are wrong: the usual one would be 0 where the
+    best is right on all images."""
     best = table.loc[table["validation_accuracy"].idxmax()]
     threshold = best["validation_accuracy"]
     if rule == "fewest_parameters":
-        threshold -= within * best["validation_standard_error"]
+        images = best["validation_images"] + 4
+        share = (best["validation_accuracy"] * best["validation_images"] + 2) / images
+        threshold -= within * math.sqrt(share * (1 - share) / images)
     near = table[table["validation_accuracy"] >= threshold]
     chosen = near.sort_values(
         ["parameters", "validation_accuracy"], ascending=[True, False], kind="stable"

@@ -24,7 +24,7 @@ from stages.drawing import charts, pictures
 from stages.drawing.charts import DRAWN
 from stages.page.templates import make_environment
 from stages.params.schema import Params
-from stages.runtime import cli, progress
+from stages.runtime import cli, inputs, progress
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import augmentation, backend
@@ -94,6 +94,7 @@ def format_card(card: dict[str, Any]) -> str:
 
 def main() -> None:
     options = params.load()
+    inputs.check_prepared(options)
     split = files.read_json(Path("data/split/split.json"))
     prepared = Prepared()
     names = prepared.description["class_names"]

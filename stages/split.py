@@ -24,8 +24,9 @@ from stages.storage import files
 def main() -> None:
     options = params.load()
     raw = Raw(Path("data/raw") / options.dataset)
-    splitting.write(raw, options.split, options.seed, Path("data/split"))
-    files.write_json(inputs.SPLIT, inputs.split_parameters(options))
+    with files.replacing(inputs.SPLIT.parent) as folder:
+        splitting.write(raw, options.split, options.seed, folder)
+        files.write_json(folder / inputs.SPLIT.name, inputs.split_parameters(options))
 
 
 if __name__ == "__main__":

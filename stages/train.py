@@ -30,26 +30,23 @@ from pathlib import Path
 
 from stages import params
 from stages.runtime import cli, guard, inputs
-from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training.experiment import Experiment, find_pretrained
 from stages.training.run import run
 
-WEIGHTS = Path("data/weights")
-
 
 def main(model: str) -> None:
     options = params.load()
-    if model not in options.architectures:
-        raise UserError(f"{model!r} is not a key of architectures in params.yaml")
+    architecture = params.choose(model, options.architectures, "architectures")
     inputs.check_prepared(options)
+    inputs.check_weights(model, architecture)
     folder = Path("models") / model
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads, options.train.instruction_set)
-        architecture = options.architectures[model]
-        pretrained = getattr(architecture, "weights", None) and find_pretrained(WEIGHTS / model)
+        weights = inputs.WEIGHTS / model
+        pretrained = getattr(architecture, "weights", None) and find_pretrained(weights)
         experiment = Experiment(
             model, options.seed, architecture, options.augment, options.train, pretrained
         )

@@ -6,7 +6,9 @@ Reads ``architectures.NAME.weights`` of each of ``models``; writes ``data/weight
                      or path), licence, bytes, sha256; of the others an empty object
     weights.h5       the file itself
 
-Published files are fetched into data/downloads/weights/ first. Takes a second after the transfer.
+Published files are fetched into data/downloads/weights/ first. What an earlier run brought is taken
+again where it is the same published file, or where the path leads to no file here: a colleague who
+has pulled needs neither. Takes a second after the transfer.
 """
 
 from pathlib import Path
@@ -23,7 +25,13 @@ def main() -> None:
     options = params.load()
     with files.replacing(TARGET) as folder:
         for model in options.models:
-            pretrained.write(folder / model, model, options.architectures[model], options.download)
+            pretrained.write(
+                folder / model,
+                model,
+                options.architectures[model],
+                options.download,
+                kept=TARGET / model,
+            )
 
 
 if __name__ == "__main__":

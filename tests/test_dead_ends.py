@@ -14,7 +14,21 @@ from support.kills import checkpointed, state
 from support.processes import eventually
 from support.project import Project, ran
 
-from commands import check_lock, plots_page, replicate, review, undo, verify
+from commands import (
+    check_lock,
+    gate,
+    photographs,
+    plots_page,
+    recheck,
+    replicate,
+    review,
+    savedmodel,
+    search,
+    seed_spread,
+    undo,
+    verify,
+)
+from commands.parallel import __main__ as parallel
 from stages import preprocess, train
 from stages.runtime.errors import UserError
 
@@ -22,7 +36,7 @@ SILENT = ("WARNING", "ERROR", "error:", "Traceback")
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     folder = tmp_path / "my photographs, é & ~"
     random = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -38,15 +52,15 @@ def clone(project: Project, folder: Path, *options: str) -> Project:
     return Project(folder)
 
 
-def mine(photographs: Path) -> tuple[str, ...]:
-    return ("-S", f'+datasets.mine={{source: "{photographs}"}}', "-S", "dataset=mine")
+def mine(images: Path) -> tuple[str, ...]:
+    return ("-S", f'+datasets.mine={{source: "{images}"}}', "-S", "dataset=mine")
 
 
-def test_a_data_set_of_ones_own_there_and_back(finished: Project, photographs: Path):
-    finished.dvc("exp", "run", "--name", "of-mine", *mine(photographs), "preprocess")
+def test_a_data_set_of_ones_own_there_and_back(finished: Project, images: Path):
+    finished.dvc("exp", "run", "--name", "of-mine", *mine(images), "preprocess")
     assert "data/sources/mine.json" in finished.run("git", "ls-files", "--others", "data")
-    image = photographs / "cat/0.png"
-    image.write_bytes((photographs / "cat/1.png").read_bytes())
+    image = images / "cat/0.png"
+    image.write_bytes((images / "cat/1.png").read_bytes())
     output = finished.dvc("repro", "preprocess")
     assert ran(output) == ["source@mine", "download", "split", "preprocess"]
 
@@ -98,10 +112,17 @@ def test_a_command_started_in_a_folder_below_changes_nothing(
     starts = [
         check_lock.main,
         plots_page.main,
+        savedmodel.main,
         undo.main,
         verify.main,
+        lambda: gate.main("main"),
+        lambda: photographs.main(Path(), "small", None, "mine", dry=True),
+        lambda: recheck.main([], "root", dry=True, workers=1),
         lambda: replicate.main([], dry=True, commit=False, download=False),
         lambda: review.main("main", None, repro=False),
+        lambda: search.main("one", None, None, remote=False, anew=False),
+        lambda: seed_spread.main(5),
+        lambda: parallel.main([], None, None, remote=False),
     ]
     for folder in ("data", "replications"):
         monkeypatch.chdir(finished.path(folder))

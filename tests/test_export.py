@@ -56,6 +56,10 @@ def test_the_saved_model_predicts_as_the_model_does(
     selected = json.loads(Path("reports/selection.json").read_text())["selected"]
     expected = np.load(f"models/{selected}/predictions.npz")["test"]
     np.testing.assert_allclose(obtained, expected, atol=1e-5)
+    finished.run("sed", "-i", 's/"sha256": "/&0/', "reports/selection.json")
+    with pytest.raises(UserError, match="not the model that"):
+        savedmodel.main()
+    finished.run("git", "checkout", "--quiet", "reports/selection.json")
     np.save("data/prepared/test.npy", np.zeros((2, 8, 8, 1), np.uint8))
     with pytest.raises(UserError, match="of the shape"):
         savedmodel.main()

@@ -169,6 +169,26 @@ def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
     assert len(server.seen) == 1
 
 
+def test_what_is_wrong_with_a_file_put_there_by_hand_is_told(server, tmp_path):
+    (tmp_path / "set.bin").write_bytes(CONTENT[:-1])
+    server.plan = [404]
+    with pytest.raises(UserError, match=f"{len(CONTENT) - 1:,} bytes instead of"):
+        fetch(published(server), tmp_path, OPTIONS)
+
+
+def test_without_a_digest_a_file_of_another_address_is_fetched_anew(server, tmp_path):
+    first = published(server, bytes=None, sha256=None)
+    second = first.model_copy(update={"url": f"{server.address}/of-2027/set.bin"})
+    server.plan = ["cut"]  # what came of the first is not taken up for the second
+    with pytest.raises(UserError):
+        fetch(first, tmp_path, OPTIONS.model_copy(update={"retries": 0}))
+    for file in (second, second, first):
+        assert fetch(file, tmp_path, OPTIONS).read_bytes() == CONTENT
+    paths = [path for path, _ in server.seen]
+    assert paths == ["/set.bin", "/of-2027/set.bin", "/set.bin"]
+    assert ranges(server) == [None, None, None]
+
+
 @pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
 def test_a_page_in_place_of_an_archive_is_refused_where_no_digest_is_published(
     server, tmp_path, name

@@ -94,7 +94,7 @@ TABLE = pd.DataFrame(
         "model": ["large", "middle", "small"],
         "parameters": [300, 200, 100],
         "validation_accuracy": [0.90, 0.895, 0.88],
-        "validation_standard_error": [0.01, 0.01, 0.01],
+        "validation_images": [900, 900, 900],
         "test_accuracy": [0.1, 0.2, 0.99],  # plays no part
     }
 )
@@ -111,6 +111,11 @@ TABLE = pd.DataFrame(
 )
 def test_selection(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
+
+
+def test_of_models_that_are_right_on_nearly_all_images_a_small_one_is_selected():
+    table = TABLE.assign(validation_accuracy=[1.0, 0.975, 0.9], validation_images=40)
+    assert select(table, "fewest_parameters", 1.0)["selected"] == "middle"
 
 
 def test_names_are_read_back_as_they_are(tmp_path: Path):

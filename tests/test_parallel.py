@@ -153,7 +153,7 @@ def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):
 def test_a_file_that_changes_meanwhile_stops_the_collecting_and_hides_no_failure(project: Project):
     project.path("train.sh").write_text(f"touch {project.folder}/new\n{FAILING}")
     output = project.run(*PARALLEL, status=1)
-    assert "files changed meanwhile" in output and "train@b failed" in output
+    assert "files changed meanwhile (new)" in output and "train@b failed" in output
     assert (
         project.path("models/a/run.json").exists() and not project.path("models/a/weights").exists()
     )

@@ -13,7 +13,7 @@ from support.project import Project, copy, ran
 
 from commands import photographs, predict, seed_spread
 from commands.photographing import settings
-from commands.pipeline import outdated
+from commands.pipeline import outdated, sources
 from stages import params, train
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -144,9 +144,8 @@ def test_weights_that_git_does_not_have_make_no_clone_out_of_date(
 
     assert find_weights() == []
     with pytest.raises(UserError, match=rf"architectures\.{MODEL}\.weights: .*'{WEIGHTS}'"):
-        seed_spread.check_sources(
-            params.load().model_copy(update={"dataset": "fashion_mnist_sample"})
-        )
+        options = params.load().model_copy(update={"dataset": "fashion_mnist_sample"})
+        sources.require(options, seed_spread.is_there)
     project.edit_params(lambda params: params["architectures"][MODEL].update(weights="other.h5"))
     project.commit()
     assert find_weights()

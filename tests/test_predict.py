@@ -20,7 +20,7 @@ from PIL import Image
 from support.project import Project
 
 from commands import predict
-from commands.predicting import pictures
+from commands.predicting import network, pictures, trained
 from commands.predicting.grad_cam import Explainer
 from stages.conversion import checking
 from stages.images.decode import BadImage
@@ -211,6 +211,18 @@ def test_from_any_folder_and_without_keras_the_classes_are_those_of_the_keras_fi
 def test_a_python_without_the_projects_packages_is_told_in_a_sentence(finished: Project):
     output = finished.run(sys.executable, "-S", "-m", "commands.predict", "a.png", status=1)
     assert output.startswith("error: ") and "make setup" in output and output.count("\n") == 1
+
+
+def test_a_mistake_in_the_environment_is_not_blamed_on_the_model(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KERAS_BACKEND", "tensroflow")
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr(trained, "ROOT", finished.folder)
+    model = trained.open_model("mnist-dense")
+    with pytest.raises(UserError) as caught:
+        network.start(model)
+    assert "tensroflow" in str(caught.value) and "dvc" not in str(caught.value)
 
 
 def test_an_unknown_model_is_named_with_those_that_are_there(finished: Project):

@@ -355,4 +355,4 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     path.write_text(json.dumps(record | {"versions": {"jax": "0.10.2"}}))
     said = finished.command("recheck", MODEL)
     assert f"left: train@{MODEL}" in said and "KERAS_BACKEND=jax" in said
-    assert "nothing to recheck" in said
+    assert "nothing could be rechecked" in said

@@ -65,6 +65,40 @@ def test_a_schedule_in_epochs_is_the_one_in_batches():
     assert recipe.find_schedule_end(in_epochs, 10) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ExponentialDecay", {"initial_learning_rate": 1, "decay_steps": 10, "decay_rate": 0.9}),
+        ("CosineDecay", {"initial_learning_rate": 0, "decay_steps": 9, "warmup_target": 0.1}),
+        ("PiecewiseConstantDecay", {"boundaries": [10], "values": [1, 0.1]}),
+    ],
+)
+def test_a_rate_that_is_a_whole_number_is_no_other_one(name: str, arguments: dict[str, Any]):
+    def rates(arguments: dict[str, Any]) -> list[float]:
+        update = {"schedule": name, "schedule_arguments": arguments}
+        schedule = recipe.build_schedule(TRAIN.model_copy(update=update), batches=10)
+        return [float(schedule(step)) for step in range(0, 20, 4)]
+
+    first = "initial_learning_rate"
+    as_float = {first: float(arguments[first])} if first in arguments else {"values": [1.0, 0.1]}
+    assert rates(arguments) == rates(arguments | as_float)
+
+
+def test_an_empty_argument_is_the_default():
+    adam = TRAIN.model_copy(update={"optimizer_arguments": {"beta_1": None, "epsilon": None}})
+    assert recipe.build_optimizer(adam, STEPS).get_config()["beta_1"] == 0.9
+
+
+def test_a_checkpoint_has_all_that_nadam_gathers_under_a_loss_scale():
+    nadam = TRAIN.model_copy(update={"optimizer": "nadam", "precision": "mixed_float16"})
+    optimizer, weights = recipe.build_optimizer(nadam, STEPS), keras.Variable([1.0])
+    recipe.build_variables(optimizer, [weights])
+    before = [float(keras.ops.sum(one)) for one in optimizer.variables]
+    optimizer.apply([keras.ops.ones(1)], [weights])
+    product = optimizer.inner_optimizer._u_product
+    assert any(one is product for one in optimizer.variables) and float(product) not in before
+
+
 def test_what_keras_fills_in_is_described():
     sgd = recipe.describe(
         recipe.build_optimizer(TRAIN.model_copy(update={"optimizer": "sgd"}), STEPS)

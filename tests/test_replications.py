@@ -104,6 +104,28 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     assert row["verdict"] == "above"
 
 
+def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
+    documents = options.documents(["mnist-whitened"])
+    documents["mnist-whitened-longer"] = documents["mnist-whitened"].model_copy(
+        update={"document": "variations"}
+    )
+    names = ["mnist-convnet", "mnist-whitened", "mnist-whitened-longer"]
+    recipe = result(0.9998, 0.9999, 1.0)
+    results = dict(zip(names, (result(0.97, 0.98, 0.99), recipe, recipe)))
+    found = measure_spreads(
+        results, {name: documents[name] for name in names}, dict.fromkeys(names, "mnist")
+    )
+    assert found["mnist-whitened-longer"] == found["mnist-whitened"]
+    assert found["mnist-convnet"].ours.freedom == 2  # its own seeds alone
+
+
+def test_other_images_count_where_there_are_as_many():
+    one, spreads = published(0.8), Spreads(Spread(0.001, 2), Spread(0.001, 2))
+    others = one.model_copy(update={"same_images": False})
+    same, different = (estimate_noise(some, 0.8, one.images, 1, spreads) for some in (one, others))
+    assert different > same
+
+
 def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
     name = "flowers-v7-improvement2-gap"
     documents = options.documents([name, f"{name}-unstopped", "flowers-few-whitened"])

@@ -16,7 +16,7 @@ from support.project import Project, copy
 from support.reviews import MODEL, accept, closed_gate, commit, review
 
 from commands import seed_spread
-from commands.pipeline import lockfile
+from commands.pipeline import lockfile, sources
 from commands.reviewing import comparing, noise
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
@@ -198,11 +198,11 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
         finished.edit_params(
             lambda content: content["datasets"]["fashion_mnist_sample"].update(source=source)
         )
-        seed_spread.check_sources(params.load())
+        sources.require(params.load(), seed_spread.is_there)
 
     check("data/embedded/fashion_mnist.npz")
-    check(str(finished.path("mine.npz")))
     finished.path("mine.npz").touch()
+    check(str(finished.path("mine.npz")))
     for path in ("mine.npz", "../mine.npz"):
         with pytest.raises(UserError, match=f"fashion_mnist_sample.source: .*{path}"):
             check(path)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -20,7 +21,10 @@ from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.searching import confirmation, page, reading, studies
+from commands.searching.campaign import Campaign
+from commands.searching.running import Event
 from commands.searching.schema import Search, Values
+from stages import params
 from stages.runtime.errors import UserError
 
 PIPELINE = """
@@ -276,6 +280,47 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
     assert "trial 1: 0.31" in search(project)
     project.edit_params(lambda params: params["preprocess"].update(channels=1))
     assert "another preprocess" in search(project, status=1)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
+    """Here each training runs until the study asks for no other."""
+    space = {
+        "architectures.fashion-2blocks.activation": {"choice": ["leaky_relu", "relu", "elu"]},
+        "architectures.fashion-2blocks.negative_slope": {"choice": [0.3, None]},
+    }
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"space": space})
+    base = SimpleNamespace(values=params.load(ROOT / "params.yaml").model_dump())
+
+    class Runner:
+        def __init__(self, outcomes: list[dict]):
+            self.running, self.outcomes = [], outcomes
+
+        def has_room(self) -> bool:
+            return len(self.running) < 8
+
+        def wait(self) -> Event:
+            return Event(self.running.pop(0), **self.outcomes.pop(0))
+
+        def log(self, name: str) -> str:
+            return name
+
+    def run(*outcomes: dict) -> list[str]:
+        runner = Runner(list(outcomes))
+        trainings = SimpleNamespace(
+            runner=runner, base=base, seed=1, start=runner.running.append,
+            name_run=lambda number, seed: str(number), take=lambda run, result: 0.5,
+        )  # fmt: skip
+        study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=1))
+        Campaign(study, search, trainings).run()
+        return [one.state.name for one in study.trials]
+
+    well, failed = {"result": {}}, {"failed": "no such file"}
+    states = run(well, failed, failed)
+    # leaky_relu without a slope and the others with one contradict the schema
+    assert (states.count("COMPLETE"), states.count("FAIL")) == (1, 5)
+    with pytest.raises(UserError, match="in a row"):
+        run(failed, failed, failed)
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):

@@ -8,7 +8,8 @@ import pytest
 from support.project import ROOT, Project
 
 from commands import verify
-from commands.verify import check_sources, compare_accuracies, explain_platform, judge
+from commands.pipeline import sources
+from commands.verify import compare_accuracies, explain_platform, judge
 from stages import params
 from stages.runtime.errors import UserError
 
@@ -19,9 +20,9 @@ SAME, OTHER = explain_platform("avx512", "avx512_bf16"), explain_platform("avx51
 
 def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Path):
     options = params.load(ROOT / "params.yaml")
-    check_sources(options, ROOT)
+    sources.require(options, lambda path: (ROOT / path).exists())
     with pytest.raises(UserError, match="data/embedded.* not in git"):
-        check_sources(options, tmp_path)
+        sources.require(options, lambda path: (tmp_path / path).exists())
 
 
 def test_outside_the_project_there_is_nothing_to_verify(

@@ -15,9 +15,10 @@ from support.servers import OPTIONS, Server
 from stages import params
 from stages.params.families import Application
 from stages.params.names import APPLICATIONS
+from stages.runtime import inputs
 from stages.runtime.errors import UserError
 from stages.sources import pretrained
-from stages.storage import hdf5
+from stages.storage import files, hdf5
 from stages.training import backend
 
 LAYERS = [("conv2d", [(3, 3, 3, 2)]), ("batch_normalization", [(2,), (2,), (2,), (2,)])]
@@ -180,6 +181,51 @@ def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_s
     write(tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
     path, about = pretrained.bring("tiny", Application(**TINY), options)
     assert about["bytes"] == path.stat().st_size and len(server.seen) == 1
+
+
+def test_a_part_of_a_published_file_does_not_stay(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path)
+    options = OPTIONS.model_copy(update={"mirror": server.address})
+    path = tmp_path / "mobilenet_2_5_224_tf_no_top.h5"
+    cut(path)
+    with pytest.raises(UserError, match="by hand"):
+        pretrained.bring("tiny", Application(**TINY), options)
+    assert not path.exists()
+
+
+def test_a_colleague_needs_neither_the_file_nor_its_publisher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    own = Application(**TINY | {"weights": str(tmp_path / "mine.h5")})
+    write(tmp_path / "mine.h5")
+    pretrained.write(tmp_path / "first", "tiny", own, OPTIONS)
+    kept = (tmp_path / "first/weights.h5").read_bytes()
+
+    def bring_again(folder: str) -> bytes:
+        pretrained.write(tmp_path / folder, "tiny", own, OPTIONS, kept=tmp_path / "first")
+        return (tmp_path / folder / "weights.h5").read_bytes()
+
+    write(tmp_path / "mine.h5", [np.ones(shape) for _, shapes in LAYERS for shape in shapes])
+    assert bring_again("second") == (tmp_path / "mine.h5").read_bytes() != kept
+    (tmp_path / "mine.h5").unlink()
+    assert bring_again("third") == kept
+    assert files.read_json(Path("third/source.json")) == files.read_json(Path("first/source.json"))
+    (tmp_path / "first/weights.h5").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="no file lies at"):
+        bring_again("fourth")
+
+
+def test_a_training_started_by_hand_refuses_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    files.write_json(Path("data/weights/tiny/source.json"), {"weights": "mine.h5"})
+    with pytest.raises(UserError, match="architectures.tiny.weights"):
+        inputs.check_weights("tiny", Application(**TINY))
+    inputs.check_weights("tiny", Application(**TINY | {"weights": "mine.h5"}))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from commands.parallel.dispatch import Dispatch
 
 SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
+SHOWN = 5  # names of files that changed
 
 
 def collect(targets: list[str], pull: list[str]) -> None:
@@ -60,10 +61,10 @@ def run(
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.unreached:
             failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
-        if snapshot.tree(untracked) != content:
+        if changed := snapshot.list_changes(content, snapshot.tree(untracked)):
             failed.append(
-                "files changed meanwhile: results lie in the cache, and `dvc repro` takes up those "
-                "that still fit"
+                f"files changed meanwhile ({', '.join(changed[:SHOWN])}): results lie in the "
+                "cache, and `dvc repro` takes up those that still fit"
             )
             done = []  # to collect
     for path, text in records.items():  # no outputs of DVC's, which `collect` would bring
@@ -135,6 +136,7 @@ def spread(
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
     cli.exit_on_sigterm()
+    cli.require_project()
     options = params.load()
     count = prepare(workers, remote, options)
     with guard.alone(SCRATCH, "commands.parallel"):

@@ -2,10 +2,8 @@
 the number of workers alone), and what both do before it runs."""
 
 import argparse
-import os
 
 from commands.pipeline import graph
-from commands.pipeline.process import environment
 from stages.params.schema import Params
 from stages.runtime import cli
 from stages.runtime.errors import UserError
@@ -33,9 +31,8 @@ def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
 
 
 def prepare(workers: int | None, remote: bool, options: Params) -> int:
-    """Let the stages that run here find this Python on PATH. Returns the number of workers. Raises
-    `UserError` where results are to travel through a `remote`, and there is none."""
+    """The number of workers. Raises `UserError` where results are to travel through a `remote`, and
+    there is none."""
     if remote and not graph.has_remote():
         raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
-    os.environ["PATH"] = environment()["PATH"]
     return workers or max(1, count_cores() // options.train.threads)

@@ -22,6 +22,11 @@ def tree(without: Iterable[str] = ()) -> str:
         return git.run("write-tree", GIT_INDEX_FILE=str(copy))
 
 
+def list_changes(before: str, after: str) -> list[str]:
+    """The files that differ between two trees."""
+    return git.run("diff-tree", "-r", "--name-only", before, after).splitlines()
+
+
 def commit(content: str) -> tuple[str, str]:
     """The commit HEAD, and one on top of it that holds the tree `content`: HEAD itself where that
     is the same."""

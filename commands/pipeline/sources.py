@@ -1,12 +1,13 @@
 """The user's own files that the pipeline reads: data sets, and weights that networks start from."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stages.params import Params
 from stages.params.names import is_published
 from stages.runtime import git
+from stages.runtime.errors import UserError
 
 
 def find_sources(options: Params) -> dict[str, str]:
@@ -19,6 +20,19 @@ def find_sources(options: Params) -> dict[str, str]:
         if weights and not is_published(weights):
             found[f"architectures.{model}.weights"] = weights
     return found
+
+
+def require(options: Params, is_there: Callable[[str], bool]) -> None:
+    """Raises `UserError` where the folder in which a run is repeated lacks what it reads."""
+    for key, path in find_sources(options).items():
+        if is_there(path):
+            continue
+        if Path(path).is_absolute():
+            raise UserError(f"params.yaml: {key}: {path!r} is missing on this machine")
+        raise UserError(
+            f"params.yaml: {key}: this runs in a separate folder, which lacks {path!r} because it "
+            "is not in git. Give it as an absolute path, run `dvc repro`, and commit"
+        )
 
 
 def list_all(options: Params) -> list[str]:

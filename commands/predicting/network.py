@@ -2,19 +2,26 @@
 takes a fraction of a second to start, else by Keras, which takes some."""
 
 from commands.predicting.trained import Trained, advice
-from stages.conversion import running
+from stages.conversion import checking, running
 from stages.conversion.checking import Predict
 from stages.runtime.errors import UserError
 from stages.runtime.processor import count_cores
+from stages.training import backend
 
 
 def start(trained: Trained, threads: int | None = None) -> Predict:
     """What the model predicts: images uint8 (images, height, width, channels) → probabilities
     float (images, classes). `threads` are ONNX Runtime's; None: one a core. Raises `UserError`
     where the file cannot be loaded, or is a network of another shape than training.json says."""
-    load = load_onnx if trained.file.suffix == ".onnx" else load_keras
+    keras = trained.file.suffix != ".onnx"
+    if keras:  # with as many threads as in training
+        train = trained.training.train
+        backend.start(train.threads, train.instruction_set)
     try:
-        predict, given, classes = load(trained, threads or count_cores())
+        if keras:
+            predict, given, classes = load_keras(trained)
+        else:
+            predict, given, classes = load_onnx(trained, threads or count_cores())
     except UserError as error:
         raise UserError(f"{error}: {advice(trained.folder)}") from None
     wanted, names = trained.training.shape, trained.training.class_names
@@ -36,12 +43,8 @@ def load_onnx(trained: Trained, threads: int) -> tuple[Predict, tuple, int]:
     return running.make_predict(session), tuple(inputs[0].shape[1:]), outputs[0].shape[1]
 
 
-def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
-    """The same of a Keras file, run with as many threads as in training."""
-    from stages.conversion import checking
-    from stages.training import backend
-
-    backend.start(trained.training.train.threads, trained.training.train.instruction_set)
+def load_keras(trained: Trained) -> tuple[Predict, tuple, int]:
+    """The same of a Keras file."""
     network = checking.load(trained.file)
 
     def predict(images):

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.repo import Repo
-from dvc.stage import Stage
-
-from commands.pipeline import lockfile, outdated, repository
+from commands.pipeline import digests, lockfile, outdated, repository
 from commands.pipeline.outdated import Change
-from commands.pipeline.process import run_dvc
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
@@ -60,7 +56,7 @@ class Training:
 def find_trainings(pipeline: str) -> list[Training]:
     """All trainings of a pipeline, in its order; the digests of code that stages read are made anew
     before."""
-    refresh_digests()
+    digests.refresh()
     path = Path(pipeline).with_suffix(".lock")
     entries = lockfile.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
     with repository.open_repo(None) as repo:
@@ -84,29 +80,6 @@ def find_trainings(pipeline: str) -> list[Training]:
             for stage in repo.stage.collect(pipeline)
             if stage.name.startswith("train@")
         ]
-
-
-def digest_makers(repo: Repo) -> list[Stage]:
-    """The stages that write digests of code, which trainings depend on in place of the code."""
-    return [
-        stage
-        for stage in repo.index.stages
-        if any(outdated.is_code(outdated.find_path(out)) for out in stage.outs)
-    ]
-
-
-def refresh_digests() -> None:
-    """Run the stages that write digests of code, where they are out of date; they take seconds."""
-    with repository.open_repo(None) as repo:
-        compare = outdated.make_comparison(repo, repo.index.stages)
-        stages = [
-            stage.addressing
-            for stage in digest_makers(repo)
-            if any(compare(stage)) or not all(out.exists for out in stage.outs)
-        ]
-    for stage in stages:
-        if run_dvc("repro", "--quiet", "--single-item", stage):
-            raise UserError(f"the stage {stage} failed, which the trainings depend on")
 
 
 def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
@@ -165,7 +138,7 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
     by their addresses."""
     with repository.open_repo(commit) as repo:
         compare = outdated.make_comparison(repo, repo.index.stages)
-        if any(change.of_code for stage in digest_makers(repo) for change in compare(stage)):
+        if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
         stages = {
             (pipeline, stage.name): stage

@@ -88,10 +88,9 @@ def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
 
 def summarise(values: list[float]) -> dict[str, Any]:
     """Accuracies by seed with their mean and their standard deviation (of the sample: n - 1)."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
     return {
         "mean": round(statistics.mean(values), DIGITS),
-        "sd": deviation and round(deviation, DIGITS),
+        "sd": round(statistics.stdev(values), DIGITS),
         "values": values,
     }
 

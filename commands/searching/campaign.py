@@ -22,7 +22,7 @@ from commands.searching.studies import Settings
 from commands.searching.trainings import Trainings
 from stages.runtime.errors import UserError
 
-HOPELESS = 3  # trials that fail before one succeeds: then something else is wrong
+HOPELESS = 3  # trainings that fail in a row: then something else is wrong than their values
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SEED = "seed {}"  # the attribute of a trial that holds the objective with one seed
 
@@ -37,10 +37,11 @@ class Campaign:
     running: dict[str, Trial] = field(default_factory=dict)  # by the name of their training
     twins: dict[str, list[Trial]] = field(default_factory=dict)  # that wait for an equal one
     reported: dict[int, int] = field(default_factory=dict)  # the last epoch, by number of trial
+    failures: int = 0  # of trainings, since one last told of an epoch or ended well
 
     def run(self) -> None:
         """Run trials until there are as many as wanted, and each is finished. Raises `UserError`
-        where a worker is lost for good, or all trials fail."""
+        where a worker is lost for good, or `HOPELESS` trainings fail in a row."""
         deadline = time.monotonic() + 60 * (self.search.minutes or math.inf)
         runner = self.trainings.runner
         left = [
@@ -90,7 +91,7 @@ class Campaign:
         equal trial."""
         settings = studies.suggest(trial, self.search.space)
         if fault := keys.find_conflict(settings, self.trainings.base.values):
-            self.fail(trial, fault)
+            self.fail(trial, fault)  # which says nothing of others
         elif equal := self.find_equal(trial):
             trial.set_user_attr("equals", equal.number)
             if equal.state == TrialState.RUNNING:
@@ -129,6 +130,7 @@ class Campaign:
         """Take up what happened to the training of a trial."""
         run, runner = event.run, self.trainings.runner
         trial = self.running[run.name]
+        self.failures = self.failures + 1 if event.failed else 0
         if event.rows:
             if run.seed == self.trainings.seed and self.report(trial, event.rows):
                 runner.stop(run)
@@ -136,11 +138,12 @@ class Campaign:
                 told = f"after epoch {epoch}; {describe(run.settings)}"
                 self.finish(trial, None, TrialState.PRUNED, told)
         elif event.lost:
-            raise UserError(
-                f"the worker of {run.name} was lost: {event.failed}. Start again to go on"
-            )
+            raise UserError(f"{run.name} could not be run: {event.failed}")
         elif event.failed:
-            self.fail(trial, f"{event.failed}, see {runner.log(run.name)}")
+            why = f"{event.failed}, see {runner.log(run.name)}"
+            self.fail(trial, why)
+            if self.failures == HOPELESS:
+                raise UserError(f"{HOPELESS} trainings failed in a row. The last one: {why}")
         elif (value := self.trainings.take(run, event.result)) is None:
             self.fail(trial, "the training diverged: the network predicts NaN")
         else:
@@ -162,10 +165,6 @@ class Campaign:
     def fail(self, trial: Trial, why: str) -> None:
         trial.set_user_attr("failed", why)
         self.finish(trial, None, TrialState.FAIL, why)
-        states = [one.state for one in self.trials()]
-        failed = states.count(TrialState.FAIL)
-        if failed >= HOPELESS and TrialState.COMPLETE not in states:
-            raise UserError(f"{failed} trials failed, and none succeeded. The last one: {why}")
 
     def finish(self, trial: Trial, value: float | None, state: TrialState, text: str) -> None:
         """Tell the outcome of a trial, and of those that wait for it."""

@@ -106,8 +106,8 @@ def run_stages(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(folder: Path, parts: list[str]) -> dict[str, dict[str, float]]:
-    """accuracy, standard_error and loss of the saved model on each of `parts`; a loss of None where
-    the training diverged, and the network predicts no numbers."""
+    """accuracy, standard_error and loss of the saved model on each of `parts`; None for all
+    three where the training diverged, and the network predicts no numbers."""
     import numpy as np
 
     from stages import params

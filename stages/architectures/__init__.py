@@ -2,7 +2,7 @@
 every number is an argument.
 
 ``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a
-module here, and its arguments in `stages.params.schema`. A family whose weights depend on the
+module here, and its arguments in `stages.params.families`. A family whose weights depend on the
 training images before training has a function `adapt` too.
 """
 

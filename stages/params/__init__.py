@@ -134,7 +134,10 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
     if issubclass(schema, RootModel):
         section = schema.model_fields["root"].annotation
     for key in keys:
-        values = values[key]
+        try:
+            values = values[key]
+        except LookupError:  # pydantic tells a key that is no text as text
+            return []
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[key].annotation
         else:  # what a dict or a list holds

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from stages.params.fields import Count, Line, Rate, Section, exactly, one_of, one_or_list
+from stages.params.fields import FULL_PATH, Count, Line, Rate, Section, exactly, one_of, one_or_list
 from stages.params.layers import check_layer_names, one_layer
 from stages.params.names import ACTIVATIONS, APPLICATIONS
 
@@ -164,7 +164,7 @@ class Application(Network):
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
     # without them, networks of random weights stay as they were; weights ask for fine_tuning too
-    weights: Annotated[Line, Field(pattern=r"^[^~]")] | None = None
+    weights: Annotated[Line, FULL_PATH] | None = None
     fine_tuning: FineTuning | None = None
 
     @model_validator(mode="after")

@@ -54,6 +54,21 @@ def check_key(name: str) -> str:
     return name
 
 
+def beginning(pattern: str, said: str) -> AfterValidator:
+    """Check that a text begins as the regular expression says; where it does not, `said` is
+    said."""
+
+    def check(value: str) -> str:
+        if not re.match(pattern, value):
+            raise PydanticCustomError("beginning", "{text}", {"text": said})
+        return value
+
+    return AfterValidator(check)
+
+
+FULL_PATH = beginning("[^~]", "Nothing expands ~ here: give the full path")
+ADDRESS = beginning("https?://", "An address begins with http:// or https://")
+
 # becomes the name of a folder and of a DVC stage
 Name = Annotated[str, AfterValidator(check_key)]
 

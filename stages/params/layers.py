@@ -38,7 +38,7 @@ def one_layer(layer: Any) -> Any:
     if not (arguments is None or isinstance(arguments, dict)):
         raise ValueError(
             f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
-            "kernel_size: 3}}"
+            "kernel_size: 3}"
         )
     activation = (arguments or {}).get("activation")
     if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *SECOND_NAMES):

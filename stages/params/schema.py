@@ -7,14 +7,25 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stages.params.families import Architecture
-from stages.params.fields import ClassName, Count, Line, Name, Rate, Section, Seed, one_line, one_of
+from stages.params.fields import (
+    ADDRESS,
+    FULL_PATH,
+    ClassName,
+    Count,
+    Line,
+    Name,
+    Rate,
+    Section,
+    Seed,
+    one_line,
+    one_of,
+)
 from stages.params.recipe import Train
 from stages.runtime.text import LONGEST_PATH
 
 
 class Source(Section):
-    # nobody expands a ~ here
-    source: Annotated[one_line(LONGEST_PATH), Field(pattern=r"^[^~]")]
+    source: Annotated[one_line(LONGEST_PATH), FULL_PATH]
     # of an .npz file without names; else absent
     class_names: Annotated[list[ClassName], Field(min_length=2)] | None = None
     licence: Line | None = None  # for the data card; a publisher's file says its own
@@ -30,7 +41,7 @@ class Limits(Section):
 
 
 class Download(Section):
-    mirror: Annotated[str, Field(pattern=r"^https?://")] | None
+    mirror: Annotated[str, ADDRESS] | None
     timeout: Annotated[float, Field(gt=0, le=1e6)]
     retries: Annotated[int, Field(ge=0)]
     backoff: Annotated[float, Field(ge=0)]

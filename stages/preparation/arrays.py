@@ -60,36 +60,34 @@ def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[f
     return {"scale": [scale] * channels, "offset": [offset] * channels}
 
 
-def write(raw: Raw, options: Preprocess, split_folder: Path, target: Path) -> None:
+def write(raw: Raw, options: Preprocess, split_folder: Path, folder: Path) -> None:
     """Prepare the parts that lie in `split_folder`, and write the arrays, ``PART.npy`` and
-    ``PART_labels.npy``, and data.json into the folder `target`."""
+    ``PART_labels.npy``, and data.json into the new
+    folder `folder`."""
     split = files.read_json(split_folder / "split.json")
-    with files.replacing(target) as folder:
-        folder.mkdir()
-        digests, shape = {}, None
-        for part in PARTS:
-            index = np.load(split_folder / f"{part}.npy")
-            if shape is None:
-                shape = resized(next(iter(raw.images(index[:1]))), options).shape
-            read = progress.track(raw.images(index), f"{part} set", "images", len(index))
-            images = (resized(image, options) for image in read)
-            prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
-            np.save(folder / f"{part}_labels.npy", raw.labels[index])
-            if part == "train":
-                constants = compute_rescaling(options.normalisation, prepared)
-            digests |= {
-                name: files.sha256(folder / f"{name}.npy") for name in (part, f"{part}_labels")
-            }
-        description = {
-            "dataset": raw.dataset["name"],
-            "class_names": raw.class_names,
-            "image_shape": list(shape),
-            "decoded_channels": raw.dataset["channels"],
-            "preprocess": options.model_dump(),
-            "rescaling": constants,
-            "validation_is_test": split["validation_is_test"],
-            "validation_is_training": split["validation_is_training"],
-            "sha256": digests,
-        }
-        files.write_json(folder / "data.json", description)
+    folder.mkdir(parents=True)
+    digests, shape = {}, None
+    for part in PARTS:
+        index = np.load(split_folder / f"{part}.npy")
+        if shape is None:
+            shape = resized(next(iter(raw.images(index[:1]))), options).shape
+        read = progress.track(raw.images(index), f"{part} set", "images", len(index))
+        images = (resized(image, options) for image in read)
+        prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
+        np.save(folder / f"{part}_labels.npy", raw.labels[index])
+        if part == "train":
+            constants = compute_rescaling(options.normalisation, prepared)
+        digests |= {name: files.sha256(folder / f"{name}.npy") for name in (part, f"{part}_labels")}
+    description = {
+        "dataset": raw.dataset["name"],
+        "class_names": raw.class_names,
+        "image_shape": list(shape),
+        "decoded_channels": raw.dataset["channels"],
+        "preprocess": options.model_dump(),
+        "rescaling": constants,
+        "validation_is_test": split["validation_is_test"],
+        "validation_is_training": split["validation_is_training"],
+        "sha256": digests,
+    }
+    files.write_json(folder / "data.json", description)
     print("images of {}×{} pixels, {} channel{}".format(*shape, "s" * (shape[2] > 1)))

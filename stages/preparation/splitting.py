@@ -250,9 +250,9 @@ def overlap(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.isin(one, other).any())
 
 
-def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
-    """Choose the parts, and write their indices, ``PART.npy``, and split.json into the folder
-    `target`."""
+def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
+    """Choose the parts, and write their indices, ``PART.npy``, and split.json into the new folder
+    `folder`."""
     data = Labelled(
         raw.dataset["name"], raw.labels, raw.class_names, raw.train, raw.validation, raw.names
     )
@@ -263,24 +263,23 @@ def write(raw: Raw, split: Split, seed: int, target: Path) -> None:
     found["removed_from_train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
     refuse_missing(parts, data, split, found["removed_from_train"])
-    with files.replacing(target) as folder:
-        folder.mkdir()
-        counts = {}
-        for part, index in parts.items():
-            np.save(folder / f"{part}.npy", index)
-            a_class = np.bincount(raw.labels[index], minlength=len(raw.class_names))
-            counts[part] = {
-                "images": len(index),
-                "classes": dict(zip(raw.class_names, a_class.tolist())),
-            }
-        description = {
-            "method": "source" if brings_validation(data, split) else split.method,
-            "validation_is_test": overlap(parts["validation"], parts["test"]),
-            "validation_is_training": overlap(parts["validation"], parts["train"]),
-            "parts": counts,
-            "duplicates": found,
+    folder.mkdir(parents=True)
+    counts = {}
+    for part, index in parts.items():
+        np.save(folder / f"{part}.npy", index)
+        a_class = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+        counts[part] = {
+            "images": len(index),
+            "classes": dict(zip(raw.class_names, a_class.tolist())),
         }
-        files.write_json(folder / "split.json", description)
+    description = {
+        "method": "source" if brings_validation(data, split) else split.method,
+        "validation_is_test": overlap(parts["validation"], parts["test"]),
+        "validation_is_training": overlap(parts["validation"], parts["train"]),
+        "parts": counts,
+        "duplicates": found,
+    }
+    files.write_json(folder / "split.json", description)
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
     if len(parts["validation"]) < FEW:
         print(

@@ -55,6 +55,7 @@ class Published(Section):
     of: Literal["test", "validation"]
     epoch: Literal["final", "best"]
     images: Count
+    same_images: bool = True  # whether ours are these, where we have as many
     text_accuracy: Annotated[float, Field(ge=0, le=1)] | None
 
 

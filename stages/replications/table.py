@@ -55,15 +55,19 @@ def measure_spreads(
     datasets: dict[str, str],
 ) -> dict[str, Spreads]:
     """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else
-    that of the experiments on its data set that have three, pooled, recipes of our own apart. Of
-    the document's run it is the same, since the network is; but what a recipe is compared with is
-    another network, one of the document's."""
+    that of the experiments on its data set that have three, pooled, recipes of our own apart, with
+    their variations. Of the document's run it is the same, since the network is; but what a recipe
+    is compared with is another network, one of the document's."""
     own = {}
     for name, result in results.items():
         obtained = [one["obtained"] for one in result["seeds"].values()]
         if len(obtained) >= 3 and not is_reduced(result):
             own[name] = Spread(float(np.std(obtained, ddof=1)), len(obtained) - 1)
-    groups = {name: (datasets[name], documents[name].document == RECIPES) for name in datasets}
+    origins = {name: find_origin(name, documents) for name in datasets}
+    groups = {
+        name: (datasets[name], documents[origin].document == RECIPES)
+        for name, origin in origins.items()
+    }
     # networks of which each seed learns nothing say nothing of others
     lent = {name: one for name, one in own.items() if one.deviation > ROUNDING}
     pooled = {
@@ -172,9 +176,10 @@ def estimate_noise(
     many `images`, that chance exceeds once in twenty times.
 
     Chance is the seed, which counts once for the document's run and through their number for ours;
-    and the choice of the test images, once for each run. As many images are the same ones, since
-    parts are cut as the documents cut them: then the spread over seeds, which is measured on them,
-    is all there is, where it is known of both. Spreads are estimated with few degrees of freedom:
+    and the choice of the test images, once for each run. As many images are the same ones, unless
+    `published` says otherwise, since parts are cut as the documents cut them: then the spread over
+    seeds, which is measured on them, is all there is, where it is known of both. Spreads are
+    estimated with few degrees of freedom:
     hence Student's t, with those of Welch and Satterthwaite for the sum. With a spread that is
     borrowed from others, once in twenty times holds only as far as this experiment's is like
     theirs: if its own is twice as large, chance exceeds the noise once in four times (by
@@ -187,7 +192,8 @@ def estimate_noise(
         shares = ((ours, 1 / seeds), (theirs, 1))
         of_seeds = [(one.deviation**2 * share, one.freedom) for one, share in shares if one]
     variance = sum(square for square, _ in of_seeds)
-    if images != published.images or not (ours and theirs):
+    same = published.same_images and images == published.images
+    if not (same and ours and theirs):
         variance += estimate_standard_error(published.accuracy, published.images) ** 2
         variance += estimate_standard_error(mean, images) ** 2
     freedom = count_freedom(of_seeds, variance)
@@ -208,15 +214,23 @@ def judge_replication(
     return "above" if obtained > published else "below"
 
 
+def find_origin(name: str, documents: dict[str, options.Facts]) -> str:
+    """The experiment that a variation varies, whose name its own begins with; of any other
+    experiment itself."""
+    if documents[name].document != VARIATIONS:
+        return name
+    others = [one for one, facts in documents.items() if facts.document != VARIATIONS]
+    return max((one for one in others if name.startswith(f"{one}-")), key=len, default=name)
+
+
 def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) -> pd.DataFrame:
     """What the documents print of their epochs, with the curves of an experiment also for its
     variations, whose names begin with its own."""
-    more = []
-    for name in (name for name, facts in documents.items() if facts.document == VARIATIONS):
-        origins = [one for one in curves["experiment"].unique() if name.startswith(f"{one}-")]
-        if origins:
-            printed = curves[curves["experiment"] == max(origins, key=len)]
-            more.append(printed.assign(experiment=name))
+    more = [
+        curves[curves["experiment"] == find_origin(name, documents)].assign(experiment=name)
+        for name, facts in documents.items()
+        if facts.document == VARIATIONS
+    ]
     return pd.concat([curves, *more])
 
 

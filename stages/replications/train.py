@@ -43,13 +43,13 @@ def run(
     """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
     With `keep_model`, these two stay in `folder` too. The checkpoint stays. Returns the run
     record."""
-    from stages.training import heads, saving
+    from stages.training import heads, recipe, saving
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
     if start:
         network.saved.load_weights(start / "model.keras")
-        network.optimizer.build(network.model.trainable_variables)
+        recipe.build_variables(network.optimizer, network.model.trainable_variables)
         saving.load_state(network.optimizer, start / "optimizer.npz")
     wrap = heads.keep_in_training_mode if experiment.evaluate_in_training_mode else None
     if wrap:

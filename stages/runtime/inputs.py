@@ -11,10 +11,12 @@ from stages.runtime.errors import UserError
 from stages.storage import files
 
 if TYPE_CHECKING:
+    from stages.params.families import Architecture
     from stages.params.schema import Params
 
 SPLIT = Path("data/split/parameters.json")
 PREPARED = Path("data/prepared/data.json")
+WEIGHTS = Path("data/weights")
 
 
 def split_parameters(options: "Params") -> dict[str, Any]:
@@ -39,6 +41,15 @@ def check_prepared(options: "Params") -> None:
     expected = {"dataset": options.dataset, "preprocess": options.preprocess.model_dump()}
     refuse_others(PREPARED, files.read_json(PREPARED), expected)
     check_split(options)
+
+
+def check_weights(model: str, architecture: "Architecture") -> None:
+    """Raises `UserError` where the weights that `model` starts from are other ones than its
+    `architecture` names. Some that are not there are left to whoever reads them."""
+    wanted, source = getattr(architecture, "weights", None), WEIGHTS / model / "source.json"
+    if wanted and source.exists():
+        key = f"architectures.{model}.weights"
+        refuse_others(source, {key: files.read_json(source).get("weights")}, {key: wanted})
 
 
 def refuse_others(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -69,8 +69,12 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
     room = options.limits.total_bytes if room is None else room
     path = folder / file.name
     partial = folder / f"{file.name}.partial"
-    if path.is_file() and official.fault(path, file, options.limits) is None:
+    if not file.digest:
+        forget_other(file, folder)
+    fault = official.fault(path, file, options.limits) if path.is_file() else None
+    if path.is_file() and not fault:
         return path
+    advice = by_hand(file, path, fault)
     address = f"{options.mirror.rstrip('/')}/{file.name}" if options.mirror else file.url
     folder.mkdir(parents=True, exist_ok=True)
     tries, longest, since = 0, size_of(partial), time.monotonic()
@@ -95,8 +99,7 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                 if begun:
                     raise Cut("what was fetched in pieces is not the published file")
                 raise UserError(
-                    f"{address} is not the published {file.name}: "
-                    f"{', '.join(faults)}\n{by_hand(file, path)}"
+                    f"{address} is not the published {file.name}: {', '.join(faults)}\n{advice}"
                 )
             except Cut as error:
                 gained, now = size_of(partial) - longest, time.monotonic()
@@ -104,9 +107,7 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                     tries = 0
                 longest, since = longest + max(gained, 0), now
                 if tries == options.retries:
-                    raise UserError(
-                        f"{address} cannot be fetched: {error}\n{by_hand(file, path)}"
-                    ) from None
+                    raise UserError(f"{address} cannot be fetched: {error}\n{advice}") from None
                 pause = options.backoff * 2**tries
                 tries += 1
                 said = f"{file.name}: {error}; try {tries} of {options.retries} in {pause:g} s"
@@ -114,7 +115,7 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                 time.sleep(pause)
             except requests.RequestException as error:
                 raise UserError(
-                    f"{address} cannot be fetched: {printable(error)}\n{by_hand(file, path)}"
+                    f"{address} cannot be fetched: {printable(error)}\n{advice}"
                 ) from None
             except OSError as error:
                 # requests raises one without a number where REQUESTS_CA_BUNDLE names no file
@@ -264,10 +265,23 @@ def too_long(what: str, room: int) -> str:
     return f"{what} is longer than download.limits.total_bytes leaves room for: {room:,} bytes"
 
 
-def by_hand(file: official.File, path: Path) -> str:
-    """What somebody can do who has the file from elsewhere."""
+def forget_other(file: official.File, folder: Path) -> None:
+    """Remove what was fetched from another address under the name of `file`, which has no digest
+    that would tell; and note its address. What somebody put there has no such note."""
+    note = folder / f"{file.name}.url"
+    if note.is_file() and note.read_text(encoding="utf-8") != file.url:
+        for name in (file.name, f"{file.name}.partial"):
+            files.remove(folder / name)
+    if not (folder / file.name).exists():
+        files.write_text(note, file.url)
+
+
+def by_hand(file: official.File, path: Path, fault: str | None = None) -> str:
+    """What somebody can do who has the file from elsewhere; `fault`: what is wrong with one that
+    lies there already."""
     return (
-        f"       Fetch {file.url} by hand and put it at {path}"
+        (f"       What lies at {path} is another file: {fault}\n" if fault else "")
+        + f"       Fetch {file.url} by hand and put it at {path}"
         + (f" (its digest: {file.digest})" if file.digest else "")
         + f",\n       or name where it lies in {file.place}, "
         "or a site that has it in download.mirror."

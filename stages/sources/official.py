@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from stages import params
-from stages.params.fields import ClassName, Line, Section, one_of
+from stages.params.fields import ADDRESS, ClassName, Line, Section, one_of
 from stages.params.schema import Limits
 from stages.runtime.errors import UserError
 from stages.sources import archives, idx
@@ -24,7 +24,7 @@ FOLDER = Path("data/official")
 
 class File(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    url: Annotated[Line, Field(pattern=r"^https?://")]
+    url: Annotated[Line, ADDRESS]
     bytes: int | None = Field(None, ge=1)
     md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import h5py
 from pydantic import Field
 
 from stages import params
@@ -17,6 +18,7 @@ from stages.params.fields import Section
 from stages.params.names import is_published
 from stages.runtime import guard
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 from stages.sources import official
 from stages.sources.fetch import by_hand, fetch
 from stages.storage import files, hdf5
@@ -100,23 +102,60 @@ def bring(
                 "path of an .h5 file, or imagenet, which fetches Keras's own"
             )
     try:
-        hdf5.check_signature(path)
+        check_hdf5(path)
     except UserError as error:
         if not file:
             raise
-        files.remove(path)  # without a published digest, only this tells a web page from a file
+        # without a published digest, only this tells a web page, or a part of a file, from the file
+        files.remove(path)
         raise UserError(f"{error}\n{by_hand(file, path)}") from None
     about = {"weights": architecture.weights, "source": source, "licence": licence}
     return path, {**about, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
 
 
-def write(folder: Path, name: str, architecture: "Architecture", options: "Download") -> None:
+def check_hdf5(path: Path) -> None:
+    """Raises `UserError` where a file is no HDF5 file, or the beginning of one."""
+    hdf5.check_signature(path)
+    try:
+        with h5py.File(path):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} is damaged: {printable(error)}") from None
+
+
+def find_kept(kept: Path, name: str, architecture: "Application") -> dict[str, Any] | None:
+    """What source.json in the folder `kept` says, where weights.h5 beside it is what the
+    architecture `name` starts from: the same published file, or that of a path where none lies now;
+    None where it is not."""
+    try:
+        about = files.read_json(kept / "source.json")
+        digest = files.sha256(kept / "weights.h5")
+    except (OSError, UserError):  # it is brought anew
+        return None
+    published = is_published(architecture.weights)
+    place = find(name, architecture).url if published else architecture.weights
+    if about.get("source") != place or about.get("sha256") != digest:
+        return None
+    return about if published or not Path(place).exists() else None
+
+
+def write(
+    folder: Path,
+    name: str,
+    architecture: "Architecture",
+    options: "Download",
+    kept: Path | None = None,
+) -> None:
     """Write into `folder` what the architecture `name` starts from: weights.h5, and source.json,
-    which says what it is; of a network with random weights only that, empty."""
+    which says what it is; of a network with random weights only that, empty. An earlier run may
+    have written the folder `kept`."""
     folder.mkdir(parents=True)
     about = {}
     if getattr(architecture, "weights", None):
-        path, about = bring(name, architecture, options)
+        if kept and (about := find_kept(kept, name, architecture)):
+            path = kept / "weights.h5"
+        else:
+            path, about = bring(name, architecture, options)
         shutil.copy(path, folder / "weights.h5")
         print("{0}: {weights}, {bytes:,} bytes".format(name, **about))
     files.write_json(folder / "source.json", about)

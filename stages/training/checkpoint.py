@@ -110,11 +110,10 @@ class Checkpoint(keras.callbacks.Callback):
             if path != self.file and state["limit"] >= self.limit:
                 return False  # it is trained again, which is what was asked for
             if state["fingerprint"] != self.fingerprint:
-                if path != self.file:
-                    print(
-                        f"{path} is of other parameters, data, code or versions: the training "
-                        "starts anew"
-                    )
+                print(
+                    f"{path} is of other parameters, data, code or versions: the training starts "
+                    "anew"
+                )
                 return False
             if len(state["history"]) > self.limit:
                 return False

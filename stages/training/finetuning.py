@@ -4,7 +4,8 @@
 First the head, the new classifier, learns alone, on features that the network gives of each image
 as it is, without augmentation: they are computed once and kept as arrays. Then the layers that
 ``fine_tuning.layers`` names learn too, with the recipe of the section ``train``. Epochs are
-counted through; each phase has a patience of its own, and the best epoch of both is kept.
+counted through; each phase has a patience of its own, and the best epoch of both is kept, if
+``early_stopping.monitor`` is measured on the validation images, as it is in both alike.
 """
 
 import difflib

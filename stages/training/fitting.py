@@ -24,6 +24,7 @@ from stages.training.network import Network
 from stages.training.tensorboard import TensorBoard
 
 STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
+HEAD = "head"  # the name of the phase that trains the classifier alone
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def train_network(
             batches = make_batches(experiment, prepared)
             notes.warn_of_schedule(experiment.train, len(batches[0]))
             phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
-            past = fit_phase(experiment, prepared, folder, phase, carry_over(past, trainer), logs)
+            past = carry_over(past, phase, experiment.train)
+            past = fit_phase(experiment, prepared, folder, phase, past, logs)
     description = describe_training(experiment, network, prepared, past)
     if tuning:
         description["pretrained"] = {**experiment.pretrained.about, "head_epochs": head_epochs}
@@ -87,10 +89,10 @@ def train_head(
     features = finetuning.compute_features(one, base, prepared, checkpoint.parent / "features")
     batches = make_batches(one, prepared, features)
     optimizer = recipe.build_optimizer(one.train, len(batches[0]))
-    optimizer.build(head.trainable_variables)
+    recipe.build_variables(optimizer, head.trainable_variables)
     trainer = heads.Trainer(head.inputs, head.outputs)
     compile_model(trainer, optimizer, one.train)
-    phase = Phase("head", trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
+    phase = Phase(HEAD, trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
     past = Past(seconds=time.perf_counter() - started)
     return fit_phase(one, prepared, folder, phase, past, logs)
 
@@ -126,7 +128,8 @@ def fit_phase(
         initial_epoch=done,
         epochs=done if keeper.finished else limit,
         callbacks=[
-            Watch(experiment, phase.batches, phase.optimizer),  # first: what it does, others keep
+            # first: what it does, others keep
+            Watch(experiment, phase),
             early_stopping,
             keeper,
             progress.TimeLeft(experiment, phase),
@@ -146,10 +149,13 @@ def fit_phase(
     return Past(keeper.history, state, keeper.seconds)
 
 
-def carry_over(past: Past, trainer: keras.Model) -> Past:
-    """`past` for a phase that `trainer` begins: where the best epoch is kept, it is that of both
-    phases; its weights are those that the phase begins with."""
-    kept = {**past.kept, "best_weights": trainer.get_weights()} if past.kept else {}
+def carry_over(past: Past, phase: Phase, train: Train) -> Past:
+    """`past` for a `phase` that follows: where the best epoch is kept, it is that of both phases;
+    its weights are those that the phase begins with. Training accuracy and loss of the two cannot
+    be compared, since the head learns from images that are not augmented."""
+    kept = {}
+    if past.kept and train.early_stopping.monitor.startswith("val_"):
+        kept = {**past.kept, "best_weights": phase.trainer.get_weights()}
     return Past(past.history, kept, past.seconds)
 
 
@@ -159,7 +165,7 @@ def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
         *augmentation.put_in_front_of(network.fitted, experiment.augment, experiment.seed)
     )
     if not network.optimizer.built:
-        network.optimizer.build(network.model.trainable_variables)
+        recipe.build_variables(network.optimizer, network.model.trainable_variables)
     compile_model(trainer, network.optimizer, experiment.train, network.loss_weights)
     return trainer
 
@@ -212,22 +218,29 @@ class Watch(keras.callbacks.Callback):
     """Draw the order of each epoch's batches; log the learning rate of its last step; stop a
     training whose loss is no longer a number, so that no checkpoint holds that."""
 
-    def __init__(self, experiment: Experiment, batches: Batches, optimizer: keras.Optimizer):
+    def __init__(self, experiment: Experiment, phase: Phase):
         super().__init__()
-        self.experiment, self.batches, self.optimizer = experiment, batches, optimizer
+        self.experiment, self.phase = experiment, phase
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.batches.begin(epoch)
+        self.phase.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             raise UserError(
                 f"{self.experiment.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
-                "train.learning_rate may help"
+                f"learning rate may help, {name_rate(self.experiment.train, self.phase)}"
             )
         logs["learning_rate"] = recipe.read_learning_rate(
-            self.experiment.train, self.optimizer, len(self.batches)
+            self.experiment.train, self.phase.optimizer, len(self.phase.batches)
         )
+
+
+def name_rate(train: Train, phase: Phase) -> str:
+    """The key of ``params.yaml`` that says how fast a phase learns."""
+    if phase.name == HEAD:
+        return "fine_tuning.head_learning_rate of the architecture"
+    return "train.schedule_arguments" if train.schedule else "train.learning_rate"
 
 
 def write_history(history: list[dict[str, float]], folder: Path, past: Past, phase: Phase) -> None:
@@ -236,7 +249,7 @@ def write_history(history: list[dict[str, float]], folder: Path, past: Past, pha
     table = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
     if phase.name:
         table.insert(0, "phase", phase.name)
-        table.loc[: len(past.history), "phase"] = "head"
+        table.loc[: len(past.history), "phase"] = HEAD
     with files.replacing(folder / "history.csv") as partial:
         exact = ("phase", "learning_rate")
         table.round({name: 6 for name in table if name not in exact}).to_csv(partial)

@@ -8,13 +8,18 @@ import numpy as np
 
 from stages.params.schema import Train
 from stages.runtime.errors import UserError
-from stages.training.in_epochs import count_in_batches
+from stages.training.in_epochs import IN_EPOCHS, count_in_batches
+
+IN_BATCHES = IN_EPOCHS.values()
 
 
 def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
     """The optimizer, with its learning rate: a number, a schedule, or its own default where the
     parameters leave it empty. An epoch has so many `batches`."""
-    arguments = dict(train.optimizer_arguments)
+    # empty in params.yaml: Keras's default
+    arguments = {
+        name: value for name, value in train.optimizer_arguments.items() if value is not None
+    }
     if train.schedule:
         arguments["learning_rate"] = build_schedule(train, batches)
     elif train.learning_rate is not None:
@@ -26,10 +31,30 @@ def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
     return chosen
 
 
+def build_variables(optimizer: keras.Optimizer, of: list[keras.Variable]) -> None:
+    """Create what `optimizer` gathers while it changes the variables `of` a network. Inside
+    `LossScaleOptimizer.build` Keras would lose track of one of Nadam's, and so would a
+    checkpoint."""
+    if inner := getattr(optimizer, "inner_optimizer", None):
+        inner.build(of)
+    optimizer.build(of)
+
+
 def build_schedule(train: Train, batches: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of the learning rate, by the number of the step, counted from 0."""
-    arguments = count_in_batches(train.schedule_arguments, batches)
+    counted = count_in_batches(train.schedule_arguments, batches)
+    arguments = {
+        name: value if name in IN_BATCHES else in_floats(value) for name, value in counted.items()
+    }
     return build("schedule", keras.optimizers.schedules, train.schedule, arguments)
+
+
+def in_floats(value: Any) -> Any:
+    """A number, or a list of numbers, as floats: Keras computes a schedule in whole numbers where
+    its first rate is one, so that it would be 1 and then 0."""
+    if isinstance(value, list):
+        return [in_floats(one) for one in value]
+    return float(value) if type(value) is int else value
 
 
 def find_schedule_end(train: Train, batches: int) -> float | None:
