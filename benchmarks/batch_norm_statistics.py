@@ -11,12 +11,15 @@ the validation images
 - with the moving averages, as the network is validated and would be saved;
 - with means and variances of 1,600 training images, computed with the weights as they are ("precise
   batch norm", https://arxiv.org/abs/2105.07576, section 3);
-- with the moving averages after one more epoch, and after one in which the first convolution's bias
-  is held: batch norm takes it away again, so that what it learns is rounding;
+- with moving averages that begin with these, after one more epoch, and after one in which the
+  biases of the convolutions are held: batch norm takes a bias away again, but for what ReLU cuts
+  off, so that much of its gradient is rounding, of which Adam makes steps as of any other;
 
-and how large that bias's gradient is, in float64 and in float32. Takes five minutes on two cores.
+and how large the gradient of the first of these biases is, in float64 and in float32. Takes three
+minutes on two cores.
 """
 
+import re
 import shutil
 import sys
 import tempfile
@@ -40,7 +43,8 @@ def main(name: str) -> None:
     entry = replications.experiments[name]
     recipe = options.complete_train(replications.common, entry)
     backend.start(recipe.threads, recipe.instruction_set)
-    from stages.training import fitting, network
+    from stages.training import fitting, heads, network
+    from stages.training.recipe import has_logits_form
 
     experiment = Experiment(
         name,
@@ -72,13 +76,15 @@ def main(name: str) -> None:
         kind: float(np.linalg.norm(differentiate(experiment, prepared, weights, kind)))
         for kind in ("float64", "float32")
     }
-    for kind, held in (("", False), (" with the bias held", True)):
-        restore()
-        fit_epoch(trainer, fitting.make_batches(experiment, prepared)[0], epoch, held)
-        found[f"moving averages, one epoch later{kind}"] = measure(built.model, prepared)
     restore()
     estimate_statistics(built.model, prepared)
     found["statistics of the present weights"] = measure(built.model, prepared)
+    for kind, held in (("", False), (", with the biases held", True)):
+        restore()
+        estimate_statistics(built.model, prepared)
+        with heads.giving_logits(built.model, when=has_logits_form(recipe)):
+            fit_epoch(trainer, fitting.make_batches(experiment, prepared)[0], epoch, held)
+        found[f"moving averages, an epoch behind these{kind}"] = measure(built.model, prepared)
     content = {
         "machine": described("keras", "tensorflow"),
         "experiment": name,
@@ -101,19 +107,24 @@ def main(name: str) -> None:
 
 
 def fit_epoch(trainer, batches, epoch: int, held: bool) -> None:
-    """Train for one epoch; where it is `held`, the first bias stays what it is."""
+    """Train for one epoch; where they are `held`, the convolutions' biases stay what they are."""
     import keras
 
-    bias = find_bias(trainer)
-    value = bias.numpy()
-    put_back = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: bias.assign(value))
+    biases = find_biases(trainer)
+    values = [one.numpy() for one in biases]
+
+    def put_back(batch, logs) -> None:
+        for bias, value in zip(biases, values):
+            bias.assign(value)
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=put_back)
     batches.begin(epoch)
-    trainer.fit(batches, shuffle=False, verbose=2, callbacks=[put_back] if held else [])
+    trainer.fit(batches, shuffle=False, verbose=0, callbacks=[callback] if held else [])
 
 
-def find_bias(model):
-    """The bias of the first convolution."""
-    return next(one for one in model.trainable_variables if one.name == "bias")
+def find_biases(model) -> list:
+    """The biases of the convolutions."""
+    return [one for one in model.trainable_variables if re.search(r"conv.*/bias$", one.path)]
 
 
 def measure(model, prepared: Prepared) -> float:
@@ -128,6 +139,7 @@ def estimate_statistics(model, prepared: Prepared) -> None:
 
     layers = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
     averages = [one for layer in layers for one in (layer.moving_mean, layer.moving_variance)]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0  # each batch leaves its own
     chosen = np.random.default_rng(0).choice(len(prepared.labels("train")), IMAGES, replace=False)
@@ -137,6 +149,8 @@ def estimate_statistics(model, prepared: Prepared) -> None:
         seen.append([one.numpy() for one in averages])
     for variable, values in zip(averages, zip(*seen)):
         variable.assign(np.mean(values, axis=0))
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
 
 
 def differentiate(
@@ -161,7 +175,7 @@ def differentiate(
     with tf.GradientTape() as tape:
         predicted = model(prepared.images("train")[:BATCH], training=True)
         loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
-    return tape.gradient(loss, find_bias(model).value).numpy()
+    return tape.gradient(loss, find_biases(model)[0].value).numpy()
 
 
 if __name__ == "__main__":
