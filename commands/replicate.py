@@ -209,7 +209,12 @@ def changed(path: str) -> bool:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="experiments (default: all that are out of date)")
-    parser.add_argument("--dry", action="store_true", help="say what would run, and in which order")
+    parser.add_argument(
+        "--dry",
+        action="store_true",
+        help="say what would run, and in which order; only reports/code/ is brought up to date, "
+        "with its entry in dvc.lock",
+    )
     parser.add_argument("--commit", action="store_true", help="one commit for each row")
     parser.add_argument(
         "--no-download",

@@ -110,25 +110,21 @@ def measure(folder: Path, parts: list[str]) -> dict[str, dict[str, float]]:
     three where the training diverged, and the network predicts no numbers."""
     import numpy as np
 
-    from stages import params
-    from stages.metrics import measures
+    from stages.metrics import scores
     from stages.storage.prepared import Prepared
 
-    evaluate, prepared = params.load().evaluate, Prepared()
-    measured = {}
+    prepared, measured = Prepared(), {}
     with np.load(folder / "predictions.npz") as predictions:
         for part in parts:
             if not np.isfinite(predictions[part]).all():
                 measured[part] = {"accuracy": None, "standard_error": None, "loss": None}
                 continue
-            every = measures.measure(
-                predictions[part],
-                prepared.labels(part),
-                evaluate.top_k,
-                evaluate.calibration_bins,
-            )
+            labels = prepared.labels(part)
+            accuracy = float(np.mean(predictions[part].argmax(axis=1) == labels))
             measured[part] = {
-                name: float(every[name]) for name in ("accuracy", "standard_error", "loss")
+                "accuracy": accuracy,
+                "standard_error": scores.estimate_standard_error(accuracy, len(labels)),
+                "loss": scores.measure_loss(predictions[part], labels),
             }
     return measured
 

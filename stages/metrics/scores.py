@@ -5,7 +5,6 @@ times images. And how sure an accuracy is."""
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import binomtest
 
 VALUES = 1 << 22  # probabilities that are computed with at a time
 
@@ -18,6 +17,8 @@ def estimate_standard_error(accuracy: float, images: int) -> float:
 def estimate_interval(accuracy: float, images: int) -> tuple[float, float]:
     """The 95 % confidence interval of an accuracy measured on so many images, by Wilson's score,
     which holds near 0 and 1 too."""
+    from scipy.stats import binomtest
+
     found = binomtest(round(accuracy * images), images).proportion_ci(0.95, "wilson")
     return found.low, found.high
 

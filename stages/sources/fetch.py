@@ -266,8 +266,8 @@ def too_long(what: str, room: int) -> str:
 
 
 def forget_other(file: official.File, folder: Path) -> None:
-    """Remove what was fetched from another address under the name of `file`, which has no digest
-    that would tell; and note its address. What somebody put there has no such note."""
+    """Remove what came from another address under the name of `file`, which has no digest that
+    would tell, and note the present one for the next time."""
     note = folder / f"{file.name}.url"
     if note.is_file() and note.read_text(encoding="utf-8") != file.url:
         for name in (file.name, f"{file.name}.partial"):
