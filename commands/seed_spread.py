@@ -105,10 +105,8 @@ def main(seeds: int) -> None:
 
 def is_there(path: str) -> bool:
     """Whether DVC's temporary folder has what lies at a relative `path`: it holds what is in git or
-    under DVC."""
-    if Path(path).is_absolute():
-        return Path(path).exists()
-    return any(map(sources.is_tracked, (path, f"{path}.dvc")))
+    under DVC. What an absolute one leads to may be in the cache already."""
+    return Path(path).is_absolute() or any(map(sources.is_tracked, (path, f"{path}.dvc")))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -87,7 +87,8 @@ def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
             "the fewest parameters among the models whose validation accuracy is at least "
             f"{selection['threshold']:.4f}: "
             f"{within:g} standard error{'s' * (within != 1)} below the best, "
-            f"{selection['best_validation_accuracy']}"
+            f"{selection['best_validation_accuracy']} (for this one, two images more count as "
+            "right and two as wrong)"
         )
     else:
         why = "the best validation accuracy"

@@ -29,8 +29,9 @@ from commands import (
     verify,
 )
 from commands.parallel import __main__ as parallel
-from stages import preprocess, train
+from stages import describe, preprocess, train
 from stages.runtime.errors import UserError
+from stages.storage import files
 
 SILENT = ("WARNING", "ERROR", "error:", "Traceback")
 
@@ -186,6 +187,15 @@ def test_a_stage_started_by_hand_refuses_data_of_other_parameters(
     refused(lambda params: params.update(dataset="mnist"), training, "dataset")
     refused(lambda params: params.update(seed=1), training, "seed")
     refused(lambda params: params["split"].update(validation=0.3), preprocess.main, "split")
+    refused(lambda params: params.update(seed=1), describe.main, "seed")
+    name = "pretrained-small"
+    source = finished.path(f"data/weights/{name}/source.json")
+    files.write_json(source, {"weights": "imagenet"})
+    refused(
+        lambda params: params["architectures"][name].update(weights="mine.h5"),
+        lambda: train.main(name),
+        rf"architectures\.{name}\.weights",
+    )
     assert finished.changes() == []
 
 

@@ -189,6 +189,15 @@ def test_without_a_digest_a_file_of_another_address_is_fetched_anew(server, tmp_
     assert ranges(server) == [None, None, None]
 
 
+def test_a_file_put_there_by_hand_is_put_aside_for_another_address(server, tmp_path):
+    first = published(server, bytes=None, sha256=None)
+    (tmp_path / "set.bin").write_bytes(b"by hand")
+    assert fetch(first, tmp_path, OPTIONS).read_bytes() == b"by hand" and not server.seen
+    second = first.model_copy(update={"url": f"{server.address}/of-2027/set.bin"})
+    assert fetch(second, tmp_path, OPTIONS).read_bytes() == CONTENT
+    assert (tmp_path / "set.bin.other").read_bytes() == b"by hand"
+
+
 @pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
 def test_a_page_in_place_of_an_archive_is_refused_where_no_digest_is_published(
     server, tmp_path, name

@@ -4,6 +4,7 @@ and equal bits after an interruption in either phase."""
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -224,6 +225,15 @@ def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepare
     training = fit(harmful, prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
     assert training["kept_epoch"] == history["val_accuracy"].idxmax() <= 3
+
+
+@pytest.mark.parametrize(("monitor", "kept"), [("val_loss", True), ("loss", False)])
+def test_the_best_epoch_of_both_phases_is_one_of_what_both_measure_alike(monitor: str, kept: bool):
+    stopping = OPTIONS.train.early_stopping.model_copy(update={"monitor": monitor})
+    train = OPTIONS.train.model_copy(update={"early_stopping": stopping})
+    phase = SimpleNamespace(trainer=SimpleNamespace(get_weights=list))
+    past = fitting.carry_over(checkpoint.Past(kept={"best": 1.0}), phase, train)
+    assert bool(past.kept) == kept
 
 
 def test_a_layer_that_is_not_there_is_named(start, prepared):

@@ -262,6 +262,14 @@ def test_a_new_metric_needs_no_training_and_another_recipe_of_the_first_does(
     assert ran(project.dvc("repro", "--dry", TARGET)) == [f"train@{FIRST}"]
 
 
+def test_a_comment_in_the_code_makes_no_row_to_run(replicated: Replicated, tmp_path: Path):
+    project = copy(replicated.project, tmp_path)
+    with project.path("stages/training/fitting.py").open("a") as code:
+        code.write("# a comment\n")
+    output = project.command("replicate", "--dry", "--no-download", MORE, FIRST)
+    assert "nothing to run" in output
+
+
 def test_a_row_is_what_its_run_had_and_not_what_the_next_one_may_have(
     replicated: Replicated, tmp_path: Path
 ):

@@ -286,10 +286,11 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
 def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
     """Here each training runs until the study asks for no other."""
     space = {
+        "train.learning_rate": {"choice": [0.1, 0.2, 0.3]},
         "architectures.fashion-2blocks.activation": {"choice": ["leaky_relu", "relu", "elu"]},
         "architectures.fashion-2blocks.negative_slope": {"choice": [0.3, None]},
     }
-    search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"space": space})
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"space": space, "trials": 18})
     base = SimpleNamespace(values=params.load(ROOT / "params.yaml").model_dump())
 
     class Runner:
@@ -297,7 +298,7 @@ def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
             self.running, self.outcomes = [], outcomes
 
         def has_room(self) -> bool:
-            return len(self.running) < 8
+            return len(self.running) < 4
 
         def wait(self) -> Event:
             return Event(self.running.pop(0), **self.outcomes.pop(0))
@@ -316,11 +317,13 @@ def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
         return [one.state.name for one in study.trials]
 
     well, failed = {"result": {}}, {"failed": "no such file"}
-    states = run(well, failed, failed)
-    # leaky_relu without a slope and the others with one contradict the schema
-    assert (states.count("COMPLETE"), states.count("FAIL")) == (1, 5)
-    with pytest.raises(UserError, match="in a row"):
-        run(failed, failed, failed)
+    # the half of 18 contradicts the schema: leaky_relu without a slope, and the others with one
+    for outcomes in ([well] + 8 * [failed], 3 * [failed] + 6 * [well]):
+        states = run(*outcomes)
+        assert states.count("FAIL") == 9 + outcomes.count(failed)
+        assert states.count("COMPLETE") == outcomes.count(well)
+    with pytest.raises(UserError, match="6 trainings failed"):
+        run(*6 * [failed])  # the three that were under way at the third one among them
 
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):

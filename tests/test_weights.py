@@ -218,6 +218,28 @@ def test_a_colleague_needs_neither_the_file_nor_its_publisher(
         bring_again("fourth")
 
 
+def test_a_published_file_that_is_here_is_not_fetched_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path / "downloads")
+    options = OPTIONS.model_copy(update={"mirror": server.address})
+    file = pretrained.find("tiny", Application(**TINY))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    write(kept / "weights.h5")
+    about = pretrained.describe(kept / "weights.h5", "imagenet", file.url, "of before")
+    files.write_json(kept / "source.json", about)
+    pretrained.write(tmp_path / "first", "tiny", Application(**TINY), options, kept)
+    assert not server.seen
+    assert files.read_json(tmp_path / "first/source.json") == about | {"licence": file.licence}
+    cut(kept / "weights.h5")
+    about = pretrained.describe(kept / "weights.h5", "imagenet", file.url, file.licence)
+    files.write_json(kept / "source.json", about)
+    with pytest.raises(UserError):  # the server's bytes are no HDF5
+        pretrained.write(tmp_path / "second", "tiny", Application(**TINY), options, kept)
+    assert len(server.seen) == 1
+
+
 def test_a_training_started_by_hand_refuses_other_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

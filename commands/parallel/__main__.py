@@ -62,8 +62,9 @@ def run(
         if dispatch.unreached:
             failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
         if changed := snapshot.list_changes(content, snapshot.tree(untracked)):
+            more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
             failed.append(
-                f"files changed meanwhile ({', '.join(changed[:SHOWN])}): results lie in the "
+                f"files changed meanwhile ({', '.join(changed[:SHOWN])}{more}): results lie in the "
                 "cache, and `dvc repro` takes up those that still fit"
             )
             done = []  # to collect

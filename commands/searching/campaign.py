@@ -22,7 +22,7 @@ from commands.searching.studies import Settings
 from commands.searching.trainings import Trainings
 from stages.runtime.errors import UserError
 
-HOPELESS = 3  # trainings that fail in a row: then something else is wrong than their values
+HOPELESS = 3  # trainings that fail before one does well: then something else may be wrong
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SEED = "seed {}"  # the attribute of a trial that holds the objective with one seed
 
@@ -37,11 +37,11 @@ class Campaign:
     running: dict[str, Trial] = field(default_factory=dict)  # by the name of their training
     twins: dict[str, list[Trial]] = field(default_factory=dict)  # that wait for an equal one
     reported: dict[int, int] = field(default_factory=dict)  # the last epoch, by number of trial
-    failures: int = 0  # of trainings, since one last told of an epoch or ended well
+    failures: list[str] = field(default_factory=list)  # of trainings, since this start
 
     def run(self) -> None:
         """Run trials until there are as many as wanted, and each is finished. Raises `UserError`
-        where a worker is lost for good, or `HOPELESS` trainings fail in a row."""
+        where a worker is lost, or where `HOPELESS` trainings have failed and none does well."""
         deadline = time.monotonic() + 60 * (self.search.minutes or math.inf)
         runner = self.trainings.runner
         left = [
@@ -54,9 +54,19 @@ class Campaign:
         while True:
             while left:
                 self.admit(left.pop(0))
-            while runner.has_room() and time.monotonic() < deadline and self.wants_more():
+            while (
+                runner.has_room()
+                and time.monotonic() < deadline
+                and self.wants_more()
+                and not self.is_hopeless()  # else those that run may yet do well
+            ):
                 self.admit(self.study.ask())
             if not runner.running:
+                if self.is_hopeless():
+                    raise UserError(
+                        f"{len(self.failures)} trainings failed, and none succeeded. The last one: "
+                        f"{self.failures[-1]}"
+                    )
                 if time.monotonic() < deadline and self.wants_more():
                     runner.check()  # the workers may have left
                     continue
@@ -80,6 +90,12 @@ class Campaign:
         tried = {self.identify(one) for one in asked}
         return len(asked) < self.search.trials and len(tried) < self.search.size
 
+    def is_hopeless(self) -> bool:
+        """Whether `HOPELESS` trainings have failed, and no trial of the study did well."""
+        states = {one.state for one in self.trials()}
+        well = {TrialState.COMPLETE, TrialState.PRUNED}
+        return len(self.failures) >= HOPELESS and not states & well
+
     def enqueue_base(self) -> None:
         """Begin with the values of ``params.yaml``, where they lie in the space."""
         present = {key: keys.look_up(key, self.trainings.base.values) for key in self.search.space}
@@ -91,7 +107,7 @@ class Campaign:
         equal trial."""
         settings = studies.suggest(trial, self.search.space)
         if fault := keys.find_conflict(settings, self.trainings.base.values):
-            self.fail(trial, fault)  # which says nothing of others
+            self.fail(trial, fault)
         elif equal := self.find_equal(trial):
             trial.set_user_attr("equals", equal.number)
             if equal.state == TrialState.RUNNING:
@@ -130,7 +146,6 @@ class Campaign:
         """Take up what happened to the training of a trial."""
         run, runner = event.run, self.trainings.runner
         trial = self.running[run.name]
-        self.failures = self.failures + 1 if event.failed else 0
         if event.rows:
             if run.seed == self.trainings.seed and self.report(trial, event.rows):
                 runner.stop(run)
@@ -138,12 +153,10 @@ class Campaign:
                 told = f"after epoch {epoch}; {describe(run.settings)}"
                 self.finish(trial, None, TrialState.PRUNED, told)
         elif event.lost:
-            raise UserError(f"{run.name} could not be run: {event.failed}")
+            raise UserError(f"{run.name} could not be run: {event.failed}. Start again to go on")
         elif event.failed:
-            why = f"{event.failed}, see {runner.log(run.name)}"
-            self.fail(trial, why)
-            if self.failures == HOPELESS:
-                raise UserError(f"{HOPELESS} trainings failed in a row. The last one: {why}")
+            self.failures.append(f"{event.failed}, see {runner.log(run.name)}")
+            self.fail(trial, self.failures[-1])
         elif (value := self.trainings.take(run, event.result)) is None:
             self.fail(trial, "the training diverged: the network predicts NaN")
         else:

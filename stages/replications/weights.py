@@ -16,9 +16,14 @@ def main(architecture: str) -> None:
     options = params.load()
     if not getattr(options.architectures.get(architecture), "weights", None):
         raise UserError(f"params.yaml: architectures has no {architecture!r} with weights")
-    with files.replacing(FOLDER / "weights" / architecture) as folder:
+    target = FOLDER / "weights" / architecture
+    with files.replacing(target) as folder:
         pretrained.write(
-            folder, architecture, options.architectures[architecture], options.download
+            folder,
+            architecture,
+            options.architectures[architecture],
+            options.download,
+            kept=target,
         )
 
 

@@ -266,14 +266,21 @@ def too_long(what: str, room: int) -> str:
 
 
 def forget_other(file: official.File, folder: Path) -> None:
-    """Remove what came from another address under the name of `file`, which has no digest that
+    """Put aside what came from another address under the name of `file`, which has no digest that
     would tell, and note the present one for the next time."""
-    note = folder / f"{file.name}.url"
-    if note.is_file() and note.read_text(encoding="utf-8") != file.url:
-        for name in (file.name, f"{file.name}.partial"):
-            files.remove(folder / name)
-    if not (folder / file.name).exists():
-        files.write_text(note, file.url)
+    path, note = folder / file.name, folder / f"{file.name}.url"
+    before = note.read_text(encoding="utf-8") if note.is_file() else file.url
+    if before != file.url:
+        files.remove(folder / f"{file.name}.partial")
+        if path.is_file():
+            aside = folder / f"{file.name}.other"
+            os.replace(path, aside)
+            print(
+                f"{path} was noted as of {before}, and {file.url} is wanted: it is {aside} now",
+                file=sys.stderr,
+                flush=True,
+            )
+    files.write_text(note, file.url)
 
 
 def by_hand(file: official.File, path: Path, fault: str | None = None) -> str:

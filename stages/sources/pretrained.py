@@ -109,8 +109,18 @@ def bring(
         # without a published digest, only this tells a web page, or a part of a file, from the file
         files.remove(path)
         raise UserError(f"{error}\n{by_hand(file, path)}") from None
-    about = {"weights": architecture.weights, "source": source, "licence": licence}
-    return path, {**about, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
+    return path, describe(path, architecture.weights, source, licence)
+
+
+def describe(path: Path, weights: str, source: str, licence: str | None) -> dict[str, Any]:
+    """What source.json says of the file at `path`."""
+    return {
+        "weights": weights,
+        "source": source,
+        "licence": licence,
+        "bytes": path.stat().st_size,
+        "sha256": files.sha256(path),
+    }
 
 
 def check_hdf5(path: Path) -> None:
@@ -123,20 +133,25 @@ def check_hdf5(path: Path) -> None:
         raise UserError(f"{path} is damaged: {printable(error)}") from None
 
 
-def find_kept(kept: Path, name: str, architecture: "Application") -> dict[str, Any] | None:
-    """What source.json in the folder `kept` says, where weights.h5 beside it is what the
-    architecture `name` starts from: the same published file, or that of a path where none lies now;
-    None where it is not."""
+def find_kept(
+    kept: Path, name: str, architecture: "Application", options: "Download"
+) -> dict[str, Any] | None:
+    """What to say of weights.h5 in the folder `kept`, where that is what the architecture `name`
+    starts from: the published file, or that of a path where none lies now; None where it is
+    not."""
+    path, weights = kept / "weights.h5", architecture.weights
+    file = find(name, architecture) if is_published(weights) else None
+    source, licence = (file.url, file.licence) if file else (weights, None)
     try:
-        about = files.read_json(kept / "source.json")
-        digest = files.sha256(kept / "weights.h5")
+        check_hdf5(path)
+        before = files.read_json(kept / "source.json")
     except (OSError, UserError):  # it is brought anew
         return None
-    published = is_published(architecture.weights)
-    place = find(name, architecture).url if published else architecture.weights
-    if about.get("source") != place or about.get("sha256") != digest:
+    about = describe(path, weights, source, licence)
+    if any(before.get(key) != about[key] for key in ("source", "sha256")):
         return None
-    return about if published or not Path(place).exists() else None
+    other = official.fault(path, file, options.limits) if file else Path(source).exists()
+    return None if other else about
 
 
 def write(
@@ -152,7 +167,7 @@ def write(
     folder.mkdir(parents=True)
     about = {}
     if getattr(architecture, "weights", None):
-        if kept and (about := find_kept(kept, name, architecture)):
+        if kept and (about := find_kept(kept, name, architecture, options)):
             path = kept / "weights.h5"
         else:
             path, about = bring(name, architecture, options)

@@ -110,10 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
             if path != self.file and state["limit"] >= self.limit:
                 return False  # it is trained again, which is what was asked for
             if state["fingerprint"] != self.fingerprint:
-                print(
-                    f"{path} is of other parameters, data, code or versions: the training starts "
-                    "anew"
-                )
+                print(f"{path} is of other parameters, data, code or versions, and is not used")
                 return False
             if len(state["history"]) > self.limit:
                 return False
