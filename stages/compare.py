@@ -14,7 +14,6 @@ Writes into ``reports/``:
 Takes 2 seconds.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pandas as pd
 from stages import params
 from stages.drawing import charts
 from stages.metrics.label_quality import join_doubts
+from stages.metrics.scores import estimate_standard_error
 from stages.runtime import cli
 from stages.storage import files
 from stages.storage.tables import read_table
@@ -55,7 +55,7 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
     if rule == "fewest_parameters":
         images = best["validation_images"] + 4
         share = (best["validation_accuracy"] * best["validation_images"] + 2) / images
-        threshold -= within * math.sqrt(share * (1 - share) / images)
+        threshold -= within * estimate_standard_error(share, images)
     near = table[table["validation_accuracy"] >= threshold]
     chosen = near.sort_values(
         ["parameters", "validation_accuracy"], ascending=[True, False], kind="stable"

@@ -13,15 +13,12 @@ def start(trained: Trained, threads: int | None = None) -> Predict:
     """What the model predicts: images uint8 (images, height, width, channels) → probabilities
     float (images, classes). `threads` are ONNX Runtime's; None: one a core. Raises `UserError`
     where the file cannot be loaded, or is a network of another shape than training.json says."""
-    keras = trained.file.suffix != ".onnx"
-    if keras:  # with as many threads as in training
-        train = trained.training.train
-        backend.start(train.threads, train.instruction_set)
+    load = load_onnx
+    if trained.file.suffix != ".onnx":
+        load, train = load_keras, trained.training.train
+        backend.start(train.threads, train.instruction_set)  # as in training
     try:
-        if keras:
-            predict, given, classes = load_keras(trained)
-        else:
-            predict, given, classes = load_onnx(trained, threads or count_cores())
+        predict, given, classes = load(trained, threads or count_cores())
     except UserError as error:
         raise UserError(f"{error}: {advice(trained.folder)}") from None
     wanted, names = trained.training.shape, trained.training.class_names
@@ -43,7 +40,7 @@ def load_onnx(trained: Trained, threads: int) -> tuple[Predict, tuple, int]:
     return running.make_predict(session), tuple(inputs[0].shape[1:]), outputs[0].shape[1]
 
 
-def load_keras(trained: Trained) -> tuple[Predict, tuple, int]:
+def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
     """The same of a Keras file."""
     network = checking.load(trained.file)
 
