@@ -156,8 +156,14 @@ def stage(job, prepared) -> None:
     )
 
 
-def without_what_must_not_change_bits() -> None:
-    """One batch between two returns to Python, no reading ahead, Linux's default scheduling."""
+def start_without_what_must_not_change_bits(threads: int) -> None:
+    """One batch between two returns to Python, no reading ahead, Linux's default scheduling, one
+    operation at a time, freed memory given back; starts Keras."""
+    from stages.training import backend
+
+    backend.OPERATIONS_AT_A_TIME = 1
+    backend.keep_freed_memory = lambda: None
+    backend.start(threads)
     from stages.training import batches, fitting
 
     fitting.STEPS_PER_EXECUTION = 1
@@ -186,7 +192,9 @@ def ceiling(job) -> None:
 
 def main(way: str, job_file: str) -> None:
     job = json.loads(Path(job_file).read_text())
-    if way.startswith("stage") or way == "ceiling":
+    if way == "stage-plain":
+        start_without_what_must_not_change_bits(job["train"]["threads"])
+    elif way.startswith("stage") or way == "ceiling":
         from stages.training import backend
 
         backend.start(job["train"]["threads"])
@@ -198,8 +206,6 @@ def main(way: str, job_file: str) -> None:
 
     if way == "stage-bfloat16":
         job["train"]["precision"] = "mixed_bfloat16"
-    elif way == "stage-plain":
-        without_what_must_not_change_bits()
     (stage if way.startswith("stage") else notebook)(job, Prepared(Path(job["folder"])))
 
 

@@ -5,8 +5,8 @@ faster.
 usage: python benchmarks/kernels.py [NETWORK ...]      (default: the five networks of throughput.py)
 
 Trains each by `stages.training.fitting.train_network` on random images and has TensorFlow's
-profiler record the batches of the second epoch. One operation runs at a time
-(`TF_NUM_INTEROP_THREADS` is 1), on two threads inside; what lies between operations is everything
+profiler record the batches of the second epoch. One operation runs at a time, so that times can be
+added (a training runs two), on two threads inside; what lies between operations is everything
 else: Python, reading batches, waiting. Writes ``results/kernels.json`` and ``kernels.md``.
 """
 
@@ -123,6 +123,7 @@ def shares(one: dict) -> dict[str, float]:
 
 
 def main() -> None:
+    backend.OPERATIONS_AT_A_TIME = 1
     backend.start(2)
     networks = {network: profiled(network) for network in sys.argv[1:] or NETWORKS}
     content = {"machine": described("keras", "tensorflow"), "networks": networks}

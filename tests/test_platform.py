@@ -71,6 +71,24 @@ def test_no_setting_of_the_user_changes_a_bit(tmp_path: Path):
     assert digest == trained()[0]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="its C library is another, with other settings")
+def test_memory_that_a_step_frees_stays_for_the_next_one():
+    """Else the system fills each page with zeros again, in every step."""
+    code = """
+import resource
+from stages.training import backend
+def count_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * (64 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+backend.keep_freed_memory()
+print(count_faults(), count_faults())
+"""
+    said = subprocess.check_output([sys.executable, "-c", code], env=own_environment(), cwd=ROOT)
+    first, second = map(int, said.split())
+    assert second < first / 100
+
+
 @pytest.mark.parametrize("name", ["theano", "numpy"])
 def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv("KERAS_BACKEND", name)
