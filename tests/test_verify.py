@@ -9,13 +9,14 @@ from support.project import ROOT, Project
 
 from commands import verify
 from commands.pipeline import sources
-from commands.verify import compare_accuracies, explain_platform, judge
+from commands.verify import compare_accuracies, judge
 from stages import params
+from stages.runtime import processor
 from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
 NEAR = {"net": {"test_accuracy": 0.905, "test_loss": 0.5}}
-SAME, OTHER = explain_platform("avx512", "avx512_bf16"), explain_platform("avx512", "avx2")
+SAME, OTHER = ("avx512", "avx512_bf16"), ("avx512", "avx2")  # asked for, and found
 
 
 def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Path):
@@ -48,12 +49,21 @@ def test_a_commit_without_its_results_is_not_verified(
         verify.main()
 
 
-@pytest.mark.parametrize("difference", [0.001, 0.5])
+@pytest.mark.parametrize(
+    ("difference", "found", "refused"),
+    [
+        (0.001, "avx2", None),
+        (0.001, "avx512", "bits should be equal; mnist-dense.test_accuracy"),
+        (0.5, "avx2", "mnist-dense.test_accuracy differs by 0.5"),
+    ],
+)
 def test_what_the_run_in_the_clone_gives_is_compared(
     finished: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
     difference: float,
+    found: str,
+    refused: str | None,
 ):
     def run(*arguments: str, folder: Path, variables: dict[str, str]) -> int:
         metrics = json.loads((folder / verify.METRICS).read_text())
@@ -63,34 +73,40 @@ def test_what_the_run_in_the_clone_gives_is_compared(
 
     monkeypatch.chdir(finished.folder)
     monkeypatch.setattr(verify, "run_dvc", run)
-    refused = pytest.raises(UserError, match="mnist-dense.test_accuracy")
-    with refused if difference > 0.1 else nullcontext():
+    monkeypatch.setattr(processor, "find_instruction_set", lambda: found)
+    with pytest.raises(UserError, match=refused) if refused else nullcontext():
         verify.main()
         assert "within tolerance" in capsys.readouterr().out
 
 
 def test_equal_bits():
-    said = judge({"a": "1"}, {"a": "1"}, [], compare_accuracies(METRICS, METRICS), 0.01, SAME)
+    said = judge({"a": "1"}, {"a": "1"}, [], compare_accuracies(METRICS, METRICS), 0.01, *SAME)
     assert said.startswith("equal bits")
 
 
 def test_another_platform_inside_the_tolerance_with_the_models_that_differ():
     committed = {"models/net/model.keras": "1", "models/dense/model.keras": "1"}
     obtained = committed | {"models/net/model.keras": "2"}
-    said = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, OTHER)
-    assert said.startswith("within tolerance") and "other bits: net." in said and OTHER in said
+    said = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, *OTHER)
+    assert said.startswith("within tolerance") and "other bits: net." in said
 
 
 def test_a_committed_report_that_the_run_does_not_give():
     no_difference = compare_accuracies(METRICS, METRICS)
-    said = judge({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, SAME)
-    assert said.startswith("within tolerance") and "reports/metrics.json" in said
+    with pytest.raises(UserError, match="not re-created.*\n.*reports/metrics.json"):
+        judge({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, *SAME)
+
+
+def test_no_platform_explains_other_data():
+    no_difference = compare_accuracies(METRICS, METRICS)
+    with pytest.raises(UserError, match="the data are other ones"):
+        judge({"data/split": "1"}, {"data/split": "2"}, [], no_difference, 0.01, *OTHER)
 
 
 @pytest.mark.parametrize("obtained", [{"net": {"test_accuracy": 0.88, "test_loss": 0.3}}, {}])
 def test_not_re_created(obtained: dict):
     with pytest.raises(UserError, match="net.test_accuracy"):
-        judge({"a": "1"}, {"a": "2"}, [], compare_accuracies(METRICS, obtained), 0.01, SAME)
+        judge({"a": "1"}, {"a": "2"}, [], compare_accuracies(METRICS, obtained), 0.01, *OTHER)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +119,6 @@ def test_not_re_created(obtained: dict):
     ],
 )
 def test_the_platform_explains_other_bits_where_it_lacks_the_instructions(asked, found, explains):
-    assert ("other kernels" in explain_platform(asked, found)) == explains
+    accuracies = compare_accuracies(METRICS, METRICS)
+    with nullcontext() if explains else pytest.raises(UserError, match="bits should be equal"):
+        judge({"models/net": "1"}, {"models/net": "2"}, [], accuracies, 0.01, asked, found)
