@@ -6,6 +6,7 @@ since the commit, in params.yaml, the lock files, data/sources, reports and repl
 DVC's cache stay as they lie here; ``dvc repro`` makes those again that are not the commit's.
 """
 
+import tempfile
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -41,10 +42,27 @@ def main() -> None:
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.run("status", "--porcelain", "--", path, *but)]
     if changed:
-        options = ("--include-untracked", "--message", "what `make undo` put aside")
-        git.run("stash", "push", *options, "--", *changed, *but)
+        put_aside([*changed, *but])
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")
     print(f"parameters and results are those of the last commit{check_out()}")
+
+
+def put_aside(paths: list[str]) -> None:
+    """Stash what was changed in `paths`, pathspecs of git's, and bring them back to the last
+    commit. (``git stash push`` would record all that is staged, and refuse a path whose deletion
+    is.)"""
+    message = "what `make undo` put aside"
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git.run("read-tree", "HEAD", **index)
+        before = git.run("write-tree", **index)
+        git.run("add", "--all", "--", *paths, **index)
+        after = git.run("write-tree", **index)
+    staged = git.run("commit-tree", before, "-p", "HEAD", "-m", f"index of {message}")
+    stash = git.run("commit-tree", after, "-p", "HEAD", "-p", staged, "-m", message)
+    git.run("stash", "store", "--message", message, stash)
+    git.run("restore", "--source", "HEAD", "--staged", "--worktree", "--", *paths)
+    git.run("clean", "-d", "--force", "--quiet", "--", *paths)
 
 
 def check_out() -> str:

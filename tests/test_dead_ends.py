@@ -134,6 +134,21 @@ def test_a_command_started_in_a_folder_below_changes_nothing(
     assert not list(finished.folder.rglob("*/.dvc"))
 
 
+def test_undo_takes_results_and_leaves_code_that_is_staged(finished: Project):
+    finished.path("stages/train.py").write_text("# mine\n")
+    finished.path("reports/new.json").write_text("{}")
+    finished.edit_params(lambda params: params.update(seed=5))
+    finished.run("git", "add", "stages/train.py", "params.yaml")
+    finished.run("git", "rm", "--quiet", "dvc.lock")
+    finished.command("undo")
+    assert finished.changes() == ["M  stages/train.py"]
+    finished.run("git", "restore", "--staged", "--worktree", "stages/train.py")
+    finished.run("git", "stash", "pop")
+    changed = {line[3:] for line in finished.changes()}
+    assert changed == {"params.yaml", "dvc.lock", "reports/new.json"}
+    assert finished.path("params.yaml").read_text().count("seed: 5") == 1
+
+
 def test_a_conflict_is_named_by_undo(finished: Project, monkeypatch: pytest.MonkeyPatch):
     def set_seed(seed: int) -> None:
         finished.edit_params(lambda params: params.update(seed=seed))
