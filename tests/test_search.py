@@ -414,6 +414,7 @@ def test_a_difference_is_judged_by_its_spread_over_seeds():
     word, p = confirmation.judge([0.80, 0.85, 0.90], [0.82, 0.87, 0.92], 0.1, True)
     assert word.startswith("no difference") and 0.5 < p < 0.8
     assert confirmation.judge([0.8, 0.8], [float("nan"), 0.9], 0.1, True)[0] != "better"
+    assert confirmation.judge([0.8, 0.8], [0.81, 0.81], 0.1, True)[0] != "better"  # no spread seen
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ The best of many trials looks better than it is, since chance helped to choose i
 the parameters as they are train again, each with the same new seeds, which also draw other
 validation images where the split is random. The difference of their means is judged by the review's
 rule: its noise² is (sd_old² + sd_new²) / k over k seeds, with the degrees of freedom of Welch and
-Satterthwaite (Welch's t-test). Only a best that is called better is predicted on the test set, and
-only with the seed of ``params.yaml``.
+Satterthwaite (Welch's t-test); it takes the two sides for independent, which errs on the safe side
+where a seed draws the same validation images for both. Only a best that is called better is
+predicted on the test set, and only with the seed of ``params.yaml``.
 """
 
 import math
@@ -57,6 +58,9 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
         for side, values, changes in ((BASE, present, {}), (best.number, settings, settings))
     }
     known = measure(study, trainings, runs)
+    made = study.user_attrs.get("comparisons", [])
+    if (one := [best.number, len(seeds)]) not in made:
+        study.set_user_attr("comparisons", [*made, one])
     old, new = (
         [known[studies.identify({**values, "seed": seed})] for seed in seeds]
         for values in (present, settings)
@@ -87,12 +91,10 @@ def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> t
     """*better*, *worse* or *no difference larger than chance*, and how often chance alone would
     give a difference as large."""
     difference = np.mean(new) - np.mean(old)
-    if np.ptp(old) or np.ptp(new):
-        described = [(np.mean(one), np.std(one, ddof=1), len(one)) for one in (new, old)]
-        welch = stats.ttest_ind_from_stats(*described[0], *described[1], equal_var=False)
-        p = float(welch.pvalue)
-    else:
-        p = float(difference == 0)
+    if not (np.ptp(old) or np.ptp(new)):  # equal by chance: a spread of 0 would prove anything
+        return CHANCE, 1.0
+    described = [(np.mean(one), np.std(one, ddof=1), len(one)) for one in (new, old)]
+    p = float(stats.ttest_ind_from_stats(*described[0], *described[1], equal_var=False).pvalue)
     if not p <= rate:  # also of a training that diverged, which is NaN
         return CHANCE, p
     return (BETTER if (difference > 0) == maximizes else WORSE), p

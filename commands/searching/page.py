@@ -180,6 +180,7 @@ def write(
         "verdict": verdict,
         "test": test,
         "looks": len(study.user_attrs.get("test", {})),
+        "comparisons": len(study.user_attrs.get("comparisons", [])),
         "pictures": draw(study, search) if best else {},
     }
     text = make_environment(Path(__file__).parent).get_template("study.html.jinja").render(content)
