@@ -94,10 +94,13 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         comparing.compare_selected(base, head, spread, wanted.false_alarm_rate) if base else ""
     )
     notes = [*([found.why] if found.why else []), *list_messages(base, head, dirty)]
-    if verdicts:
-        judged = any(one.difference or one.words == noise.NOT_JUDGED for one in verdicts.values())
-        notes += comparing.list_notes(spread, base, head, judged or bool(selected))
     others = comparing.judge_against_selected(head, spread, wanted.false_alarm_rate)
+    judged = any(
+        one.difference or one.words == noise.NOT_JUDGED
+        for one in (*verdicts.values(), *others.values())
+    )
+    if verdicts or judged:
+        notes += comparing.list_notes(spread, base or head, head, judged or bool(selected))
     result = Content(
         head=head,
         messages=notes,

@@ -29,6 +29,16 @@ def test_an_assumed_spread_follows_the_standard_error():
     assert noise.assume_spread(predictions(np.ones(100, dtype=bool))).sd > 0
 
 
+def test_an_assumption_for_both_sides_is_one_estimate():
+    right = [np.arange(4000) < count for count in (3400, 3490)]
+    tables = [predictions(one) for one in right]
+    spreads = tuple(noise.assume_spread(one) for one in tables)
+    assert spreads[0].sd != spreads[1].sd
+    of_seeds = spreads[0].sd ** 2 + spreads[1].sd ** 2
+    found = noise.measure(*tables, spreads)
+    assert found.freedom == pytest.approx(found.noise**4 / (of_seeds**2 / 4))
+
+
 def test_a_model_without_a_spread_takes_its_nearest_siblings():
     models = {
         "dense": {"family": "dense", "parameters": 1000, "test_accuracy": {"sd": 0.001}},

@@ -5,6 +5,7 @@ import re
 from contextlib import chdir
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -336,6 +337,15 @@ def test_what_cannot_be_compared(
     assert str(comparing.find_obstacle(base, head, MODEL, MODEL)) == said
 
 
+def test_what_a_revision_is_judged_by():
+    """The sections of a revision may be anything; bins decide what the calibration error is."""
+    damaged = SimpleNamespace(parameters={"review": 3, "gate": [1]})
+    assert comparing.read_yardstick(damaged) == {}
+    whole = {"review": {"a": 1}, "evaluate": {"calibration_bins": 15, "top_k": 5}}
+    found = comparing.read_yardstick(SimpleNamespace(parameters=whole))
+    assert found == {"review.a": 1, "evaluate.calibration_bins": 15}
+
+
 def test_a_hook_reviews_its_own_repository_and_leaves_it_alone(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -380,6 +390,9 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
         "**not judged: the results in the working tree",
     ):
         assert said in text
+    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    of_others = re.search(rf"Test accuracies against `{selected}`.*", text)[0]
+    assert noise.NOT_JUDGED in of_others and noise.CHANCE not in of_others
     finished.path("reports/metrics.json").unlink()
     assert "There are no results" in review(finished)
     finished.edit_params(lambda content: content["train"].update(epochs=0))

@@ -78,15 +78,22 @@ def list_notes(
         found.append(
             f"{SPREAD} is another one now; differences are judged by that of {which.name}."
         )
-    changed = [
-        escape.code(f"{section}.{key}")
-        for section in ("review", "gate")
-        for key, value in (head.parameters.get(section) or {}).items()
-        if value != (base.parameters.get(section) or {}).get(key, value)
-    ]
+    before, after = (read_yardstick(one) for one in (base, head))
+    changed = [escape.code(key) for key, value in after.items() if value != before.get(key, value)]
     if changed:
         found.append(f"This revision changes what it is judged by: {', '.join(changed)}.")
     return found
+
+
+def read_yardstick(revision: Revision) -> dict[str, Any]:
+    """The parameters of a revision that a review and the gate judge by, by their dotted keys."""
+    return {
+        f"{section}.{key}": value
+        for section in ("review", "gate", "evaluate")
+        if isinstance(content := revision.parameters.get(section), dict)
+        for key, value in content.items()
+        if section != "evaluate" or key == "calibration_bins"
+    }
 
 
 def list_damages(*revisions: Revision | None) -> list[str]:
@@ -123,7 +130,7 @@ def find_obstacle(base: Revision, head: Revision, old: str, new: str) -> Verdict
     before, after = (revision.report(model, "predictions.csv") for revision, model in sides)
     if not before["actual"].equals(after["actual"]):
         return Verdict(NOT_COMPARABLE, "predictions of other images")
-    if head.stale(new):
+    if head.stale(new) or (base is head and head.stale(old)):
         return Verdict(
             noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters"
         )

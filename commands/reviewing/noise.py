@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 import scipy  # which loads scipy.stats, half a second, where that is used
 
+from stages.metrics import scores
 from stages.metrics.welch import count_freedom
 
 ASSUMED, ASSUMED_FREEDOM = 1.5, 4
@@ -72,8 +73,8 @@ def assume_spread(predictions: pd.DataFrame) -> Spread:
     images = len(predictions)
     right = int((predictions["actual"] == predictions["predicted"]).sum())
     accuracy = (right + 1) / (images + 2)  # not 0 or 1 (Laplace's rule of succession)
-    error = np.sqrt(accuracy * (1 - accuracy) / images)
-    return Spread(float(ASSUMED * error), ASSUMED_FREEDOM, None)
+    error = scores.estimate_standard_error(accuracy, images)
+    return Spread(ASSUMED * error, ASSUMED_FREEDOM, None)
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ def combine(
     found = (only_new - only_old) / images
     of_test_set = (only_old + only_new - images * found**2) / images**2
     of_seeds = [(spread.sd**2, spread.freedom) for spread in spreads]
-    if spreads[0] == spreads[1]:  # one estimate, used twice
-        of_seeds = [(2 * spreads[0].sd ** 2, spreads[0].freedom)]
+    if spreads[0].of == spreads[1].of:  # one estimate, or one assumption, used twice
+        of_seeds = [(sum(spread.sd**2 for spread in spreads), spreads[0].freedom)]
     variance = sum(square for square, _ in of_seeds) + of_test_set
     freedom = count_freedom(of_seeds, variance)
     return Difference(found, only_old, only_new, images, float(np.sqrt(variance)), freedom)
