@@ -128,7 +128,8 @@ def main() -> None:
             "test_accuracy": one["test"]["accuracy"],
             "test_loss": one["test"]["loss"],
             "validation_accuracy": one["validation"]["accuracy"],
-            "learning_rate": one["learning_rate"],
+            # trainings of before it was recorded have none
+            **({"learning_rate": one["learning_rate"]} if "learning_rate" in one else {}),
         }
         for one in metrics
     }

@@ -87,9 +87,10 @@ def build_card(
     }
 
 
-def format_card(card: dict[str, Any]) -> str:
-    """The card for people."""
-    return make_environment().get_template("data_card.md.jinja").render(card, drawn=DRAWN)
+def format_card(card: dict[str, Any], augmented: bool) -> str:
+    """The card for people; `augmented` says whether augmentation.png is there."""
+    template = make_environment().get_template("data_card.md.jinja")
+    return template.render(card, augmented=augmented, drawn=DRAWN)
 
 
 def main() -> None:
@@ -108,7 +109,8 @@ def main() -> None:
     with files.replacing(Path("reports/data")) as folder:
         folder.mkdir()
         files.write_json(folder / "card.json", card)
-        files.write_text(folder / "card.md", format_card(card))
+        augmented = augmentation.is_on(options.augment)
+        files.write_text(folder / "card.md", format_card(card, augmented))
         drawn, of = names[:DRAWN], len(names)
         some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]
         charts.save(pictures.draw_samples(some, drawn, of), folder / "samples.png")
@@ -117,7 +119,7 @@ def main() -> None:
             folder / "class_means.png",
         )
         charts.save(pictures.draw_class_balance(counts), folder / "class_balance.png")
-        if augmentation.is_on(options.augment):
+        if augmented:
             places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
             versions = augment(images[places], options)
             classes = np.take(names, labels[places]).tolist()
