@@ -100,9 +100,9 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
 def carry_over(training: Training) -> None:
     """Bring the training's entry in the lock file up to date, and, where it belonged to the one
     before, the spread over seeds."""
-    before = lockfile.parse(LOCK.read_text(encoding="utf-8"))
+    before = lockfile.read(LOCK)
     stale.carry_over(training)
-    spread.carry_over(before, lockfile.parse(LOCK.read_text(encoding="utf-8")))
+    spread.carry_over(before, lockfile.read(LOCK))
 
 
 def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:

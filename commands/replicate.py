@@ -17,7 +17,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import filelock
 import pandas as pd
 from dvc.utils.serialize import loads_yaml
 
@@ -46,7 +45,7 @@ def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
             "--commit: no commit would hold the results together with the code and the parameters "
             f"that made them. Commit these first: {', '.join(edited)}"
         )
-    with guard.alone(SCRATCH, "commands.replicate"):
+    with guard.hold(SCRATCH / "lock", "commands.replicate"):
         digests.refresh()  # else each row would count as out of date by a comment in the code
         run_queue(find(names, download), dry, commit, download)
 
@@ -111,16 +110,9 @@ def check_alone(row: Row) -> None:
     """Raises `UserError` where the training of a row runs in another process, such as that of a
     queue that was killed alone."""
     lock = row.checkpoints / "train.lock"
-    if not lock.exists():
-        return
-    try:
-        with filelock.FileLock(lock, timeout=0):
+    if lock.exists():
+        with guard.hold(lock, f"the training of {row.name}"):
             pass
-    except filelock.Timeout:
-        raise UserError(
-            f"the training of {row.name} runs in another process, which holds {lock}: wait for it, "
-            "or end it"
-        ) from None
 
 
 def run_row(row: Row, download: bool, display: Display) -> bool:

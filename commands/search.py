@@ -40,7 +40,7 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
     cli.require_project()
     search, options, parameters = reading.load(name)
     count = prepare(workers, remote, options)
-    with guard.alone(SCRATCH, "commands.search"):
+    with guard.hold(SCRATCH / "lock", "commands.search"):
         if anew:
             forget(name)
         run(name, search, options, parameters, count, scheduler, remote)

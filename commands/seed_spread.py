@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import dvc.api
-from dvc.repo import Repo
 
 from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
@@ -41,14 +40,8 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
     """The accuracies with another seed; an experiment that did it at this commit is taken as it is.
     Raises `UserError` unless it ran on `provenance`, where the committed results belong."""
     name = f"seed-{seed}-of-{head[:7]}"
-    with Repo() as repo:
-        done = {
-            experiment[0]
-            for experiments in repo.experiments.ls().values()
-            for experiment in experiments
-        }
     command = ("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}")
-    if name not in done and run_dvc(*command):
+    if not history.find_commit(name) and run_dvc(*command):
         raise UserError(f"the run with seed {seed} failed; {SPREAD} keeps what was measured before")
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
     ran_as = history.find_commit(name) or ""
@@ -83,7 +76,7 @@ def main(seeds: int) -> None:
             f"{why}"
         )
     head = git.run("rev-parse", "HEAD")
-    content = lockfile.parse(Path("dvc.lock").read_text(encoding="utf-8"))
+    content = lockfile.read(Path("dvc.lock"))
     provenance = spread.describe_provenance(content, options.dataset, options.models)
     measured = spread.read_measured(provenance)
     measured[options.seed] = dvc.api.metrics_show("reports/metrics.json")

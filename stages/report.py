@@ -15,15 +15,13 @@ Reads ``reports/models/``, ``reports/selection.json``, ``reports/label_quality.c
 seconds.
 """
 
-from markupsafe import Markup
-
 from stages import params
 from stages.drawing import charts
 from stages.images import data_uri
 from stages.metrics.scores import estimate_interval
 from stages.page import bundle, content
 from stages.page.content import REPORTS
-from stages.page.templates import TEMPLATES, make_environment
+from stages.page.templates import make_environment
 from stages.runtime import cli, progress
 from stages.storage import files
 from stages.storage.prepared import Prepared
@@ -58,9 +56,7 @@ def main() -> None:
         },
         "drawn": charts.DRAWN,
         "charts": content.draw_charts(models, selection["threshold"], shared["card"]),
-        "vega": Markup(bundle.bundle_javascript()),
-        "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        **bundle.read_assets(),
     }
     environment = make_environment()
     environment.globals["interval"] = estimate_interval

@@ -116,7 +116,7 @@ def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
             return SimpleNamespace(custom_metadata_map=metadata)
 
     fields = {"train": {"threads": 1}, "file": {"sha256": "0" * 64}}
-    checked = trained.Training.model_validate(training | fields)
+    checked = trained.Training.model_validate_json(json.dumps(training | fields))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnxruntime, "InferenceSession", Network)
         for path in photographs(tmp_path):

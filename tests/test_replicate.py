@@ -146,7 +146,7 @@ def test_a_row_that_trains_elsewhere_is_not_started_again(
     monkeypatch.setattr(replicate, "run_row", lambda *_: pytest.fail("started"))
     lock = row("one", 1).checkpoints / "train.lock"
     lock.parent.mkdir(parents=True)
-    with filelock.FileLock(lock), pytest.raises(UserError, match="runs in another process"):
+    with filelock.FileLock(lock), pytest.raises(UserError, match="in another process"):
         replicate.run_queue([row("one", 1)], dry=False, commit=False, download=True)
 
 

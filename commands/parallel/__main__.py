@@ -59,8 +59,8 @@ def run(
         dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
-        if dispatch.unreached:
-            failed.append(f"not run because of that: {', '.join(dispatch.unreached)}")
+        if dispatch.waiting:
+            failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
         if changed := snapshot.list_changes(content, snapshot.tree(untracked)):
             more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
             failed.append(
@@ -140,7 +140,7 @@ def main(targets: list[str], workers: int | None, scheduler: str | None, remote:
     cli.require_project()
     options = params.load()
     count = prepare(workers, remote, options)
-    with guard.alone(SCRATCH, "commands.parallel"):
+    with guard.hold(SCRATCH / "lock", "commands.parallel"):
         run(targets, count, scheduler, remote, options)
 
 

@@ -38,8 +38,8 @@ class Dispatch:
     """One run of the instances `to_run` of a plan, in its order, with the environment as it is
     before Dask starts.
 
-    After `run`: the addresses `done`, what went wrong with those `failed`, those `unreached`
-    because of that, and the text of the `records` by path.
+    After `run`: the addresses `done`, what went wrong with those `failed`, those still
+    `waiting` because of that, and the text of the `records` by path.
     """
 
     def __init__(self, plan: graph.Plan, to_run: list[str], options: Parallel, remote: bool):
@@ -54,10 +54,6 @@ class Dispatch:
         self.records: dict[str, str] = {}
         self.entries: dict[str, Any] = {}  # of lock files, by address
         self.environment = {one: os.environ.get(one) for one in BITS}
-
-    @property
-    def unreached(self) -> list[str]:
-        return list(self.waiting)
 
     def run(self, client: Client, content: str, show: Display) -> None:
         """Run all on the cluster of `client`, with the tree `content` of the working tree."""

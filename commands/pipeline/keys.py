@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.params import dotted, explain
+from stages.params import Problem, dotted, explain
 from stages.params.reading import look_up
 from stages.params.schema import Params
 
@@ -28,15 +28,20 @@ def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
-    """What the schema of ``params.yaml`` has against `settings` together, set in `base`."""
+def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Problem]:
+    """What the schema of ``params.yaml`` has against `settings` together, set in `base`. Raises
+    `KeyError` as `set_all` does."""
     values = changed(settings, base)
     try:
         Params.model_validate(values)
     except ValidationError as error:
-        place, what = explain(error.errors()[0], values, Params)
-        return f"{dotted(place)}: {what}"
-    return None
+        return [explain(details, values, Params) for details in error.errors()]
+    return []
+
+
+def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
+    """The first of `list_problems`, as a sentence; None where there is none."""
+    return next((f"{dotted(place)}: {what}" for place, what in list_problems(settings, base)), None)
 
 
 def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -10,7 +11,6 @@ from voluptuous import Invalid
 
 from stages.runtime.errors import UserError
 
-EMPTY = 'schema: "2.0"'  # a lock file before any stage has run
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
@@ -24,6 +24,12 @@ def parse(text: str, name: str = "dvc.lock") -> Lock:
             f"{name} is damaged: bring an earlier version back by git, or make it anew by `dvc "
             "repro`"
         ) from None
+
+
+def read(path: Path) -> Lock:
+    """The stages of the lock file at `path`; none where there is no file. Raises `UserError` when
+    it is damaged."""
+    return parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
 
 
 def read_parameters(lock: Lock, stage: str) -> dict[str, Any]:

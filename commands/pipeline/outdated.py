@@ -17,8 +17,7 @@ from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 from dvc_data.hashfile.tree import Tree
 
-from commands.pipeline import keys
-from commands.pipeline.lockfile import parse
+from commands.pipeline import keys, lockfile
 from commands.pipeline.repository import open_repo
 from stages.runtime import escape
 
@@ -71,11 +70,7 @@ def find_outdated_replications(revision: str | None = None) -> list[Outdated]:
     parameters; as `find_outdated`, but their data and models lie nowhere else, and may be
     missing."""
     with open_repo(revision) as repo:
-        path = Path("replications/dvc.lock")
-        have_run = {
-            "table",
-            *(parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ()),
-        }
+        have_run = {"table", *lockfile.read(Path("replications/dvc.lock"))}
         stages = [
             stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run
         ]

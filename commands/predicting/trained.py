@@ -2,8 +2,6 @@
 used. Every fault is a `UserError` that fits where the folder comes from."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -45,16 +43,12 @@ class Training(Part):
 
     model: Name
     class_names: Annotated[list[str], Field(min_length=1)]
-    image_shape: Annotated[list[int], Field(min_length=3, max_length=3)]  # checked below, by name
+    # height, width and channels of an image as the network takes it
+    shape: Annotated[tuple[Side, Side, Channels], Field(alias="image_shape")]
     decoded_channels: Channels
     preprocess: Preprocess
     train: Train
     file: File
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image as the network takes it."""
-        return tuple(self.image_shape)
 
 
 class Refusal(Part):
@@ -70,14 +64,6 @@ class Metrics(Part):
 
     refusal: Refusal | None = None
     int8: Int8 = Int8()
-
-
-class Shape(Part):
-    """The three numbers of ``image_shape``."""
-
-    height: Side
-    width: Side
-    channels: Channels
 
 
 @dataclass(frozen=True)
@@ -223,25 +209,15 @@ def read_bounded(path: Path) -> bytes:
 
 def describe(folder: Path) -> Training:
     """What training.json says, checked by its schema."""
-    training = validate(Training, folder / "training.json")
-    shape = dict(zip(("height", "width", "channels"), training.image_shape))
-    with explaining(folder / "training.json"):
-        Shape(**shape)
-    return training
+    return validate(Training, folder / "training.json")
 
 
 def validate(schema: type[Checked], path: Path) -> Checked:
-    """What the JSON file at `path` says, checked by `schema`."""
+    """What the JSON file at `path` says, checked by `schema`. Raises `UserError` with what is wrong
+    there."""
     content = read_bounded(path)
-    with explaining(path):
-        return schema.model_validate_json(content)
-
-
-@contextmanager
-def explaining(path: Path) -> Iterator[None]:
-    """Raise `UserError`, with what is wrong in the file at `path`, where a schema refuses it."""
     try:
-        yield
+        return schema.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))

@@ -57,8 +57,7 @@ def find_trainings(pipeline: str) -> list[Training]:
     """All trainings of a pipeline, in its order; the digests of code that stages read are made anew
     before."""
     digests.refresh()
-    path = Path(pipeline).with_suffix(".lock")
-    entries = lockfile.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    entries = lockfile.read(Path(pipeline).with_suffix(".lock"))
     with repository.open_repo(None) as repo:
         compare = outdated.make_comparison(repo, repo.index.stages)
         return [

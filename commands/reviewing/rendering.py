@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from commands.reviewing.gate import Check
 from commands.reviewing.revisions import Revision
 from stages.drawing import vega
 from stages.page import bundle
-from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment
 from stages.runtime import escape
 from stages.storage import files
@@ -81,11 +78,7 @@ def write_pages(content: Content) -> None:
     environment = make_environment(TEMPLATES)
     environment.globals |= {"format_change": format_change, "explain_verdicts": explain_verdicts}
     environment.filters |= {"cell": format_cell}
-    page = {
-        "vega": Markup(bundle.bundle_javascript()),
-        "style": Markup((PAGE / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((PAGE / "page.js").read_text(encoding="utf-8")),
-    }
+    page = bundle.read_assets()
     for path in OUTPUTS:
         text = environment.get_template(f"{path.name}.jinja").render(vars(content) | page)
         files.write_text(path, text)

@@ -116,7 +116,8 @@ class Revision:
     @cached_property
     def lock(self) -> lockfile.Lock:
         try:
-            return lockfile.parse(self.text("dvc.lock") or lockfile.EMPTY)
+            text = self.text("dvc.lock")
+            return lockfile.parse(text) if text else {}
         except UserError:
             self.damaged["dvc.lock"] = "it is no lock file of DVC's"
             return {}

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from commands.pipeline import keys
 from commands.searching.schema import Search
 from stages import params
@@ -93,14 +91,7 @@ def value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
     with other keys, which may be searched too, are left to the trial."""
     place = tuple(key.split("."))
     try:
-        values = keys.changed({key: value}, base)
+        problems = keys.list_problems({key: value}, base)
     except KeyError as error:
         return f"unknown key: params.yaml has no section {error.args[0]}"
-    try:
-        Params.model_validate(values)
-    except ValidationError as error:
-        for details in error.errors():
-            where, what = params.explain(details, values, Params)
-            if where[: len(place)] == place:
-                return what
-    return None
+    return next((what for where, what in problems if where[: len(place)] == place), None)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -141,5 +140,4 @@ def find_best(study: optuna.Study) -> FrozenTrial | None:
     """The best complete trial, the first of equals; None where there is none."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    usable = [one for one in complete if math.isfinite(one.value)]
-    return min(usable, key=lambda one: (sign * one.value, one.number), default=None)
+    return min(complete, key=lambda one: (sign * one.value, one.number), default=None)

@@ -18,6 +18,7 @@ end comes ``result.json``: the entries of the `stages` in dvc.lock, and `measure
 process, and all that it started, ends when its parent does.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -73,16 +74,12 @@ def keep(file: Path, folder: Path) -> None:
     """Have `file` in `folder` as it is now. A training replaces its files and never writes into
     them, so that a hard link keeps what it is made of."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with files.replacing(folder / file.name) as partial:
-            try:
-                os.link(file, partial)
-            except FileNotFoundError:
-                raise
-            except OSError:  # another disk
-                shutil.copy(file, partial)
-    except FileNotFoundError:
-        pass  # a training has not both at all times
+    missing = contextlib.suppress(FileNotFoundError)  # a training has not both at all times
+    with missing, files.replacing(folder / file.name) as partial:
+        try:
+            os.link(file, partial)
+        except OSError:  # another disk
+            shutil.copy(file, partial)
 
 
 def prepare(folder: Path, kept: Path) -> None:

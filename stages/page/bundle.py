@@ -2,16 +2,16 @@
 without internet."""
 
 import resource
-from pathlib import Path
 
 import vl_convert
+from markupsafe import Markup
 
+from stages.page.templates import TEMPLATES
 from stages.runtime.errors import UserError
 
 VEGA_LITE = "6.4"
 ADDRESSES = 80_000_000_000  # bytes that vl-convert's JavaScript engine reserves and does not use:
 # measured, it needs between 60 and 70 GB, and ends the process where it gets less
-TEMPLATE = Path(__file__).parent / "plots.html"
 
 
 def bundle_javascript() -> str:
@@ -27,6 +27,16 @@ def bundle_javascript() -> str:
     return vl_convert.javascript_bundle(vl_version=VEGA_LITE)
 
 
+def read_assets() -> dict[str, Markup]:
+    """What every page with charts contains: the libraries, our style, our script."""
+    return {
+        "vega": Markup(bundle_javascript()),
+        "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+    }
+
+
 def fill_plots_page() -> str:
     """The template of DVC's pages, with the libraries in it."""
-    return TEMPLATE.read_text(encoding="utf-8").replace("VEGA\n", f"{bundle_javascript()}\n", 1)
+    template = (TEMPLATES / "plots.html").read_text(encoding="utf-8")
+    return template.replace("VEGA\n", f"{bundle_javascript()}\n", 1)

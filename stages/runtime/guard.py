@@ -23,31 +23,23 @@ PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice a
 
 @contextlib.contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
-    """Hold the file `lock` while the block runs; `what` names the work in the message when another
-    process holds it. Meanwhile Ctrl-C ends this process at once.
+    """As `hold`, with `PATIENCE`; and Ctrl-C ends this process at once while the block runs."""
+    with ending_on_interrupt(), hold(lock, what, PATIENCE):
+        yield
 
-    Raises `UserError` when another process still holds it after `PATIENCE` seconds.
-    """
+
+@contextlib.contextmanager
+def hold(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
+    """Hold the file `lock` while the block runs. Raises `UserError`, where `what` names the work,
+    when another process still holds it after `patience` seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with ending_on_interrupt(), filelock.FileLock(lock, timeout=PATIENCE):
-            yield
+        held = filelock.FileLock(lock).acquire(timeout=patience)
     except filelock.Timeout:
         raise UserError(
             f"{what} is running already, in another process that holds {lock}: wait for it, or end "
             "it"
         ) from None
-
-
-@contextlib.contextmanager
-def alone(folder: Path, command: str) -> Iterator[None]:
-    """Hold the lock in `folder`, which is made, while the block runs. Raises `UserError`, which
-    names `command`, where another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = filelock.FileLock(folder / "lock").acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(f"{command} runs already in this working tree") from None
     with held:
         yield
 
@@ -62,9 +54,6 @@ def ending_on_interrupt() -> Iterator[None]:
         os.write(2, b"\ninterrupted: the next run goes on from here\n")
         os._exit(128 + signal.SIGINT)
 
-    if threading.current_thread() is not threading.main_thread():  # which alone may say so
-        yield
-        return
     before = signal.signal(signal.SIGINT, end)
     try:
         yield

@@ -20,10 +20,10 @@ LONGEST_LINE = 1000  # of a licence, an address
 SHOWN = 200  # characters of a text in a message
 
 
-def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> str:
+def check_name(text: str, what: str) -> str:
     """Return `text` as it is. Raises `UserError` unless it is printable, not blank and at most
-    `longest` bytes long in UTF-8; `what` begins the message and says where the text stands."""
-    if fault := name_fault(text, longest):
+    `LONGEST_NAME` bytes long in UTF-8; `what` begins the message and says where the text stands."""
+    if fault := name_fault(text):
         raise UserError(f"{what} '{printable(text)}' {fault}")
     return text
 

@@ -1,12 +1,12 @@
 """What a person should know of a training with which nothing is wrong: notes on standard error."""
 
 import csv
-import math
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from stages.metrics import scores
 from stages.params.schema import Train
 from stages.training import recipe
 
@@ -28,7 +28,7 @@ def warn_of_chance(name: str, accuracy: float, labels: np.ndarray) -> None:
     """Say where a model's accuracy on the images with these `labels`, int (images,), is not at
     least two standard errors above that of naming the most frequent class each time."""
     share = np.bincount(labels).max() / len(labels)
-    if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(labels)):
+    if accuracy <= share + 2 * scores.estimate_standard_error(share, len(labels)):
         note(
             f"{name} is not clearly better than chance: its validation accuracy is "
             f"{accuracy:.4f}, and the most frequent class is {share:.4f} of the images"
