@@ -160,9 +160,19 @@ def test_scans_of_a_jpeg_are_bounded_and_what_follows_its_end_is_not_among_them(
     scan = image[last:-2]  # up to the marker of the end
     with pytest.raises(BadImage, match="scans"):
         decode(image[:last] + scan * 200 + image[-2:], 3)
-    assert decoding.count_scans(b"\xff\xd8" + b"\xff" * 5_000_000) == 0  # at once
+    decoding.refuse_segments(b"\xff\xd8" + b"\xff" * 5_000_000)  # at once
     film = image + b"\xff\xda\x00\x02" * 200
     assert np.array_equal(decode(film, 3), decode(image, 3))
+
+
+@pytest.mark.parametrize(
+    "segment", [b"\xff\xe0\x00\x02" * 80, b"\xff\xe1\x00\x08Exif\0\0"], ids=["any", "Exif"]
+)
+def test_segments_of_a_jpeg_are_bounded(segment: bytes):
+    """Pillow's time grows with the square of their number, and its memory with it."""
+    image = saved(RGB, "JPEG")
+    with pytest.raises(BadImage, match="segments"):
+        decode(image[:2] + segment * 65 + image[2:], 3)
 
 
 @pytest.mark.parametrize("content", BAD_IMAGES.values(), ids=BAD_IMAGES)

@@ -6,6 +6,7 @@ transparent parts are laid on white; palettes, CMYK and black-and-white become c
 colour becomes grey as Y = 0.299 R + 0.587 G + 0.114 B. Colour profiles are not applied.
 """
 
+import itertools
 import re
 import warnings
 from io import BytesIO
@@ -30,6 +31,8 @@ UPRIGHT = {
 # of a JPEG file at most: each passes over all pixels, and may have 50 bytes. Progressive ones have
 # about ten; 100 of 25 million pixels take three seconds
 SCANS = 100
+# of a JPEG file at most, and of these with Exif: each costs time and memory (Pillow appends them)
+SEGMENTS, EXIF = 5000, 64
 MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # of JPEG, but for restarts
 STRIP = 1 << 22  # pixels converted at a time: some steps take 20 bytes a pixel
 
@@ -49,8 +52,8 @@ def decode(
     """
     if not content:
         raise BadImage("the file is empty")
-    if content.startswith(b"\xff\xd8") and count_scans(content) > SCANS:
-        raise BadImage(f"a JPEG file of more than {SCANS} scans")
+    if content.startswith(b"\xff\xd8"):
+        refuse_segments(content)
     # Pillow looks at it wherever a size is read, before it reserves memory; it refuses what exceeds
     # it twice, and only warns of less (and filters of warnings are shared by all threads)
     Image.MAX_IMAGE_PIXELS = pixels and pixels / 2
@@ -79,18 +82,23 @@ def decode(
             raise BadImage(printable(error) or type(error).__name__) from None
 
 
-def count_scans(content: bytes) -> int:
-    """How many scans a JPEG file has up to its end; what lies behind that, such as a film, does not
-    count (ITU-T T.81, annex B)."""
-    place, scans = 2, 0
-    while found := MARKER.search(content, place):
+def refuse_segments(content: bytes) -> None:
+    """Raise `BadImage` where a JPEG file has more scans or segments than any camera writes; what
+    lies behind its end, such as a film, does not count (ITU-T T.81, annex B)."""
+    place, scans, exif = 2, 0, 0
+    for segments in itertools.count(1):
+        found = MARKER.search(content, place)
+        if not found or found[1][0] == 0xD9:  # the end
+            return
         marker, place = found[1][0], found.end()
-        if marker == 0xD9:  # the end
-            break
         scans += marker == 0xDA
+        exif += marker == 0xE1 and content.startswith(b"Exif", place + 2)
+        if scans > SCANS or segments > SEGMENTS or exif > EXIF:
+            raise BadImage(
+                f"a JPEG file of more than {SCANS} scans, {SEGMENTS:,} segments or {EXIF} of Exif"
+            )
         if marker not in (0x01, 0xD8):  # which have no length
             place += int.from_bytes(content[place : place + 2], "big")
-    return scans
 
 
 def convert(image: Image.Image, channels: int) -> np.ndarray:
