@@ -1,16 +1,38 @@
 """Stage check: refuse a missing data set or model, in plain words, before anything else runs.
 
 Every stage checks all of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
-before it starts the stage, and reports only "no such file" if ``dataset`` or a ``source`` leads
-nowhere. This stage runs first because it depends on none of them. Writes ``data/checked``, which
-never changes.
+before it starts the stage: it reports only "no such file" if ``dataset`` or a ``source`` leads
+nowhere, and waits for ever for a pipe in a folder. This stage runs first because it depends on none
+of them. Writes ``data/checked``, which never changes.
 """
 
+import os
+import stat
 from pathlib import Path
 
 from stages import params
 from stages.runtime import cli
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
+
+
+def refuse_unreadable(source: Path) -> None:
+    """Raise `UserError` for what DVC, which hashes all files of a folder, the hidden ones too,
+    could not read."""
+    for folder, _, names in os.walk(source):
+        for name in names:
+            file = Path(folder, name)
+            try:
+                kind = file.stat().st_mode
+            except OSError as error:
+                why = "is a link to nothing" if file.is_symlink() else printable(error)
+            else:
+                if stat.S_ISREG(kind) and os.access(file, os.R_OK):
+                    continue
+                why = "may not be read" if stat.S_ISREG(kind) else "is a pipe, a socket or a device"
+            raise UserError(
+                f"{printable(file, 1000)} {why}: mend or remove it; DVC reads the whole folder"
+            )
 
 
 def main() -> None:
@@ -23,6 +45,7 @@ def main() -> None:
             "       After a failed `dvc exp run -S` the value stands in params.yaml: correct it "
             "there, or give it anew by -S"
         )
+    refuse_unreadable(Path(source))
     Path("data/checked").write_text(
         "params.yaml names a data set that is there\n", encoding="utf-8"
     )

@@ -30,6 +30,7 @@ from support.sources import (
     xz_for,
 )
 
+from stages import check
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("publishers_folder")
@@ -521,6 +522,21 @@ BAD = {  # how the source is made, what the message must name, and options
         "t10k-images",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: with_link(as_folder(FLAT), "cat/.#0.png", "nowhere"), ".#0.png is a link"),
+        (lambda: with_pipe(as_folder(FLAT)), "pipe.png is a pipe"),
+    ],
+    ids=["hidden link to nothing", "pipe"],
+)
+def test_what_dvc_could_not_hash_is_named_before_it_tries(make, named: str):
+    folder = Path(make())
+    with pytest.raises(UserError, match=named):
+        check.refuse_unreadable(folder)
+    check.refuse_unreadable(Path(as_folder(FLAT, "good")))
 
 
 @pytest.mark.parametrize(

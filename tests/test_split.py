@@ -250,6 +250,25 @@ def test_a_class_without_images_in_a_part_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("deduplicate", [False, True])
+def test_copies_that_flatter_and_classes_that_contradict_are_told(
+    rare: Any, tmp_path: Path, capsys: pytest.CaptureFixture, deduplicate: bool
+):
+    small = chosen(deduplicate=deduplicate)
+    parts = choose_parts(rare, small, 0)
+    split.write(rare, small, 0, tmp_path / "unique")
+    assert "note: " not in capsys.readouterr().err
+    rare.digests[parts["train"][0]] = rare.digests[parts["test"][0]]
+    first, second = np.flatnonzero(rare.labels == 1)[0], np.flatnonzero(rare.labels == 0)[0]
+    rare.digests[first] = rare.digests[second]
+    split.write(rare, small, 0, tmp_path / "copies")
+    said = capsys.readouterr().err
+    assert ("note: 1 images of the training set are also in the test set" in said) == (
+        not deduplicate
+    )
+    assert "note: 2 images have copies of another class" in said
+
+
 def test_equal_images_are_found_and_kept_out_of_training():
     #           0  1  2  3  4 | 5  6 | 7  8  9      train | validation | test
     content = [1, 2, 2, 3, 4, 3, 5, 1, 6, 6]

@@ -12,6 +12,7 @@ import numpy as np
 
 from stages.params.schema import Split
 from stages.runtime.errors import UserError
+from stages.runtime.text import printable
 from stages.sources.raw import Raw
 from stages.storage import files
 from stages.storage.prepared import PARTS
@@ -20,6 +21,7 @@ from stages.storage.prepared import PARTS
 # images
 TEST_SEED = 1
 FEW = 30  # validation images, of which one is 3 points of accuracy or more
+SETS = {"train": "training", "validation": "validation", "test": "test"}  # in a sentence
 LISTED = 20  # pairs of equal images that split.json names
 Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw images, int64 (images,)
 Pair = tuple[np.ndarray, np.ndarray]
@@ -239,6 +241,33 @@ def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict
     return {"within": within, "across": across, "pairs": pairs}
 
 
+def warn_of_copies(found: dict[str, Any], group: np.ndarray, data: Labelled, split: Split) -> None:
+    """Say on standard error where equal images make accuracies look better than they are, or
+    classes contradict each other."""
+    for pair, count in found["across"].items():
+        one, other = pair.split("_")
+        if count and not (one == "train" and split.deduplicate):
+            advice = ": split.deduplicate leaves them out" if one == "train" else ""
+            print(
+                f"note: {count:,} images of the {SETS[one]} set are also in the {other} set, whose "
+                f"accuracy tells less of new images{advice}",
+                file=sys.stderr,
+            )
+    order = np.argsort(group, kind="stable")
+    same = np.flatnonzero(np.diff(group[order]) == 0)  # the next one is equal
+    contrary = same[data.labels[order[same]] != data.labels[order[same + 1]]]
+    if len(contrary):
+        count = np.isin(group, group[order[contrary]]).sum()
+        images = (int(order[contrary[0]]), int(order[contrary[0] + 1]))
+        example = " and ".join(
+            printable(data.names[image]) if data.names else f"number {image}" for image in images
+        )
+        print(
+            f"note: {count:,} images have copies of another class, such as {example}",
+            file=sys.stderr,
+        )
+
+
 def drop_copies(parts: Parts, group: np.ndarray) -> np.ndarray:
     """The training images that are not copies of an image in another part."""
     elsewhere = np.setdiff1d(np.concatenate([parts["validation"], parts["test"]]), parts["train"])
@@ -281,6 +310,7 @@ def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
     }
     files.write_json(folder / "split.json", description)
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
+    warn_of_copies(found, group, data, split)
     if len(parts["validation"]) < FEW:
         print(
             f"note: the validation set has {len(parts['validation'])} images: what is chosen on "
