@@ -17,7 +17,7 @@ import numpy as np
 from commands.photographing.presets import PRESETS
 from commands.photographing.settings import check_settings, plan_settings, write_settings
 from commands.photographing.survey import find_images, split_images
-from commands.photographing.timing import estimate_seconds, time_network
+from commands.photographing.timing import estimate_seconds, time_decoding, time_network
 from commands.pipeline.process import run_dvc
 from stages import params
 from stages.params.names import is_published
@@ -42,9 +42,12 @@ def announce(
     for key, value in settings.items():
         print(f"  {key}: {'' if value is None else printable(value, 1000)}")
     minutes = max(round(seconds / 60), 1)
+    side = settings["preprocess.image_size"]
+    # the photographs twice, in data/raw and in DVC's cache, and so the prepared ones
+    needed = 2 * (sum(images.sizes) + len(images.sizes) * side**2 * 3) / 1e6
     print(
-        f"This takes about {minutes} minute{'s' * (minutes > 1)} on this machine. Ctrl-C stops it; "
-        "`dvc repro` goes on.",
+        f"This takes about {minutes} minute{'s' * (minutes > 1)} and {needed:,.0f} MB of disk on "
+        "this machine. Ctrl-C stops it; `dvc repro` goes on.",
         flush=True,
     )
 
@@ -89,17 +92,25 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     check_settings(settings)
     if weights and not is_published(weights) and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: there is no such file")
+    file = Path(weights) if weights and not is_published(weights) else None
+    if is_published(architecture.weights):
+        pretrained.find(preset.architecture, architecture)
     if not dry:
-        pretrained.bring(preset.architecture, architecture, options.download)
+        file, _ = pretrained.bring(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
-    times = time_network(architecture, preset.image_size, options.train)
-    announce(settings, images, parts, estimate_seconds(parts, epochs, *times))
+    seconds = estimate_seconds(
+        parts,
+        epochs,
+        time_decoding(path, images, options, preset.image_size),
+        *time_network(architecture, preset.image_size, options.train, file),
+    )
+    announce(settings, images, parts, seconds)
     if dry:
         return
     experiments.refuse_beside_dvc()
     write_settings(settings)
     if run_dvc("repro"):
-        raise UserError("the run ended early, see above; `dvc repro` goes on from there")
+        raise UserError("the run ended early: mend what is said above, then `dvc repro` goes on")
     conclude(preset.architecture)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from support.project import Project, copy, ran
 
 from commands import photographs, predict, seed_spread
-from commands.photographing import settings
+from commands.photographing import settings, survey
 from commands.pipeline import outdated, sources
 from stages import params, train
 from stages.runtime.errors import UserError
@@ -216,7 +216,15 @@ def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised
     folder = tmp_path / "photographs"
     make_photographs(folder)
     (folder / "rojo/0.jpg").rename(folder / "rojo/0.HEIC")
-    with pytest.raises(UserError, match="1 of 36 images .* rojo/0.HEIC"):
+    with pytest.raises(UserError, match="not read: 1, such as rojo/0.HEIC"):
+        photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
+    options = params.load()
+    skipping = options.download.model_copy(update={"on_bad_image": "skip"})
+    found = survey.find_images(folder, "mine", options.model_copy(update={"download": skipping}))
+    assert len(found.names) == 35
+    shutil.copy(folder / "rojo/1.jpg", folder / "cover.jpg")
+    (folder / "rojo/0.HEIC").unlink()
+    with pytest.raises(UserError, match="outside the class folders: 1, such as cover.jpg"):
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
 
 
@@ -266,3 +274,5 @@ def test_weights_of_another_network_end_the_run_before_training(
     with pytest.raises(UserError, match=f"architectures.{MODEL}.weights"):
         train.main(MODEL)
     assert "Epoch" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="another network"):
+        photographs.main(Path("my photographs"), "small", WEIGHTS, "mine", dry=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from stages.check import refuse_unreadable
 from stages.images.naming import UNREAD
 from stages.params.fields import Name
 from stages.params.schema import Params, Source
@@ -20,6 +21,7 @@ SPLIT = {
     "limit_train": None,
     "limit_validation": None,
     "limit_test": None,
+    "deduplicate": True,
 }
 
 
@@ -41,16 +43,32 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
     if archives.kind_of(path) is None:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
-    found = classes.find(*archives.survey(path, options.download.limits), path)
+    refuse_unreadable(path)
+    listed, folders = archives.survey(path, options.download.limits)
+    unread = {one for one, size in listed.items() if one.lower().endswith(UNREAD) or not size}
+    skip = options.download.on_bad_image == "skip"
+    left = {one: size for one, size in listed.items() if not skip or one not in unread}
+    found = classes.find(left, folders, path)
     writing.check_classes(found.class_names, str(path))
-    unread = [one for one in found.names if one.lower().endswith(UNREAD)]
-    if unread and options.download.on_bad_image == "error":
-        raise UserError(
-            f"{path}: {len(unread):,} of {len(found.names):,} images are in a format that is not "
-            f"read, such as {printable(unread[0])}: convert them to JPEG, or set "
-            "download.on_bad_image to skip, which leaves them out"
+    if not skip:
+        meant = {found.prefix + name for name in found.names}
+        refuse_images(
+            path, "empty or in a format that is not read", "convert to JPEG", unread & meant
+        )
+        refuse_images(
+            path, "outside the class folders", "move into their class's folder", {*found.outside}
         )
     return found
+
+
+def refuse_images(path: Path, what: str, remedy: str, images: set[str]) -> None:
+    """Raise `UserError` where there are such `images` at `path`; `what` says what is wrong with
+    them."""
+    if images:
+        raise UserError(
+            f"{path}: images {what}: {len(images):,}, such as {printable(min(images))}: {remedy}, "
+            "or set download.on_bad_image to skip, which leaves them out"
+        )
 
 
 def split_images(images: classes.Classes, name: str, options: Params) -> splitting.Parts:
@@ -60,6 +78,12 @@ def split_images(images: classes.Classes, name: str, options: Params) -> splitti
     data = splitting.Labelled(
         name, np.array(images.labels), images.class_names, images.train, images.validation
     )
-    parts = splitting.choose_parts(data, split, options.seed)
+    try:
+        parts = splitting.choose_parts(data, split, options.seed)
+    except UserError as error:  # which names keys of params.yaml that are set here
+        raise UserError(
+            f"too few images for a training, a validation and a test set with each class: add "
+            f"images, or leave small classes out.\n       {str(error).splitlines()[0]}"
+        ) from None
     splitting.refuse_missing(parts, data, split, removed=0)
     return parts
