@@ -42,27 +42,33 @@ def main() -> None:
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.run("status", "--porcelain", "--", path, *but)]
     if changed:
-        put_aside([*changed, *but])
+        put_aside(changed, but)
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")
     print(f"parameters and results are those of the last commit{check_out()}")
 
 
-def put_aside(paths: list[str]) -> None:
-    """Stash what was changed in `paths`, pathspecs of git's, and bring them back to the last
-    commit. (``git stash push`` would record all that is staged, and refuse a path whose deletion
-    is.)"""
+def put_aside(paths: list[str], but: list[str]) -> None:
+    """Stash what was changed in `paths` without `but`, and bring it back to the last commit. (``git
+    stash push`` would record everything that is staged, and refuse a path whose deletion is
+    staged.)"""
     message = "what `make undo` put aside"
+    author = ("-c", "user.name=commands.undo", "-c", "user.email=undo@localhost")
+    committed = [path for path in paths if git.run("ls-tree", "HEAD", "--", path)]
+    present = [path for path in paths if path in committed or Path(path).exists()]
+    tracked = [path for path in paths if path in committed or git.run("ls-files", "--", path)]
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git.run("read-tree", "HEAD", **index)
         before = git.run("write-tree", **index)
-        git.run("add", "--all", "--", *paths, **index)
+        if present:
+            git.run("add", "--all", "--", *present, *but, **index)
         after = git.run("write-tree", **index)
-    staged = git.run("commit-tree", before, "-p", "HEAD", "-m", f"index of {message}")
-    stash = git.run("commit-tree", after, "-p", "HEAD", "-p", staged, "-m", message)
+    staged = git.run(*author, "commit-tree", before, "-p", "HEAD", "-m", f"index of {message}")
+    stash = git.run(*author, "commit-tree", after, "-p", "HEAD", "-p", staged, "-m", message)
     git.run("stash", "store", "--message", message, stash)
-    git.run("restore", "--source", "HEAD", "--staged", "--worktree", "--", *paths)
-    git.run("clean", "-d", "--force", "--quiet", "--", *paths)
+    if tracked:
+        git.run("restore", "--source", "HEAD", "--staged", "--worktree", "--", *tracked, *but)
+    git.run("clean", "-d", "--force", "--quiet", "--", *paths, *but)
 
 
 def check_out() -> str:

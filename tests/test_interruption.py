@@ -140,9 +140,11 @@ def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest
     ended = []
     monkeypatch.setattr(psutil.Process, "parents", lambda self: [Gone()])
     monkeypatch.setattr(guard, "is_dvc", lambda process: True)
+    monkeypatch.setattr(guard, "GRACE", 0)
+    monkeypatch.setattr(os, "kill", lambda _, number: ended.append(number))
     monkeypatch.setattr(os, "_exit", ended.append)
     guard.end_with_dvc()
     for thread in threading.enumerate():
         if thread.name == "end-with-dvc":
             thread.join()
-    assert ended == [1]
+    assert ended == [signal.SIGINT, 1]  # first it may clean up

@@ -79,8 +79,9 @@ def run(
         what = str(error) or "all of it is used"
         fail(f"not enough memory: {what}.\n       What to do: {LESS_MEMORY}")
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write("\ninterrupted\n")
+            sys.stderr.flush()
         # at once: the threads of a backend may take long to end by themselves
         os._exit(128 + signal.SIGINT)
 
@@ -121,6 +122,11 @@ def require_project() -> None:
         raise UserError(
             "dvc.yaml or .dvc is missing here: start the command in the folder of the project"
         )
+    try:
+        git.run("rev-parse", "--show-toplevel")
+    except UserError as error:
+        advice = "DVC needs git's folder, which an archive of the project lacks: `git clone` it"
+        raise UserError(f"{error}\n       {advice}") from None
 
 
 def prepare_streams() -> None:

@@ -18,6 +18,7 @@ import psutil
 
 from stages.runtime.errors import UserError
 
+GRACE = 3  # seconds in which an orphan may clean up
 PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice and end
 
 
@@ -51,7 +52,8 @@ def ending_on_interrupt() -> Iterator[None]:
     files appear whole or not at all, and work goes on from the last checkpoint."""
 
     def end(*_: object) -> None:
-        os.write(2, b"\ninterrupted: the next run goes on from here\n")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\ninterrupted: the next run goes on from here\n")
         os._exit(128 + signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, end)
@@ -62,8 +64,8 @@ def ending_on_interrupt() -> Iterator[None]:
 
 
 def end_with_dvc() -> None:
-    """End this process within a second of the DVC process that started it, if one did (directly, or
-    through a shell)."""
+    """End this process soon after the DVC process that started it, if one did (directly, or through
+    a shell): as Ctrl-C does, so that nothing half-written stays, else by force."""
     dvc = next((process for process in psutil.Process().parents() if is_dvc(process)), None)
     if dvc is None:
         return
@@ -72,6 +74,8 @@ def end_with_dvc() -> None:
         with contextlib.suppress(psutil.Error):  # it may be gone between the two looks
             while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(GRACE)
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
