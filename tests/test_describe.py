@@ -1,6 +1,7 @@
 """The data card and the pictures, of a small made-up data set."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(
             charts.save(draw(), second)
             assert first.read_bytes() == second.read_bytes()
         assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
+
+
+def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture):
+    charts.note_missing_letters.cache_clear()
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("one.png", "two.png"):
+            charts.save(pictures.draw_means(images, ["日本", "中国"]), tmp_path / name)
+    assert capsys.readouterr().err.count("note: ") == 1
 
 
 def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():

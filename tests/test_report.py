@@ -171,6 +171,18 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
     )
 
 
+def test_trainings_of_before_rates_were_recorded_have_a_page(finished: Project):
+    for folder in finished.path("reports/models").iterdir():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        del metrics["learning_rate"]
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        curves = pd.read_csv(folder / "curves.csv").drop(columns="learning_rate")
+        curves.to_csv(folder / "curves.csv", index=False)
+    for stage in ("compare", "report"):
+        finished.stage(stage)
+    assert "learning_rate" not in finished.path("reports/metrics.json").read_text()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_probabilities_that_are_no_numbers_are_not_measured(
     finished: Project, value: float, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,9 @@
 """The pictures of the reports, by matplotlib. Equal numbers give equal bytes: no date, no version
 in the file."""
 
+import functools
+import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,8 +83,23 @@ def fit_corner(least: float) -> tuple[list[float], list[float]]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
-    with files.replacing(path) as partial:
+    with files.replacing(path) as partial, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+    for one in caught:
+        if "missing from font" in str(one.message):
+            note_missing_letters()
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+@functools.cache  # once is enough
+def note_missing_letters() -> None:
+    print(
+        f"note: pictures draw boxes for letters that {STYLE['font.family']} lacks, such as Chinese "
+        "ones; tables and pages have them",
+        file=sys.stderr,
+    )
 
 
 @matplotlib.rc_context(STYLE)

@@ -105,7 +105,8 @@ def draw_charts(
             {part: content["classes"] for part, content in card["parts"].items()}
         ),
     }
-    if curves["learning_rate"].nunique() > 1:  # there is a schedule
+    rates = curves.get("learning_rate")  # None where trainings did not record it yet
+    if rates is not None and rates.nunique() > 1:  # there is a schedule
         once = curves[curves["part"] == "validation"]  # both parts have the same
         result["learning_rate"] = vega.draw_learning_curves(once, "learning_rate")
     for number, one in enumerate(models.values()):
