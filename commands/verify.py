@@ -5,7 +5,7 @@ from the beginning. The verdict is one of
 
     equal bits        every output equals the committed one: by its digest in dvc.lock, or as the
                       file in git
-    within tolerance  this processor lacks the instruction set of the committed results
+    within tolerance  this processor lacks the instruction set that the committed results ask for
                       (``train.instruction_set``), which explains other bits; the data are equal,
                       and accuracies differ by at most ``verify.accuracy_tolerance``
     not re-created    anything else; the exit status is 1
@@ -133,14 +133,15 @@ def judge(
         why = "the data are other ones"
     elif processor.has(found, asked):
         why = (
-            f"this processor has the instruction set of the committed results ({asked}), and with "
-            f"it the bits should be equal; {worst} differs by {accuracy[worst]:.4f}"
+            f"this processor has the instruction set that train.instruction_set asks for "
+            f"({asked}): the bits should be equal if TensorFlow computed the committed results on "
+            f"such a processor too; {worst} differs by {accuracy[worst]:.4f}"
         )
     else:
         return (
             f"within tolerance: accuracies differ by at most {accuracy[worst]:.4f} ({worst}), "
             f"{tolerance} is allowed. This processor has the instruction set {found}, the "
-            f"committed results were made with {asked}: other kernels, which round otherwise. "
+            f"committed results ask for {asked}: other kernels, which round otherwise. "
             "Results of train.instruction_set=avx2 have the same bits on both, if this is an "
             f"x86-64 processor. {differing}"
         )
