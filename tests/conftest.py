@@ -16,6 +16,8 @@ from support.project import ROOT, Project, copy, small_project
 from support.servers import Server
 
 gc.disable()  # what is imported and collected lives until the end
+# a shell may have started this in the background, where Ctrl-C is ignored, also by what tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
