@@ -59,12 +59,13 @@ def put_aside(paths: list[str], but: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git.run("read-tree", "HEAD", **index)
-        before = git.run("write-tree", **index)
         if present:
             git.run("add", "--all", "--", *present, *but, **index)
-        after = git.run("write-tree", **index)
-    staged = git.run(*author, "commit-tree", before, "-p", "HEAD", "-m", f"index of {message}")
-    stash = git.run(*author, "commit-tree", after, "-p", "HEAD", "-p", staged, "-m", message)
+        tree = git.run("write-tree", **index)
+    staged = git.run(
+        *author, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", f"index of {message}"
+    )
+    stash = git.run(*author, "commit-tree", tree, "-p", "HEAD", "-p", staged, "-m", message)
     git.run("stash", "store", "--message", message, stash)
     if tracked:
         git.run("restore", "--source", "HEAD", "--staged", "--worktree", "--", *tracked, *but)
