@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,10 @@ EXIF = Image.Exif()
 
 
 EXIF[0x0112] = 6
+
+
+# 6 × 4 pixels of four colours, lossless, which its container turns by 90 degrees
+HEIC = (Path(__file__).parent / "support/turned.heic").read_bytes()
 
 
 FRAMES = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
@@ -133,6 +138,15 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
         }.items()
     },
     "turned by EXIF": (saved(RGB, "PNG", exif=EXIF), np.rot90(np.asarray(RGB), -1)),
+    "HEIC, turned": (
+        HEIC,
+        np.rot90(
+            np.uint8([[[250, 10, 20], [10, 200, 90]], [[20, 30, 240], [240, 230, 30]]])
+            .repeat(2, 0)
+            .repeat(3, 1),
+            -1,
+        ),
+    ),
     "damaged EXIF": (saved(RGB, "PNG", exif=b"Exif\0\0nonsense"), np.asarray(RGB)),
 }
 
@@ -186,9 +200,16 @@ def test_an_image_that_claims_more_pixels_than_allowed_is_not_decoded():
         decode(claim_size(50_000, 50_000), 3, OPTIONS.limits.pixels)
 
 
+def test_a_heic_that_claims_fewer_pixels_than_its_stream_has_is_refused():
+    """What it claims is compared with the limit."""
+    claim = HEIC.index(b"ispe") + 8
+    with pytest.raises(BadImage, match="size"):
+        decode(HEIC[:claim] + struct.pack(">2I", 6, 4) + HEIC[claim + 8 :], 3)
+
+
 def test_cut_images_fail_as_images_wherever_they_are_cut():
-    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
-        content = encoded(kind, (12, 12))
+    kinds = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+    for content in (HEIC, *(encoded(kind, (12, 12)) for kind in kinds)):
         whole = decode(content, 3)
         for end in range(0, len(content), 7):
             try:  # what is cut off may be a checksum

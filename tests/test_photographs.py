@@ -215,15 +215,15 @@ def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised
     monkeypatch.chdir(made.folder)
     folder = tmp_path / "photographs"
     make_photographs(folder)
-    (folder / "rojo/0.jpg").rename(folder / "rojo/0.HEIC")
-    with pytest.raises(UserError, match="not read: 1, such as rojo/0.HEIC"):
+    (folder / "rojo/0.jpg").rename(folder / "rojo/0.TIFF")
+    with pytest.raises(UserError, match="not read: 1, such as rojo/0.TIFF"):
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
     options = params.load()
     skipping = options.download.model_copy(update={"on_bad_image": "skip"})
     found = survey.find_images(folder, "mine", options.model_copy(update={"download": skipping}))
     assert len(found.names) == 35
     shutil.copy(folder / "rojo/1.jpg", folder / "cover.jpg")
-    (folder / "rojo/0.HEIC").unlink()
+    (folder / "rojo/0.TIFF").unlink()
     with pytest.raises(UserError, match="outside the class folders: 1, such as cover.jpg"):
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
 

@@ -1,4 +1,4 @@
-"""Encoded images (JPEG, PNG, GIF, BMP, WebP) as arrays of pixels, by Pillow.
+"""Encoded images (JPEG, PNG, GIF, BMP, WebP, HEIF) as arrays of pixels, by Pillow.
 
 What is done: the first frame of an animation is taken; an image that EXIF calls rotated is turned
 upright; 16-bit grey is scaled to 8 bit (65535 becomes 255, rounded), other depths as Pillow does;
@@ -13,11 +13,14 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pi_heif
 from PIL import Image
 
 from stages.runtime.text import printable
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+# not AVIF: however few pixels its header claims, Pillow decodes all that its stream has
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "HEIF")
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 ORIENTATION = 0x0112  # EXIF's tag; what is to be done for each of its values:
 UPRIGHT = {
     2: lambda array: array[:, ::-1],

@@ -1,9 +1,9 @@
 """Which files of a folder or archive are images, by their names: the one rule of download, training
 and prediction."""
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".heic", ".heif")
 # of images that `decode` does not read: they are named and not passed over
-UNREAD = (".heic", ".heif", ".avif", ".tif", ".tiff")
+UNREAD = (".avif", ".tif", ".tiff")
 # what systems leave beside images: Windows, and macOS in an archive
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 

@@ -129,6 +129,7 @@ BAD_IMAGES = {
     "header only": encoded()[:33],
     "huge dimensions": claim_size(50_000, 50_000),
     "TIFF": encoded("TIFF"),
+    "AVIF": encoded("AVIF"),
     "PDF": b"%PDF-1.4 nothing",
     "zip": b"PK\x03\x04" + bytes(50),
 }
