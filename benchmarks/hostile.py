@@ -13,8 +13,11 @@ import zlib
 from typing import Any
 
 from hypothesis import strategies as st
+from machine import PROJECT
 from PIL import Image
 
+# which nothing here can write
+HEIC = (PROJECT / "tests/support/turned.heic").read_bytes()
 letters = st.characters(exclude_categories=()) | st.sampled_from(
     "\n\t\x1b\x9b\u202e\u2066\ud800|<&"
 )
@@ -164,7 +167,9 @@ def tar_files(draw: Any, kind: str) -> bytes:
 def image_files(draw: Any) -> bytes:
     """An encoded image with a chunk that no writer would write, or damaged."""
     mode = draw(st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"]))
-    kind = draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]))
+    kind = draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "HEIF"]))
+    if kind == "HEIF":
+        return damaged(draw, HEIC)
     file = io.BytesIO()
     with contextlib.suppress(OSError, ValueError, KeyError):
         Image.new(mode, (draw(st.integers(1, 40)), draw(st.integers(1, 40)))).save(file, kind)
