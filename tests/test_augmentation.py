@@ -85,6 +85,14 @@ def test_flips_are_exact():
     for name, axis in (("horizontal_flip", 1), ("vertical_flip", 0)):
         for image, before in zip(seen(**{name: True}), IMAGES):
             assert np.array_equal(image, before) or np.array_equal(image, np.flip(before, axis))
+    both = {
+        (axis, other)
+        for image, before in zip(seen(horizontal_flip=True, vertical_flip=True), IMAGES)
+        for axis in (1, -1)
+        for other in (1, -1)
+        if np.array_equal(image, before[::axis, ::other])
+    }
+    assert len(both) == 4
 
 
 def test_crops_are_shifts_by_whole_pixels_in_either_direction():

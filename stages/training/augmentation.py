@@ -37,8 +37,11 @@ def build_layers(
     border = {"fill_mode": augment.fill_mode}
     make = keras.layers
     on = []
-    if augment.horizontal_flip or augment.vertical_flip:
-        on.append((make.RandomFlip, {"mode": choose_flip_mode(augment)}))
+    # each by itself: RandomFlip with both would draw once for both
+    if augment.horizontal_flip:
+        on.append((make.RandomFlip, {"mode": "horizontal"}))
+    if augment.vertical_flip:
+        on.append((make.RandomFlip, {"mode": "vertical"}))
     if augment.rotation:
         on.append((make.RandomRotation, {"factor": augment.rotation / 360, **border}))
     if augment.zoom:
@@ -64,13 +67,6 @@ def build_layers(
 def is_on(augment: Augment) -> bool:
     """Whether any of it is on."""
     return any(value for name, value in augment if name != "fill_mode")
-
-
-def choose_flip_mode(augment: Augment) -> str:
-    """The mode of RandomFlip."""
-    if augment.horizontal_flip and augment.vertical_flip:
-        return "horizontal_and_vertical"
-    return "horizontal" if augment.horizontal_flip else "vertical"
 
 
 def put_in_front_of(model: "keras.Model", augment: Augment, seed: int) -> tuple[list, list]:
