@@ -14,7 +14,7 @@ def predictions(right: np.ndarray) -> pd.DataFrame:
 def test_the_noise_by_hand():
     old, new = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
     old[:10], new[10:13] = False, False  # ten only new, three only old
-    spread = noise.Spread(0.01, 8, "net")
+    spread = noise.Spread({"net": 0.01**2}, 8, "net")
     found = noise.measure(predictions(old), predictions(new), (spread, spread))
     assert found.difference == pytest.approx(0.07) and (found.only_old, found.only_new) == (3, 10)
     of_test_set = (13 - 49 / 100) / 100**2
@@ -39,6 +39,16 @@ def test_an_assumption_for_both_sides_is_one_estimate():
     assert found.freedom == pytest.approx(found.noise**4 / (of_seeds**2 / 4))
 
 
+def test_spreads_that_rest_on_the_same_measurements_are_not_independent():
+    measured = {
+        name: {"test_accuracy": {"sd": sd}} for name, sd in {"a": 0.003, "b": 0.004}.items()
+    }
+    spreads = tuple(noise.find_spread(name, {}, {"n": 3, "models": measured}) for name in measured)
+    found = noise.combine(0, 0, 4000, spreads)
+    assert found.noise == pytest.approx(0.005)  # each half of both, in all one of each
+    assert found.freedom == pytest.approx(0.005**4 / ((0.003**4 + 0.004**4) / 2))
+
+
 def test_a_model_without_a_spread_takes_its_nearest_siblings():
     models = {
         "dense": {"family": "dense", "parameters": 1000, "test_accuracy": {"sd": 0.001}},
@@ -47,8 +57,9 @@ def test_a_model_without_a_spread_takes_its_nearest_siblings():
     }
     training = {"architecture": {"family": "cnn"}, "parameters": {"total": 900}}
     spread = noise.find_spread("new", training, {"n": 5, "models": models})
-    assert spread.of == "small" and spread.freedom == 8
+    assert spread.of == "small" and spread.freedom == 4
     assert spread.sd**2 == pytest.approx((0.002**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
+    assert spread.parts["dense"] == pytest.approx(0.001**2 / 6)
     assert noise.find_spread("large", training, {"n": 5, "models": models}).of == "large"
 
 

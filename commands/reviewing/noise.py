@@ -10,17 +10,19 @@ b are right only in the first and c only in the second, the difference (c - b) /
 
 with the sd of the model itself, or of its nearest sibling. k seeds tell a variance only roughly,
 with k - 1 degrees of freedom. So it is moderated by the other models: averaged with the mean
-variance of all that were measured, and then counts as having 2 (k - 1) (the moderated variance of
-Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, with equal weights). The ratio difference / noise is
-judged by Student's t distribution with the degrees of freedom of Welch and Satterthwaite, the test
-set's term counting as known. The spread over seeds is measured on the test set and holds some of
-its error already: the noise is rather too large than too small.
+variance of all that were measured (the moderated variance of Smyth, Stat. Appl. Genet. Mol. Biol.
+3, 2004, with equal weights). The ratio difference / noise is judged by Student's t distribution
+with the degrees of freedom of Welch and Satterthwaite: noise² is a sum of what each measured
+variance contributes to it, to one side or both, and of the test set's term, which counts as known.
+The spread over seeds is measured on the test set and holds some of its error already: the noise is
+rather too large than too small.
 
 Equal weights suit models whose spreads are alike. The noise of a model with a larger spread than
 the others is taken too small: of changes that change nothing in a single model with twice their
-spread, 15 % instead of 10 % are called better or worse, with three times 19 % (simulated with six
-models and five seeds). Weights estimated from the variances themselves, as the paper does, make
-that worse (20 and 22 %): six models are too few.
+spread, 16 % instead of 10 % are called better or worse, with three times 18 % (simulated with six
+models and five seeds, without a test set's term; with spreads alike 5 to 10 %, for two to six
+models and two to five seeds). Weights estimated from the variances themselves, as the paper does,
+make that worse: six models are too few.
 
 Where nobody measured the spread on the data set, it is assumed: `ASSUMED` times the binomial
 standard error of the test accuracy, with the degrees of freedom of five seeds. Of 14 networks on
@@ -30,6 +32,8 @@ four data sets whose spread was measured (three to five seeds, 4,000 or 10,000 t
 McNemar's test alone asks only whether two *prediction files* differ; two seeds often do.
 """
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +51,15 @@ SAME, NOT_JUDGED = "the same predictions", "not judged"
 
 @dataclass(frozen=True)
 class Spread:
-    """The standard deviation of a test accuracy over seeds."""
+    """The spread of a test accuracy over seeds."""
 
-    sd: float
-    freedom: int  # degrees of freedom of sd²
+    parts: dict[str | None, float]  # of its variance: by the model that measured it; None: assumed
+    freedom: int  # degrees of freedom of each part
     of: str | None  # the model that it was measured on; None where it is assumed
+
+    @property
+    def sd(self) -> float:
+        return math.sqrt(sum(self.parts.values()))
 
 
 def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
@@ -64,8 +72,9 @@ def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) ->
         siblings = [one for one in measured if measured[one]["family"] == family] or list(measured)
         name = min(siblings, key=lambda one: abs(np.log(measured[one]["parameters"] / size)))
     variances = {one: measured[one]["test_accuracy"]["sd"] ** 2 for one in measured}
-    variance = (variances[name] + np.mean(list(variances.values()))) / 2
-    return Spread(float(np.sqrt(variance)), (content["n"] - 1) * min(2, len(variances)), name)
+    parts = {one: variance / (2 * len(variances)) for one, variance in variances.items()}
+    parts[name] += variances[name] / 2
+    return Spread(parts, content["n"] - 1, name)
 
 
 def assume_spread(predictions: pd.DataFrame) -> Spread:
@@ -74,7 +83,7 @@ def assume_spread(predictions: pd.DataFrame) -> Spread:
     right = int((predictions["actual"] == predictions["predicted"]).sum())
     accuracy = (right + 1) / (images + 2)  # not 0 or 1 (Laplace's rule of succession)
     error = scores.estimate_standard_error(accuracy, images)
-    return Spread(ASSUMED * error, ASSUMED_FREEDOM, None)
+    return Spread({None: (ASSUMED * error) ** 2}, ASSUMED_FREEDOM, None)
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,12 @@ def combine(
     `only_new` of the test `images` right."""
     found = (only_new - only_old) / images
     of_test_set = (only_old + only_new - images * found**2) / images**2
-    of_seeds = [(spread.sd**2, spread.freedom) for spread in spreads]
-    if spreads[0].of == spreads[1].of:  # one estimate, or one assumption, used twice
-        of_seeds = [(sum(spread.sd**2 for spread in spreads), spreads[0].freedom)]
-    variance = sum(square for square, _ in of_seeds) + of_test_set
-    freedom = count_freedom(of_seeds, variance)
+    parts, freedoms = Counter(), {}
+    for spread in spreads:
+        parts.update(spread.parts)  # one estimate, or one assumption, may serve both sides
+        freedoms |= dict.fromkeys(spread.parts, spread.freedom)
+    variance = sum(parts.values()) + of_test_set
+    freedom = count_freedom([(parts[one], freedoms[one]) for one in parts], variance)
     return Difference(found, only_old, only_new, images, float(np.sqrt(variance)), freedom)
 
 
