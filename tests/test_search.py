@@ -386,6 +386,15 @@ def test_a_mistake_is_told_with_its_line(
     assert line is None or f"searches/mine.yaml:{line}: " in str(caught.value)
 
 
+def test_losses_that_do_not_compare_prune_no_trial():
+    found = YAML(typ="safe").load(SEARCH) | {"objective": "validation_loss"}
+    found["space"] = {"train.loss": {"choice": ["categorical_crossentropy", "mean_squared_error"]}}
+    options, base = params.load(ROOT / "params.yaml"), YAML().load(ROOT / "params.yaml")
+    for pruner, problems in (("MedianPruner", 1), ("NopPruner", 0)):
+        search = Search.model_validate(found | {"pruner": pruner})
+        assert len(list(reading.cross_check(search, options, base))) == problems
+
+
 def test_a_trial_that_has_only_some_of_its_values_is_not_shown():
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     both = search.space | {"train.epochs": search.space["train.learning_rate"]}

@@ -5,8 +5,9 @@ the parameters as they are train again, each with the same new seeds, which also
 validation images where the split is random. The difference of their means is judged by the review's
 rule: its noise² is (sd_old² + sd_new²) / k over k seeds, with the degrees of freedom of Welch and
 Satterthwaite (Welch's t-test); it takes the two sides for independent, which errs on the safe side
-where a seed draws the same validation images for both. Only a best that is called better is
-predicted on the test set, and only with the seed of ``params.yaml``.
+where a seed draws the same validation images for both. Where no seed draws any, the verdict is
+about the images that the best was chosen on, and the false alarms are more. Only a best that is
+called better is predicted on the test set, and only with the seed of ``params.yaml``.
 """
 
 import math

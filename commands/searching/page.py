@@ -97,7 +97,7 @@ def draw_history(study: optuna.Study, objective: str) -> "Axes":
     from optuna.visualization.matplotlib import plot_optimization_history
 
     axes = plot_optimization_history(study, target_name=objective)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return axes
 
 
@@ -108,8 +108,9 @@ def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
     from optuna.visualization.matplotlib import plot_intermediate_values
 
     axes = plot_intermediate_values(study)
-    axes.set(xlabel="epoch", ylabel=objective)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # the loss of an epoch is the one that is trained on, which may be another than the objective's
+    axes.set(xlabel="epoch", ylabel=objective.replace("validation_loss", "val_loss"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if legend := axes.get_legend():
         legend.remove()
     return axes

@@ -61,6 +61,13 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         if fault := key_fault(key, search.model, options):
             yield ("space", key), fault
             continue
+        if key.startswith("train.loss") and prunes_by_loss(search):
+            yield (
+                ("space", key),
+                "trials with other losses cannot be pruned by validation_loss, which in each epoch "
+                "is that of the training: choose NopPruner or validation_accuracy",
+            )
+            continue
         if above := [one for one in search.space if key.startswith(f"{one}.")]:
             yield ("space", key), f"it is part of {above[0]}, which is searched too: leave out one"
             continue
@@ -68,6 +75,11 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
             if fault := value_fault(key, value, base):
                 yield ("space", key), fault
                 break
+
+
+def prunes_by_loss(search: Search) -> bool:
+    """Whether the pruner compares losses of epochs."""
+    return search.objective == "validation_loss" and search.pruner != "NopPruner"
 
 
 def key_fault(key: str, model: str, options: Params) -> str | None:
