@@ -81,10 +81,23 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     return Explainer(chosen.folder / "model.keras", target)
 
 
+def place(text: str) -> Path:
+    """A path as it is given on the command line."""
+    if not text:  # such as an empty variable of the shell, where Path would be this folder
+        raise argparse.ArgumentTypeError("it is empty")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is an address: fetch the picture first")
+    return Path(text)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="an image file, or a folder with images"
+        "paths",
+        nargs="+",
+        type=place,
+        metavar="PATH",
+        help="an image file, or a folder with images",
     )
     parser.add_argument(
         "--model",

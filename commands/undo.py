@@ -90,10 +90,10 @@ def check_out() -> str:
     if held and run_dvc("checkout", "--force", *held):
         raise UserError("`dvc checkout` failed: see above")
     absent = sum(not Path(name).exists() for name in lacking)
-    rest = [f"{name} is left as it is" for name in other]
+    rest = [f"left as they are: {', '.join(other)}"] if other else []
     rest += [f"{absent} outputs are not here"] if absent else []
     return (
-        f", but DVC's cache lacks some: {', '.join(rest)}; `dvc repro` makes them" if rest else ""
+        f", but DVC's cache lacks some ({'; '.join(rest)}): `dvc repro` makes them" if rest else ""
     )
 
 

@@ -19,11 +19,18 @@ image of a zip (0.6 of it zipfile's own), less for other sources.
 from pathlib import Path
 
 from stages.runtime import cli
+from stages.runtime.errors import UserError
 from stages.sources import dataset as datasets
+from stages.storage import files
 
 
 def main(dataset: str) -> None:
-    datasets.import_and_report(dataset, Path("data/raw"))
+    description = datasets.import_and_report(dataset, Path("data/raw"))
+    recorded = Path("data/sources") / f"{dataset}.json"
+    if description["official"] or not recorded.exists():
+        return
+    if files.read_json(recorded)["sha256"] != description["source_digest"]:
+        raise UserError(f"{description['source']} changed while it was read: run `dvc repro` again")
 
 
 if __name__ == "__main__":

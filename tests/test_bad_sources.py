@@ -295,7 +295,7 @@ BAD = {  # how the source is made, what the message must name, and options
     **{
         f"parts as classes: {', '.join(names)}": (
             lambda names=names: as_zip(flat(*names)),
-            f"in {min(names)}/,",
+            f"in {min(names, key=lambda name: (name in ('cat', 'extra', 'masks'), name))}/,",
         )
         for names in (
             ("trainA", "testA", "trainB", "testB"),

@@ -7,11 +7,15 @@ The long version is ``benchmarks/kills.py``, with random kills of every stage.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.kills import one_round, running, state, writing
 from support.project import ROOT, Project, ran
+
+from stages import download
+from stages.runtime.errors import UserError
 
 REFUSALS = {
     "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
@@ -70,6 +74,18 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(f
     # the result is made with the new values, and not taken from a cache
     stage.write_text(stage.read_text().replace(edit, ""))
     assert ran(finished.dvc("repro", "preprocess")) == ["preprocess"]
+
+
+def test_a_source_that_changed_since_its_digest_was_taken_is_not_brought(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as a folder out of which somebody moves photographs while the pipeline runs."""
+    monkeypatch.chdir(finished.folder)
+    [recorded] = Path("data/sources").glob("*.json")
+    download.main(recorded.stem)
+    recorded.write_text(recorded.read_text().replace('"sha256": "', '"sha256": "0'))
+    with pytest.raises(UserError, match="changed"):
+        download.main(recorded.stem)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

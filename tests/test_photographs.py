@@ -222,8 +222,13 @@ def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised
     skipping = options.download.model_copy(update={"on_bad_image": "skip"})
     found = survey.find_images(folder, "mine", options.model_copy(update={"download": skipping}))
     assert len(found.names) == 35
-    shutil.copy(folder / "rojo/1.jpg", folder / "cover.jpg")
+    shutil.copy(folder / "rojo/2.jpg", folder / "cover.jpg")
     (folder / "rojo/0.TIFF").unlink()
+    (folder / "rojo/1.jpg").rename(folder / "rojo/1.picture")  # which says nothing, and is one
+    (folder / "rojo/0.docx").write_text("none")
+    with pytest.raises(UserError, match="not read: 1, such as rojo/0.docx"):
+        photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
+    (folder / "rojo/0.docx").unlink()
     with pytest.raises(UserError, match="outside the class folders: 1, such as cover.jpg"):
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
 

@@ -225,6 +225,14 @@ def test_a_mistake_in_the_environment_is_not_blamed_on_the_model(
     assert "tensroflow" in str(caught.value) and "dvc" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["", "https://example.com/a.png"])
+def test_what_is_no_path_is_not_taken_for_one(finished: Project, path: str):
+    """An empty one would be this folder, with all pictures in it."""
+    image(finished, "a.png")
+    output = finished.command("predict", path, status=2)
+    assert "error: argument PATH: " in output and "Traceback" not in output
+
+
 def test_an_unknown_model_is_named_with_those_that_are_there(finished: Project):
     output = finished.command("predict", "--model", "mnist-danse", "a.png", status=1)
     assert "'mnist-danse'" in output and "mnist-dense" in output and "Traceback" not in output

@@ -140,7 +140,7 @@ HOSTILE = {
         lambda server: server.post(bytes(50_000) for _ in range(9)),
     ),
     "many files": (400, "4", lambda server: server.form([("a", ("a", b"a"))] * 50)),
-    "a field": (400, "fields", lambda server: server.post({"a": "b"}, files={"c": b"d"})),
+    "a field": (400, "-F image=@FILE", lambda server: server.post({"a": "b"}, files={"c": b"d"})),
     "no boundary": (
         400,
         "boundary",

@@ -16,6 +16,7 @@ from support.sources import (
     OPTIONS,
     TREE,
     as_folder,
+    as_npz,
     as_tar,
     as_zip,
     bring,
@@ -215,6 +216,19 @@ def test_names_as_macos_writes_them():
         raw = bring(source)
         assert raw.class_names == ["niño", "árbol"]
         assert raw.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_what_phones_leave_beside_photographs_is_no_part_of_a_data_set():
+    films = {f"cat/{name}": b"x" * 200 for name in ("0.MOV", "0.aae", "0.png.json", "film.mp4")}
+    limits = {"file_bytes": max(map(len, FLAT.values())), "pixels": 1000}
+    for source in (as_folder(FLAT | films), as_zip(FLAT | films), as_tar(FLAT | films)):
+        assert facts(bring(source, limits=limits.items())) == facts(bring(as_zip(FLAT, "a.zip")))
+
+
+def test_arrays_without_those_for_testing_are_all_for_training():
+    raw = bring(as_npz("all.npz", x_test=None, y_test=None))
+    assert len(raw.labels) == raw.train == 6
+    assert np.array_equal(raw.labels, bring(as_npz()).labels[:6])
 
 
 def test_what_is_hidden_in_a_folder_is_no_part_of_it():

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from stages.check import refuse_unreadable
-from stages.images.naming import UNREAD
+from stages.images.decode import BadImage, decode
+from stages.images.naming import SUFFIXES, UNREAD
 from stages.params.fields import Name
 from stages.params.schema import Params, Source
 from stages.preparation import splitting
@@ -45,7 +46,7 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
     refuse_unreadable(path)
     listed, folders = archives.survey(path, options.download.limits)
-    unread = {one for one, size in listed.items() if one.lower().endswith(UNREAD) or not size}
+    unread = find_unread(path, listed, options)
     skip = options.download.on_bad_image == "skip"
     left = {one: size for one, size in listed.items() if not skip or one not in unread}
     found = classes.find(left, folders, path)
@@ -53,12 +54,37 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
     if not skip:
         meant = {found.prefix + name for name in found.names}
         refuse_images(
-            path, "empty or in a format that is not read", "convert to JPEG", unread & meant
+            path,
+            "empty, or in a format that is not read",
+            "remove them or convert them to JPEG",
+            unread & meant,
         )
         refuse_images(
-            path, "outside the class folders", "move into their class's folder", {*found.outside}
+            path,
+            "outside the class folders",
+            "move them into their classes' folders",
+            {*found.outside},
         )
     return found
+
+
+def find_unread(path: Path, listed: dict[str, int], options: Params) -> set[str]:
+    """Those of the files `listed` at `path`, by name and size, that are certainly no images which
+    are read: the empty ones, those of other formats, and those whose name says nothing and which
+    cannot be decoded."""
+    named = {one: one.lower() for one in listed}
+    unread = {one for one, size in listed.items() if not size or named[one].endswith(UNREAD)}
+    unclear = {
+        one: size
+        for one, size in listed.items()
+        if one not in unread and not named[one].endswith(SUFFIXES)
+    }
+    for one, content in archives.read_contents(path, unclear):
+        try:
+            decode(content, 3, options.download.limits.pixels)
+        except BadImage:
+            unread.add(one)
+    return unread
 
 
 def refuse_images(path: Path, what: str, remedy: str, images: set[str]) -> None:

@@ -90,6 +90,8 @@ async def read_form(request: Request, content: bytes, limits: Limits) -> list[tu
         form = await parser.parse()
     except (MultiPartException, FormParserError) as error:
         reason = getattr(error, "message", None) or str(error)
+        if "Too many fields" in reason:
+            reason = "a field is text, and images come as files (with curl: -F image=@FILE)"
         raise HTTPException(400, f"the form cannot be read: {reason}") from None
     if not parser.ended:
         raise HTTPException(400, "the form ends before its closing boundary")

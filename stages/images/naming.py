@@ -6,12 +6,18 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", "
 UNREAD = (".avif", ".tif", ".tiff")
 # what systems leave beside images: Windows, and macOS in an archive
 LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+# of what phones and programs leave beside a photograph: its film, its edits, its description
+SIDECARS = (".aae", ".json", ".mov", ".mp4", ".xmp")
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder, named relative to the folder that was given, is one that nobody put
-    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`."""
-    return any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
+    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`, or it
+    ends as in `SIDECARS`."""
+    parts = name.lower().split("/")
+    return parts[-1].endswith(SIDECARS) or any(
+        part.startswith(".") or part in LITTER for part in parts
+    )
 
 
 def is_image_file(name: str) -> bool:

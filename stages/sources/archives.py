@@ -70,7 +70,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
             above = parts if size is None else parts[:-1]
             depths = range(1, min(len(above), LEVELS) + 1)
             folders.update("/".join(above[:depth]) for depth in depths)
-            if size is None:
+            plain = "/".join(parts)
+            if size is None or is_hidden(plain):
                 continue
             if size > limits.file_bytes:
                 raise UserError(
@@ -83,7 +84,6 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                     f"{named(path, name)}: from here on, download.limits.total_bytes is exceeded: "
                     f"{limits.total_bytes:,}"
                 )
-            plain = "/".join(parts)
             if plain in found:
                 raise UserError(f"{named(path, name)} is there twice")
             found[plain] = size

@@ -50,31 +50,33 @@ def read_npz(path: Path, limits: "Limits") -> Arrays:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged, or not an .npz file")
     headers = read_headers(path)
+    # without test arrays all images are for training, from which the stage split draws the others
+    parts = [part for part in PARTS if part == "train" or {f"x_{part}", f"y_{part}"} & {*headers}]
     if missing := [
-        name for part in PARTS for name in (f"x_{part}", f"y_{part}") if name not in headers
+        name for part in parts for name in (f"x_{part}", f"y_{part}") if name not in headers
     ]:
         raise UserError(
             f"{path} lacks {', '.join(missing)}; it holds "
             f"{printable(', '.join(headers)) or 'nothing'}"
         )
-    shapes = [images_shape(headers[f"x_{part}"], f"{path}: x_{part}") for part in PARTS]
-    if shapes[0][1:] != shapes[1][1:]:
+    shapes = [images_shape(headers[f"x_{part}"], f"{path}: x_{part}") for part in parts]
+    if shapes[0][1:] != shapes[-1][1:]:
         raise UserError(
-            f"{path}: images of x_train are {shapes[0][1:]}, of x_test {shapes[1][1:]}; they must "
+            f"{path}: images of x_train are {shapes[0][1:]}, of x_test {shapes[-1][1:]}; they must "
             "agree"
         )
-    shape = (shapes[0][0] + shapes[1][0], *shapes[0][1:])
-    refuse_large(shape, limits, f"{path}: x_train and x_test")
-    for part in PARTS:
+    shape = (sum(one[0] for one in shapes), *shapes[0][1:])
+    refuse_large(shape, limits, f"{path}: {' and '.join(f'x_{part}' for part in parts)}")
+    for part, (count, *_) in zip(parts, shapes):
         header = headers[f"x_{part}"]
         if header.fortran and header.bytes > WHOLE:
             raise UserError(
                 f"{path}: x_{part} is in Fortran's order, which is read whole, and too large for "
                 "that: save it as numpy.ascontiguousarray gives it"
             )
-        check_labels(headers[f"y_{part}"], shapes[PARTS.index(part)][0], f"{path}: y_{part}")
-    labels = [as_labels(read_whole(path, f"y_{part}"), f"{path}: y_{part}") for part in PARTS]
-    for part, some in zip(PARTS, labels):
+        check_labels(headers[f"y_{part}"], count, f"{path}: y_{part}")
+    labels = [as_labels(read_whole(path, f"y_{part}"), f"{path}: y_{part}") for part in parts]
+    for part, some in zip(parts, labels):
         if some.max() >= shape[0]:
             raise UserError(
                 f"{path}: y_{part} holds the label {some.max()} and the file {shape[0]:,} images: "

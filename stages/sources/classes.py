@@ -21,7 +21,7 @@ from pathlib import Path
 from stages.images.naming import is_hidden, is_image_file
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources.parts import are_parts
+from stages.sources.parts import are_parts, kinds
 
 # the parts in the order of their images, and the names of their folders, in lower case
 PARTS = {
@@ -181,7 +181,7 @@ def refuse_parts_as_classes(images: list[Image], prefix: str, path: Path) -> Non
     named = [image for image in images if is_image_file(image[2])] or images
     folders = {label: name.rpartition("/")[0] for _, label, _, name in named}
     if are_parts(sorted(folders)):
-        first = prefix + folders[min(folders)]
+        first = prefix + folders[next(filter(kinds, sorted(folders)), min(folders))]
         raise UserError(
             f"{path}: images lie directly in {first}/, whose name is a part's and not a class's. "
             "Expected is a folder for each class: CLASS/image, or train/CLASS/image, "

@@ -111,8 +111,9 @@ def digest_source(found: dict[str, Path]) -> str:
     return digest_files({os.fsencode(name): path for name, path in found.items()}, "digest")
 
 
-def import_and_report(dataset: str, raw: Path) -> None:
-    """Import the data set that ``params.yaml`` describes, and print what it has."""
+def import_and_report(dataset: str, raw: Path) -> dict[str, Any]:
+    """Import the data set that ``params.yaml`` describes, and print what it has; returns what
+    dataset.json says of it."""
     options = params.load()
     source = params.choose(dataset, options.datasets, "datasets")
     description = import_dataset(dataset, source, options.download, raw)
@@ -120,3 +121,4 @@ def import_and_report(dataset: str, raw: Path) -> None:
     if "validation" in description:
         print(f", {description['validation']:,} validation images", end="")
     print(f", {len(description['skipped']):,} files skipped" if description["skipped"] else "")
+    return description
