@@ -4,7 +4,8 @@ sets.
 Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``reports/models/NAME/``:
 
     metrics.json      all metrics, parameter count, epochs and learning rate (with a schedule, the
-                      highest); also the accuracies of auxiliary heads, if the network has any
+                      highest at the end of an epoch); also the accuracies of auxiliary heads, if
+                      the network has any
     curves.csv        loss, accuracy and learning rate per epoch, on both sets; the squared error
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers

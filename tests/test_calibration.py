@@ -30,8 +30,12 @@ def test_the_temperature_of_a_network_that_is_too_sure_of_itself():
     labels = draws.argmax(axis=1)
     too_sure = softmax(2.5 * logits, axis=1).astype(np.float32)
     assert calibration.fit_temperature(too_sure[None], labels) == pytest.approx(2.5, rel=0.05)
-    never_wrong = np.eye(CLASSES, dtype=np.float32)[labels]
-    assert calibration.fit_temperature(never_wrong[None], labels) < 1
+
+
+def test_a_few_images_that_are_all_right_make_no_network_certain():
+    labels = np.arange(20) % CLASSES
+    right = np.full((20, CLASSES), 0.1) + 0.7 * np.eye(CLASSES)[labels]
+    assert 0.4 < calibration.fit_temperature(right[None], labels) < 1
 
 
 @pytest.fixture

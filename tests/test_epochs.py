@@ -103,6 +103,36 @@ def test_a_schedule_and_a_training_of_other_lengths(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == ""
 
 
+def test_gradients_that_are_gathered_for_longer_than_the_training(capsys: pytest.CaptureFixture):
+    def said(steps: int) -> bool:
+        gathering = recipe(epochs=3, optimizer_arguments={"gradient_accumulation_steps": steps})
+        notes.warn_of_steps(gathering, batches=10)
+        return "gradient_accumulation_steps" in capsys.readouterr().err
+
+    assert said(31) and not said(30)
+
+
+@pytest.mark.parametrize("last", ["Softmax", "Dense", "Activation"])
+def test_a_classifier_of_ones_own_before_the_one_that_is_added(
+    last: str, capsys: pytest.CaptureFixture
+):
+    arguments = {"Softmax": [], "Dense": [4, "softmax"], "Activation": ["softmax"]}[last]
+    images = keras.Input((8,))
+    middle = keras.layers.Dense(4, activation="relu")(images)
+    for network, expected in (
+        (keras.Model(images, keras.layers.Dense(4, "softmax")(middle)), False),
+        (
+            keras.Model(
+                images,
+                keras.layers.Dense(4, "softmax")(getattr(keras.layers, last)(*arguments)(middle)),
+            ),
+            True,
+        ),
+    ):
+        notes.warn_of_second_softmax(network)
+        assert ("softmax" in capsys.readouterr().err) == expected
+
+
 def test_a_model_that_is_no_better_than_chance(capsys: pytest.CaptureFixture):
     labels = np.repeat([0, 1], [60, 40])
     notes.warn_of_chance("one", 0.65, labels)  # 0.6 ± 0.05

@@ -60,8 +60,8 @@ def test_a_schedule_in_epochs_is_the_one_in_batches():
     assert recipe.find_schedule_end(in_epochs, 10) == 3.5
     values = [0.3, 0.2, 0.1]
     in_epochs = scheduled("PiecewiseConstantDecay", boundary_epochs=[1, 2.5], values=values)
-    in_batches = scheduled("PiecewiseConstantDecay", boundaries=[10, 25], values=values)
-    assert rates(in_epochs) == rates(in_batches)
+    expected = [0.3] * 10 + [0.2] * 15 + [0.1] * 15
+    assert rates(in_epochs) == pytest.approx(expected)
     assert recipe.find_schedule_end(in_epochs, 10) is None
 
 

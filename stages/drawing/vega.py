@@ -19,6 +19,8 @@ LETTER, AXIS = 6.5, 45  # pixels, of a letter in a label, and of an axis with nu
 ACCURACY = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 PARTS = ["validation", "test"]
 MANY = 40  # classes: with more, everything is drawn smaller
+# an axis of whole numbers. Of two or three, Vega makes ticks between them all the same: no label
+WHOLE = {"format": ",d", "tickMinStep": 1, "labelExpr": "datum.value % 1 ? '' : datum.label"}
 
 
 def build_chart(table: pd.DataFrame, **content: Any) -> Spec:
@@ -124,7 +126,6 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
         for part in parts
     ]
     step, axis = build_class_axis(len(classes))
-    whole = {"format": ",d", "tickMinStep": 1}
     return build_chart(
         pd.DataFrame(rows),
         height=step * len(classes),
@@ -132,7 +133,7 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
         encoding={
             "y": build_field("class", "class", "nominal", sort=None, axis=axis),
             "yOffset": {"field": "part", "sort": parts},
-            "x": build_field("images", "images", axis=whole),
+            "x": build_field("images", "images", axis=WHOLE),
             "color": build_field(
                 "part",
                 "part",
@@ -159,9 +160,7 @@ def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") 
         ],
         "mark": {"type": "line", "point": {"size": 16}},
         "encoding": {
-            "x": build_field(
-                "epoch", "epoch", axis={"tickMinStep": 1, "format": "d", "grid": False}
-            ),
+            "x": build_field("epoch", "epoch", axis={**WHOLE, "grid": False}),
             "y": build_field(measure, measure.replace("_", " "), scale={"zero": False}),
             "color": build_field(by, by, "nominal", scale=colours, legend=legend),
             "strokeDash": build_field(

@@ -175,7 +175,7 @@ def measure_model(
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
-        # with a schedule the highest; trainings of before it was recorded have none
+        # with a schedule the highest at the end of an epoch; none from before it was recorded
         **({"learning_rate": last["learning_rate"].max()} if "learning_rate" in last else {}),
         **{
             part: {

@@ -74,4 +74,11 @@ class Train(Section):
                 raise ValueError(
                     f"schedule_arguments.{epochs}: {value!r} is not a number of epochs (0 or more)"
                 )
+        given = self.schedule_arguments
+        for warm_up in ("warmup_epochs", "warmup_steps"):
+            if given.get(warm_up) and given.get("warmup_target") is None:
+                raise ValueError(
+                    f"schedule_arguments.{warm_up} has no effect without warmup_target, the rate "
+                    "that the warm-up ends with"
+                )
         return self

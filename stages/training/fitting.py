@@ -55,6 +55,7 @@ def train_network(
     that all phases took, however often they were stopped."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
+    notes.warn_of_second_softmax(network.model)
     with heads.giving_logits(network.model, when=recipe.has_logits_form(experiment.train)):
         if tuning and tuning.head_epochs:
             past = train_head(experiment, network, prepared, folder, checkpoint, logs)
@@ -64,6 +65,7 @@ def train_network(
             name = "fine-tuning" if tuning else None
             batches = make_batches(experiment, prepared)
             notes.warn_of_schedule(experiment.train, len(batches[0]))
+            notes.warn_of_steps(experiment.train, len(batches[0]))
             phase = Phase(name, trainer, network.optimizer, *batches, checkpoint)
             past = carry_over(past, phase, experiment.train)
             past = fit_phase(experiment, prepared, folder, phase, past, logs)
@@ -226,9 +228,10 @@ class Watch(keras.callbacks.Callback):
         self.phase.batches.begin(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        if not math.isfinite(logs["loss"]):
+        if not math.isfinite(logs["loss"]) or math.isnan(logs["val_loss"]):
+            name = "val_loss" if math.isfinite(logs["loss"]) else "loss"
             raise UserError(
-                f"{self.experiment.name}: the loss is {logs['loss']} in epoch {epoch + 1}: a lower "
+                f"{self.experiment.name}: the {name} is {logs[name]} in epoch {epoch + 1}: a lower "
                 f"learning rate may help, {name_rate(self.experiment.train, self.phase)}"
             )
         logs["learning_rate"] = recipe.read_learning_rate(

@@ -4,6 +4,7 @@ import csv
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from stages.metrics import scores
@@ -21,6 +22,30 @@ def warn_of_schedule(train: Train, batches: int) -> None:
         note(
             f"train.schedule_arguments: the learning rate changes for {end:.4g} epochs, and "
             f"train.epochs is {train.epochs}"
+        )
+
+
+def warn_of_steps(train: Train, batches: int) -> None:
+    """Say where gradients are gathered over more batches than the training has, `batches` an epoch:
+    no weight would change."""
+    gathered = train.optimizer_arguments.get("gradient_accumulation_steps") or 1
+    if gathered > (steps := batches * train.epochs):
+        note(
+            f"train.optimizer_arguments.gradient_accumulation_steps is {gathered}, and the "
+            f"training has {steps} batches: no weight will change"
+        )
+
+
+def warn_of_second_softmax(model: keras.Model) -> None:
+    """Say where the layer before the classifier of `model` gives probabilities already."""
+    last = model.get_layer(model.output_names[0]).input._keras_history.operation
+    if isinstance(last, keras.layers.Softmax) or (
+        getattr(last, "activation", None) is keras.activations.softmax
+    ):
+        note(
+            f"{model.name}: its last layer, {last.name}, is a softmax, and the classifier is added "
+            "behind it, with a softmax of its own: a network learns badly through both, so leave "
+            "the last layer out"
         )
 
 

@@ -140,9 +140,11 @@ def report(
     from stages.training import notes
 
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
+    averaged = training["train"]["optimizer_arguments"].get("use_ema")
+    weights = "the weights averaged until" if averaged else "the weights of"
     print(
         f"{training['model']}: {training['parameters']['total']:,} parameters, "
-        f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with the weights of "
+        f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with {weights} "
         f"epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
     )
     name, kept = training["model"], training["kept_epoch"]
