@@ -9,7 +9,7 @@ so DVC does not track the folder.
 from pathlib import Path
 
 from stages import params
-from stages.conversion import checking
+from stages.conversion import checking, onnx
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -37,7 +37,7 @@ def main() -> None:
     checking.start(train.threads, train.instruction_set)
     import tensorflow
 
-    model = checking.in_float32(checking.load(source))
+    model = onnx.for_inference(checking.in_float32(checking.load(source)))
     expected = checking.predict_in_batches(model.predict_on_batch, images)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)

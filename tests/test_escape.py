@@ -1,10 +1,12 @@
 """Text from outside does nothing in the formats that it is written into."""
 
+import html
 import json
 import re
 
 import pytest
 
+from stages.page.templates import mark_code_spans
 from stages.runtime import escape
 
 HOSTILE = [
@@ -44,6 +46,14 @@ def test_markdown_makes_no_link_of_an_address(text: str):
     inline = next(one for one in parser.parse(escape.markdown(text)) if one.type == "inline")
     for token in inline.children:
         assert token.type == "text_special" or not re.search(r"://|www\.|@", token.content)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_code_span_of_markdown_is_one_in_html(text: str):
+    made = str(mark_code_spans(f"<b> {escape.code(text)} </b>"))
+    before, inside, behind = re.split("</?code>", made)
+    assert (before, behind) == ("&lt;b&gt; ", " &lt;/b&gt;") and "<" not in inside
+    assert html.unescape(inside).strip() == escape.terminal(" ".join(text.split())).strip()
 
 
 def test_ordinary_names_stay_as_they_are():

@@ -128,6 +128,22 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
     assert len(set(map(tuple, seen))) == len(changes) - 1
 
 
+def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """As they lie on the disk after `git switch`."""
+    monkeypatch.chdir(finished.folder)
+    for name in ("models/*/predictions.npz", "data/prepared/test.npy"):
+        for path in finished.folder.glob(name):
+            path.chmod(0o644)
+            path.unlink()
+            path.write_bytes(b"another")
+    assert outdated.find_outdated() == []
+    finished.path("reports/selection.json").write_text("{}")
+    found = {one.stage for one in outdated.find_outdated()}
+    assert found == {"compare", "report", "export"}
+
+
 @pytest.mark.parametrize(
     ("now", "before", "so"),
     [
@@ -158,7 +174,11 @@ def test_recheck_is_advised_only_where_code_changed(
     assert not outdated.give_recheck_hint(found)
     with finished.path("stages/training/batches.py").open("a") as file:
         file.write("MORE = 1\n")
-    assert "make recheck" in outdated.give_recheck_hint(outdated.find_outdated())
+    assert "Not only" in outdated.give_recheck_hint(outdated.find_outdated())
+    finished.edit_params(lambda content: content["models"].remove("other"))
+    assert "Only" in outdated.give_recheck_hint(outdated.find_outdated())
+    finished.edit_params(lambda content: content["split"].update(limit_train=20))
+    assert not outdated.give_recheck_hint(outdated.find_outdated())
 
 
 def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(

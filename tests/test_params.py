@@ -111,6 +111,21 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
             [".layers", "'dropout_1'"],
         ),
         (
+            "- Dropout:\n        rate: 0.2\n",
+            "- Dropout:\n        rate: 0.2\n        name: my layer\n",
+            [".layers", "'my layer'"],
+        ),
+        (
+            "- Dropout:\n        rate: 0.2\n",
+            "- Dropout:\n        rate: 0.2\n        dtype: float64\n",
+            [".layers", "'float64'", "train.precision"],
+        ),
+        (
+            "- Dropout:\n        rate: 0.2\n",
+            "- Dropout:\n        rate: 0.2\n        noise_shape: [5, 1]\n",
+            [".layers", "noise_shape"],
+        ),
+        (
             "  schedule_arguments: {}",
             '  schedule_arguments: {initial_learning_rate: "0.1"}',
             ["train.schedule_arguments.initial_learning_rate", "'0.1'"],

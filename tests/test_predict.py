@@ -166,6 +166,31 @@ def test_the_map_is_that_of_grad_cam(tmp_path: Path):
     assert not explainer.heat(image, 1).any()
 
 
+def test_the_map_is_one_that_all_paths_pass_and_of_the_image_as_it_is(tmp_path: Path):
+    """The last layer with maps is in a branch, and the first one turns images while it trains."""
+    import keras
+
+    inputs = keras.Input((8, 8, 1), dtype="uint8")
+    flipped = keras.layers.RandomFlip("horizontal")(keras.layers.Rescaling(1 / 255)(inputs))
+    maps = keras.layers.Conv2D(1, 1, use_bias=False, name="all")(flipped)
+    branches = [
+        keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(1, 1, use_bias=False)(maps))
+        for _ in range(2)
+    ]
+    joined = keras.layers.Concatenate()(branches)
+    outputs = keras.layers.Dense(2, "softmax", use_bias=False, name="probability")(joined)
+    model = keras.Model(inputs, outputs)
+    *kernels, dense = model.weights
+    for kernel in kernels:
+        kernel.assign(np.ones((1, 1, 1, 1)))
+    dense.assign([[1, -1], [1, -1]])
+    model.save(tmp_path / "model.keras")
+    explainer = Explainer(tmp_path / "model.keras", tmp_path)
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+    for _ in range(8):
+        np.testing.assert_allclose(explainer.heat(image, 0), image[..., 0] / 63, atol=1e-6)
+
+
 def test_an_exported_folder_explains_itself(finished: Project):
     image = np.load(finished.path("data/prepared/test.npy"))[0, ..., 0]
     Image.fromarray(image).save(finished.path("a.png"))

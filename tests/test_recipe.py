@@ -65,6 +65,15 @@ def test_a_schedule_in_epochs_is_the_one_in_batches():
     assert recipe.find_schedule_end(in_epochs, 10) is None
 
 
+def test_a_warm_up_to_no_rate_is_refused():
+    arguments = {"initial_learning_rate": 0.1, "decay_epochs": 2, "warmup_epochs": 1}
+    changes = {"learning_rate": None, "schedule": "CosineDecay", "schedule_arguments": arguments}
+    with pytest.raises(ValueError, match="warmup_target"):
+        type(TRAIN).model_validate(TRAIN.model_dump() | changes)
+    arguments["warmup_target"] = 0.2
+    type(TRAIN).model_validate(TRAIN.model_dump() | changes)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -293,6 +293,23 @@ def test_pixels_are_those_that_keras_prepares(keras, network: str):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_deviations_in_the_place_of_variances_are_mended_where_keras_would(
+    keras, tmp_path: Path, published: bool
+):
+    from stages.architectures import application
+
+    inputs = keras.Input((4, 4, 3))
+    normalised = keras.layers.Normalization(axis=-1)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="probability")(normalised))
+    variance = application.DEVIATIONS if published else np.array([0.3, 0.5, 1.0])
+    model.layers[1].set_weights([np.zeros(3), variance, np.array(0)])
+    keras.Model(inputs, normalised).save_weights(tmp_path / "a.weights.h5")
+    application.load(model, tmp_path / "a.weights.h5", "EfficientNetB0", "global_average_pooling")
+    found = model.layers[1].get_weights()[1]
+    np.testing.assert_allclose(found, variance**2 if published else variance, rtol=1e-6)
+
+
 def as_published(keras, model, path: Path) -> None:
     from keras.src.legacy.saving import legacy_h5_format
 

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from stages.runtime import escape
 
 ABSENT = object()
 COMMAND = "cmd"  # in an entry of a lock file
+# the stages that make the data of all trainings; of those of one source, source alone reads it
+DATA = ("data/dvc.yaml:source", "data/dvc.yaml:download", "split", "preprocess")
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,26 @@ class Outdated:
         return f"{self.stage} (missing: {', '.join(self.missing)})" if self.missing else self.stage
 
 
-def give_recheck_hint(stages: Iterable[Outdated]) -> str:
+def give_recheck_hint(stages: Sequence[Outdated]) -> str:
     """What to do where trainings are out of date by their code alone, as a sentence; empty where
     none is."""
     by_code = [one.stage for one in stages if one.by_code]
     trainings = [stage for stage in by_code if "train@" in stage]
     if not trainings and "fingerprint" not in by_code:
         return ""
-    which = f"{', '.join(map(escape.code, trainings))}: only" if trainings else "Only"
+    changed = {one.stage.split("@")[0] for one in stages if one.stale and not one.by_code}
+    if not changed.isdisjoint(DATA):  # which make all train again
+        return ""
+    which = (
+        f"{', '.join(map(escape.code, trainings))}: only the"
+        if trainings
+        else "Not only the"
+        if "train" in changed
+        else "Only the"
+    )
     return (
-        f"{which} the code of trainings changed. `make recheck` shows in minutes whether it "
-        "computes the same; if so, it updates dvc.lock without training"
+        f"{which} code of trainings changed. `make recheck` shows in minutes whether it computes "
+        "the same; where nothing else changed, it then updates dvc.lock without training"
     )
 
 
@@ -58,8 +69,9 @@ def find_outdated(revision: str | None = None) -> list[Outdated]:
     `revision`; empty where ``dvc.lock`` is up to date. Stages that depend on these are not listed.
     Raises `UserError` where DVC cannot read the pipeline.
 
-    Data and models need not be there (as for ``dvc repro --allow-missing``): their digests in
-    ``dvc.lock`` do. Results that lie in git (``cache: false``) must be there."""
+    Data and models need not be there (as for ``dvc repro --allow-missing``), or may be those of
+    another commit, as after ``git switch``: their digests in ``dvc.lock`` do. Results that lie in
+    git (``cache: false``) must be there."""
     with open_repo(revision) as repo:
         needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
         return filter_outdated(repo, [stage for stage in repo.index.stages if stage in needed])
@@ -83,7 +95,7 @@ def filter_outdated(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     compare, result = make_comparison(repo, stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        every = list(compare(stage))
+        every = [change for change in compare(stage) if not change.on_disk]
         if every or missing:
             has_run = any(out.hash_info for out in stage.outs)
             by_code = (
@@ -111,6 +123,11 @@ class Made:
         for dep in (dep for stage in stages for dep in stage.deps):
             self.recorded[dep.fs_path].add(str(dep.hash_info))
 
+    def caches(self, dep: Dependency) -> bool:
+        """Whether `dep` lies in an output that git ignores, and DVC's cache holds."""
+        place = next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
+        return place is not None and self.outs[place].use_cache
+
     def proves_another(self, dep: Dependency) -> bool:
         """Whether `dep` is not what its stage has read, as far as it can be known.
 
@@ -137,10 +154,12 @@ def list_parents(path: str) -> list[str]:
 class Change:
     """What differs between a stage and its lock entry: ``cmd``, or a path, or a parameter.
     `of_code`: what `make recheck` can judge, which runs both codes on their own parameters: code, a
-    digest of code, or a parameter that the entry does not know."""
+    digest of code, or a parameter that the entry does not know. `on_disk`: data or a model, which
+    git ignores, are not what the lock file says, and `dvc checkout` may bring what is."""
 
     name: str
     of_code: bool
+    on_disk: bool = False
 
 
 def list_changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Change]:
@@ -153,7 +172,8 @@ def list_changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterat
     for out in stage.outs:
         known = out.hash_info and out.status().get(str(out), "deleted")
         if known not in ("not in cache", "deleted"):
-            yield Change(find_path(out), is_code(find_path(out)))
+            on_disk = bool(out.hash_info) and out.use_cache
+            yield Change(find_path(out), is_code(find_path(out)), on_disk)
     if stage.frozen:
         return
     if stage.always_changed or stage.is_callback:
@@ -167,10 +187,13 @@ def list_changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterat
                     yield Change(f"{find_path(dep)}: {key}", extends(now, before))
             continue
         status = dep.status().get(str(dep))
-        if status == "deleted":  # not here, but what it was may stand in the lock file
-            status = not dep.hash_info or made.proves_another(dep)
-        if status:
-            yield Change(find_path(dep), is_code(find_path(dep)))
+        if not status:
+            continue
+        # what it was when the lock files were written
+        known = dep.hash_info and (status == "deleted" or made.caches(dep))
+        same = bool(known) and not made.proves_another(dep)
+        if not same or status != "deleted":
+            yield Change(find_path(dep), is_code(find_path(dep)), on_disk=same)
 
 
 def find_path(item: Output) -> str:

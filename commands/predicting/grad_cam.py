@@ -7,6 +7,7 @@ feature maps; there each pixel is weighted by its gradient times its value. Need
 Keras's backend.
 """
 
+import contextlib
 import os
 from hashlib import blake2b
 from pathlib import Path
@@ -39,6 +40,17 @@ def has_maps(layer: keras.Layer) -> bool:
     )
 
 
+def split_behind(
+    mapped: list[keras.Layer], network: keras.Model
+) -> tuple[keras.Layer, keras.Model]:
+    """The last of the layers `mapped` that all paths through `network` pass, and not only those of
+    a branch; and the rest of the network behind it."""
+    for layer in reversed(mapped):
+        with contextlib.suppress(ValueError):  # the output does not follow from it alone
+            return layer, keras.Model(layer.output, network.output)
+    raise UserError("--explain: no layer of this network has maps that all paths pass")
+
+
 class Explainer:
     """Draws, for the model in the file `model`, pictures into the folder `target`."""
 
@@ -61,11 +73,11 @@ class Explainer:
             )
         # scores instead of probabilities: those near 1 have no gradients
         layers["probability"].activation = keras.activations.linear
-        last = mapped[-1]
-        # no map but the image itself
-        self.pixels = isinstance(last, keras.layers.InputLayer | keras.layers.Rescaling)
+        last, self.scores = split_behind(mapped, network)
         self.maps = keras.Model(network.inputs, last.output)
-        self.scores = keras.Model(last.output, network.output)
+        # no map but the image itself, perhaps normalised or resized
+        names = (weight.name for layer in self.maps.layers for weight in layer.weights)
+        self.pixels = not any("kernel" in name for name in names)
         self.target = target
 
     def heat(self, image: np.ndarray, number: int) -> np.ndarray:
@@ -73,10 +85,10 @@ class Explainer:
         `number`: 0 to 1, (rows, columns)."""
         import tensorflow
 
-        features = self.maps([image[np.newaxis]])
+        features = self.maps([image[np.newaxis]], training=False)
         with tensorflow.GradientTape() as tape:
             tape.watch(features)
-            score = self.scores(features)[0, number]
+            score = self.scores(features, training=False)[0, number]
         gradients = np.asarray(tape.gradient(score, features))[0]
         features = np.asarray(features)[0]
         if self.pixels:

@@ -171,10 +171,7 @@ class Revision:
         """Whether the results of a model are those of other code, data or parameters than the
         revision's."""
         makers = {
-            "data/dvc.yaml:source",  # which alone reads the data set
-            "data/dvc.yaml:download",
-            "split",
-            "preprocess",
+            *outdated.DATA,
             "fingerprint",  # until it has run, nobody knows which trainings the code changed
             f"train@{model}",
             f"evaluate@{model}",

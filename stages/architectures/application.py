@@ -81,14 +81,20 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
         convolution = re.fullmatch(r"MobileNet(V3.*)?", network)
         wanted.append(("conv2d" if convolution else "dense", None))
     for layer, values in zip(layers, hdf5.read(file, wanted)):
-        if network.startswith("EfficientNetB") and isinstance(layer, keras.layers.Normalization):
-            # Keras divides by the root of the deviation once more where it fetches the weights
-            # itself (https://github.com/tensorflow/tensorflow/issues/49930)
+        # Keras's files of EfficientNetB have deviations in place of variances, which Keras mends
+        # where it fetches them itself (https://github.com/tensorflow/tensorflow/issues/49930)
+        if isinstance(layer, keras.layers.Normalization) and has_deviations(values):
             values[1] = values[1] * DEVIATIONS
         for variable, value in zip(list_weights(layer), values):
             variable.assign(value)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+
+
+def has_deviations(values: list[np.ndarray]) -> bool:
+    """Whether a normalisation's mean, variance and count have deviations in the variance's
+    place."""
+    return np.size(values[1]) == 3 and np.allclose(np.ravel(values[1]), DEVIATIONS, atol=1e-4)
 
 
 def list_weights(layer: keras.Layer) -> list[keras.Variable]:

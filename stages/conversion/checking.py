@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -80,9 +81,9 @@ def in_float32(model: "keras.Model") -> "keras.Model":
     """The model itself, or, where it was trained in a mixed precision, one with its weights that
     computes in float32."""
     config = json.dumps(model.get_config())
-    if "mixed_" not in config:
+    if not re.search('"mixed_b?float16"', config):
         return model
-    plain = config.replace("mixed_bfloat16", "float32").replace("mixed_float16", "float32")
+    plain = re.sub('"mixed_b?float16"', '"float32"', config)
     return rebuild(json.loads(plain), model)
 
 

@@ -37,6 +37,7 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
         "breakable": make_breakable,
         "md": escape.markdown,
         "code": escape.code,
+        "spans": mark_code_spans,
     }
     environment.policies["json.dumps_function"] = dump_charts
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
@@ -70,6 +71,14 @@ def trains_head_alone(training: dict[str, Any]) -> bool:
     """Whether of a pre-trained network only the classifier learned."""
     tuning = training["architecture"].get("fine_tuning") if "pretrained" in training else None
     return bool(tuning) and tuning["layers"] == "none"
+
+
+def mark_code_spans(text: str) -> Markup:
+    """A sentence of Markdown, of which only its code spans are markup, as HTML."""
+    pieces = re.split(r"(`+)(.+?)(?<!`)\1(?!`)", text)
+    pairs = zip(pieces[::3], (code.strip(" ") for code in pieces[2::3]))
+    marked = (Markup("{}<code>{}</code>").format(*pair) for pair in pairs)
+    return Markup("").join([*marked, Markup.escape(pieces[-1])])
 
 
 def make_breakable(text: object) -> Markup:

@@ -24,6 +24,21 @@ def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
     return None
 
 
+def argument_fault(arguments: dict[str, Any]) -> str | None:
+    """What is wrong with arguments that layers of Keras accept, and a network here cannot have;
+    None where nothing is known."""
+    if arguments.get("dtype") in ("float16", "bfloat16", "float64"):
+        return (
+            f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
+        )
+    if arguments.get("lora_rank"):
+        return "lora_rank adapts a trained network: leave it out"
+    shape = arguments.get("noise_shape")
+    if isinstance(shape, list) and shape and shape[0] is not None:
+        return f"noise_shape begins with {shape[0]!r}, and batches differ in size: write null there"
+    return None
+
+
 def one_layer(layer: Any) -> Any:
     """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name;
     and that the trained network can be exported."""
@@ -45,6 +60,8 @@ def one_layer(layer: Any) -> Any:
         raise ValueError(
             f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
         )
+    if fault := argument_fault(arguments or {}):
+        raise ValueError(f"{name}: {fault}")
     if instead := not_in_onnx(name, arguments or {}):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
     return layer
@@ -65,6 +82,11 @@ def check_layer_names(layers: list[Any]) -> list[Any]:
     invented = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
     for number, (_, arguments) in enumerate(given):
         name = (arguments or {}).get("name")
+        if isinstance(name, str) and not re.fullmatch("[A-Za-z0-9.][A-Za-z0-9_.-]*", name):
+            raise ValueError(
+                f"the name {name!r} of layers[{number}] may have the letters a to z, digits, "
+                "and behind the first also . _ -"
+            )
         if isinstance(name, str) and invented.fullmatch(name):
             raise ValueError(
                 f"the name {name!r} of layers[{number}] is one that Keras gives to layers without "
