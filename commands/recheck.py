@@ -121,7 +121,8 @@ def sort_out(
     left, candidates = {}, []
     outs = {out for one in everything for out in one.outs}  # those are trained here, cut down
     for one in trainings:
-        if one.entry is None or not (one.changes or one.other_changes or one.new_outs):
+        differs = any(not change.on_disk for change in one.changes)
+        if one.entry is None or not (differs or one.other_changes or one.new_outs):
             continue
         missing = sorted({*one.missing} - outs)
         unlike = [
@@ -138,6 +139,11 @@ def sort_out(
             left[one.address] = f"not only code differs: {', '.join(one.other_changes)}"
         elif unlike:
             left[one.address] = f"it goes on from {unlike[0]}, of which not only code differs"
+        elif one.elsewhere:
+            left[one.address] = (
+                f"{', '.join(one.elsewhere)} is not what the lock files say: `dvc checkout` may "
+                "bring that"
+            )
         elif elsewhere := find_other_platform(one):
             left[one.address] = elsewhere
         elif missing:

@@ -37,8 +37,9 @@ def main() -> None:
     checking.start(train.threads, train.instruction_set)
     import tensorflow
 
-    model = onnx.for_inference(checking.in_float32(checking.load(source)))
-    expected = checking.predict_in_batches(model.predict_on_batch, images)
+    whole = checking.in_float32(checking.load(source))
+    expected = checking.predict_in_batches(whole.predict_on_batch, images)
+    model = onnx.for_inference(whole)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)

@@ -7,7 +7,7 @@ describes. The source is one of
                                  downloaded into data/downloads/NAME/
     an official file             recognised by its name (for Fashion-MNIST, a folder with its four
                                  files), and checked in the same way
-    an .npz file                 with the arrays of keras.datasets
+    an .npz file                 with the arrays of keras.datasets, those for testing or not
     a folder, .zip or .tar(.gz)  with one folder of images per class, below train/, val/ and test/
                                  or not
 
@@ -30,7 +30,10 @@ def main(dataset: str) -> None:
     if description["official"] or not recorded.exists():
         return
     if files.read_json(recorded)["sha256"] != description["source_digest"]:
-        raise UserError(f"{description['source']} changed while it was read: run `dvc repro` again")
+        raise UserError(
+            f"{description['source']} is not what {recorded} says: it changed meanwhile; run "
+            "`dvc repro` again"
+        )
 
 
 if __name__ == "__main__":

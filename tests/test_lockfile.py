@@ -96,6 +96,25 @@ def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     assert [one.stage for one in outdated.find_outdated("main")] == ["export"]
 
 
+def test_data_that_dvc_add_tracks_are_compared_with_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = Project(tmp_path / "project")
+    project.path("photographs").mkdir(parents=True)
+    monkeypatch.chdir(project.folder)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    Repo.init().close()
+    stage = {"cmd": "cp -r photographs made", "deps": ["photographs"], "outs": ["made"]}
+    project.path("dvc.yaml").write_text(json.dumps({"stages": {"copy": stage}}))
+    project.path("photographs/1.jpg").write_text("1")
+    with Repo() as repo:
+        repo.add("photographs")
+        repo.reproduce()
+    assert outdated.find_outdated() == []
+    project.path("photographs/2.jpg").write_text("2")
+    assert [one.stage for one in outdated.find_outdated()] == ["copy"]
+
+
 def test_a_stage_is_out_of_date_when_dvc_says_so(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):

@@ -231,6 +231,23 @@ def replace(project: Project, old: str, new: str) -> None:
     assert count
 
 
+def test_models_of_another_commit_are_left_with_what_brings_the_right_ones(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    predictions = finished.path(f"models/{MODEL}/predictions.npz")
+    predictions.chmod(0o644)
+    predictions.unlink()
+    predictions.write_bytes(b"another")
+    trainings = stale.find_trainings("dvc.yaml")
+    assert recheck.sort_out(trainings, trainings, dry=False) == ({}, [])  # nothing is out of date
+    replace(finished, "read_ahead(", "prefetch(")
+    trainings = stale.find_trainings("dvc.yaml")
+    left, candidates = recheck.sort_out(trainings, trainings, dry=False)
+    assert "dvc checkout" in left[f"train@{MODEL}"]
+    assert [one.key for one in candidates] == [OTHER]
+
+
 def test_a_refactoring_is_carried_over_without_training(finished: Project):
     before = lock_entries(finished)
     measured = spread.describe_provenance(before, "fashion_mnist_sample", [MODEL])

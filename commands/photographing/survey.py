@@ -11,6 +11,7 @@ from stages.images.naming import SUFFIXES, UNREAD
 from stages.params.fields import Name
 from stages.params.schema import Params, Source
 from stages.preparation import splitting
+from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import archives, classes, writing
@@ -46,18 +47,17 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
     refuse_unreadable(path)
     listed, folders = archives.survey(path, options.download.limits)
-    unread = find_unread(path, listed, options)
-    skip = options.download.on_bad_image == "skip"
-    left = {one: size for one, size in listed.items() if not skip or one not in unread}
-    found = classes.find(left, folders, path)
-    writing.check_classes(found.class_names, str(path))
-    if not skip:
-        meant = {found.prefix + name for name in found.names}
+    found = classes.find(listed, folders, path)
+    unread = find_unread(path, found, options)
+    if options.download.on_bad_image == "skip":
+        left = {one: size for one, size in listed.items() if one not in unread}
+        found = classes.find(left, folders, path) if unread else found
+    else:
         refuse_images(
             path,
-            "empty, or in a format that is not read",
+            "empty, or not read",
             "remove them or convert them to JPEG",
-            unread & meant,
+            unread,
         )
         refuse_images(
             path,
@@ -65,25 +65,25 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
             "move them into their classes' folders",
             {*found.outside},
         )
+    writing.check_classes(found.class_names, str(path))
     return found
 
 
-def find_unread(path: Path, listed: dict[str, int], options: Params) -> set[str]:
-    """Those of the files `listed` at `path`, by name and size, that are certainly no images which
-    are read: the empty ones, those of other formats, and those whose name says nothing and which
-    cannot be decoded."""
-    named = {one: one.lower() for one in listed}
-    unread = {one for one, size in listed.items() if not size or named[one].endswith(UNREAD)}
-    unclear = {
-        one: size
-        for one, size in listed.items()
-        if one not in unread and not named[one].endswith(SUFFIXES)
-    }
-    for one, content in archives.read_contents(path, unclear):
+def find_unread(path: Path, found: classes.Classes, options: Params) -> set[str]:
+    """Those of the files `found` in class folders at `path` that are certainly not read: the empty
+    ones, those of other formats, and those whose name says nothing and which cannot be decoded."""
+    unread, unclear = set(), {}
+    for name, size in zip(found.names, found.sizes):
+        if not size or name.lower().endswith(UNREAD):
+            unread.add(found.prefix + name)
+        elif not name.lower().endswith(SUFFIXES):
+            unclear[found.prefix + name] = size
+    contents = archives.read_contents(path, unclear) if unclear else ()
+    for name, content in progress.track(contents, "names", "files", len(unclear)):
         try:
             decode(content, 3, options.download.limits.pixels)
         except BadImage:
-            unread.add(one)
+            unread.add(name)
     return unread
 
 

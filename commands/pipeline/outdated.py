@@ -124,9 +124,10 @@ class Made:
             self.recorded[dep.fs_path].add(str(dep.hash_info))
 
     def caches(self, dep: Dependency) -> bool:
-        """Whether `dep` lies in an output that git ignores, and DVC's cache holds."""
+        """Whether `dep` lies in what a stage makes, and git ignores. What `dvc add` tracks is an
+        input, and comes from no stage."""
         place = next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
-        return place is not None and self.outs[place].use_cache
+        return place is not None and self.outs[place].use_cache and bool(self.outs[place].stage.cmd)
 
     def proves_another(self, dep: Dependency) -> bool:
         """Whether `dep` is not what its stage has read, as far as it can be known.

@@ -1,9 +1,10 @@
 """Where a model looked: Grad-CAM (Selvaraju et al., arXiv 1610.02391), for ``python -m
 commands.predict --explain``.
 
-The feature maps of the last layer that still has the shape of an image are weighted by how much
-each raises the score of the class, and summed. Networks without such layers (dense ones) have no
-feature maps; there each pixel is weighted by its gradient times its value. Needs TensorFlow as
+The feature maps of the last layer that has the shape of an image, and that all paths through the
+network pass, are weighted by how much each raises the score of the class, and summed. Networks
+without such layers (dense ones) have no feature maps; there each pixel is weighted by its gradient
+times its value. Needs TensorFlow as
 Keras's backend.
 """
 

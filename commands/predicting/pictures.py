@@ -63,7 +63,7 @@ def list_folder(path: Path) -> list[Path]:
     links to others with images, which are not followed."""
     found, unlisted = [], []
     for place, folders, names in os.walk(path, onerror=unlisted.append):
-        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in folders if not is_hidden(f"{name}/")]
         links = (one for name in folders if (one := Path(place, name)).is_symlink())
         found += [one for one in links if holds_images(one)]
         found += [Path(place, name) for name in names if is_image_file(name)]

@@ -11,9 +11,9 @@ SIDECARS = (".aae", ".json", ".mov", ".mp4", ".xmp")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder, named relative to the folder that was given, is one that nobody put
-    there as data: its name, or that of a folder in it, begins with a dot or is in `LITTER`, or it
-    ends as in `SIDECARS`."""
+    """Whether a file, or a folder with a slash behind it, named relative to the folder that was
+    given, is one that nobody put there as data: its name, or that of a folder in it, begins with a
+    dot or is in `LITTER`; or it is a file that ends as in `SIDECARS`."""
     parts = name.lower().split("/")
     return parts[-1].endswith(SIDECARS) or any(
         part.startswith(".") or part in LITTER for part in parts

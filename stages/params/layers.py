@@ -34,7 +34,7 @@ def argument_fault(arguments: dict[str, Any]) -> str | None:
     if arguments.get("lora_rank"):
         return "lora_rank adapts a trained network: leave it out"
     shape = arguments.get("noise_shape")
-    if isinstance(shape, list) and shape and shape[0] is not None:
+    if isinstance(shape, list) and shape and shape[0] not in (None, 1):
         return f"noise_shape begins with {shape[0]!r}, and batches differ in size: write null there"
     return None
 
@@ -84,8 +84,8 @@ def check_layer_names(layers: list[Any]) -> list[Any]:
         name = (arguments or {}).get("name")
         if isinstance(name, str) and not re.fullmatch("[A-Za-z0-9.][A-Za-z0-9_.-]*", name):
             raise ValueError(
-                f"the name {name!r} of layers[{number}] may have the letters a to z, digits, "
-                "and behind the first also . _ -"
+                f"the name {name!r} of layers[{number}] may have the letters a to z and A to Z, "
+                "digits and dots, and behind the first of these also _ and -"
             )
         if isinstance(name, str) and invented.fullmatch(name):
             raise ValueError(

@@ -70,9 +70,13 @@ class Train(Section):
             value = self.schedule_arguments.get(epochs, 0)
             if epochs in self.schedule_arguments and steps in self.schedule_arguments:
                 raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
-            if not all(map(is_duration, value if isinstance(value, list) else [value])):
+            several = epochs == "boundary_epochs" and epochs in self.schedule_arguments
+            if isinstance(value, list) != several or not all(
+                map(is_duration, value if several else [value])
+            ):
                 raise ValueError(
-                    f"schedule_arguments.{epochs}: {value!r} is not a number of epochs (0 or more)"
+                    f"schedule_arguments.{epochs}: {value!r} is not "
+                    f"{'a list of numbers' if several else 'a number'} of epochs (0 or more)"
                 )
         given = self.schedule_arguments
         for warm_up in ("warmup_epochs", "warmup_steps"):

@@ -70,8 +70,7 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
             above = parts if size is None else parts[:-1]
             depths = range(1, min(len(above), LEVELS) + 1)
             folders.update("/".join(above[:depth]) for depth in depths)
-            plain = "/".join(parts)
-            if size is None or is_hidden(plain):
+            if size is None:
                 continue
             if size > limits.file_bytes:
                 raise UserError(
@@ -84,6 +83,7 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                     f"{named(path, name)}: from here on, download.limits.total_bytes is exceeded: "
                     f"{limits.total_bytes:,}"
                 )
+            plain = "/".join(parts)
             if plain in found:
                 raise UserError(f"{named(path, name)} is there twice")
             found[plain] = size
@@ -128,7 +128,7 @@ def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]
         raise error
 
     for here, folders, names in os.walk(path, onerror=stop):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(f"{name}/"))
         for name in folders:
             relative = os.path.relpath(os.path.join(here, name), path)
             if os.path.islink(os.path.join(here, name)):

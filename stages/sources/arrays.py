@@ -1,5 +1,5 @@
-"""Data sets in an ``.npz`` file with the arrays of ``keras.datasets``: x_train, y_train, x_test,
-y_test, perhaps class_names.
+"""Data sets in an ``.npz`` file with the arrays of ``keras.datasets``: x_train, y_train, perhaps
+x_test and y_test, perhaps class_names.
 
 An array of a few MB in the file may announce, and unpack to, any number of bytes. So the headers of
 all arrays are read first and compared with ``download.limits``; then the labels, and the images in

@@ -7,10 +7,11 @@ names.
 
 either of them below one wrapping folder or not. `PARTS` has the other names of these folders; where
 they hold images and no class folders, they are no classes. Passed over: names that begin with a
-dot, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``; a folder that repeats what lies beside it, file
-by file with equal sizes (Kaggle's flowers hold themselves once more); files outside the class
-folders that are not named like images (README, licence). Everything in a class folder is meant to
-be an image. A class is known by its name in Unicode's form NFC: macOS writes é as e and an accent.
+dot, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``; films and descriptions beside photographs; a
+folder that repeats what lies beside it, file by file with equal sizes (Kaggle's flowers hold
+themselves once more); files outside the class folders that are not named like images (README,
+licence). Everything else in a class folder is meant to be an image. A class is known by its name in
+Unicode's form NFC: macOS writes é as e and an accent.
 """
 
 import unicodedata
@@ -88,7 +89,7 @@ def strip_wrapping(
     """The wrapping folder, with a slash; the files and folders that are not hidden, by their names
     in it; and the names of the files beside it."""
     files = {name: size for name, size in files.items() if not is_hidden(name)}
-    folders = {name for name in folders if not is_hidden(name)}
+    folders = {name for name in folders if not is_hidden(f"{name}/")}
     prefix = find_wrapping(folders)
     stray = [name for name in files if not name.startswith(prefix)]
     files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}

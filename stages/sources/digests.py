@@ -16,7 +16,7 @@ def describe_source(source: Path) -> dict[str, Any]:
         return {"files": 1, "bytes": source.stat().st_size, "sha256": files.sha256(source)}
     found = {}
     for folder, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in folders if not is_hidden(f"{name}/")]
         for path in (Path(folder, name) for name in names if not is_hidden(name)):
             if path.is_file():  # and not a pipe, which nobody may ever write to
                 found[os.fsencode(path.relative_to(source))] = path

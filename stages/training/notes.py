@@ -37,8 +37,11 @@ def warn_of_steps(train: Train, batches: int) -> None:
 
 
 def warn_of_second_softmax(model: keras.Model) -> None:
-    """Say where the layer before the classifier of `model` gives probabilities already."""
+    """Say where what the classifier of `model` gets are probabilities already."""
+    layers = keras.layers
     last = model.get_layer(model.output_names[0]).input._keras_history.operation
+    while isinstance(last, layers.Dropout | layers.Flatten | layers.Reshape | layers.Identity):
+        last = last.input._keras_history.operation
     if isinstance(last, keras.layers.Softmax) or (
         getattr(last, "activation", None) is keras.activations.softmax
     ):
