@@ -81,7 +81,7 @@ def test_back_from_an_emptied_cache_with_the_results_that_are_here(finished: Pro
     assert state(finished) == before
     finished.path("exports/README.md").write_text("another one")
     before = state(finished)
-    assert "exports is left as it is" in finished.command("undo") and state(finished) == before
+    assert "left as they are: exports" in finished.command("undo") and state(finished) == before
 
 
 def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(
