@@ -71,7 +71,7 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         return
     display, failed, uncommitted = Display(), [], []
     total = sum(row.minutes_left() for row in rows)
-    display.say(f"{len(rows)} rows to run, about {format_time(60 * total)}:")
+    display.say(f"{len(rows)} row{'s' * (len(rows) != 1)} to run, about {format_time(60 * total)}:")
     for row in rows:
         left = format_time(60 * row.minutes_left())
         display.say(f"  {row.name}: about {left}{describe_begun(row)}")

@@ -36,6 +36,13 @@ def test_doubts_by_hand():
     assert "file" not in find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], None)
 
 
+def test_a_label_that_the_model_predicts_is_not_doubted():
+    """A rare class has a threshold that nearly every image reaches."""
+    probabilities = np.array([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1], [0.8, 0.2]])
+    labels = np.array([0, 0, 0, 1])  # thresholds: 0.73 and 0.2; the first two reach that alone
+    assert find_doubts(probabilities, labels, ["common", "rare"], None)["place"].tolist() == [3]
+
+
 def test_what_most_models_doubt_comes_first():
     columns = ["part", "place", "label", "suggested", "label_probability", "suggested_probability"]
     rows = [

@@ -333,6 +333,13 @@ def test_a_worker_that_is_lost_without_a_word_is_no_success():
     assert cluster.describe_loss(future) == "MemoryError"
 
 
+def test_a_lost_scheduler_is_named():
+    with pytest.raises(UserError, match="scheduler"):
+        cluster.describe_loss(SimpleNamespace(status="cancelled"))
+    with pytest.raises(UserError, match="scheduler"):
+        cluster.offers(SimpleNamespace(scheduler_info=lambda n_workers: {}))
+
+
 def test_an_entry_of_the_run_cache_that_is_just_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

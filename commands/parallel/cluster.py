@@ -19,6 +19,10 @@ from stages.runtime.text import first_line
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
+LOST = (
+    "the Dask scheduler was lost, and with it what was running: what is done lies in the cache, "
+    "and the next run takes it up"
+)
 SETTINGS = {
     # what Dask measures of its own, all the time: 1.4 % of a core for each worker
     "distributed.worker.profile.enabled": False,
@@ -122,16 +126,22 @@ def submit(
 
 def describe_loss(future: Future) -> str | None:
     """Why a task that has ended has no outcome, by a fault that is not its stage's; None where it
-    has one."""
-    if future.status == "finished":
-        return None
-    return first_line(future.exception()) if future.status == "error" else future.status
+    has one. Raises `UserError` where the scheduler was lost, and with it all tasks."""
+    if future.status in ("cancelled", "lost"):  # nobody here cancels one and waits for it
+        raise UserError(LOST)
+    return first_line(future.exception()) if future.status == "error" else None
 
 
 def offers(client: Client) -> list[dict[str, float]]:
-    """What each worker of the cluster has: its threads and its resources."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [{**worker["resources"], "threads": worker["nthreads"]} for worker in workers]
+    """What each worker of the cluster has: its threads and its resources. Raises `UserError` where
+    its scheduler was lost."""
+    known = client.scheduler_info(n_workers=-1)
+    if "workers" not in known:  # the client has given up
+        raise UserError(LOST)
+    return [
+        {**worker["resources"], "threads": worker["nthreads"]}
+        for worker in known["workers"].values()
+    ]
 
 
 def fits(

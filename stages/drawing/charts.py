@@ -125,6 +125,7 @@ def draw_accuracies(
     low, high = axes.get_ylim()
     # half a row above the first and below the last
     axes.set_ylim(max(high, len(names) - 0.5), min(low, -0.5))
+    axes.set_xlim(right=min(axes.get_xlim()[1], 1.01))  # no accuracy is above 1
     figure.suptitle(title)
     figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
     return figure
@@ -171,6 +172,7 @@ def draw_learning_curves(
         plot_learning_curves(axes, curves, measure, styles)
         axes.set(xlabel="epoch", **texts)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.yaxis.get_major_formatter().set_useOffset(False)
     figure.suptitle(title)
     return figure
 
@@ -214,14 +216,16 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
     columns = min(max(fitting, 1), LEGEND_COLUMNS)
     more_rows = max(0, -(-len(models) // columns) - 2)
-    style = {"linewidth": 1.6, "marker": ".", "markersize": 5}  # one epoch makes no line
+    style = {"linewidth": 1.6, "marker": ".", "markersize": 5}
+    alone = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}  # which makes no line
     figure = draw_learning_curves(
-        "Learning curves: validation (full) and training (dotted)",
+        f"Learning curves: validation ({'dots' if alone else 'full'}) and training "
+        f"({'crosses' if alone else 'dotted'})",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
         {
             "validation": {"linestyle": "-", **style},
-            "training": {"linestyle": ":", "label": None, **style},
+            "training": {"linestyle": ":", "label": None, **style, **alone},
         },
         # the legend takes nothing from the panels
         size=(9, 4.6 + 0.2 * more_rows),

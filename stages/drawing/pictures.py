@@ -82,8 +82,8 @@ def draw_strips(
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        # points: the longest name fits its strip
-        size = min(9.0, 1.55 * 72 / DPI * strip / max(map(len, lines)))
+        # points: the longest name fits its strip, but for one that would make all too small to read
+        size = max(6.0, min(9.0, 1.55 * 72 / DPI * strip / max(map(len, lines))))
         for place, (images, name) in enumerate(zip(rows, names)):
             left, top = (
                 GAP + place % columns * (strip + gap),
@@ -98,9 +98,9 @@ def draw_strips(
     return figure
 
 
-def shorten(name: str) -> str:
-    """A name; of a long one, the end."""
-    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
+def shorten(name: str, letters: int = LETTERS) -> str:
+    """A name; of a long one, the end, so many `letters` with the sign of it."""
+    return name if len(name) <= letters else f"…{name[1 - letters :]}"
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, size: float) -> None:

@@ -28,7 +28,8 @@ def find_doubts(
     thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
     reached = probabilities >= thresholds
     suggested = np.where(reached, probabilities, -1.0).argmax(axis=1)
-    places = np.flatnonzero(reached.any(axis=1) & (suggested != labels))
+    predicted = probabilities.argmax(axis=1)
+    places = np.flatnonzero(reached.any(axis=1) & (suggested != labels) & (predicted != labels))
     other = probabilities[places, suggested[places]]
     order = np.argsort(own[places] - other, kind="stable")
     places, other = places[order], other[order]

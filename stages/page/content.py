@@ -20,6 +20,7 @@ PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
 NAMES = ("actual", "predicted", "class", "file", "label", "suggested")  # from outside
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
 WEAK = 5  # classes that the card names as the weakest
+NAME_LETTERS = 20  # of a class in a caption of mistakes.png
 
 
 def read_model(model: str) -> dict[str, Any]:
@@ -183,10 +184,17 @@ def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Figur
         title = "no mistakes; the test images it is least sure of"
     captions = []
     for row in shown.to_dict("records"):
-        lines = [row["actual"]]
+        actual, predicted = (
+            pictures.shorten(row[key], NAME_LETTERS) for key in ("actual", "predicted")
+        )
+        lines = [actual]
         if row["predicted"] != row["actual"]:
-            lines.append(f"taken for {row['predicted']}")
-        lines[-1] += f", {row['confidence']:.1%}"
+            lines.append(f"taken for {predicted}")
+        confidence = f"{row['confidence']:.1%}"
+        if len(lines[-1]) + len(confidence) < pictures.LETTERS:
+            lines[-1] += f", {confidence}"
+        else:
+            lines.append(confidence)
         if "file" in row:
             lines.append(pictures.shorten(row["file"].rsplit("/", 1)[-1]))
         captions.append("\n".join(lines))
