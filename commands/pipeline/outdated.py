@@ -126,8 +126,12 @@ class Made:
     def caches(self, dep: Dependency) -> bool:
         """Whether `dep` lies in what a stage makes, and git ignores. What `dvc add` tracks is an
         input, and comes from no stage."""
-        place = next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
+        place = self.find_place(dep)
         return place is not None and self.outs[place].use_cache and bool(self.outs[place].stage.cmd)
+
+    def find_place(self, dep: Dependency) -> str | None:
+        """The output that `dep` is, or lies in, by its path; None where no stage makes it."""
+        return next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
 
     def proves_another(self, dep: Dependency) -> bool:
         """Whether `dep` is not what its stage has read, as far as it can be known.
@@ -136,7 +140,7 @@ class Made:
         none: it is looked up in the folder's list of files where DVC's cache holds that, and
         otherwise compared with what other stages have read. Where these disagree, one of them has
         read another file, and nothing says which."""
-        place = next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
+        place = self.find_place(dep)
         if place == dep.fs_path:
             return self.outs[place].hash_info != dep.hash_info
         if place and isinstance(folder := self.outs[place].get_obj(), Tree):
@@ -161,6 +165,11 @@ class Change:
     name: str
     of_code: bool
     on_disk: bool = False
+
+    @property
+    def of_inputs(self) -> bool:
+        """Whether it is other data or another parameter, for which only a training helps."""
+        return not self.of_code and not self.on_disk
 
 
 def list_changes(stage: Stage, made: Made, read: Callable[[str], Any]) -> Iterator[Change]:

@@ -34,9 +34,7 @@ class Training:
         """What differs and is not of code, with the data that the lock entry does not know."""
         known = {one["path"] for one in self.entry["deps"]}
         new = {str(path) for path in self.data} - known
-        return sorted(
-            new | {one.name for one in self.changes if not one.of_code and not one.on_disk}
-        )
+        return sorted(new | {change.name for change in self.changes if change.of_inputs})
 
     @property
     def elsewhere(self) -> list[str]:
@@ -168,8 +166,7 @@ def carry_over(training: Training) -> None:
             stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
         )
         compare = outdated.make_comparison(repo, repo.index.stages)
-        changes = list(compare(stage))
-        if others := [one.name for one in changes if not one.of_code and not one.on_disk]:
+        if others := [change.name for change in compare(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed while code was compared: start again")
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
