@@ -1,8 +1,8 @@
 """Starting Keras in an environment that is the project's own: whatever can change a result is set
 here, and what the user's configuration says of it is not heeded.
 
-What stays free is the backend, the device it computes on, and the processor's instruction set:
-`describe_platform` names them, for the run record and the checkpoint.
+What stays free is the backend, the device it computes on, what XLA is told of compiling, and the
+processor's instruction set: `describe_platform` names them, for the run record and the checkpoint.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ LIBRARIES = (
     "TORCH_",
     "XLA_",
 )
-# of these, what chooses the backend, the device, where its memory comes from, and where a log goes
+# of these, what chooses the backend, the device, how XLA compiles for it, where its memory comes
+# from, and where a log goes
 FREE = (
     "JAX_PLATFORMS",
     "KERAS_BACKEND",
@@ -45,6 +46,7 @@ FREE = (
     "TF_CPP_",
     "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_GPU_ALLOCATOR",
+    "XLA_FLAGS",
     "XLA_PYTHON_CLIENT_",
 )
 # the widest kernels of oneDNN's that `train.instruction_set` allows: none that one vendor alone
@@ -205,8 +207,10 @@ def describe_platform() -> dict[str, str | list[str]]:
     """What a result may depend on that the project leaves free; needs `start`."""
     import keras
 
+    flags = os.environ.get("XLA_FLAGS")
     return {
         "backend": keras.config.backend(),
         "devices": keras.distribution.list_devices(),
         "instruction_set": processor.find_instruction_set(),
+        **({"xla_flags": flags} if flags else {}),
     }
