@@ -210,7 +210,18 @@ def describe_platform() -> dict[str, str | list[str]]:
     flags = os.environ.get("XLA_FLAGS")
     return {
         "backend": keras.config.backend(),
-        "devices": keras.distribution.list_devices(),
+        "devices": list_devices(),
         "instruction_set": processor.find_instruction_set(),
         **({"xla_flags": flags} if flags else {}),
     }
+
+
+def list_devices() -> list[str]:
+    """What Keras computes on, such as ``cpu:0``; of PyTorch, for which it has no list, the device
+    where it places a tensor."""
+    import keras
+
+    if keras.config.backend() != "torch":
+        return keras.distribution.list_devices()
+    device = keras.ops.convert_to_tensor(0).device
+    return [f"{'gpu' if device.type == 'cuda' else device.type}:{device.index or 0}"]
