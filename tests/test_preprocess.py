@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.project import ROOT
+from support.example import load_example
 
-from stages import params
 from stages.images.resize import resized
 from stages.preparation.arrays import compute_rescaling, write_part
 from stages.runtime.errors import UserError
 
-CHOSEN = params.load(ROOT / "params.yaml").preprocess
+CHOSEN = load_example().preprocess
 WIDE = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], np.uint8)[..., np.newaxis]  # 2 high, 4 wide
 
 
@@ -87,3 +86,10 @@ def test_the_constants_of_the_normalisation():
     for name, values in expected.items():
         constants = compute_rescaling(name, train)
         assert np.allclose(pixel * constants["scale"] + constants["offset"], values)
+
+
+def test_a_constant_channel_is_not_amplified():
+    train = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 3), np.uint8)
+    train[..., 1] = 7
+    constants = compute_rescaling("standard", train)
+    assert (constants["scale"][1], constants["offset"][1]) == (1, -7)

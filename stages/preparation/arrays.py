@@ -15,6 +15,7 @@ from stages.storage import arrays, files
 from stages.storage.prepared import PARTS
 
 CHUNK_BYTES = 1 << 24  # of images whose pixels are summed at a time, as float64; one image at least
+LEAST_DEVIATION = 1e-5  # of a channel's pixels, 0 to 255: what is less is rounding
 
 
 def write_part(
@@ -47,8 +48,8 @@ def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[f
             total, squares = total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
         count = train[..., 0].size
         mean = total / count
-        # a constant channel is not divided by 0
-        deviation = np.maximum(np.sqrt(squares / count - mean**2), 1e-6)
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        deviation[deviation < LEAST_DEVIATION] = 1  # a constant channel stays as it is, around 0
         return {"scale": (1 / deviation).tolist(), "offset": (-mean / deviation).tolist()}
     scale, offset = {
         "unit": (1 / 255, 0.0),
