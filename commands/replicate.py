@@ -53,7 +53,7 @@ def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
 def list_edited() -> list[str]:
     """What makes results and is not committed as it is. Sources of data sets in params.yaml may be
     paths of this machine, and do not count."""
-    edited = [line[3:] for line in git.run("status", "--porcelain", "--", *MAKING).splitlines()]
+    edited = git.list_changed(*MAKING)
     texts = git.ask("show", "HEAD:params.yaml"), Path("params.yaml").read_text(encoding="utf-8")
     committed, present = (loads_yaml(text) if text else {} for text in texts)
     for content in (committed, present):
@@ -102,7 +102,7 @@ def bring_table_up_to_date() -> None:
     """Make the table where a queue was stopped before it did."""
     if run_dvc("repro", "--quiet", "--single-item", TABLE):
         raise UserError("the table could not be made: see above")
-    if changed(FOLDER.as_posix()):
+    if git.list_changed(FOLDER.as_posix()):
         print(f"{FOLDER} holds what git does not have yet: see `git status {FOLDER}`")
 
 
@@ -189,14 +189,9 @@ def changed_paths(row: Row) -> list[str]:
     made = [f"{PIPELINE.removesuffix('.yaml')}.lock", *(f"{FOLDER}/{name}" for name in OF_TABLE)]
     for name in filter(None, (row.starts_from, row.name)):
         made += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
-    if changed("reports/code"):  # the digests of the training's code, which rows depend on
+    if git.list_changed("reports/code"):  # the digests of the training's code, which rows depend on
         made += ["dvc.lock", "reports/code"]
-    return [path for path in made if changed(path)]
-
-
-def changed(path: str) -> bool:
-    """Whether git does not have a file, or all in a folder, as it is now."""
-    return bool(git.run("status", "--porcelain", "--", path))
+    return [path for path in made if git.list_changed(path)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -39,8 +39,13 @@ def main() -> None:
             "after `git stash pop`, which keeps the stash: `git checkout HEAD -- FILE`. Then start "
             "again"
         )
+    if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():
+        raise UserError(
+            f"a git command runs here, or was killed and left {lock}: wait for it, or delete that "
+            "file. Then start again"
+        )
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
-    changed = [path for path in WRITTEN if git.run("status", "--porcelain", "--", path, *but)]
+    changed = [path for path in WRITTEN if git.list_changed(path, *but)]
     if changed:
         put_aside(changed, but)
         print(f"changes put aside, `git stash pop` brings them back: {', '.join(changed)}")

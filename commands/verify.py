@@ -71,7 +71,7 @@ def main() -> None:
             f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "
             "repro`, and commit"
         )
-    if git.run("status", "--porcelain"):
+    if git.list_changed():
         print(
             "The working tree has changes that are not committed: the last commit is verified, "
             "without them."
@@ -86,8 +86,7 @@ def main() -> None:
         if status := run_dvc("repro", "--force", folder=clone, variables=variables):
             raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = read_digests(clone), files.read_json(clone / METRICS)
-        changes = git.run("status", "--porcelain", folder=clone)
-        in_git = [line[3:] for line in changes.splitlines()]
+        in_git = git.list_changed(folder=clone)
         # a lock file keeps stages that the pipeline no longer has; those did not run, and their
         # outputs do not exist
         committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}

@@ -153,6 +153,21 @@ def test_undo_takes_results_and_leaves_code_that_is_staged(
     assert finished.path("params.yaml").read_text().count("seed: 5") == 1
 
 
+def test_undo_puts_nothing_aside_where_git_is_locked(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    finished.edit_params(lambda params: params.update(seed=5))
+    lock = finished.path(".git/index.lock")
+    lock.touch()
+    monkeypatch.chdir(finished.folder)
+    with pytest.raises(UserError, match="index.lock"):
+        undo.main()
+    assert not finished.run("git", "stash", "list")
+    lock.unlink()
+    undo.main()
+    assert finished.changes() == []
+
+
 def test_a_conflict_is_named_by_undo(finished: Project, monkeypatch: pytest.MonkeyPatch):
     def set_seed(seed: int) -> None:
         finished.edit_params(lambda params: params.update(seed=seed))

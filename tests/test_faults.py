@@ -30,6 +30,20 @@ REFUSALS = {
         "__import__('stages.page.bundle', fromlist='*').bundle_javascript()",
         "ulimit -v unlimited",
     ),
+    "no address for a library": (
+        "(_ for _ in ()).throw(ImportError('a.so: failed to map segment from shared object'))",
+        "ulimit -v unlimited",
+    ),
+    "no temporary folder": (
+        "__import__('tempfile').__setattr__('tempdir', None); "
+        "__import__('tempfile').__setattr__('_candidate_tempdir_list', lambda: ['/proc']); "
+        "__import__('tempfile').TemporaryFile()",
+        "set TMPDIR",
+    ),
+    "DVC's disk full": (
+        "(_ for _ in ()).throw(__import__('sqlite3').OperationalError('database or disk is full'))",
+        "no space left on device",
+    ),
     "no memory": ("np.ones(10**15)", "not enough memory"),
     "not made": (
         "np.load('data/prepared/test.npy')",

@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.runtime.errors import UserError
-
 
 @dataclass(frozen=True)
 class Instance:
@@ -72,31 +70,28 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
 
     DVC's lock is held for one stage at a time: a `dvc repro` that takes it between two stages would
     else fail."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-    try:
-        with Repo() as repo:
-            graph = get_active_graph(repo.index.graph)
-            stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
-            stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
-            instances = {}
-            for stage in stages:
-                if stage.cmd:
-                    upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
-                    lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
-                    instances[stage.addressing] = Instance(
-                        stage.addressing, stage.name, lock, upstream, shareable(stage)
-                    )
-            every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
-            changed = set()
-            for stage in stages:
-                with repo.lock:
-                    if stage.addressing in instances and stage.status():
-                        changed.add(stage.addressing)
-    except DvcException as error:
-        raise UserError(str(error)) from None
+    from commands.pipeline.repository import hold_lock, open_repo
+
+    with open_repo(None) as repo:
+        graph = get_active_graph(repo.index.graph)
+        stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
+        stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
+        instances = {}
+        for stage in stages:
+            if stage.cmd:
+                upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
+                lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
+                instances[stage.addressing] = Instance(
+                    stage.addressing, stage.name, lock, upstream, shareable(stage)
+                )
+        every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
+        changed = set()
+        for stage in stages:
+            with hold_lock(repo):
+                if stage.addressing in instances and stage.status():
+                    changed.add(stage.addressing)
     for address, instance in instances.items():
         if changed.intersection(instance.upstream):
             changed.add(address)

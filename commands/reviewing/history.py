@@ -9,9 +9,8 @@ from stages.runtime.errors import UserError
 
 def read_working_tree() -> tuple[Revision, list[str]]:
     """The working tree, and its files that differ from the last commit."""
-    changed = git.run("status", "--porcelain")
+    files = git.list_changed()
     head = git.ask("rev-parse", "--short", "HEAD")
-    files = [line.split(maxsplit=1)[1] for line in changed.splitlines()]
     if not head:
         name = "the working tree"
     elif files:

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from stages.runtime.errors import UserError
 
 FULL = 1_000_000  # bytes: a disk with less room left counts as full
 LESS_MEMORY = "end other programs, or make images or batches smaller"
+MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
 REMEDIES = {
     errno.ENOSPC: "free some space, for instance by `dvc gc --workspace`, and start again",
     errno.EDQUOT: "free some space, for instance by `dvc gc --workspace`, and start again",
@@ -75,6 +77,14 @@ def run(
         if not (message := refusal(error)):
             raise
         fail(message)
+    except sqlite3.OperationalError as error:  # of DVC's databases
+        if "full" not in str(error):
+            raise
+        fail(refusal(OSError(errno.ENOSPC, str(error), "DVC's cache or database")))
+    except ImportError as error:
+        if "failed to map segment" not in str(error):  # of a library: glibc's dlopen
+            raise
+        fail(f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}")
     except MemoryError as error:
         what = str(error) or "all of it is used"
         fail(f"not enough memory: {what}.\n       What to do: {LESS_MEMORY}")
@@ -125,6 +135,8 @@ def require_project() -> None:
     try:
         git.run("rev-parse", "--show-toplevel")
     except UserError as error:
+        if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+            raise
         advice = "DVC needs git's folder, which an archive of the project lacks: `git clone` it"
         raise UserError(f"{error}\n       {advice}") from None
 
@@ -147,7 +159,8 @@ def prepare_streams() -> None:
 
 def fail(message: str) -> NoReturn:
     """End the process with a message, in which no name from outside can act on the terminal."""
-    sys.exit(f"{progress.clear_line(sys.stderr)}error: {escape.terminal(message, keep=chr(10))}")
+    text = escape.terminal(message.expandtabs(2), keep="\n")
+    sys.exit(f"{progress.clear_line(sys.stderr)}error: {text}")
 
 
 def refusal(error: OSError) -> str | None:
@@ -163,6 +176,11 @@ def refusal(error: OSError) -> str | None:
         return (
             f"{error.filename} is missing: what the pipeline makes, `dvc repro` makes again, "
             "or `dvc pull` brings from a remote"
+        )
+    if number == errno.ENOENT and "temporary directory" in str(error):  # of tempfile
+        return (
+            "no folder for temporary files can be written to.\n       What to do: free some space, "
+            "or set TMPDIR to a folder on a disk with room"
         )
     if number not in REMEDIES:
         return None

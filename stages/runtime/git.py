@@ -40,6 +40,15 @@ def ask(*arguments: str, folder: Path | None = None) -> str | None:
     return None if result is None or result.returncode else result.stdout.rstrip("\n")
 
 
+def list_changed(*paths: str, folder: Path | None = None) -> list[str]:
+    """The files that differ from the last commit, or are not in it, by their paths in the
+    repository: those at the `paths`, or all. A folder of which nothing is in git counts as one,
+    with a slash behind it. Raises `UserError`, as `run`."""
+    # -z: names as they are; else git would quote those that have spaces or letters beyond ASCII
+    listed = run("status", "--porcelain", "-z", "--no-renames", "--", *paths, folder=folder)
+    return [entry[3:] for entry in listed.split("\0") if entry]
+
+
 def read_file(revision: str, path: str) -> bytes | None:
     """The content of a file of the current folder in a revision; None where there is none."""
     result = _start(("show", f"{revision}:./{path}"), None, {}, text=False)
