@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.example import load_example
 from support.project import ROOT, write_prepared
 
-from stages import params
 from stages.replications.train import Replication, run
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -18,7 +18,7 @@ from stages.training import backend
 from stages.training import run as train
 
 pytestmark = pytest.mark.usefixtures("step_by_step")
-CHOSEN = params.load(ROOT / "params.yaml")
+CHOSEN = load_example()
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
 EVERYTHING = {
     "horizontal_flip": True,
@@ -106,6 +106,24 @@ def test_crops_are_shifts_by_whole_pixels_in_either_direction():
     assert {y for y, _ in places} == {x for _, x in places} == set(range(5))
     with pytest.raises(UserError, match="crop_padding is 12"):
         seen(crop_padding=12)
+
+
+def test_crops_shift_by_each_number_of_pixels_equally_often():
+    import keras
+
+    from stages.training.augmentation import build_layers
+
+    padding, count = 2, 4000
+    [layer] = build_layers(
+        CHOSEN.augment.model_copy(update={"crop_padding": padding}), (9, 9, 1), 1
+    )
+    images = np.zeros((count, 9, 9, 1), np.uint8)
+    images[:, 4, 4] = 255
+    shifted = keras.ops.convert_to_numpy(layer(images, training=True))
+    for axis in (1, 2):
+        places = shifted.max(axis=3 - axis)[..., 0].argmax(axis=1)
+        frequencies = np.bincount(places, minlength=9)[2:7] / count
+        assert frequencies == pytest.approx(np.full(5, 1 / 5), abs=0.03)
 
 
 def test_rotation_is_in_degrees_and_fills_with_the_nearest_pixels():

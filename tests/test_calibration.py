@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import softmax
-from support.project import ROOT, write_prepared
+from support.example import load_example
+from support.project import write_prepared
 
-from stages import params
 from stages.metrics.measures import measure_model
 from stages.params.families import Dense
 from stages.storage.prepared import Prepared
 from stages.training import backend, run
 from stages.training.experiment import Experiment
 
-OPTIONS = params.load(ROOT / "params.yaml")
+OPTIONS = load_example()
 CLASSES, SIDE = 3, 6
 backend.start(OPTIONS.train.threads)
 

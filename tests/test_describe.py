@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.project import ROOT
+from support.example import load_example
 
 from stages import describe, params
 from stages.drawing import charts, pictures
@@ -143,7 +143,7 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
         folder = tmp_path / "photographs" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
-    chosen = params.load(ROOT / "params.yaml")
+    chosen = load_example()
     changes = {
         "dataset": "mine",
         "datasets": {"mine": Source(source="photographs")},

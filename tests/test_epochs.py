@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.project import ROOT, write_prepared
+from support.example import load_example
+from support.project import write_prepared
 
-from stages import params
 from stages.params.families import Dense
 from stages.params.recipe import Train
 from stages.storage import files
@@ -16,7 +16,7 @@ from stages.storage.prepared import Prepared
 from stages.training import backend, run
 from stages.training.experiment import Experiment, locate_finished
 
-OPTIONS = params.load(ROOT / "params.yaml")
+OPTIONS = load_example()
 CLASSES, SIDE = 3, 6
 backend.start(OPTIONS.train.threads)
 

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from support.example import load_example
 from support.networks import TINY
 from support.project import write_prepared
 
-from stages import params
 from stages.metrics.measures import measure_model
 from stages.params.families import Application, FineTuning
 from stages.params.recipe import Train
@@ -31,7 +31,7 @@ import keras  # noqa: E402
 from stages.training import checkpoint, finetuning, fitting, network, run, saving  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("step_by_step")
-OPTIONS = params.load()
+OPTIONS = load_example()
 SIDE, CLASSES = 32, 3
 TUNING = TINY["fine_tuning"] | {"head_epochs": 3}
 

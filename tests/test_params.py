@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from support.example import read_example
 from support.project import ROOT, Project
 
 from stages import params, train
@@ -15,7 +16,7 @@ from stages.params.schema import Params
 from stages.runtime.errors import UserError
 from stages.sources import official
 
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXT = read_example()
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,9 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("\n  epochs: 8 ", "\n  epochs: '' ", ["train.epochs", "-S KEY=null"]),
         ("\n  mnist-dense:", "\n  mnist.dense:", ["architectures.mnist.dense", "behind a dot"]),
         ("\n  epochs: 8 ", "\n  epochs: 8.5 ", ["train.epochs", "8.5"]),
-        ("  learning_rate: #", "  learning_rate: -0.1 #", ["train.learning_rate", "-0.1"]),
-        ("  learning_rate: #", "  learning_rate: fast #", ["train.learning_rate", "'fast'"]),
-        ("  learning_rate: #", "  learning_rate: .inf #", ["train.learning_rate", "inf"]),
+        ("\n  learning_rate:", "\n  learning_rate: -0.1", ["train.learning_rate", "-0.1"]),
+        ("\n  learning_rate:", "\n  learning_rate: fast", ["train.learning_rate", "'fast'"]),
+        ("\n  learning_rate:", "\n  learning_rate: .inf", ["train.learning_rate", "inf"]),
         (
             "optimizer_arguments: {}",
             "optimizer_arguments: {learning_rate: 0.1}",
@@ -122,6 +123,11 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ),
         (
             "- Dropout:\n        rate: 0.2\n",
+            "- RandomShear:\n        x_factor: 0.1\n",
+            [".layers", "x_factor", "[0, 0.1]"],
+        ),
+        (
+            "- Dropout:\n        rate: 0.2\n",
             "- Dropout:\n        rate: 0.2\n        noise_shape: [5, 1]\n",
             [".layers", "noise_shape"],
         ),
@@ -144,6 +150,11 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("seed: 1337", "seed: -1", ["seed", "-1"]),
         ("seed: 1337", "seed: 1337\nseed: 7", ["seed", "duplicate"]),
         ("seed: 1337", "seed: [1337", ["params.yaml"]),
+        (
+            "seed: 1337",
+            "<<<<<<< HEAD\nseed: 1337\n=======\nseed: 7\n>>>>>>> other\n",
+            [f"line {TEXT.count(chr(10), 0, TEXT.index('seed: 1337')) + 1}: git"],
+        ),
         ("seed: 1337 ", "sed: 1337 ", ["sed", "seed", "missing"]),
         ("seed: 1337 ", '"[": 1\nseed: 1337 ', ["[: unknown key"]),
         ("\ndatasets:\n", "\ndatasets:\n  null: {sauce: a}\n", ["datasets.None", "sauce"]),
@@ -308,9 +319,15 @@ def test_each_stage_refuses_a_bad_file(finished: Project, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"optimizer_arguments": {"momentum": 0.9}}, "train.optimizer_arguments"),  # adam has none
+        (
+            {"optimizer": "adam", "optimizer_arguments": {"momentum": 0.9}},  # it has none
+            "train.optimizer_arguments",
+        ),
         ({"loss_arguments": {"smoothing": 0.1}}, "train.loss_arguments"),
-        ({"schedule": "CosineDecay"}, "train.schedule_arguments"),  # needs some
+        (
+            {"learning_rate": None, "schedule": "CosineDecay"},  # it needs some
+            "train.schedule_arguments",
+        ),
     ],
 )
 def test_what_only_keras_can_judge_is_said_before_training(

@@ -3,12 +3,11 @@
 from typing import Any
 
 import pytest
-from support.project import ROOT
+from support.example import load_example
 
-from stages import params
 from stages.training import backend
 
-TRAIN = params.load(ROOT / "params.yaml").train
+TRAIN = load_example().train
 backend.start(TRAIN.threads)
 
 import keras  # noqa: E402

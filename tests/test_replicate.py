@@ -14,6 +14,7 @@ import filelock
 import numpy as np
 import pandas as pd
 import pytest
+from support.example import load_example
 from support.processes import eventually, processes_in
 from support.project import Project, copy, ran
 
@@ -50,6 +51,19 @@ def write_history(one: Row, seed: int, epochs: int, written: float, head: int = 
     file = Path("replications/trained") / one.name / f"seed-{seed}" / "history.csv"
     files.write_text(file, history.to_csv())
     os.utime(file, (written, written))
+
+
+@pytest.mark.parametrize(
+    ("weights", "layers", "epochs"),
+    [("imagenet", "none", 30), ("imagenet", "all", 38), (None, "none", 8)],
+)
+def test_a_head_alone_is_trained_on_pretrained_weights_alone(
+    weights: str | None, layers: str, epochs: int
+):
+    small = load_example().architectures["pretrained-small"]
+    tuning = small.fine_tuning.model_copy(update={"head_epochs": 30, "layers": layers})
+    network = small.model_copy(update={"weights": weights, "fine_tuning": tuning})
+    assert rows.count_epochs(network, 8) == epochs
 
 
 def test_the_least_that_is_left_comes_first_and_none_before_the_one_it_starts_from(

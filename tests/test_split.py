@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.project import ROOT
+from support.example import load_example
 
-from stages import params
 from stages.preparation import splitting as split
 from stages.preparation.splitting import (
     choose_parts,
@@ -26,7 +25,7 @@ from stages.preparation.splitting import (
 from stages.runtime.errors import UserError
 from stages.storage import files
 
-CHOSEN = params.load(ROOT / "params.yaml").split
+CHOSEN = load_example().split
 FLOWERS = (764, 1052, 784, 733, 984)  # images of daisy, dandelion, rose, sunflower, tulip
 
 

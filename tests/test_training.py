@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.example import load_example
 from support.project import ROOT, write_prepared
 
-from stages import params
 from stages.params.recipe import EarlyStopping
 from stages.runtime.errors import UserError
 from stages.storage.prepared import Prepared
@@ -22,7 +22,7 @@ import keras  # noqa: E402
 
 from stages.training import fitting, network, run  # noqa: E402
 
-CHOSEN = params.load(ROOT / "params.yaml")
+CHOSEN = load_example()
 pytestmark = pytest.mark.usefixtures("step_by_step")
 
 

@@ -16,7 +16,7 @@ def find_sources(options: Params) -> dict[str, str]:
     key = f"datasets.{options.dataset}.source"
     found = {key: options.datasets[options.dataset].source}
     for model in options.models:
-        weights = getattr(options.architectures[model], "weights", None)
+        weights = options.architectures[model].pretrained
         if weights and not is_published(weights):
             found[f"architectures.{model}.weights"] = weights
     return found
@@ -38,7 +38,7 @@ def require(options: Params, is_there: Callable[[str], bool]) -> None:
 def list_all(options: Params) -> list[str]:
     """The paths of all data sets and of all weights that ``params.yaml`` names, also of those that
     no run reads now."""
-    weights = [getattr(one, "weights", None) for one in options.architectures.values()]
+    weights = [one.pretrained for one in options.architectures.values()]
     sources = [one.source for one in options.datasets.values()]
     return sources + [one for one in weights if one and not is_published(one)]
 

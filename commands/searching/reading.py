@@ -90,7 +90,7 @@ def key_fault(key: str, model: str, options: Params) -> str | None:
         return f"this key cannot be searched for {model}. Allowed: {allowed}"
     if key in FIXED:
         return "this key is about the machine, and is not searched"
-    pretrained = getattr(options.architectures[model], "weights", None)
+    pretrained = options.architectures[model].pretrained
     if key in (f"{own}{one}" for one in ("family", "weights")) or (
         pretrained and key in (f"{own}{one}" for one in ("network", "top"))
     ):

@@ -43,13 +43,24 @@ def open_study(
 
 
 def check_bound(name: str, began_with: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [key for key in {**began_with, **now} if began_with.get(key) != now.get(key)]
-    if changed:
+    if changed := list_changes(began_with, now):
         raise UserError(
             f"the study {name} began with another {', another '.join(changed)}: old and new trials "
             "would not compare. Bring that back, or copy the file to another name for a study of "
             "its own, or delete the old study by --anew"
         )
+
+
+def list_changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    changed = []
+    for key in {**old, **new}:
+        one, other = old.get(key), new.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            changed += list_changes(one, other, f"{prefix}{key}.")
+        elif one != other:
+            changed.append(prefix + key)
+    return changed
 
 
 def make_sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

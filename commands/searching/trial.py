@@ -30,9 +30,11 @@ from typing import Any
 from commands.parallel import exchange
 from commands.parallel.instance import end_with
 from stages.storage import files
+from stages.training.experiment import locate_head_checkpoint
 
 LOOK = 0.3  # seconds between two looks at a history
-CHECKPOINTS = ("checkpoint-head.npz", "checkpoint.npz")  # stages.training writes them
+CHECKPOINT = Path("checkpoint.npz")  # the stage train writes these
+CHECKPOINTS = (locate_head_checkpoint(CHECKPOINT).name, CHECKPOINT.name)
 
 
 class Watch(threading.Thread):

@@ -93,7 +93,7 @@ def cross_check(params: Params) -> Iterator[Problem]:
 def brings_its_pixels(params: Params, number: int, model: str) -> Iterator[Problem]:
     """The conflict of a pre-trained model, the `number`th of ``models``, with the normalisation."""
     normalisation = params.preprocess.normalisation
-    if getattr(params.architectures[model], "weights", None) and normalisation != "none":
+    if params.architectures[model].pretrained and normalisation != "none":
         yield (
             ("models", number),
             f"{model!r} has pre-trained weights and normalises the pixels as these expect them: "

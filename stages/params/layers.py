@@ -24,9 +24,12 @@ def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
     return None
 
 
-def argument_fault(arguments: dict[str, Any]) -> str | None:
-    """What is wrong with arguments that layers of Keras accept, and a network here cannot have;
-    None where nothing is known."""
+def argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
+    """What is wrong with arguments that the layer `name` of Keras's accepts, and a network here
+    cannot have; None where nothing is known."""
+    for key in ("x_factor", "y_factor"):
+        if name == "RandomShear" and isinstance(value := arguments.get(key), int | float) and value:
+            return f"{key} {value}: Keras cannot read such a network back; write [0, {value}]"
     if arguments.get("dtype") in ("float16", "bfloat16", "float64"):
         return (
             f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
@@ -60,7 +63,7 @@ def one_layer(layer: Any) -> Any:
         raise ValueError(
             f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
         )
-    if fault := argument_fault(arguments or {}):
+    if fault := argument_fault(name, arguments or {}):
         raise ValueError(f"{name}: {fault}")
     if instead := not_in_onnx(name, arguments or {}):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")

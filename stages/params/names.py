@@ -11,7 +11,7 @@ SCHEDULES = (
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
     "PiecewiseConstantDecay", "PolynomialDecay",
 )  # fmt: skip
-# those that compare class probabilities with labels of the same shape, and the one that takes class
+# those that compare class probabilities with labels of the same shape, and two that take class
 # numbers
 LOSSES = (
     "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",

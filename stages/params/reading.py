@@ -5,6 +5,7 @@ laughs"), and a few thousand brackets exhaust the stack of what reads them. So t
 parser are counted first.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from stages.runtime.text import printable
 BYTES = 1_000_000  # of a file; the documents' experiments take 35,000
 VALUES = 100_000  # keys and values, those that aliases repeat counted each time
 DEPTH = 30  # of nesting; params.yaml has 7
+CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)  # where git could not merge two versions of a file
 
 
 def read_yaml(path: Path) -> tuple[str, Any]:
@@ -50,6 +52,12 @@ def parse_yaml(text: str, path: Path) -> Any:
         return YAML(typ="safe").load(text)
     # the latter two of dates and numbers such as 2024-99-99, and of tags such as !!bool maybe
     except (YAMLError, ValueError, LookupError) as error:
+        if conflict := CONFLICT.search(text):
+            line = text.count("\n", 0, conflict.start()) + 1
+            raise UserError(
+                f"{path}, line {line}: git could not merge two versions of this file, which stand "
+                "there one below the other: keep one, and delete the lines that git added"
+            ) from None
         lines = (printable(line) for line in str(error).splitlines())
         raise UserError(f"{path} is not valid YAML: " + "\n".join(lines)) from None
 

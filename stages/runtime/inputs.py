@@ -46,7 +46,7 @@ def check_prepared(options: "Params") -> None:
 def check_weights(model: str, architecture: "Architecture") -> None:
     """Raises `UserError` where the weights that `model` starts from are other ones than its
     `architecture` names. Some that are not there are left to whoever reads them."""
-    wanted, source = getattr(architecture, "weights", None), WEIGHTS / model / "source.json"
+    wanted, source = architecture.pretrained, WEIGHTS / model / "source.json"
     if wanted and source.exists():
         key = f"architectures.{model}.weights"
         refuse_others(source, {key: files.read_json(source).get("weights")}, {key: wanted})

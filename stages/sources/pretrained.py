@@ -166,7 +166,7 @@ def write(
     have written the folder `kept`."""
     folder.mkdir(parents=True)
     about = {}
-    if getattr(architecture, "weights", None):
+    if architecture.pretrained:
         if kept and (about := find_kept(kept, name, architecture, options)):
             path = kept / "weights.h5"
         else:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
+from support.example import set_example
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
@@ -163,6 +164,7 @@ def ran(output: str) -> list[str]:
 def shrink(params: Any) -> None:
     """Two small networks, one of them with dropout and batch norm, for two epochs; of the others
     those that tests or the replications below take, since each command of DVC's reads all."""
+    set_example(params)
     params["architectures"] = {name: params["architectures"][name] for name in ARCHITECTURES}
     params["models"] = ["mnist-dense", "fashion-2blocks"]
     params["train"] |= {"epochs": 2, "batch_size": 20}

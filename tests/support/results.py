@@ -10,7 +10,8 @@ import pandas as pd
 
 from stages import compare, evaluate, params, report
 from stages.storage import files
-from support.project import ROOT, Project, data_json
+from support.example import read_example
+from support.project import Project, data_json
 
 SIDE = 16  # pixels
 IMAGES = {"train": 200, "validation": 100, "test": 300}
@@ -113,7 +114,7 @@ def write_results(
     folder: Path, models: int, classes: int, test: int = IMAGES["test"], names: bool = False
 ) -> Project:
     """A folder with the reports of so many models, classes, and test images."""
-    files.write_text(folder / "params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+    files.write_text(folder / "params.yaml", read_example())
     project = Project(folder)
     model_names = [f"network{one}{MODEL_ENDINGS[one % 4]}" for one in range(models)]
     class_names = [CLASS_NAMES[one % 3].format(one) for one in range(classes)]
