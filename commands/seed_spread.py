@@ -17,6 +17,7 @@ until ``dvc exp remove`` removes them. Each seed takes as long as ``dvc repro``.
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import dvc.api
@@ -31,6 +32,7 @@ from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.runtime.progress import format_time
 from stages.storage import files
+from stages.training import backend
 
 LEAST = 5  # seeds
 CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
@@ -75,6 +77,7 @@ def main(seeds: int) -> None:
             "the spread is measured against committed results: run `dvc repro` and commit. Now: "
             f"{why}"
         )
+    refuse_other_backend(options.models)
     head = git.run("rev-parse", "HEAD")
     content = lockfile.read(Path("dvc.lock"))
     provenance = spread.describe_provenance(content, options.dataset, options.models)
@@ -94,6 +97,19 @@ def main(seeds: int) -> None:
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
     for model, one in files.read_json(SPREAD)["models"].items():
         print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
+
+
+def refuse_other_backend(models: Iterable[str]) -> None:
+    """Raise `UserError` where the other seeds would be computed by another backend than the
+    committed results of one of the `models` that are here: the spread would be that of both."""
+    now = backend.choose_backend()
+    for file in (Path("models") / model / "training.json" for model in models):
+        by = files.read_json(file).get("computed_by", now) if file.exists() else now
+        if not by.startswith(now):
+            raise UserError(
+                f"{file} was computed by {by}, and {now} would compute the other seeds: set "
+                "KERAS_BACKEND to the same"
+            )
 
 
 def is_there(path: str) -> bool:

@@ -17,7 +17,7 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
                       name of its file if it has one; also pairs the predictions of two models
     classes.csv       precision, recall, F1, area under the ROC curve and count of each class
     confusion.csv     the cells of the confusion matrix
-    roc.csv           one-vs-rest ROC curves: micro, macro, and of the three hardest classes
+    roc.csv           one-vs-rest ROC curves: micro, macro, and of the three hardest classes at most
     calibration.csv   confidence and accuracy, one row per bin of the reliability diagram
 
 A name that a spreadsheet would take for a formula begins with an apostrophe there.
@@ -93,7 +93,6 @@ def main(model: str) -> None:
     files.write_json(target / "training.json", files.read_json(source / "training.json"))
     confusion = tables["confusion"]  # DVC writes it into a page
     confusion[["actual", "predicted"]] = confusion[["actual", "predicted"]].map(escape.script)
-    tables["classes"] = tables["classes"].reset_index()
     for name, table in tables.items():
         files.write_csv(without_formulas(table), target / f"{name}.csv")
     print("{}: test accuracy {accuracy:.4f} ± {standard_error:.4f}".format(model, **result["test"]))

@@ -46,7 +46,7 @@ def main(model: str) -> None:
     with guard.exclusive(folder / "train.lock", f"the training of {model}"):
         backend.start(options.train.threads, options.train.instruction_set)
         weights = inputs.WEIGHTS / model
-        pretrained = getattr(architecture, "weights", None) and find_pretrained(weights)
+        pretrained = architecture.pretrained and find_pretrained(weights)
         experiment = Experiment(
             model, options.seed, architecture, options.augment, options.train, pretrained
         )

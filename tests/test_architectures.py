@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from support.example import load_example, read_example
 from support.project import ROOT, data_json, write_prepared
 
 from stages import params
@@ -28,9 +29,9 @@ from stages.params.families import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
 from stages.training import fitting, heads, recipe  # noqa: E402
 
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXT = read_example()
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
-OPTIONS = params.load(ROOT / "params.yaml")
+OPTIONS = load_example()
 OF_TRAINING = ("loss_weights", "average_mirrored", "fine_tuning")  # not the network's
 
 
@@ -244,9 +245,14 @@ def test_every_name_leads_to_its_object():
     for name in names.OPTIMIZERS:
         train = OPTIONS.train.model_copy(update=fixed | {"optimizer": name})
         assert type(recipe.build_optimizer(train, batches=1)).__name__.lower() == name
+    labels = np.array([0, 3, 1])
+    right = 0.01 + 0.96 * np.eye(4)[labels]
     for name in names.LOSSES:
-        chosen = recipe.build_loss(OPTIONS.train.model_copy(update=fixed | {"loss": name}))
+        train = OPTIONS.train.model_copy(update=fixed | {"loss": name})
+        chosen = recipe.build_loss(train)
         assert type(chosen).__name__.lower() == name.replace("_", "")
+        true = labels if recipe.takes_class_numbers(train) else np.eye(4)[labels]
+        assert chosen(true, right) < chosen(true, right[:, ::-1]), name
     for name in names.ACTIVATIONS:
         assert callable(keras.activations.get(name))
 

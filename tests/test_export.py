@@ -393,6 +393,19 @@ def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
             export.find_selected(selection)
 
 
+def test_a_model_that_another_backend_computed_otherwise_is_not_exported(finished: Project):
+    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    path = finished.path(f"models/{selected}/predictions.npz")
+    with np.load(path) as file:
+        predictions = dict(file)
+    predictions["test"] = predictions["test"][:, ::-1]
+    path.unlink()  # a link into DVC's cache
+    np.savez(path, **predictions)
+    assert "trained by tensorflow on cpu, and predicts otherwise" in finished.stage(
+        "export", status=1
+    )
+
+
 def test_the_registry_gives_the_tagged_version(finished: Project):
     finished.run(
         "git",

@@ -104,7 +104,7 @@ def test_a_revision_is_judged_by_its_own_gate_and_by_keys_that_are_newer_than_it
 def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     table = finished.path("replications/table.csv")
-    table.write_text("experiment,verdict\nmnist-dense,within noise\nmnist-convnet,not run yet\n")
+    table.write_text("experiment,verdict\nmnist-dense,within noise\nmnist-convnet,above\n")
     for name in ("table.md", "published_and_obtained.png", "losses.png"):
         finished.path(f"replications/{name}").touch()
     for name in ("curves", "results"):
@@ -127,7 +127,9 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
     with finished.path("stages/replications/table.py").open("a") as code:
         code.write("# newer than the table\n")
     assert check().passed is None
-    table.write_text(table.read_text().replace("within noise", "below"))
+    table.write_text(table.read_text().replace("within noise", "above"))
+    assert check().passed is not False
+    table.write_text(table.read_text().replace("dense,above", "dense,below"))
     assert check().passed is False and "mnist-dense (below)" in check().words
 
 

@@ -86,7 +86,7 @@ def test_a_class_without_images_does_not_break_the_table():
     table = tabulate_classes(
         np.array([0, 0]), np.array([0, 0]), ["a", "b"], np.array([np.nan, np.nan])
     )
-    assert table.loc["b"].fillna(0).tolist() == [0, 0, 0, 0, 0]
+    assert table.set_index("class").loc["b"].fillna(0).tolist() == [0, 0, 0, 0, 0]
 
 
 TABLE = pd.DataFrame(

@@ -25,6 +25,7 @@ from commands.reviewing.revisions import Revision
 from commands.reviewing.spread import describe_provenance
 from stages import params
 from stages.runtime.errors import UserError
+from stages.storage import files
 
 
 def skip_export_and_report(pipeline) -> None:
@@ -91,6 +92,15 @@ def test_the_spread_over_seeds(history: Project):
         patch.setattr(seed_spread, "run_dvc", lambda *_: pytest.fail("measured again"))
         seed_spread.main(2)
     assert history.changes() == []
+
+
+def test_a_spread_over_two_backends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for model, machine in {"here": "tensorflow on cpu", "elsewhere": "jax on gpu"}.items():
+        files.write_json(Path("models") / model / "training.json", {"computed_by": machine})
+    seed_spread.refuse_other_backend(["here", "absent"])
+    with pytest.raises(UserError, match="jax on gpu"):
+        seed_spread.refuse_other_backend(["here", "elsewhere"])
 
 
 def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(

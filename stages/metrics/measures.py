@@ -123,11 +123,9 @@ def tabulate_classes(
     scores = metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(names)), zero_division=0
     )
-    table = pd.DataFrame(
-        dict(zip(("precision", "recall", "f1", "images"), scores)),
-        index=pd.Index(names, name="class"),
-    )
-    table.insert(3, "auc", areas)
+    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "images"), scores)))
+    table.insert(0, "class", names)
+    table.insert(4, "auc", areas)
     return table.round(DIGITS)
 
 

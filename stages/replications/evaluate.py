@@ -73,7 +73,7 @@ def main(experiment: str) -> None:
         history = pd.read_csv(source / "history.csv", index_col="epoch")
         seeds[seed] = {"obtained": take_published_measure(published, metrics, history), **metrics}
         if number == 0:
-            files.write_csv(tables["classes"], target / "classes.csv", index=True)
+            files.write_csv(tables["classes"], target / "classes.csv")
             files.write_csv(tables["curves"], target / "curves.csv")
             training = files.read_json(source / "training.json")
             drawings = figures.draw_experiment(

@@ -161,7 +161,7 @@ def check_start(replications: Replications, name: str) -> Iterator[params.Proble
 def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:
     """What contradicts the pre-trained weights of the experiment `name`, where it has some."""
     entry = replications.experiments[name]
-    if not getattr(root.architectures[entry.architecture], "weights", None):
+    if not root.architectures[entry.architecture].pretrained:
         return
     place = f"{FOLDER}/weights/{entry.architecture}"
     if entry.starts_from != place or entry.architecture not in replications.weights:

@@ -54,22 +54,12 @@ def run(
     wrap = heads.keep_in_training_mode if experiment.evaluate_in_training_mode else None
     if wrap:
         network = replace(network, fitted=wrap(network.model))
-    about = {"computed_by": name_machine(backend.describe_platform())}
-    record = train_and_predict(
-        experiment, network, prepared, folder, checkpoint, wrap=wrap, about=about
-    )
+    record = train_and_predict(experiment, network, prepared, folder, checkpoint, wrap=wrap)
     if keep_model:
         saving.save_state(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
     return record
-
-
-def name_machine(platform: dict[str, Any]) -> str:
-    """The backend and the kind of device, such as ``tensorflow on cpu``: what a row's figures may
-    depend on, without what differs between machines of a kind."""
-    kinds = sorted({device.partition(":")[0] for device in platform["devices"]})
-    return f"{platform['backend']} on {' and '.join(kinds)}"
 
 
 def main(experiment: str) -> None:
@@ -81,7 +71,7 @@ def main(experiment: str) -> None:
     target, records = options.FOLDER / "trained" / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
     source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
-    pretrained = getattr(architecture, "weights", None) and find_pretrained(source)
+    pretrained = architecture.pretrained and find_pretrained(source)
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads, recipe.instruction_set)
         own_code = code.fingerprint_replications()["replications"]

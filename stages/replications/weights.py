@@ -14,14 +14,15 @@ from stages.storage import files
 
 def main(architecture: str) -> None:
     options = params.load()
-    if not getattr(options.architectures.get(architecture), "weights", None):
+    chosen = options.architectures.get(architecture)
+    if not (chosen and chosen.pretrained):
         raise UserError(f"params.yaml: architectures has no {architecture!r} with weights")
     target = FOLDER / "weights" / architecture
     with files.replacing(target) as folder:
         pretrained.write(
             folder,
             architecture,
-            options.architectures[architecture],
+            chosen,
             options.download,
             kept=target,
         )

@@ -56,10 +56,10 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(table: "pd.DataFrame", path: Path, index: bool = False) -> None:
-    """Write a pandas table as CSV."""
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
+    """Write a pandas table as CSV, without its index."""
     with replacing(path) as partial:
-        table.to_csv(partial, index=index, lineterminator="\n")
+        table.to_csv(partial, index=False, lineterminator="\n")
 
 
 def write_npz(path: Path, *arrays: "np.ndarray", **named: "np.ndarray") -> None:

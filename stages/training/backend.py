@@ -15,6 +15,7 @@ import tempfile
 
 from stages.runtime import processor
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # what the names of the variables begin with that the backends read, and the libraries below them
@@ -99,12 +100,16 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
         left_out("matplotlib", "sklearn"),
         without_garbage_collection(),
     ):
-        import keras  # noqa: F401
+        import keras
 
         if backend == "tensorflow":
             from stages.training import arithmetic
 
             arithmetic.use()
+        else:  # TensorFlow too, where it is installed, which says much when it is imported: here
+            keras.utils.set_random_seed(0)
+    if backend != "tensorflow":
+        require_device()
 
 
 def choose_backend() -> str:
@@ -115,6 +120,25 @@ def choose_backend() -> str:
     if not importlib.util.find_spec(backend):
         raise UserError(f"KERAS_BACKEND={backend}: {backend} is not installed in {sys.prefix}")
     return backend
+
+
+def require_device() -> None:
+    """Raise `UserError` where the backend cannot compute on the device that it is told to."""
+    import keras
+
+    try:
+        keras.random.uniform((1,), seed=1)
+    except Exception as error:  # each backend has its own
+        chosen = {
+            name: os.environ[name]
+            for name in ("JAX_PLATFORMS", "KERAS_TORCH_DEVICE")
+            if name in os.environ
+        }
+        told = "".join(f", {name}={value}" for name, value in chosen.items())
+        raise UserError(
+            f"KERAS_BACKEND={keras.config.backend()}{told}: it cannot compute here: "
+            f"{first_line(error)}"
+        ) from None
 
 
 def settle(settings: dict[str, str]) -> None:
@@ -149,7 +173,11 @@ def keep_freed_memory() -> None:
 @contextlib.contextmanager
 def held_back_messages():
     """Show standard error only after an exception: some of TensorFlow's messages heed no level."""
-    with tempfile.TemporaryFile() as held_back:
+    with (  # on Linux without a temporary folder, which a machine that only predicts may lack
+        os.fdopen(os.memfd_create("messages"), "w+b")
+        if hasattr(os, "memfd_create")
+        else tempfile.TemporaryFile()
+    ) as held_back:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(held_back.fileno(), 2)
@@ -166,13 +194,13 @@ def held_back_messages():
 
 @contextlib.contextmanager
 def own_keras_home():
-    """Keep the user's ``keras.json`` away from Keras, which reads it when it is imported."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["KERAS_HOME"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["KERAS_HOME"]
+    """Keep the user's ``keras.json`` away from Keras, which reads it when it is imported, and
+    writes one where there is none: in this place it can do neither."""
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
 
 
 @contextlib.contextmanager
@@ -214,6 +242,14 @@ def describe_platform() -> dict[str, str | list[str]]:
         "instruction_set": processor.find_instruction_set(),
         **({"xla_flags": flags} if flags else {}),
     }
+
+
+def name_machine() -> str:
+    """The backend and the kind of device, such as ``tensorflow on cpu``: what figures may depend
+    on, without what differs between machines of a kind."""
+    platform = describe_platform()
+    kinds = sorted({device.partition(":")[0] for device in platform["devices"]})
+    return f"{platform['backend']} on {' and '.join(kinds)}"
 
 
 def list_devices() -> list[str]:

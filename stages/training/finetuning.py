@@ -87,7 +87,7 @@ def compute_features(
 ) -> dict[str, np.ndarray]:
     """What `network` makes of the training and the validation images, float32 (images, features),
     as memory maps: taken from `folder` where what decides them is unchanged, else written there."""
-    key = describe_features(experiment, prepared)
+    key = fingerprint_features(experiment, prepared)
     if not (folder / "key.txt").exists() or (folder / "key.txt").read_text() != key:
         with files.replacing(folder) as partial:
             partial.mkdir()
@@ -111,7 +111,7 @@ def write_features(
     array.flush()
 
 
-def describe_features(experiment: Experiment, prepared: Prepared) -> str:
+def fingerprint_features(experiment: Experiment, prepared: Prepared) -> str:
     """A digest of all that decides the features: not of the recipe, nor of the seed."""
     architecture, train = experiment.architecture, experiment.train
     parts = [

@@ -226,6 +226,8 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.phase.batches.begin(epoch)
+        if keras.config.backend() == "torch":
+            seed_torch(self.experiment.seed, epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]) or math.isnan(logs["val_loss"]):
@@ -237,6 +239,14 @@ class Watch(keras.callbacks.Callback):
         logs["learning_rate"] = recipe.read_learning_rate(
             self.experiment.train, self.phase.optimizer, len(self.phase.batches)
         )
+
+
+def seed_torch(seed: int, epoch: int) -> None:
+    """Have PyTorch draw anew in each epoch: dropout takes from a generator of the whole process,
+    which no checkpoint keeps."""
+    import torch
+
+    torch.manual_seed(int(np.random.default_rng([seed, epoch]).integers(2**63)))
 
 
 def name_rate(train: Train, phase: Phase) -> str:

@@ -134,7 +134,10 @@ def weigh_classes(train: Train, labels: np.ndarray) -> dict[int, float] | None:
 
 def takes_class_numbers(train: Train) -> bool:
     """Whether the loss compares with class numbers; the others compare with one-hot rows."""
-    return train.loss.startswith("sparse_")
+    return train.loss in (
+        "categorical_generalized_cross_entropy",
+        "sparse_categorical_crossentropy",
+    )
 
 
 def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:

@@ -45,10 +45,9 @@ def train_and_predict(
     checkpoint: Path,
     logs: Path | None = None,
     wrap: Callable[["keras.Model"], "keras.Model"] | None = None,
-    about: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `run` does with a `network` that is built; the checkpoint stays. `wrap` makes of the
-    model that was read back the one that predicts; `about` goes into training.json."""
+    model that was read back the one that predicts."""
     from stages.training import fitting, record, saving
 
     training, fit_seconds = fitting.train_network(
@@ -60,7 +59,7 @@ def train_and_predict(
     predicting = wrap(saved) if wrap else saved
     predictions = predict(predicting, prepared, experiment.train.prediction_batch_size)
     predictions |= uncalibrated
-    write_results(training | (about or {}), predictions, folder)
+    write_results(training, predictions, folder)
     report(training, predictions, prepared, folder, fit_seconds)
     seconds = fit_seconds + time.perf_counter() - fitted
     return record.describe_run(fit_seconds, seconds, training["epochs"])
@@ -142,10 +141,11 @@ def report(
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
     averaged = training["train"]["optimizer_arguments"].get("use_ema")
     weights = "the weights averaged until" if averaged else "the weights of"
+    epochs = training["epochs"]
     print(
         f"{training['model']}: {training['parameters']['total']:,} parameters, "
-        f"{training['epochs']} epochs, validation accuracy {accuracy:.4f} with {weights} "
-        f"epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
+        f"{epochs} epoch{'' if epochs == 1 else 's'}, validation accuracy {accuracy:.4f} with "
+        f"{weights} epoch {training['kept_epoch']}; {fit_seconds:.0f} s"
     )
     name, kept = training["model"], training["kept_epoch"]
     notes.warn_of_chance(name, accuracy, prepared.labels("validation"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from stages.runtime.errors import UserError
 from stages.storage import files
 
 PARTS = ("train", "validation")
@@ -25,7 +26,12 @@ class TensorBoard(keras.callbacks.Callback):
         self.folder, self.history = folder, history
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        from tensorflow import summary
+        try:
+            from tensorflow import summary
+        except ImportError:
+            raise UserError(
+                "params.yaml: tensorboard needs TensorFlow, which is not installed: set it to false"
+            ) from None
 
         files.remove(self.folder)
         self.writers = {part: summary.create_file_writer(str(self.folder / part)) for part in PARTS}
