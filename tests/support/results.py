@@ -57,6 +57,7 @@ def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], s
         "model": model,
         "class_names": classes,
         "parameters": {"total": 123_456_789 // (seed + 1), "trainable": 1},
+        "computed_by": "tensorflow on cpu",
         "epochs": 12,
         "kept_epoch": 9,
         "seed": options.seed,
