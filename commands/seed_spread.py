@@ -100,12 +100,12 @@ def main(seeds: int) -> None:
 
 
 def refuse_other_backend(models: Iterable[str]) -> None:
-    """Raise `UserError` where the other seeds would be computed by another backend than the
-    committed results of one of the `models` that are here: the spread would be that of both."""
+    """Raise `UserError` where another backend would compute the other seeds than computed the
+    committed results of one of the `models`: the spread would be that of both. (The device is not
+    compared.)"""
     now = backend.choose_backend()
-    for file in (Path("models") / model / "training.json" for model in models):
-        by = files.read_json(file).get("computed_by", now) if file.exists() else now
-        if not by.startswith(now):
+    for file in (Path("reports/models") / model / "training.json" for model in models):
+        if not (by := files.read_json(file)["computed_by"]).startswith(now):
             raise UserError(
                 f"{file} was computed by {by}, and {now} would compute the other seeds: set "
                 "KERAS_BACKEND to the same"

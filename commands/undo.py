@@ -24,6 +24,11 @@ def main() -> None:
     cli.exit_on_sigterm()
     cli.require_project()
     experiments.refuse_beside_dvc()
+    if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():
+        raise UserError(
+            f"a git command runs here, or was killed and left {lock}: wait for it, or delete that "
+            "file. Then start again"
+        )
     if branch := experiments.find_lost_branch():
         if git.ask("merge-base", "--is-ancestor", "HEAD", branch) is None:
             raise UserError(
@@ -38,11 +43,6 @@ def main() -> None:
             "the file. Or leave what began it:\n       `git merge --abort`, `git rebase --abort`; "
             "after `git stash pop`, which keeps the stash: `git checkout HEAD -- FILE`. Then start "
             "again"
-        )
-    if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():
-        raise UserError(
-            f"a git command runs here, or was killed and left {lock}: wait for it, or delete that "
-            "file. Then start again"
         )
     but = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.list_changed(path, *but)]

@@ -18,8 +18,8 @@ metrics.json.
 On the test set, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
 computes in float32. For a model of mixed precision it is compared with the Keras model in float32.
 The stage prints by how much that differs from the model as it was trained, where it does, and
-refuses one that another backend trained and computes otherwise. The time per image of both
-goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
+refuses one of float32 that another backend trained and computes otherwise. The time per image of
+both goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 """
 
 import shutil
@@ -77,10 +77,17 @@ def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.nda
     with np.load(folder / "predictions.npz", allow_pickle=False) as file:
         difference = float(np.abs(file["test"] - predicted).max())
     if training["train"]["precision"] == "float32" and not difference <= SAME:
+        by = training["computed_by"]
+        remedy = (
+            f"the predictions are another model's: `dvc repro --force --single-item "
+            f"train@{folder.name}`"
+            if by.startswith("tensorflow")
+            else f"it was trained by {by}: train it with KERAS_BACKEND=tensorflow"
+        )
         raise UserError(
-            f"{folder.name} was trained by {training['computed_by']}, and predicts otherwise on "
-            f"TensorFlow, which exports it: probabilities of test images differ by up to "
-            f"{difference:.3f}. Train it with KERAS_BACKEND=tensorflow"
+            f"{folder}/model.keras predicts otherwise on TensorFlow, which exports it, than "
+            f"predictions.npz beside it says: probabilities differ by up to {difference:.3f}.\n"
+            f"       What to do: {remedy}"
         )
     return difference
 

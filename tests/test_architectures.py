@@ -273,13 +273,13 @@ def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str,
     file.write_text(
         TEXT.replace(
             "architectures:",
-            f"architectures:\n  mine:\n    family: sequential\n    layers:\n    {layer}\n#",
+            f"architectures:\n  of-this-test:\n    family: sequential\n    layers:\n    {layer}\n#",
             1,
         )
     )
     with pytest.raises(UserError) as error:
         params.load(file)
-    for part in (f"architectures.mine.{named[0]}", *named[1:]):
+    for part in (f"architectures.of-this-test.{named[0]}", *named[1:]):
         assert part in str(error.value)
 
 

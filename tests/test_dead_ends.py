@@ -30,6 +30,7 @@ from commands import (
 )
 from commands.parallel import __main__ as parallel
 from stages import describe, preprocess, train
+from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -151,6 +152,30 @@ def test_undo_takes_results_and_leaves_code_that_is_staged(
     changed = {line[3:] for line in finished.changes()}
     assert changed == {"params.yaml", "dvc.lock", "reports/new.json"}
     assert finished.path("params.yaml").read_text().count("seed: 5") == 1
+
+
+def test_changed_files_have_the_names_that_they_have(tmp_path: Path):
+    project = Project(tmp_path)
+    project.run("git", "init", "--quiet")
+    project.path("a b.txt").touch()
+    project.commit()
+    project.path("a b.txt").write_text("changed")
+    project.path("é\n.txt").touch()
+    assert git.list_changed(folder=tmp_path) == ["a b.txt", "é\n.txt"]
+
+
+def test_who_has_git_and_not_its_folder_is_told_to_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="git clone"):
+        cli.require_project()
+    (tmp_path / ".git").write_text("gitdir: nowhere\n")  # there, but git refuses it
+    with pytest.raises(UserError) as error:
+        cli.require_project()
+    assert "git clone" not in str(error.value)
 
 
 def test_undo_puts_nothing_aside_where_git_is_locked(

@@ -401,9 +401,12 @@ def test_a_model_that_another_backend_computed_otherwise_is_not_exported(finishe
     predictions["test"] = predictions["test"][:, ::-1]
     path.unlink()  # a link into DVC's cache
     np.savez(path, **predictions)
-    assert "trained by tensorflow on cpu, and predicts otherwise" in finished.stage(
-        "export", status=1
-    )
+    assert f"train@{selected}" in finished.stage("export", status=1)
+    training = json.loads(path.with_name("training.json").read_text())
+    with pytest.raises(UserError, match="torch on cpu"):
+        export.compare_as_trained(
+            path.parent, training | {"computed_by": "torch on cpu"}, predictions["test"][:, ::-1]
+        )
 
 
 def test_the_registry_gives_the_tagged_version(finished: Project):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.project import ROOT, own_environment
@@ -87,6 +88,18 @@ print(count_faults(), count_faults())
     said = subprocess.check_output([sys.executable, "-c", code], env=own_environment(), cwd=ROOT)
     first, second = map(int, said.split())
     assert second < first / 100
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
+    import keras
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError  # as JAX does
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(keras.random, "uniform", fail)
+    with pytest.raises(UserError, match="JAX_PLATFORMS=cuda"):
+        backend.require_device()
 
 
 @pytest.mark.parametrize("name", ["theano", "numpy"])

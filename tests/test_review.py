@@ -25,7 +25,7 @@ from commands.reviewing.revisions import Revision
 from commands.reviewing.spread import describe_provenance
 from stages import params
 from stages.runtime.errors import UserError
-from stages.storage import files
+from stages.training import backend
 
 
 def skip_export_and_report(pipeline) -> None:
@@ -94,13 +94,11 @@ def test_the_spread_over_seeds(history: Project):
     assert history.changes() == []
 
 
-def test_a_spread_over_two_backends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    for model, machine in {"here": "tensorflow on cpu", "elsewhere": "jax on gpu"}.items():
-        files.write_json(Path("models") / model / "training.json", {"computed_by": machine})
-    seed_spread.refuse_other_backend(["here", "absent"])
-    with pytest.raises(UserError, match="jax on gpu"):
-        seed_spread.refuse_other_backend(["here", "elsewhere"])
+def test_a_spread_over_two_backends_is_refused(history: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(history.folder)
+    monkeypatch.setattr(backend, "choose_backend", lambda: "jax")  # which is not installed
+    with pytest.raises(UserError, match="computed by tensorflow on cpu"):
+        seed_spread.main(3)
 
 
 def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(

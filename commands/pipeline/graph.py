@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.runtime.errors import UserError
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -66,17 +68,23 @@ class Plan:
 def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
     The stages `without`, by address, are left out, as if they were up to date, with all their
-    items. Raises `UserError` when DVC cannot read the pipeline.
+    items. Raises `UserError` when DVC cannot read the pipeline, or has no such
+    target.
 
     DVC's lock is held for one stage at a time: a `dvc repro` that takes it between two stages would
     else fail."""
+    from dvc.exceptions import DvcException
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     from commands.pipeline.repository import hold_lock, open_repo
 
     with open_repo(None) as repo:
         graph = get_active_graph(repo.index.graph)
-        stages = plan_repro(graph, collect_stages(repo, list(targets) or ["dvc.yaml"]))
+        try:
+            wanted = collect_stages(repo, list(targets) or ["dvc.yaml"])
+        except DvcException as error:
+            raise UserError(str(error)) from None
+        stages = plan_repro(graph, wanted)
         stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
         instances = {}
         for stage in stages:

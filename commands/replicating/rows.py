@@ -103,8 +103,9 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
 def count_epochs(architecture: Architecture, epochs: int) -> int:
     """The most epochs of a training whose recipe has so many `epochs`: with those of the head alone
     where its weights are pre-trained."""
-    if not (tuning := architecture.tuning):
+    if not architecture.pretrained:
         return epochs
+    tuning = architecture.fine_tuning
     return tuning.head_epochs + (0 if tuning.layers == "none" else epochs)
 
 

@@ -22,11 +22,6 @@ class Network(Section):
         """Where the pre-trained weights come from that training starts from; None without any."""
         return getattr(self, "weights", None)  # of one family
 
-    @property
-    def tuning(self) -> "FineTuning | None":
-        """How pre-trained weights are trained on; None without any."""
-        return self.fine_tuning if self.pretrained else None
-
 
 class Hidden(Network):
     """What the families with hidden layers of one's own choice share."""

@@ -135,9 +135,10 @@ def require_device() -> None:
             if name in os.environ
         }
         told = "".join(f", {name}={value}" for name, value in chosen.items())
+        why = f": {first_line(error)}" if str(error).strip() else ""
         raise UserError(
-            f"KERAS_BACKEND={keras.config.backend()}{told}: it cannot compute here: "
-            f"{first_line(error)}"
+            f"KERAS_BACKEND={keras.config.backend()}{told}: it cannot compute here{why}.\n"
+            f"       Choose another device, or install it for this one"
         ) from None
 
 
@@ -235,12 +236,12 @@ def describe_platform() -> dict[str, str | list[str]]:
     """What a result may depend on that the project leaves free; needs `start`."""
     import keras
 
-    flags = os.environ.get("XLA_FLAGS")
+    flags = os.environ.get("XLA_FLAGS", "").split()
     return {
         "backend": keras.config.backend(),
         "devices": list_devices(),
         "instruction_set": processor.find_instruction_set(),
-        **({"xla_flags": flags} if flags else {}),
+        **({"xla_flags": sorted(flags)} if flags else {}),
     }
 
 

@@ -1,12 +1,13 @@
 """``params.yaml`` with the hyperparameters of ``tests/example.yaml``: others break no test."""
 
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.params.schema import Params
+from stages import params
 
 TESTS = Path(__file__).parents[1]
 
@@ -18,8 +19,10 @@ def set_example(content: dict[str, Any]) -> None:
 
 def update(content: dict[str, Any], values: dict[str, Any]) -> None:
     for key, value in values.items():
-        if isinstance(value, dict) and value:
-            update(content[key], value)
+        old = content.get(key)
+        other = isinstance(old, dict) and old.get("family") != value.get("family")
+        if isinstance(old, dict) and value and not other:
+            update(old, value)
         else:
             content[key] = value
 
@@ -34,6 +37,9 @@ def read_example() -> str:
     return text.getvalue()
 
 
-def load_example() -> Params:
+def load_example() -> params.Params:
     """Such parameters, checked."""
-    return Params.model_validate(YAML(typ="safe").load(read_example()))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(read_example(), encoding="utf-8")
+        return params.load(file)
