@@ -4,8 +4,10 @@ time, in a pipeline like ours."""
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -368,3 +370,18 @@ def test_an_entry_of_the_run_cache_that_is_just_being_written(
         monkeypatch.setattr(repo, "reproduce", reproduce)
         exchange.reproduce(repo, "copy", remote=False)
     assert len(calls) == 2 and Path("two").read_text() == "text"
+
+
+def test_an_address_without_a_scheduler_is_named_and_nothing_goes_on_trying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cluster, "WAIT", 0.2)
+    threads = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in ("nonsense", f"tcp://127.0.0.1:{silent.getsockname()[1]}"):
+            with (
+                pytest.raises(UserError, match=f"at {address}"),
+                cluster.connect(address, 1, tmp_path),
+            ):
+                pass
+    assert threading.active_count() == threads

@@ -1,5 +1,6 @@
 """The Dask cluster that the stages run on: processes on this machine, or one that runs already."""
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -12,12 +13,15 @@ import cloudpickle
 import dask
 import psutil
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster
+from distributed.comm import connect as dask_connect
+from distributed.security import Security
 
 from commands.parallel import worker
 from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
 
 GPUS = "CUDA_VISIBLE_DEVICES"
+WAIT = 10.0  # seconds for a scheduler to answer
 LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
 LOST = (
     "the Dask scheduler was lost, and with it what was running: what is done lies in the cache, "
@@ -46,10 +50,12 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
     cloudpickle.register_pickle_by_value(worker)
     if scheduler:
         try:
-            client = Client(scheduler, timeout=10, set_as_default=False)
+            asyncio.run(asyncio.wait_for(greet(scheduler), WAIT))
+            client = Client(scheduler, timeout=WAIT, set_as_default=False)
         # TypeError: of tls:// without certificates
         except (OSError, TimeoutError, TypeError, ValueError) as error:
-            raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+            why = str(error) or f"not within {WAIT:.0f} s"
+            raise UserError(f"no Dask scheduler answers at {scheduler}: {why}") from None
         with client:
             yield client
         return
@@ -67,6 +73,13 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+async def greet(address: str) -> None:
+    """Connect to `address` as a client of Dask's does, which would go on trying in the background
+    where that fails."""
+    connection = await dask_connect(address, **Security().get_connection_args("client"))
+    await connection.close()
 
 
 def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
