@@ -10,6 +10,8 @@ a file by --weights.
 """
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +46,14 @@ def announce(
     minutes = max(round(seconds / 60), 1)
     side = settings["preprocess.image_size"]
     # the photographs twice, in data/raw and in DVC's cache, and so the prepared ones
-    needed = 2 * (sum(images.sizes) + len(images.sizes) * side**2 * 3) / 1e6
+    needed = 2 * (sum(images.sizes) + len(images.sizes) * side**2 * 3) / 1e6  # MB
     print(
         f"This takes about {minutes} minute{'s' * (minutes > 1)} and {needed:,.0f} MB of disk on "
         "this machine. Ctrl-C stops it; `dvc repro` goes on.",
         flush=True,
     )
+    if (free := shutil.disk_usage(".").free / 1e6) < needed:
+        print(f"note: only {free:,.0f} MB of disk are free here", file=sys.stderr)
 
 
 def conclude(model: str) -> None:

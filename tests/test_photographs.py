@@ -247,6 +247,17 @@ def test_too_few_images_are_refused_before_anything_is_promised(
         photographs.main(Path("my photographs"), "small", "no.h5", "mine", dry=True)
 
 
+def test_too_little_room_on_the_disk_is_said_before_anything_is_written(
+    made: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(made.folder)
+    usage = shutil.disk_usage(".")
+    for free, warned in ((10**12, False), (1000, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        photographs.main(Path("my photographs"), "small", WEIGHTS, "mine", dry=True)
+        assert ("disk" in capsys.readouterr().err) == warned
+
+
 def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(made.folder)
     before, limits = Path("params.yaml").read_text(), resource.getrlimit(resource.RLIMIT_FSIZE)
