@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.params.names import snake_case
 from stages.runtime.errors import UserError
 from stages.storage import hdf5
 
@@ -75,7 +76,8 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
     network."""
     layers = [layer for layer in model.layers if layer.weights and layer.name != "probability"]
     wanted = [
-        (name_kind(layer), [tuple(one.shape) for one in list_weights(layer)]) for layer in layers
+        (snake_case(type(layer).__name__), [tuple(one.shape) for one in list_weights(layer)])
+        for layer in layers
     ]
     if top == "own":
         convolution = re.fullmatch(r"MobileNet(V3.*)?", network)
@@ -100,9 +102,3 @@ def has_deviations(values: list[np.ndarray]) -> bool:
 def list_weights(layer: keras.Layer) -> list[keras.Variable]:
     """A layer's weights in the order in which Keras saves them."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
-
-
-def name_kind(layer: keras.Layer) -> str:
-    """The name of a layer's class as Keras's files have it: ``depthwise_conv2d``."""
-    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from stages.params.fields import suggest
-from stages.params.names import ACROSS, ACTIVATIONS, LAYERS, SECOND_NAMES
+from stages.params.names import ACROSS, ACTIVATIONS, LAYERS, SECOND_NAMES, snake_case
 
 
 def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
@@ -68,12 +68,6 @@ def one_layer(layer: Any) -> Any:
     if instead := not_in_onnx(name, arguments or {}):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
     return layer
-
-
-def snake_case(name: str) -> str:
-    """A class's name as Keras makes names of layers from it (``keras.src.utils.naming``)."""
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def check_layer_names(layers: list[Any]) -> list[Any]:

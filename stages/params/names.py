@@ -56,6 +56,13 @@ LAYERS = (  # those that turn one tensor of images or features into another
 )  # fmt: skip
 
 
+def snake_case(name: str) -> str:
+    """A class's name as Keras makes names of layers from it (``keras.src.utils.naming``):
+    ``depthwise_conv2d``."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
 def is_published(weights: str) -> bool:
     """Whether ``architectures.NAME.weights`` names a file that Keras publishes; otherwise it is a
     path."""
