@@ -123,16 +123,14 @@ def gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
-def submit(
-    client: Client, name: str, key: str, request: dict[str, Any], needs: dict[str, float]
-) -> Future:
+def submit(client: Client, name: str, request: dict[str, Any], needs: dict[str, float]) -> Future:
     """Have a worker that has what the stage `needs` run a `request`, as `worker` takes it, in a
-    clone of the run `name`. The task is known by `key`."""
+    clone of the run `name`. The task is known by the request's address."""
     # a function without a name, since Dask would send one that has a name as a reference to this
     # module, which workers lack
     return client.submit(
         lambda: worker.run(name, request, "gpu" in needs),
-        key=f"{key}-{name}",
+        key=f"{request['address']}-{name}",
         resources=needs or None,
     )
 

@@ -16,8 +16,6 @@ from commands.parallel.progress import Display
 from commands.pipeline import graph, snapshot
 from stages.params.schema import Parallel
 
-# what stages write and DVC does not know
-RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 # variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this
 # process
 BITS = (
@@ -122,14 +120,13 @@ class Dispatch:
             if one.address in self.entries:
                 locks.setdefault(one.lock, {})[one.name] = self.entries[one.address]
         request = {
+            "module": "commands.parallel.instance",
             "address": address,
             "upstream": read,
             "locks": locks,
-            "records": RECORDS,
             "remote": self.remote,
         }
-        needs = find_needs(self.options, address)
-        return cluster.submit(client, self.name, address, request, needs)
+        return cluster.submit(client, self.name, request, find_needs(self.options, address))
 
     def take(self, address: str, future: Future) -> str | None:
         """Take up the outcome of an instance; returns what went wrong, if anything."""

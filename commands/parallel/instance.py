@@ -8,12 +8,10 @@ REQUEST is a JSON file:
     upstream    the addresses of the stages whose outputs it reads
     locks       what to enter into lock files: {file: {stage: entry}}, from instances that ran
                 meanwhile
-    records     glob patterns of files that DVC does not know, to be brought back when the stage
-                wrote them
     remote      whether results travel through DVC's default remote
 
 Beside it comes ``result.json``: the stage's own `entry` in its lock file, and the text of the
-`records`. The process, and all that it started, ends when its parent does.
+`records` that it wrote. The process, and all that it started, ends when its parent does.
 """
 
 import json
@@ -26,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from commands.parallel import exchange
+
+# what stages write and DVC does not know
+RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 
 
 def end_with(parent: int) -> None:
@@ -55,7 +56,7 @@ def main(request_file: Path) -> None:
         _, entry = exchange.run(repo, request["address"], request["remote"])
     written = {
         path
-        for pattern in request["records"]
+        for pattern in RECORDS
         for path in Path().glob(pattern)
         if path.stat().st_mtime >= begin
     }

@@ -22,7 +22,6 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 BEAT = 0.2  # seconds between two looks at a running stage
 GRACE = 5.0  # seconds that a stage has to end
-INSTANCE = "commands.parallel.instance"  # what runs in a clone, unless the request names another
 
 
 class Clones(WorkerPlugin):
@@ -82,8 +81,8 @@ class Clones(WorkerPlugin):
         return clone
 
     def run(self, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
-        """Run a stage instance; returns its `status` and, after success, what instance.py left. Its
-        output goes out as events."""
+        """Run the `module` of a request; returns its `status` and, after success, what it left as
+        result.json. Its output goes out as events."""
         key = get_worker().get_current_task()
         self.running.add(key)
         try:
@@ -102,12 +101,7 @@ class Clones(WorkerPlugin):
         progress = Progress(folder / "progress.json")
         with open(folder / "log", "w+b") as log:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    request.get("module", INSTANCE),
-                    str(folder / "request.json"),
-                ],
+                [sys.executable, "-m", request["module"], str(folder / "request.json")],
                 cwd=clone,
                 env=self.variables(gpu),
                 stdin=subprocess.DEVNULL,

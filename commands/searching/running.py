@@ -13,8 +13,6 @@ from commands.searching.routes import Route
 from commands.searching.studies import Settings
 from stages.runtime.errors import UserError
 
-MODULE = "commands.searching.trial"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -73,7 +71,7 @@ class Runner:
         """Start a run in a clone with this text of `files`, by path."""
         request = {
             "address": run.name,  # of its events
-            "module": MODULE,
+            "module": "commands.searching.trial",
             "model": self.model,
             "files": files,
             "stages": route.stages,
@@ -82,7 +80,7 @@ class Runner:
             "parts": run.parts,
             "remote": self.remote,
         }
-        future = cluster.submit(self.client, self.name, run.name, request, self.needs)
+        future = cluster.submit(self.client, self.name, request, self.needs)
         self.running[run.name] = run, future
         future.add_done_callback(lambda future: self.events.put(("end", run.name, future)))
 
