@@ -98,7 +98,8 @@ class Clones(WorkerPlugin):
         folder = clone / ".dvc/tmp/parallel"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        progress = Progress(folder / "progress.json")
+        progress = folder / "progress.json"  # which not every module writes
+        progress.unlink(missing_ok=True)
         with open(folder / "log", "w+b") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", request["module"], str(folder / "request.json")],
@@ -109,7 +110,7 @@ class Clones(WorkerPlugin):
                 stderr=log,
                 start_new_session=True,
             )
-            read = 0
+            read, told = 0, ""
             try:
                 while True:
                     try:
@@ -123,7 +124,9 @@ class Clones(WorkerPlugin):
                             self.name,
                             {"stage": request["address"], "text": text.decode(errors="replace")},
                         )
-                    if rows := progress.read():
+                    rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
+                    if rows and rows != told:
+                        told = rows
                         worker.log_event(self.name, {"stage": request["address"], "progress": rows})
                     if not text and status is not None:
                         break
@@ -132,9 +135,9 @@ class Clones(WorkerPlugin):
                         raise RuntimeError("nobody waits for this result any more")
             finally:
                 end(process)
-        return {"status": status} | (
-            {} if status else json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        )
+        if status:
+            return {"status": status}
+        return {"status": 0} | json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
     def variables(self, gpu: bool) -> dict[str, str]:
         """The environment of a stage; one that asks for no GPU sees none."""
@@ -147,25 +150,6 @@ class Clones(WorkerPlugin):
         if not gpu:
             given["CUDA_VISIBLE_DEVICES"] = "-1"
         return {name: value for name, value in given.items() if value is not None}
-
-
-class Progress:
-    """What a stage says of its progress in `file`, if it does."""
-
-    def __init__(self, file: Path):
-        file.unlink(missing_ok=True)
-        self.file, self.seen = file, None
-
-    def read(self) -> str | None:
-        """The file's text; None where it is the same as before."""
-        try:
-            text = self.file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        if text == self.seen:
-            return None
-        self.seen = text
-        return text
 
 
 def end(process: subprocess.Popen) -> None:
