@@ -29,10 +29,16 @@ from commands.parallel import exchange
 RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 
 
-def end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.killpg(0, signal.SIGKILL)  # the worker made this process the leader of a group of its own
+def end_with_parent() -> None:
+    """End this process, and all that it starts, soon after its parent ends."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(0, signal.SIGKILL)  # the worker made it the leader of a group of its own
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def enter(locks: dict[str, dict[str, Any]]) -> None:
@@ -66,5 +72,5 @@ def main(request_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     main(Path(sys.argv[1]))
