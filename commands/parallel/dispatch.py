@@ -13,7 +13,7 @@ from distributed import Client, Future
 
 from commands.parallel import cluster, exchange, worker
 from commands.parallel.progress import Display
-from commands.pipeline import graph, snapshot
+from commands.pipeline import graph, repository, snapshot
 from stages.params.schema import Parallel
 
 # variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this
@@ -155,7 +155,7 @@ def clones(
     """Give each worker of the cluster, for the run `name`, clones with the tree `content`, which
     share the cache of the working tree unless they use its `remote`. Events go to `hear`."""
     head, commit = snapshot.commit(content)
-    cache = Path(graph.cache_folder())
+    cache = Path(repository.find_cache())
     mark = None if remote else cache / name
     plugin = worker.Clones(
         name=name,

@@ -60,22 +60,17 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
             repo.stage_cache.transfer(repo.cache.legacy, there, force=False)
 
 
-def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
-    """Make the outputs of `stage` in the working tree what dvc.lock says, from the cache; with
-    `remote`, what is not there comes from DVC's default remote."""
-    with repository.hold_lock(repo):
-        wanted = objects(stage)
-        if remote and repo.cloud.pull(wanted).failed:
-            raise RuntimeError(f"outputs of {stage.addressing} did not come from the remote")
-        for out in stage.outs:
-            out.checkout(force=True)
-
-
 def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
-    """`fetch` the outputs of the stages at `addresses`."""
+    """Make the outputs of the stages at `addresses` in the working tree what dvc.lock says, from
+    the cache; with `remote`, what is not there comes from DVC's default remote."""
     for address in addresses:
         (stage,) = repo.stage.collect(address)
-        fetch(repo, stage, remote)
+        with repository.hold_lock(repo):
+            wanted = objects(stage)
+            if remote and repo.cloud.pull(wanted).failed:
+                raise RuntimeError(f"outputs of {address} did not come from the remote")
+            for out in stage.outs:
+                out.checkout(force=True)
 
 
 def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:

@@ -117,14 +117,6 @@ def shareable(stage) -> bool:
     )
 
 
-def cache_folder() -> str:
-    """The path of DVC's cache."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        return repo.cache.legacy.path
-
-
 def has_remote() -> bool:
     """Whether DVC has a default remote."""
     from dvc.repo import Repo
