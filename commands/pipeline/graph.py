@@ -46,11 +46,16 @@ class Plan:
     def read_by(self, address: str, beyond: Collection[str]) -> list[str]:
         """The instances whose outputs an instance needs: those that it depends on directly; all
         before it, where its stage is of those `beyond`."""
-        needed = set(self.instances[address].upstream)
         if self.instances[address].bare_name in beyond:
-            for one in reversed(self.instances):
-                if one in needed:
-                    needed.update(self.instances[one].upstream)
+            return self.list_upstream(address)
+        return [one for one in self.instances if one in self.instances[address].upstream]
+
+    def list_upstream(self, address: str) -> list[str]:
+        """The instances that one depends on, directly or not."""
+        needed = set(self.instances[address].upstream)
+        for one in reversed(self.instances):
+            if one in needed:
+                needed.update(self.instances[one].upstream)
         return [one for one in self.instances if one in needed]
 
     def can_travel(self, here: Collection[str]) -> list[str]:
