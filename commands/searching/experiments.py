@@ -86,9 +86,13 @@ def save(
     git.run("update-ref", str(ExpRefInfo(base.head, name)), commit)
 
 
+def belongs_to(study: str, name: str) -> bool:
+    """Whether `name` is that of a run of the study, as `Trainings.name_run` gives it."""
+    return re.fullmatch(rf"{re.escape(study)}-(\d+|base)(-seed-\d+)?", name) is not None
+
+
 def remove_all(study: str) -> None:
     """Remove the experiments of a study, of whatever commit."""
-    own = re.compile(rf"refs/exps/.*/{re.escape(study)}-(\d+|base)(-seed-\d+)?")
     for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
-        if own.fullmatch(reference):
+        if belongs_to(study, reference.rpartition("/")[2]):
             git.run("update-ref", "-d", reference)
