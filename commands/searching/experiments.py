@@ -33,9 +33,9 @@ def read_base(parameters: str, untracked: Collection[str]) -> Base:
     """The working tree as it is, with the text `parameters` of params.yaml, and without what is
     `untracked`: data sets and weights."""
     files = {PARAMS: parameters, LOCK: Path(LOCK).read_text(encoding="utf-8")}
-    content = snapshot.tree(untracked)
     values = parse_yaml(parameters, Path(PARAMS))
-    return Base(values, files, content, snapshot.commit(content)[0])
+    head = git.run("rev-parse", "--verify", "HEAD^{commit}")
+    return Base(values, files, snapshot.tree(untracked), head)
 
 
 def set_parameters(settings: dict[str, Any], text: str) -> str:
