@@ -117,23 +117,21 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         rate=wanted.false_alarm_rate,
         gate=gate.run_checks(found, head, bounds, spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
-        last=list_missing(head),
+        missing=describe_missing(head),
         lost=found.why if found.lost else "",
     )
     # behind all that reads files
     return replace(result, messages=[*comparing.list_damages(base, head), *notes])
 
 
-def list_missing(head: Revision) -> list[str]:
-    """A sentence where DVC's cache does not hold what `head` made."""
+def describe_missing(head: Revision) -> str:
+    """A sentence where DVC's cache does not hold what `head` made; else nothing."""
     missing = [] if head.commit else revisions.list_missing_outputs()
+    if not missing:
+        return ""
     return (
-        [
-            f"DVC's cache does not hold {join_names(missing)}: the review does without; `dvc pull` "
-            "brings them."
-        ]
-        if missing
-        else []
+        f"DVC's cache does not hold {join_names(missing)}: the review does without; `dvc pull` "
+        "brings them."
     )
 
 
@@ -142,11 +140,8 @@ def reproduce() -> tuple[list[Outdated], str]:
     know, in a sentence, where that failed."""
     stages = history.read_working_tree()[0].outdated
     if stages and run_dvc("repro"):
-        return (
-            stages,
-            "dvc.lock was out of date, or results were missing, and `dvc repro` failed: "
-            f"{join_names(stages)}.",
-        )
+        why = "dvc.lock was out of date, or results were missing, and `dvc repro` failed"
+        return stages, f"{why}: {join_names(stages)}."
     return stages, ""
 
 
@@ -182,7 +177,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
     print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
     for word, names in content.summary:
         print(f"  {', '.join(names)}: {word}")
-    sentences = (content.selected, content.others, *content.messages, *content.last)
+    sentences = (content.selected, content.others, *content.messages, content.missing)
     for sentence in filter(None, sentences):
         print(f"  {sentence}")
     print(" and ".join(map(str, OUTPUTS)))
