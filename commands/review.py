@@ -186,11 +186,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base",
-        default="main",
-        help="the branch or revision to compare with (default: %(default)s)",
-    )
+    history.add_base_option(parser)
     parser.add_argument("--head", help="the revision that is reviewed (default: the working tree)")
     parser.add_argument(
         "--repro", action="store_true", help="first run `dvc repro` where dvc.lock is out of date"
