@@ -30,6 +30,11 @@ class Training:
         return self.name.partition("@")[2]
 
     @property
+    def lock(self) -> str:
+        """The path of its lock file."""
+        return Path(self.pipeline).with_suffix(".lock").as_posix()
+
+    @property
     def other_changes(self) -> list[str]:
         """What differs and is not of code, with the data that the lock entry does not know."""
         known = {one["path"] for one in self.entry["deps"]}
@@ -112,7 +117,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
     holders: dict[str, list[str]] = {}
     equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
     for commit in (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
-        for path in sorted({str(Path(one.pipeline).with_suffix(".lock")) for one in trainings}):
+        for path in sorted({one.lock for one in trainings}):
             blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
                 text = git.ask("cat-file", "blob", blob) if blob else None
@@ -120,8 +125,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
                 equal[path, blob] = [
                     one.address
                     for one in trainings
-                    if path == str(Path(one.pipeline).with_suffix(".lock"))
-                    and entries.get(one.name) == one.entry
+                    if path == one.lock and entries.get(one.name) == one.entry
                 ]
             if equal[path, blob]:
                 holders.setdefault(commit, []).extend(equal[path, blob])
