@@ -21,17 +21,11 @@ def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
         place[last] = value
 
 
-def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `values` with other values of keys. Raises `KeyError` as `set_all` does."""
-    values = copy.deepcopy(values)
-    set_all(settings, values)
-    return values
-
-
 def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Problem]:
     """What the schema of ``params.yaml`` has against `settings` together, set in `base`. Raises
     `KeyError` as `set_all` does."""
-    values = changed(settings, base)
+    values = copy.deepcopy(base)
+    set_all(settings, values)
     try:
         Params.model_validate(values)
     except ValidationError as error:
