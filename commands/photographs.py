@@ -14,8 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.photographing.presets import PRESETS
-from commands.photographing.settings import check_settings, plan_settings, write_settings
+from commands.photographing.settings import (
+    PRESETS,
+    check_settings,
+    plan_settings,
+    write_settings,
+)
 from commands.photographing.survey import find_images, split_images
 from commands.photographing.timing import estimate_seconds, time_decoding, time_network
 from commands.pipeline.process import run_dvc
