@@ -94,9 +94,9 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check_settings(settings)
-    if weights and not is_published(weights) and not Path(weights).is_file():
-        raise UserError(f"--weights {weights}: there is no such file")
     file = Path(weights) if weights and not is_published(weights) else None
+    if file and not file.is_file():
+        raise UserError(f"--weights {weights}: there is no such file")
     if is_published(architecture.weights):
         pretrained.find(preset.architecture, architecture)
     if not dry:
