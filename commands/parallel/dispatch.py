@@ -69,7 +69,7 @@ class Dispatch:
         running: dict[Future, str] = {}
         try:
             while self.waiting or running:
-                offers = cluster.offers(client)
+                offers = cluster.list_offers(client)
                 for address in [address for address, needs in self.waiting.items() if not needs]:
                     if cluster.fits(
                         find_needs(self.options, address),
@@ -99,7 +99,7 @@ class Dispatch:
 
     def check(self, client: Client) -> str | None:
         """Say which instance asks for more than any worker has at this moment, if one does."""
-        offers = cluster.offers(client)
+        offers = cluster.list_offers(client)
         for address in self.waiting:
             needs = find_needs(self.options, address)
             if not cluster.fits(needs, [], offers):
@@ -162,7 +162,7 @@ def clones(
         bundle=snapshot.bundle(commit),
         head=head,
         snapshot=commit,
-        config=configuration(None if remote else cache),
+        config=format_config(None if remote else cache),
         mark=mark and str(mark),
         environment=environment,
     )
@@ -183,7 +183,7 @@ def clones(
             mark.unlink(missing_ok=True)
 
 
-def configuration(cache: Path | None) -> str:
+def format_config(cache: Path | None) -> str:
     """DVC's local configuration of a clone: the cache of the one who started the run, or the
     machine's own."""
     # with which DVC reads it: it quotes what has a meaning there, such as #

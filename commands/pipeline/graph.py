@@ -97,7 +97,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
                 upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
                 lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
                 instances[stage.addressing] = Instance(
-                    stage.addressing, stage.name, lock, upstream, shareable(stage)
+                    stage.addressing, stage.name, lock, upstream, is_shareable(stage)
                 )
         every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
         changed = set()
@@ -111,7 +111,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     return Plan(instances, changed, sorted(every))
 
 
-def shareable(stage) -> bool:
+def is_shareable(stage) -> bool:
     """Whether the run-cache can hold what this stage of DVC's makes: it has dependencies and
     outputs, all local."""
     return bool(stage.cmd and stage.deps and stage.outs) and not (

@@ -55,7 +55,7 @@ class Runner:
 
     def check(self) -> None:
         """Raises `UserError` where no worker has what a training needs."""
-        if not cluster.fits(self.needs, [], cluster.offers(self.client)):
+        if not cluster.fits(self.needs, [], cluster.list_offers(self.client)):
             wanted = ", ".join(f"{name} {amount:g}" for name, amount in self.needs.items())
             raise UserError(
                 f"params.yaml: parallel.resources: a training asks for {wanted or 'a worker'}, "
@@ -65,7 +65,7 @@ class Runner:
     def has_room(self) -> bool:
         """Whether a worker is free for another run."""
         taken = [self.needs] * len(self.running)
-        return cluster.fits(self.needs, taken, cluster.offers(self.client))
+        return cluster.fits(self.needs, taken, cluster.list_offers(self.client))
 
     def start(self, run: Run, files: dict[str, str], route: Route) -> None:
         """Start a run in a clone with this text of `files`, by path."""
