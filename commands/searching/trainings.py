@@ -1,6 +1,6 @@
 """The trainings of a search: what each starts with, and what is kept of its result."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,8 @@ class Trainings:
         )
         return measured["accuracy" if self.search.maximizes else "loss"]
 
-    def run_all(self, runs: list[Run], taken: Callable[[Run, dict[str, Any]], None]) -> None:
-        """Run trainings that belong to no trial, and give each result to `taken`. Raises
+    def run_all(self, runs: list[Run]) -> Iterator[tuple[Run, dict[str, Any]]]:
+        """Run trainings that belong to no trial, and give each result as it comes. Raises
         `UserError` where one fails."""
         waiting = list(runs)
         while waiting or self.runner.running:
@@ -76,4 +76,4 @@ class Trainings:
                 log = self.runner.log(event.run.name)
                 raise UserError(f"{event.run.name}: {event.failed}: see {log}")
             if event and event.result:
-                taken(event.run, event.result)
+                yield event.run, event.result
