@@ -14,7 +14,6 @@ seconds.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dvc.exceptions import DvcException
 
@@ -120,8 +119,8 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         missing=describe_missing(head),
         lost=found.why if found.lost else "",
     )
-    # behind all that reads files
-    return replace(result, messages=[*comparing.list_damages(base, head), *notes])
+    result.messages[:0] = comparing.list_damages(base, head)  # behind all that reads files
+    return result
 
 
 def describe_missing(head: Revision) -> str:
