@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +25,20 @@ BEAT = 0.2  # seconds between two looks at a running stage
 GRACE = 5.0  # seconds that a stage has to end
 
 
+@dataclass(eq=False)
 class Clones(WorkerPlugin):
-    """The project as it was when the run began, on one worker.
+    """The project as it was when the run began, on one worker. The working tree belongs to the
+    commit `head`; what `snapshot` holds beyond it is not committed in the clones either."""
 
-    Args:
-        name: of this run; events go to the topic of this name. bundle: a git bundle with the commit
-        `snapshot`. head: the commit that the working tree belongs to; what `snapshot` holds beyond
-        it is not committed in the clones either. config: the content of DVC's configuration file in
-        the clones. mark: a file that the worker must see too, where a cache folder is shared; else
-        None. environment: variables that the stages run with, in place of the worker's own.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        bundle: bytes,
-        head: str,
-        snapshot: str,
-        config: str,
-        mark: str | None,
-        environment: dict[str, str | None],
-    ):
-        self.name, self.bundle, self.head, self.snapshot = name, bundle, head, snapshot
-        self.config, self.mark, self.environment = config, mark, environment
-        self.running: set[str] = set()  # the tasks under way
-        self.ended = False
+    name: str  # of this run; events go to the topic of this name
+    bundle: bytes  # a git bundle with the commit `snapshot`
+    head: str
+    snapshot: str
+    config: str  # the content of DVC's configuration file in the clones
+    mark: str | None  # a file that the worker must see too, where a cache folder is shared
+    environment: dict[str, str | None]  # of the stages, in place of the worker's own
+    running: set[str] = field(default_factory=set)  # the tasks under way
+    ended: bool = False
 
     def setup(self, worker: Worker) -> None:
         self.folder = Path(worker.local_directory) / self.name
