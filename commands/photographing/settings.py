@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
 from commands.photographing.survey import SPLIT
 from commands.pipeline import keys
@@ -104,8 +104,10 @@ def check_settings(settings: dict[str, object]) -> None:
 
 def write_settings(settings: dict[str, object]) -> None:
     """Set keys of params.yaml, each given with its section: ``train.epochs``."""
+
+    def change(values: dict[str, Any]) -> None:
+        values["datasets"].setdefault(settings["dataset"], {})
+        keys.set_all(settings, values)
+
     path = Path("params.yaml")
-    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), path)
-    content["datasets"].setdefault(settings["dataset"], {})
-    keys.set_all(settings, content)
-    files.write_text(path, dumps_yaml(content))
+    files.write_text(path, keys.rewrite(path.read_text(encoding="utf-8"), change))

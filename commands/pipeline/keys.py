@@ -1,7 +1,7 @@
 """Dotted keys of ``params.yaml``, such as train.optimizer."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +19,16 @@ def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
         if not isinstance(place, dict):
             raise KeyError(section)
         place[last] = value
+
+
+def rewrite(text: str, change: Callable[[dict[str, Any]], None]) -> str:
+    """The text of a YAML file after a `change` of its values, with its comments, as DVC writes
+    it."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    values = parse_yaml_for_update(text, "params.yaml")
+    change(values)
+    return dumps_yaml(values)
 
 
 def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Problem]:

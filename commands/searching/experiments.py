@@ -4,7 +4,7 @@ exp show`, `apply` and `branch` know by its name."""
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,20 +38,6 @@ def read_base(parameters: str, untracked: Collection[str]) -> Base:
     return Base(values, files, snapshot.tree(untracked), head)
 
 
-def set_parameters(settings: dict[str, Any], text: str) -> str:
-    """The text of a ``params.yaml`` with other values of dotted keys."""
-    return modify(text, lambda content: keys.set_all(settings, content))
-
-
-def modify(text: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """The text of a YAML file after `change`, as DVC writes it."""
-    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-
-    content = parse_yaml_for_update(text, PARAMS)
-    change(content)
-    return dumps_yaml(content)
-
-
 def save(
     name: str,
     base: Base,
@@ -69,7 +55,7 @@ def save(
 
     changed = {
         PARAMS: parameters,
-        LOCK: modify(base.files[LOCK], lambda content: content["stages"].update(stages)),
+        LOCK: keys.rewrite(base.files[LOCK], lambda content: content["stages"].update(stages)),
         METRICS: json.dumps(metrics, indent=2) + "\n",
     }
     with tempfile.TemporaryDirectory() as temporary:

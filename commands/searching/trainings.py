@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from commands.pipeline import keys
 from commands.searching import experiments
 from commands.searching.experiments import Base
 from commands.searching.routes import Route
@@ -42,9 +43,9 @@ class Trainings:
 
     def write_parameters(self, run: Run) -> str:
         """The text of ``params.yaml`` for a training."""
-        seed = {} if run.seed == self.seed else {"seed": run.seed}
+        settings = run.settings | ({} if run.seed == self.seed else {"seed": run.seed})
         text = self.base.files[experiments.PARAMS]
-        return experiments.set_parameters(run.settings | seed, text)
+        return keys.rewrite(text, lambda values: keys.set_all(settings, values))
 
     def take(self, run: Run, result: dict[str, Any]) -> float | None:
         """Save a finished training as an experiment. Returns the objective; None where the training
