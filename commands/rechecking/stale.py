@@ -149,14 +149,14 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
         if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
         stages = {
-            (pipeline, stage.name): stage
+            stage.addressing: stage
             for pipeline in {one.pipeline for one in trainings}
             for stage in repo.stage.collect(pipeline)
         }
         return [
             one.address
             for one in trainings
-            if (stage := stages.get((one.pipeline, one.name)))
+            if (stage := stages.get(one.address))
             and not any(change.of_code for change in compare(stage))
         ]
 
@@ -166,9 +166,7 @@ def carry_over(training: Training) -> None:
     Outputs that are not here keep their digests. Raises `UserError` where one that is here has
     another, or where more than code differs now."""
     with repository.open_repo(None) as repo, repo.lock:
-        (stage,) = (
-            stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
-        )
+        (stage,) = repo.stage.collect(training.address)
         compare = outdated.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed while code was compared: start again")
