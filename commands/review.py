@@ -144,6 +144,12 @@ def reproduce() -> tuple[list[Outdated], str]:
     return stages, ""
 
 
+def write_failure(head: str | None, why: str) -> None:
+    """Write the pages of a review that ended early."""
+    name = revisions.strip_markup(head or "the working tree")
+    write_pages(Content(Revision(name, None), [revisions.strip_markup(why)]))
+
+
 def main(base: str, head: str | None, repro: bool) -> None:
     cli.exit_on_sigterm()
     cli.require_project()
@@ -152,17 +158,11 @@ def main(base: str, head: str | None, repro: bool) -> None:
     try:
         ran, failure = reproduce() if repro else ([], "")
         content = compare(base, head, ran)
+    except (UserError, DvcException) as error:
+        write_failure(head, str(error))
+        raise UserError(str(error)) from None
     except Exception as error:
-        refused = isinstance(error, (UserError, DvcException))
-        why = (
-            str(error)
-            if refused
-            else f"The review broke off by a fault of its own: {type(error).__name__}"
-        )
-        name = revisions.strip_markup(head or "the working tree")
-        write_pages(Content(Revision(name, None), [revisions.strip_markup(why)]))
-        if refused:
-            raise UserError(why) from None
+        write_failure(head, f"The review broke off by a fault of its own: {type(error).__name__}")
         raise
     if failure:
         content.messages.insert(0, failure)
