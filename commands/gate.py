@@ -15,7 +15,6 @@ Compares as ``commands.review`` does, and checks that
 Takes about 7 seconds.
 """
 
-import argparse
 import sys
 
 from commands.reviewing import comparing, gate, history
@@ -45,13 +44,5 @@ def main(base: str) -> None:
         sys.exit(f"error: the gate is closed: {', '.join(failed)}")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base",
-        default="main",
-        help="the branch or revision to compare with (default: %(default)s)",
-    )
-
-
 if __name__ == "__main__":
-    cli.run(main, __doc__, add_options)
+    cli.run(main, __doc__, history.add_base_option)

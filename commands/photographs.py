@@ -16,8 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.photographing.presets import PRESETS
-from commands.photographing.settings import check_settings, plan_settings, write_settings
+from commands.photographing.settings import (
+    PRESETS,
+    check_settings,
+    plan_settings,
+    write_settings,
+)
 from commands.photographing.survey import find_images, split_images
 from commands.photographing.timing import estimate_seconds, time_decoding, time_network
 from commands.pipeline.process import run_dvc
@@ -94,9 +98,9 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check_settings(settings)
-    if weights and not is_published(weights) and not Path(weights).is_file():
-        raise UserError(f"--weights {weights}: there is no such file")
     file = Path(weights) if weights and not is_published(weights) else None
+    if file and not file.is_file():
+        raise UserError(f"--weights {weights}: there is no such file")
     if is_published(architecture.weights):
         pretrained.find(preset.architecture, architecture)
     if not dry:

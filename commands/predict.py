@@ -81,7 +81,7 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     return Explainer(chosen.folder / "model.keras", target)
 
 
-def place(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """A path as it is given on the command line."""
     if not text:  # such as an empty variable of the shell, where Path would be this folder
         raise argparse.ArgumentTypeError("it is empty")
@@ -95,7 +95,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=place,
+        type=parse_path,
         metavar="PATH",
         help="an image file, or a folder with images",
     )

@@ -14,7 +14,6 @@ seconds.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dvc.exceptions import DvcException
 
@@ -117,23 +116,21 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         rate=wanted.false_alarm_rate,
         gate=gate.run_checks(found, head, bounds, spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
-        last=list_missing(head),
+        missing=describe_missing(head),
         lost=found.why if found.lost else "",
     )
-    # behind all that reads files
-    return replace(result, messages=[*comparing.list_damages(base, head), *notes])
+    result.messages[:0] = comparing.list_damages(base, head)  # behind all that reads files
+    return result
 
 
-def list_missing(head: Revision) -> list[str]:
-    """A sentence where DVC's cache does not hold what `head` made."""
+def describe_missing(head: Revision) -> str:
+    """A sentence where DVC's cache does not hold what `head` made; else nothing."""
     missing = [] if head.commit else revisions.list_missing_outputs()
+    if not missing:
+        return ""
     return (
-        [
-            f"DVC's cache does not hold {join_names(missing)}: the review does without; `dvc pull` "
-            "brings them."
-        ]
-        if missing
-        else []
+        f"DVC's cache does not hold {join_names(missing)}: the review does without; `dvc pull` "
+        "brings them."
     )
 
 
@@ -142,12 +139,15 @@ def reproduce() -> tuple[list[Outdated], str]:
     know, in a sentence, where that failed."""
     stages = history.read_working_tree()[0].outdated
     if stages and run_dvc("repro"):
-        return (
-            stages,
-            "dvc.lock was out of date, or results were missing, and `dvc repro` failed: "
-            f"{join_names(stages)}.",
-        )
+        why = "dvc.lock was out of date, or results were missing, and `dvc repro` failed"
+        return stages, f"{why}: {join_names(stages)}."
     return stages, ""
+
+
+def write_failure(head: str | None, why: str) -> None:
+    """Write the pages of a review that ended early."""
+    name = revisions.strip_markup(head or "the working tree")
+    write_pages(Content(Revision(name, None), [revisions.strip_markup(why)]))
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
@@ -158,17 +158,11 @@ def main(base: str, head: str | None, repro: bool) -> None:
     try:
         ran, failure = reproduce() if repro else ([], "")
         content = compare(base, head, ran)
+    except (UserError, DvcException) as error:
+        write_failure(head, str(error))
+        raise UserError(str(error)) from None
     except Exception as error:
-        refused = isinstance(error, (UserError, DvcException))
-        why = (
-            str(error)
-            if refused
-            else f"The review broke off by a fault of its own: {type(error).__name__}"
-        )
-        name = revisions.strip_markup(head or "the working tree")
-        write_pages(Content(Revision(name, None), [revisions.strip_markup(why)]))
-        if refused:
-            raise UserError(why) from None
+        write_failure(head, f"The review broke off by a fault of its own: {type(error).__name__}")
         raise
     if failure:
         content.messages.insert(0, failure)
@@ -182,7 +176,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
     print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
     for word, names in content.summary:
         print(f"  {', '.join(names)}: {word}")
-    sentences = (content.selected, content.others, *content.messages, *content.last)
+    sentences = (content.selected, content.others, *content.messages, content.missing)
     for sentence in filter(None, sentences):
         print(f"  {sentence}")
     print(" and ".join(map(str, OUTPUTS)))
@@ -191,11 +185,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base",
-        default="main",
-        help="the branch or revision to compare with (default: %(default)s)",
-    )
+    history.add_base_option(parser)
     parser.add_argument("--head", help="the revision that is reviewed (default: the working tree)")
     parser.add_argument(
         "--repro", action="store_true", help="first run `dvc repro` where dvc.lock is out of date"

@@ -11,7 +11,6 @@ on. docs/search.md says more.
 
 import argparse
 import os
-import re
 import sys
 import uuid
 from pathlib import Path
@@ -53,9 +52,8 @@ def forget(name: str) -> None:
     studies.delete_study(name, DATABASE)
     experiments.remove_all(name)
     files.remove(SCRATCH / "kept" / name)
-    own = re.compile(rf"{re.escape(name)}-(\d+|base)(-seed-\d+)?\.log")
     for log in (SCRATCH / "logs").glob("*.log"):
-        if own.fullmatch(log.name):
+        if experiments.belongs_to(name, log.stem):
             files.remove(log)
     files.remove(reading.FOLDER / name)
 

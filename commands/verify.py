@@ -13,8 +13,11 @@ from the beginning. The verdict is one of
 Where bits differ, it names the models that do. Takes as long as a ``dvc repro`` from the beginning.
 """
 
+import math
 import tempfile
 from pathlib import Path
+
+import pandas as pd
 
 from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
@@ -44,19 +47,11 @@ def compare_accuracies(
 ) -> dict[str, float]:
     """The absolute difference of each accuracy, by its name; infinite where one of the two is
     missing."""
-    names = {
-        (model, name)
-        for metrics in (committed, obtained)
-        for model in metrics
-        for name in metrics[model]
-    }
-    missing = float("inf")
+    differences = (pd.DataFrame(committed) - pd.DataFrame(obtained)).abs().fillna(math.inf)
     return {
-        f"{model}.{name}": abs(
-            committed.get(model, {}).get(name, missing)
-            - obtained.get(model, {}).get(name, -missing)
-        )
-        for model, name in sorted(names)
+        f"{model}.{name}": value
+        for model, values in differences.sort_index().sort_index(axis=1).to_dict().items()
+        for name, value in values.items()
         if name.endswith("accuracy")
     }
 

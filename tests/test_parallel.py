@@ -135,7 +135,7 @@ def test_the_cache_of_the_clones_is_that_of_the_project_whatever_its_path(
 
     folder = tmp_path / ".dvc"
     folder.mkdir()
-    text = dispatch.configuration(tmp_path / name)
+    text = dispatch.format_config(tmp_path / name)
     (folder / "config.local").write_text(text)
     assert Config(str(folder))["cache"]["dir"] == str(tmp_path / name)
 
@@ -253,7 +253,7 @@ def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
 
 def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    options = [worker["options"] for worker in cluster.specification(3, tmp_path).values()]
+    options = [worker["options"] for worker in cluster.specify_workers(3, tmp_path).values()]
     assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == ["3", "5", "-1"]
     assert [one["resources"]["gpu"] for one in options] == [1, 1, 0]
 
@@ -339,7 +339,7 @@ def test_a_lost_scheduler_is_named():
     with pytest.raises(UserError, match="scheduler"):
         cluster.describe_loss(SimpleNamespace(status="cancelled"))
     with pytest.raises(UserError, match="scheduler"):
-        cluster.offers(SimpleNamespace(scheduler_info=lambda n_workers: {}))
+        cluster.list_offers(SimpleNamespace(scheduler_info=lambda n_workers: {}))
 
 
 def test_an_entry_of_the_run_cache_that_is_just_being_written(

@@ -77,7 +77,7 @@ def made(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     """A project after the command."""
     project = copy(template, tmp_path_factory.mktemp("made"))
     make_photographs(project.path("my photographs"))
-    shorten(project, "presets", '"pretrained-small", 160', '"pretrained-small", 64')
+    shorten(project, "settings", '"pretrained-small", 160', '"pretrained-small", 64')
     shorten(project, "settings", "EPOCHS = (5, 20)", "EPOCHS = (2, 2)")
     project.edit_params(use_small_network)
     project.edit_params(lambda params: params["split"].update(limit_train=3))  # of a run before

@@ -42,13 +42,15 @@ MODEL, OTHER = "mnist-dense", "fashion-2blocks"
 
 def test_each_bit_counts():
     one = np.array([1.0, 2.0, np.nan], np.float32)
-    assert comparing.difference(one, one.copy()) == ""
+    assert comparing.describe_difference(one, one.copy()) == ""
     other = one.copy()
     other[1] = np.nextafter(other[1], np.float32(3))
-    assert comparing.difference(one, other).startswith("1 of 3 values differ, the first at [1] ")
-    assert "differ" in comparing.difference(np.float32(0.0), np.float32(-0.0))
-    assert "shape" in comparing.difference(one, one[:2])
-    assert "type" in comparing.difference(one, one.astype(np.float64))
+    assert comparing.describe_difference(one, other).startswith(
+        "1 of 3 values differ, the first at [1] "
+    )
+    assert "differ" in comparing.describe_difference(np.float32(0.0), np.float32(-0.0))
+    assert "shape" in comparing.describe_difference(one, one[:2])
+    assert "type" in comparing.describe_difference(one, one.astype(np.float64))
 
 
 def test_arrays_under_new_names_are_matched_by_content():

@@ -56,7 +56,7 @@ def run(
     if to_run:
         untracked = sources.find_untracked(options)
         content = snapshot.tree(untracked)
-        dispatch = spread(plan, to_run, content, workers, scheduler, remote, options)
+        dispatch = run_on_cluster(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.waiting:
@@ -95,7 +95,7 @@ def check_names(plan: graph.Plan, options: Parallel) -> None:
                 )
 
 
-def spread(
+def run_on_cluster(
     plan: graph.Plan,
     to_run: list[str],
     content: str,

@@ -62,7 +62,7 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
     with (
         dask.config.set(SETTINGS),
         SpecCluster(
-            workers=specification(workers, scratch),
+            workers=specify_workers(workers, scratch),
             scheduler={
                 "cls": Scheduler,
                 "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
@@ -82,7 +82,7 @@ async def greet(address: str) -> None:
     await connection.close()
 
 
-def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
+def specify_workers(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
     """What Dask starts here: processes of one thread, which share the machine's memory evenly; each
     GPU belongs to one of them."""
     memory = psutil.virtual_memory().total / 1e9 / workers
@@ -94,7 +94,7 @@ def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
         "host": "127.0.0.1",
         "preload": [PRELOAD],
     }
-    devices = dict(enumerate(gpus()[:workers]))
+    devices = dict(enumerate(list_gpus()[:workers]))
     return {
         number: {
             "cls": Nanny,
@@ -108,7 +108,7 @@ def specification(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
     }
 
 
-def gpus() -> list[str]:
+def list_gpus() -> list[str]:
     """The GPUs of this machine, as ``CUDA_VISIBLE_DEVICES`` names them."""
     if GPUS in os.environ:
         return [name for name in os.environ[GPUS].split(",") if name not in ("", "-1")]
@@ -123,16 +123,14 @@ def gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
-def submit(
-    client: Client, name: str, key: str, request: dict[str, Any], needs: dict[str, float]
-) -> Future:
+def submit(client: Client, name: str, request: dict[str, Any], needs: dict[str, float]) -> Future:
     """Have a worker that has what the stage `needs` run a `request`, as `worker` takes it, in a
-    clone of the run `name`. The task is known by `key`."""
+    clone of the run `name`. The task is known by the request's address."""
     # a function without a name, since Dask would send one that has a name as a reference to this
     # module, which workers lack
     return client.submit(
         lambda: worker.run(name, request, "gpu" in needs),
-        key=f"{key}-{name}",
+        key=f"{request['address']}-{name}",
         resources=needs or None,
     )
 
@@ -145,7 +143,7 @@ def describe_loss(future: Future) -> str | None:
     return first_line(future.exception()) if future.status == "error" else None
 
 
-def offers(client: Client) -> list[dict[str, float]]:
+def list_offers(client: Client) -> list[dict[str, float]]:
     """What each worker of the cluster has: its threads and its resources. Raises `UserError` where
     its scheduler was lost."""
     known = client.scheduler_info(n_workers=-1)

@@ -13,11 +13,9 @@ from distributed import Client, Future
 
 from commands.parallel import cluster, exchange, worker
 from commands.parallel.progress import Display
-from commands.pipeline import graph, snapshot
+from commands.pipeline import graph, repository, snapshot
 from stages.params.schema import Parallel
 
-# what stages write and DVC does not know
-RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 # variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this
 # process
 BITS = (
@@ -71,7 +69,7 @@ class Dispatch:
         running: dict[Future, str] = {}
         try:
             while self.waiting or running:
-                offers = cluster.offers(client)
+                offers = cluster.list_offers(client)
                 for address in [address for address, needs in self.waiting.items() if not needs]:
                     if cluster.fits(
                         find_needs(self.options, address),
@@ -101,7 +99,7 @@ class Dispatch:
 
     def check(self, client: Client) -> str | None:
         """Say which instance asks for more than any worker has at this moment, if one does."""
-        offers = cluster.offers(client)
+        offers = cluster.list_offers(client)
         for address in self.waiting:
             needs = find_needs(self.options, address)
             if not cluster.fits(needs, [], offers):
@@ -122,14 +120,13 @@ class Dispatch:
             if one.address in self.entries:
                 locks.setdefault(one.lock, {})[one.name] = self.entries[one.address]
         request = {
+            "module": "commands.parallel.instance",
             "address": address,
             "upstream": read,
             "locks": locks,
-            "records": RECORDS,
             "remote": self.remote,
         }
-        needs = find_needs(self.options, address)
-        return cluster.submit(client, self.name, address, request, needs)
+        return cluster.submit(client, self.name, request, find_needs(self.options, address))
 
     def take(self, address: str, future: Future) -> str | None:
         """Take up the outcome of an instance; returns what went wrong, if anything."""
@@ -158,14 +155,14 @@ def clones(
     """Give each worker of the cluster, for the run `name`, clones with the tree `content`, which
     share the cache of the working tree unless they use its `remote`. Events go to `hear`."""
     head, commit = snapshot.commit(content)
-    cache = Path(graph.cache_folder())
+    cache = Path(repository.find_cache())
     mark = None if remote else cache / name
     plugin = worker.Clones(
         name=name,
         bundle=snapshot.bundle(commit),
         head=head,
         snapshot=commit,
-        config=configuration(None if remote else cache),
+        config=format_config(None if remote else cache),
         mark=mark and str(mark),
         environment=environment,
     )
@@ -186,7 +183,7 @@ def clones(
             mark.unlink(missing_ok=True)
 
 
-def configuration(cache: Path | None) -> str:
+def format_config(cache: Path | None) -> str:
     """DVC's local configuration of a clone: the cache of the one who started the run, or the
     machine's own."""
     # with which DVC reads it: it quotes what has a meaning there, such as #

@@ -54,28 +54,23 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
     with repository.hold_lock(repo):
         repo.stage_cache.save(stage)
         if remote:
-            if repo.cloud.push(objects(stage)).failed:
+            if repo.cloud.push(list_objects(stage)).failed:
                 raise RuntimeError(f"outputs of {stage.addressing} did not get into the remote")
             there = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
             repo.stage_cache.transfer(repo.cache.legacy, there, force=False)
 
 
-def fetch(repo: "Repo", stage: "Stage", remote: bool) -> None:
-    """Make the outputs of `stage` in the working tree what dvc.lock says, from the cache; with
-    `remote`, what is not there comes from DVC's default remote."""
-    with repository.hold_lock(repo):
-        wanted = objects(stage)
-        if remote and repo.cloud.pull(wanted).failed:
-            raise RuntimeError(f"outputs of {stage.addressing} did not come from the remote")
-        for out in stage.outs:
-            out.checkout(force=True)
-
-
 def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
-    """`fetch` the outputs of the stages at `addresses`."""
+    """Make the outputs of the stages at `addresses` in the working tree what dvc.lock says, from
+    the cache; with `remote`, what is not there comes from DVC's default remote."""
     for address in addresses:
         (stage,) = repo.stage.collect(address)
-        fetch(repo, stage, remote)
+        with repository.hold_lock(repo):
+            wanted = list_objects(stage)
+            if remote and repo.cloud.pull(wanted).failed:
+                raise RuntimeError(f"outputs of {address} did not come from the remote")
+            for out in stage.outs:
+                out.checkout(force=True)
 
 
 def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:
@@ -89,7 +84,7 @@ def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:
     return stage.name, json.loads(json.dumps(to_single_stage_lockfile(stage)))
 
 
-def objects(stage: "Stage") -> set:
+def list_objects(stage: "Stage") -> set:
     """The hashes of the outputs of `stage`, and of the files in them."""
     for out in stage.outs:
         # of this object in memory: DVC passes over outputs that it does not cache

@@ -8,12 +8,10 @@ REQUEST is a JSON file:
     upstream    the addresses of the stages whose outputs it reads
     locks       what to enter into lock files: {file: {stage: entry}}, from instances that ran
                 meanwhile
-    records     glob patterns of files that DVC does not know, to be brought back when the stage
-                wrote them
     remote      whether results travel through DVC's default remote
 
 Beside it comes ``result.json``: the stage's own `entry` in its lock file, and the text of the
-`records`. The process, and all that it started, ends when its parent does.
+`records` that it wrote. The process, and all that it started, ends when its parent does.
 """
 
 import json
@@ -27,11 +25,20 @@ from typing import Any
 
 from commands.parallel import exchange
 
+# what stages write and DVC does not know
+RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 
-def end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.killpg(0, signal.SIGKILL)  # the worker made this process the leader of a group of its own
+
+def end_with_parent() -> None:
+    """End this process, and all that it starts, soon after its parent ends."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(0, signal.SIGKILL)  # the worker made it the leader of a group of its own
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def enter(locks: dict[str, dict[str, Any]]) -> None:
@@ -55,7 +62,7 @@ def main(request_file: Path) -> None:
         _, entry = exchange.run(repo, request["address"], request["remote"])
     written = {
         path
-        for pattern in request["records"]
+        for pattern in RECORDS
         for path in Path().glob(pattern)
         if path.stat().st_mtime >= begin
     }
@@ -65,5 +72,5 @@ def main(request_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     main(Path(sys.argv[1]))

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +23,22 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 BEAT = 0.2  # seconds between two looks at a running stage
 GRACE = 5.0  # seconds that a stage has to end
-INSTANCE = "commands.parallel.instance"  # what runs in a clone, unless the request names another
 
 
+@dataclass(eq=False)
 class Clones(WorkerPlugin):
-    """The project as it was when the run began, on one worker.
+    """The project as it was when the run began, on one worker. The working tree belongs to the
+    commit `head`; what `snapshot` holds beyond it is not committed in the clones either."""
 
-    Args:
-        name: of this run; events go to the topic of this name. bundle: a git bundle with the commit
-        `snapshot`. head: the commit that the working tree belongs to; what `snapshot` holds beyond
-        it is not committed in the clones either. config: the content of DVC's configuration file in
-        the clones. mark: a file that the worker must see too, where a cache folder is shared; else
-        None. environment: variables that the stages run with, in place of the worker's own.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        bundle: bytes,
-        head: str,
-        snapshot: str,
-        config: str,
-        mark: str | None,
-        environment: dict[str, str | None],
-    ):
-        self.name, self.bundle, self.head, self.snapshot = name, bundle, head, snapshot
-        self.config, self.mark, self.environment = config, mark, environment
-        self.running: set[str] = set()  # the tasks under way
-        self.ended = False
+    name: str  # of this run; events go to the topic of this name
+    bundle: bytes  # a git bundle with the commit `snapshot`
+    head: str
+    snapshot: str
+    config: str  # the content of DVC's configuration file in the clones
+    mark: str | None  # a file that the worker must see too, where a cache folder is shared
+    environment: dict[str, str | None]  # of the stages, in place of the worker's own
+    running: set[str] = field(default_factory=set)  # the tasks under way
+    ended: bool = False
 
     def setup(self, worker: Worker) -> None:
         self.folder = Path(worker.local_directory) / self.name
@@ -82,8 +71,8 @@ class Clones(WorkerPlugin):
         return clone
 
     def run(self, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
-        """Run a stage instance; returns its `status` and, after success, what instance.py left. Its
-        output goes out as events."""
+        """Run the `module` of a request; returns its `status` and, after success, what it left as
+        result.json. Its output goes out as events."""
         key = get_worker().get_current_task()
         self.running.add(key)
         try:
@@ -99,15 +88,11 @@ class Clones(WorkerPlugin):
         folder = clone / ".dvc/tmp/parallel"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        progress = Progress(folder / "progress.json")
+        progress = folder / "progress.json"  # which not every module writes
+        progress.unlink(missing_ok=True)
         with open(folder / "log", "w+b") as log:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    request.get("module", INSTANCE),
-                    str(folder / "request.json"),
-                ],
+                [sys.executable, "-m", request["module"], str(folder / "request.json")],
                 cwd=clone,
                 env=self.variables(gpu),
                 stdin=subprocess.DEVNULL,
@@ -115,7 +100,7 @@ class Clones(WorkerPlugin):
                 stderr=log,
                 start_new_session=True,
             )
-            read = 0
+            read, told = 0, ""
             try:
                 while True:
                     try:
@@ -129,7 +114,9 @@ class Clones(WorkerPlugin):
                             self.name,
                             {"stage": request["address"], "text": text.decode(errors="replace")},
                         )
-                    if rows := progress.read():
+                    rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
+                    if rows and rows != told:
+                        told = rows
                         worker.log_event(self.name, {"stage": request["address"], "progress": rows})
                     if not text and status is not None:
                         break
@@ -138,9 +125,9 @@ class Clones(WorkerPlugin):
                         raise RuntimeError("nobody waits for this result any more")
             finally:
                 end(process)
-        return {"status": status} | (
-            {} if status else json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        )
+        if status:
+            return {"status": status}
+        return {"status": 0} | json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
     def variables(self, gpu: bool) -> dict[str, str]:
         """The environment of a stage; one that asks for no GPU sees none."""
@@ -153,25 +140,6 @@ class Clones(WorkerPlugin):
         if not gpu:
             given["CUDA_VISIBLE_DEVICES"] = "-1"
         return {name: value for name, value in given.items() if value is not None}
-
-
-class Progress:
-    """What a stage says of its progress in `file`, if it does."""
-
-    def __init__(self, file: Path):
-        file.unlink(missing_ok=True)
-        self.file, self.seen = file, None
-
-    def read(self) -> str | None:
-        """The file's text; None where it is the same as before."""
-        try:
-            text = self.file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        if text == self.seen:
-            return None
-        self.seen = text
-        return text
 
 
 def end(process: subprocess.Popen) -> None:

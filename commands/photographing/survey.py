@@ -53,18 +53,9 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         left = {one: size for one, size in listed.items() if one not in unread}
         found = classes.find(left, folders, path) if unread else found
     else:
-        refuse_images(
-            path,
-            "empty, or not read",
-            "remove them or convert them to JPEG",
-            unread,
-        )
-        refuse_images(
-            path,
-            "outside the class folders",
-            "move them into their classes' folders",
-            {*found.outside},
-        )
+        refuse_images(path, "empty, or not read", "remove them or convert them to JPEG", unread)
+        what, remedy = "outside the class folders", "move them into their classes' folders"
+        refuse_images(path, what, remedy, {*found.outside})
     writing.check_classes(found.class_names, str(path))
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.photographing.presets import BATCH
+from commands.photographing.settings import BATCH
 from stages.images.decode import BadImage, decode
 from stages.images.resize import resized
 from stages.params.families import Application

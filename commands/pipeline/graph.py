@@ -46,11 +46,16 @@ class Plan:
     def read_by(self, address: str, beyond: Collection[str]) -> list[str]:
         """The instances whose outputs an instance needs: those that it depends on directly; all
         before it, where its stage is of those `beyond`."""
-        needed = set(self.instances[address].upstream)
         if self.instances[address].bare_name in beyond:
-            for one in reversed(self.instances):
-                if one in needed:
-                    needed.update(self.instances[one].upstream)
+            return self.list_upstream(address)
+        return [one for one in self.instances if one in self.instances[address].upstream]
+
+    def list_upstream(self, address: str) -> list[str]:
+        """The instances that one depends on, directly or not."""
+        needed = set(self.instances[address].upstream)
+        for one in reversed(self.instances):
+            if one in needed:
+                needed.update(self.instances[one].upstream)
         return [one for one in self.instances if one in needed]
 
     def can_travel(self, here: Collection[str]) -> list[str]:
@@ -92,7 +97,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
                 upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
                 lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
                 instances[stage.addressing] = Instance(
-                    stage.addressing, stage.name, lock, upstream, shareable(stage)
+                    stage.addressing, stage.name, lock, upstream, is_shareable(stage)
                 )
         every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
         changed = set()
@@ -106,7 +111,7 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     return Plan(instances, changed, sorted(every))
 
 
-def shareable(stage) -> bool:
+def is_shareable(stage) -> bool:
     """Whether the run-cache can hold what this stage of DVC's makes: it has dependencies and
     outputs, all local."""
     return bool(stage.cmd and stage.deps and stage.outs) and not (
@@ -115,14 +120,6 @@ def shareable(stage) -> bool:
         or any(dep.protocol != "local" for dep in stage.deps)
         or any(out.protocol != "local" or out.persist or not out.is_in_repo for out in stage.outs)
     )
-
-
-def cache_folder() -> str:
-    """The path of DVC's cache."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        return repo.cache.legacy.path
 
 
 def has_remote() -> bool:

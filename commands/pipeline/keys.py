@@ -1,7 +1,7 @@
 """Dotted keys of ``params.yaml``, such as train.optimizer."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,17 +21,21 @@ def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
         place[last] = value
 
 
-def changed(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `values` with other values of keys. Raises `KeyError` as `set_all` does."""
-    values = copy.deepcopy(values)
-    set_all(settings, values)
-    return values
+def rewrite(text: str, change: Callable[[dict[str, Any]], None]) -> str:
+    """The text of a YAML file after a `change` of its values, with its comments, as DVC writes
+    it."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    values = parse_yaml_for_update(text, "params.yaml")
+    change(values)
+    return dumps_yaml(values)
 
 
 def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Problem]:
     """What the schema of ``params.yaml`` has against `settings` together, set in `base`. Raises
     `KeyError` as `set_all` does."""
-    values = changed(settings, base)
+    values = copy.deepcopy(base)
+    set_all(settings, values)
     try:
         Params.model_validate(values)
     except ValidationError as error:

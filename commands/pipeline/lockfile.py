@@ -1,7 +1,5 @@
 """What stands in a lock file."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +40,3 @@ def read_parameters(lock: Lock, stage: str) -> dict[str, Any]:
 def read_digests(lock: Lock, stage: str, kind: str = "deps") -> dict[str, str]:
     """The digests of what `stage` depends on, or of its outputs (`kind` outs), by their paths."""
     return {entry["path"]: entry["md5"] for entry in lock.get(stage, {}).get(kind, [])}
-
-
-def digest_value(value: Any) -> str:
-    """A short digest of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -131,7 +131,8 @@ class Made:
 
     def find_place(self, dep: Dependency) -> str | None:
         """The output that `dep` is, or lies in, by its path; None where no stage makes it."""
-        return next((one for one in list_parents(dep.fs_path) if one in self.outs), None)
+        path = Path(dep.fs_path)
+        return next((one for one in map(str, (path, *path.parents)) if one in self.outs), None)
 
     def proves_another(self, dep: Dependency) -> bool:
         """Whether `dep` is not what its stage has read, as far as it can be known.
@@ -148,11 +149,6 @@ class Made:
             inside = folder.get_obj(self.outs[place].cache, parts)  # a file, or a folder in it
             return inside is None or inside.hash_info != dep.hash_info
         return len(self.recorded[dep.fs_path]) > 1
-
-
-def list_parents(path: str) -> list[str]:
-    """A path and the folders that it lies in, the innermost first."""
-    return [path, *map(str, Path(path).parents)]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ def open_repo(revision: str | None) -> Iterator[Repo]:
             raise Unreadable(f"DVC cannot read the pipeline{where}: {why}") from None
 
 
+def find_cache() -> str:
+    """The folder of DVC's cache."""
+    with Repo() as repo:
+        return repo.cache.local_cache_dir
+
+
 @contextlib.contextmanager
 def hold_lock(repo: Repo) -> Iterator[None]:
     """Hold DVC's lock. Raises `Busy` where another command of DVC's holds it for longer."""
@@ -65,8 +71,7 @@ def hold_lock(repo: Repo) -> Iterator[None]:
 def clone_at(revision: str) -> Iterator[dict[str, Any]]:
     """Work in a temporary clone at `revision`. Gives the configuration with which DVC takes its
     cache from here, and leaves nothing of the clone elsewhere."""
-    with Repo() as here:
-        cache = here.cache.local_cache_dir
+    cache = find_cache()
     with tempfile.TemporaryDirectory(prefix="revision-") as folder:
         clone = Path(folder) / "clone"
         options = ("--quiet", "--shared", "--no-checkout")

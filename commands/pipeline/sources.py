@@ -35,18 +35,13 @@ def require(options: Params, is_there: Callable[[str], bool]) -> None:
         )
 
 
-def list_all(options: Params) -> list[str]:
-    """The paths of all data sets and of all weights that ``params.yaml`` names, also of those that
-    no run reads now."""
+def find_untracked(options: Params) -> list[str]:
+    """The paths of data sets and weights in ``params.yaml``, also of those that no run reads now,
+    that git neither has nor ignores: they may be large, as photographs are, and no stage behind
+    download and weights reads them."""
     weights = [one.pretrained for one in options.architectures.values()]
     sources = [one.source for one in options.datasets.values()]
-    return sources + [one for one in weights if one and not is_published(one)]
-
-
-def find_untracked(options: Params) -> list[str]:
-    """Those of `list_all` that git neither has nor ignores: they may be large, as photographs are,
-    and no stage behind download and weights reads them."""
-    return choose_untracked(list_all(options))
+    return choose_untracked(sources + [one for one in weights if one and not is_published(one)])
 
 
 def choose_untracked(paths: Iterable[str]) -> list[str]:

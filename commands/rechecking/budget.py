@@ -93,8 +93,7 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         }
         for key in experiment.keys() & {"keep_model", "keep_optimizer"}:
             experiment[key] = True  # there is more to compare then
-    with files.replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(content, file)
+    YAML(typ="safe").dump(content, path)
 
 
 def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:

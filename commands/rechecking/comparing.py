@@ -46,7 +46,7 @@ def compare(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
         return ["the old code wrote no model: there is nothing to compare"]
     differences = []
     for name, path in sorted(old.items()):
-        read = reader(name)
+        read = find_reader(name)
         if read is None:
             continue
         if name not in new:
@@ -58,7 +58,7 @@ def compare(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
         for key, value in mine.items():
             if key not in other:
                 differences.append(f"{name}: {key}: only the old code has it")
-            elif what := difference(value, other[key]):
+            elif what := describe_difference(value, other[key]):
                 differences.append(f"{name}: {key}: {what}")
         if name.endswith(".keras"):
             differences += [
@@ -73,13 +73,13 @@ def find_additions(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
     for name in sorted(old.keys() & new.keys()):
         if name.endswith(("training.json", ".csv", ".npz")):
             before, now = (
-                {key.split(".")[0] for key in reader(name)(side[name])} for side in (old, new)
+                {key.split(".")[0] for key in find_reader(name)(side[name])} for side in (old, new)
             )
             additions += [f"{name}: {key}" for key in sorted(now - before)]
     return additions
 
 
-def reader(name: str):
+def find_reader(name: str):
     """The function that reads the numbers of a file into arrays by their names; None for a file
     whose numbers are not compared."""
     readers = {
@@ -140,13 +140,13 @@ def match_arrays(
     gone, come = dict(old), dict(new)
     for name in old.keys() - new.keys():
         for other in come.keys() - old.keys():
-            if not difference(old[name], come[other]):
+            if not describe_difference(old[name], come[other]):
                 del gone[name], come[other]
                 break
     return gone, come
 
 
-def difference(old: np.ndarray, new: np.ndarray) -> str:
+def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
     """In words, how two arrays differ in a bit; empty where they do not."""
     old, new = np.asarray(old), np.asarray(new)
     if old.shape != new.shape:

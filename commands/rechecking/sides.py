@@ -43,20 +43,19 @@ class Verdict:
     resumed: bool = False
 
 
-def copy_revision(revision: str, target: Path) -> Path:
-    """The files of a revision that a training may read."""
+def copy_revision(revision: str, target: Path) -> None:
+    """Copy the files of a revision that a training may read."""
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         git.run("archive", f"--output={file.name}", revision, "--", *PATHS)
         with tarfile.open(file.name) as archive:
             # which Python has from 3.11.4 on; the archive is git's
             archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
             archive.extractall(target)
-    return target
 
 
 def copy_working_tree(target: Path, without: Iterable[str]) -> Path:
-    """The files of the working tree that a training may read, with those not committed yet; not
-    what lies at the paths `without`."""
+    """Copy the files of the working tree that a training may read, with those not committed yet;
+    not what lies at the paths `without`. Returns `target`."""
     paths = [*PATHS, *sources.exclude(without)]
     listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
     for name in filter(None, listed.split("\0")):
@@ -81,44 +80,40 @@ def compare_codes(
 
     The present code is stopped after an epoch and goes on from its checkpoint; the old one is not.
     """
-    old = prepare_side(training, chain, old_code, folder / "old", options)
-    new = prepare_side(training, chain, new_code, folder / "new", options)
+    old, new = folder / "old", folder / "new"
+    cut = prepare_side(training, chain, old_code, old, options)
+    prepare_side(training, chain, new_code, new, options)
     for one in chain:
-        run(one.entry["cmd"], old.folder, stop)
-        run(one.command, new.folder, stop)
-    run(training.entry["cmd"], old.folder, stop)
+        run(one.entry["cmd"], old, stop)
+        run(one.command, new, stop)
+    run(training.entry["cmd"], old, stop)
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
-    resumed = interrupt(training.command, new.folder, checkpoint, stop)
-    run(training.command, new.folder, stop)
+    resumed = interrupt(training.command, new, checkpoint, stop)
+    run(training.command, new, stop)
     results = [
-        comparing.collect_files(old.folder, tuple(out["path"] for out in training.entry["outs"])),
-        comparing.collect_files(new.folder, training.outs),
+        comparing.collect_files(old, tuple(out["path"] for out in training.entry["outs"])),
+        comparing.collect_files(new, training.outs),
     ]
     if found := comparing.compare(*results):
         return Verdict(found)
     epochs = count_epochs(results[0])
-    if old.cut.patience is not None and epochs == old.cut.epochs:
+    if cut.patience is not None and epochs == cut.epochs:
         return Verdict([f"early stopping did not act in {epochs} epochs: nothing is shown of it"])
     additions = tuple(comparing.find_additions(*results))
-    return Verdict([], epochs * old.cut.steps, additions, resumed)
-
-
-@dataclass(frozen=True)
-class Side:
-    folder: Path
-    cut: budget.Cut
+    return Verdict([], epochs * cut.steps, additions, resumed)
 
 
 def prepare_side(
     training: Training, chain: Sequence[Training], code: Path, folder: Path, options: Recheck
-) -> Side:
-    """A copy of `code` with parameters and data cut down; both sides get the same."""
+) -> budget.Cut:
+    """Copy `code` into `folder`, with parameters and data cut down; both sides get the same.
+    Returns the cut of `training`."""
     shutil.copytree(code, folder)
     pipeline, cut = training.pipeline, None
     trained = {out for one in chain for out in one.outs}
+    seed = find_first_seed(folder, training)
     for one in (*chain, training):
         recipe = budget.read_recipe(folder, pipeline, one.key)
-        seed = first_seed(folder, training)
         for path in filter(lambda path: str(path) not in trained, one.data):
             for prepared in (path, path / "prepared"):
                 if (prepared / "data.json").exists():
@@ -134,10 +129,11 @@ def prepare_side(
         if cut is None:
             raise UserError(f"{one.address}: none of its dependencies holds prepared data")
         budget.cut_params(folder, pipeline, one.key, cut, seed)
-    return Side(folder, cut)
+    return cut
 
 
-def first_seed(folder: Path, training: Training) -> int | None:
+def find_first_seed(folder: Path, training: Training) -> int | None:
+    """The seed that a replication trains with here; None of a model, which has one alone."""
     if training.pipeline == budget.ROOT:
         return None
     _, content = read_yaml(folder / budget.PARAMS[training.pipeline])

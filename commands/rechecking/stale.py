@@ -30,6 +30,11 @@ class Training:
         return self.name.partition("@")[2]
 
     @property
+    def lock(self) -> str:
+        """The path of its lock file."""
+        return Path(self.pipeline).with_suffix(".lock").as_posix()
+
+    @property
     def other_changes(self) -> list[str]:
         """What differs and is not of code, with the data that the lock entry does not know."""
         known = {one["path"] for one in self.entry["deps"]}
@@ -112,7 +117,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
     holders: dict[str, list[str]] = {}
     equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
     for commit in (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
-        for path in sorted({str(Path(one.pipeline).with_suffix(".lock")) for one in trainings}):
+        for path in sorted({one.lock for one in trainings}):
             blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
                 text = git.ask("cat-file", "blob", blob) if blob else None
@@ -120,8 +125,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
                 equal[path, blob] = [
                     one.address
                     for one in trainings
-                    if path == str(Path(one.pipeline).with_suffix(".lock"))
-                    and entries.get(one.name) == one.entry
+                    if path == one.lock and entries.get(one.name) == one.entry
                 ]
             if equal[path, blob]:
                 holders.setdefault(commit, []).extend(equal[path, blob])
@@ -145,14 +149,14 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
         if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
         stages = {
-            (pipeline, stage.name): stage
+            stage.addressing: stage
             for pipeline in {one.pipeline for one in trainings}
             for stage in repo.stage.collect(pipeline)
         }
         return [
             one.address
             for one in trainings
-            if (stage := stages.get((one.pipeline, one.name)))
+            if (stage := stages.get(one.address))
             and not any(change.of_code for change in compare(stage))
         ]
 
@@ -162,9 +166,7 @@ def carry_over(training: Training) -> None:
     Outputs that are not here keep their digests. Raises `UserError` where one that is here has
     another, or where more than code differs now."""
     with repository.open_repo(None) as repo, repo.lock:
-        (stage,) = (
-            stage for stage in repo.stage.collect(training.pipeline) if stage.name == training.name
-        )
+        (stage,) = repo.stage.collect(training.address)
         compare = outdated.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed while code was compared: start again")

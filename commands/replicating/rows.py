@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands.pipeline import graph
-from commands.pipeline.graph import Plan
 from stages.params.families import Architecture
 from stages.params.fields import suggest
 from stages.replications import options
@@ -81,6 +80,7 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
     for name, address in addresses.items():
         if address not in plan.to_run:
             continue
+        steps = [one for one in plan.list_upstream(address) if one in plan.to_run]
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
         start, ran = Path(entry.starts_from), documents[name].trained.epochs
@@ -88,7 +88,7 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
         rows.append(
             Row(
                 name=name,
-                steps=tuple(list_steps(plan, address)),
+                steps=(*steps, address),
                 starts_from=start.name if start.parent == FOLDER / "trained" else None,
                 seeds=tuple(entry.seeds),
                 epochs=epochs,
@@ -107,17 +107,6 @@ def count_epochs(architecture: Architecture, epochs: int) -> int:
         return epochs
     tuning = architecture.fine_tuning
     return tuning.head_epochs + (0 if tuning.layers == "none" else epochs)
-
-
-def list_steps(plan: Plan, address: str) -> list[str]:
-    """The stages that `address` needs and that are out of date, itself last."""
-    needed, waiting = set(), [address]
-    while waiting:
-        one = waiting.pop()
-        if one in plan.instances and one not in needed:
-            needed.add(one)
-            waiting += plan.instances[one].upstream
-    return [one for one in plan.instances if one in needed & plan.to_run]
 
 
 def order(rows: list[Row]) -> list[Row]:

@@ -1,10 +1,19 @@
 """Where in git's history the revisions of a review lie."""
 
+import argparse
 from dataclasses import dataclass
 
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.runtime import escape, git
 from stages.runtime.errors import UserError
+
+
+def add_base_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base",
+        default="main",
+        help="the branch or revision to compare with (default: %(default)s)",
+    )
 
 
 def read_working_tree() -> tuple[Revision, list[str]]:

@@ -20,8 +20,8 @@ LISTED = 5  # names in a sentence
 
 @dataclass
 class Content:
-    """What both templates show; `lost`: why there is nothing to compare with, where there must
-    be."""
+    """What both templates show; `missing`: which outputs are not here; `lost`: why there is nothing
+    to compare with, where there must be."""
 
     head: Revision
     messages: list[str]
@@ -35,7 +35,7 @@ class Content:
     rate: float = 0.0
     gate: list[Check] = field(default_factory=list)
     charts: dict[str, vega.Spec] = field(default_factory=dict)
-    last: list[str] = field(default_factory=list)
+    missing: str = ""
     lost: str = ""
 
 

@@ -79,22 +79,19 @@ class Revision:
 
     def table(self, path: str) -> pd.DataFrame | None:
         text = self.text(path)
+        if text is None:
+            return None
         names = {"actual": str, "predicted": str}  # of classes: digits are names too
         try:
-            table = (
-                None
-                if text is None
-                else pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
-            )
+            table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
         except ValueError as error:
             self.damaged[path] = strip_markup(str(error))
             return None
-        for name in names if table is not None else ():
-            if name in table:
-                table[name] = table[name].map(escape.from_spreadsheet)
-        if table is not None and (lacking := COLUMNS[path.rsplit("/")[-1]] - set(table)):
+        if lacking := COLUMNS[path.rsplit("/")[-1]] - set(table):
             self.damaged[path] = f"it lacks the column {min(lacking)}"
             return None
+        for name in names.keys() & set(table):
+            table[name] = table[name].map(escape.from_spreadsheet)
         return table
 
     def report(self, model: str, name: str) -> Any:

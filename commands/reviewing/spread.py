@@ -1,5 +1,7 @@
 """``reports/seed_spread.json``: how much accuracies differ between seeds alone."""
 
+import hashlib
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,15 @@ def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) ->
     return {
         "dataset": dataset,
         "data": lockfile.read_digests(lock, "split")[f"data/raw/{dataset}"],
-        "prepared": lockfile.digest_value(
-            {model: read[model]["data/prepared"] for model in models}
-        ),
-        "code": lockfile.digest_value(code),
-        "parameters": lockfile.digest_value(parameters),
+        "prepared": digest({model: read[model]["data/prepared"] for model in models}),
+        "code": digest(code),
+        "parameters": digest(parameters),
     }
+
+
+def digest(value: Any) -> str:
+    """A short digest of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def has_provenance(

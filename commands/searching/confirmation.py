@@ -76,15 +76,12 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
     waiting = {run.name: one for one, run in runs.items() if one not in known}
     if waiting:
         print(f"the best against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
-
-    def take(run: Run, result: dict) -> None:
+    for run, result in trainings.run_all([runs[one] for one in waiting.values()]):
         value = trainings.take(run, result)
         value = math.nan if value is None else value
         known[waiting[run.name]] = value
         study.set_user_attr("confirmed", known)
         print(f"{run.name}: {value:.4f}", flush=True)
-
-    trainings.run_all([runs[one] for one in waiting.values()], take)
     return known
 
 
@@ -109,11 +106,8 @@ def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> dict
         trial = study.get_trials(deepcopy=False)[number]
         settings = studies.read_settings(trial, trainings.search.space)
         name = trainings.name_run(number, trainings.seed)
-
-        def take(run: Run, result: dict) -> None:
+        run = Run(name, settings, trainings.seed, ("validation", "test"))
+        for _, result in trainings.run_all([run]):
             looks[str(number)] = result["measures"]["test"]
             study.set_user_attr("test", looks)
-
-        run = Run(name, settings, trainings.seed, ("validation", "test"))
-        trainings.run_all([run], take)
     return looks[str(number)]

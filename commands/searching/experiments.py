@@ -4,7 +4,7 @@ exp show`, `apply` and `branch` know by its name."""
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,9 @@ def read_base(parameters: str, untracked: Collection[str]) -> Base:
     """The working tree as it is, with the text `parameters` of params.yaml, and without what is
     `untracked`: data sets and weights."""
     files = {PARAMS: parameters, LOCK: Path(LOCK).read_text(encoding="utf-8")}
-    content = snapshot.tree(untracked)
     values = parse_yaml(parameters, Path(PARAMS))
-    return Base(values, files, content, snapshot.commit(content)[0])
-
-
-def set_parameters(settings: dict[str, Any], text: str) -> str:
-    """The text of a ``params.yaml`` with other values of dotted keys."""
-    return modify(text, lambda content: keys.set_all(settings, content))
-
-
-def modify(text: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """The text of a YAML file after `change`, as DVC writes it."""
-    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-
-    content = parse_yaml_for_update(text, PARAMS)
-    change(content)
-    return dumps_yaml(content)
+    head = git.run("rev-parse", "--verify", "HEAD^{commit}")
+    return Base(values, files, snapshot.tree(untracked), head)
 
 
 def save(
@@ -69,7 +55,7 @@ def save(
 
     changed = {
         PARAMS: parameters,
-        LOCK: modify(base.files[LOCK], lambda content: content["stages"].update(stages)),
+        LOCK: keys.rewrite(base.files[LOCK], lambda content: content["stages"].update(stages)),
         METRICS: json.dumps(metrics, indent=2) + "\n",
     }
     with tempfile.TemporaryDirectory() as temporary:
@@ -86,9 +72,13 @@ def save(
     git.run("update-ref", str(ExpRefInfo(base.head, name)), commit)
 
 
+def belongs_to(study: str, name: str) -> bool:
+    """Whether `name` is that of a run of the study, as `Trainings.name_run` gives it."""
+    return re.fullmatch(rf"{re.escape(study)}-(\d+|base)(-seed-\d+)?", name) is not None
+
+
 def remove_all(study: str) -> None:
     """Remove the experiments of a study, of whatever commit."""
-    own = re.compile(rf"refs/exps/.*/{re.escape(study)}-(\d+|base)(-seed-\d+)?")
     for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
-        if own.fullmatch(reference):
+        if belongs_to(study, reference.rpartition("/")[2]):
             git.run("update-ref", "-d", reference)

@@ -58,7 +58,7 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         )
         return
     for key, values in search.space.items():
-        if fault := key_fault(key, search.model, options):
+        if fault := find_key_fault(key, search.model, options):
             yield ("space", key), fault
             continue
         if key.startswith("train.loss") and prunes_by_loss(search):
@@ -72,7 +72,7 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
             yield ("space", key), f"it is part of {above[0]}, which is searched too: leave out one"
             continue
         for value in values.extremes:
-            if fault := value_fault(key, value, base):
+            if fault := find_value_fault(key, value, base):
                 yield ("space", key), fault
                 break
 
@@ -82,7 +82,7 @@ def prunes_by_loss(search: Search) -> bool:
     return search.objective == "validation_loss" and search.pruner != "NopPruner"
 
 
-def key_fault(key: str, model: str, options: Params) -> str | None:
+def find_key_fault(key: str, model: str, options: Params) -> str | None:
     """Why a key cannot be searched; None where it can."""
     own = f"architectures.{model}."
     if not key.startswith((*(f"{one}." for one in SECTIONS), own)):
@@ -98,7 +98,7 @@ def key_fault(key: str, model: str, options: Params) -> str | None:
     return None
 
 
-def value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
+def find_value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
     """What the schema of ``params.yaml`` has against a value; None where it has nothing. Conflicts
     with other keys, which may be searched too, are left to the trial."""
     place = tuple(key.split("."))

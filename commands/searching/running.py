@@ -13,8 +13,6 @@ from commands.searching.routes import Route
 from commands.searching.studies import Settings
 from stages.runtime.errors import UserError
 
-MODULE = "commands.searching.trial"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -57,7 +55,7 @@ class Runner:
 
     def check(self) -> None:
         """Raises `UserError` where no worker has what a training needs."""
-        if not cluster.fits(self.needs, [], cluster.offers(self.client)):
+        if not cluster.fits(self.needs, [], cluster.list_offers(self.client)):
             wanted = ", ".join(f"{name} {amount:g}" for name, amount in self.needs.items())
             raise UserError(
                 f"params.yaml: parallel.resources: a training asks for {wanted or 'a worker'}, "
@@ -67,13 +65,13 @@ class Runner:
     def has_room(self) -> bool:
         """Whether a worker is free for another run."""
         taken = [self.needs] * len(self.running)
-        return cluster.fits(self.needs, taken, cluster.offers(self.client))
+        return cluster.fits(self.needs, taken, cluster.list_offers(self.client))
 
     def start(self, run: Run, files: dict[str, str], route: Route) -> None:
         """Start a run in a clone with this text of `files`, by path."""
         request = {
             "address": run.name,  # of its events
-            "module": MODULE,
+            "module": "commands.searching.trial",
             "model": self.model,
             "files": files,
             "stages": route.stages,
@@ -82,7 +80,7 @@ class Runner:
             "parts": run.parts,
             "remote": self.remote,
         }
-        future = cluster.submit(self.client, self.name, run.name, request, self.needs)
+        future = cluster.submit(self.client, self.name, request, self.needs)
         self.running[run.name] = run, future
         future.add_done_callback(lambda future: self.events.put(("end", run.name, future)))
 

@@ -1,9 +1,10 @@
 """The trainings of a search: what each starts with, and what is kept of its result."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from commands.pipeline import keys
 from commands.searching import experiments
 from commands.searching.experiments import Base
 from commands.searching.routes import Route
@@ -42,9 +43,9 @@ class Trainings:
 
     def write_parameters(self, run: Run) -> str:
         """The text of ``params.yaml`` for a training."""
-        seed = {} if run.seed == self.seed else {"seed": run.seed}
+        settings = run.settings | ({} if run.seed == self.seed else {"seed": run.seed})
         text = self.base.files[experiments.PARAMS]
-        return experiments.set_parameters(run.settings | seed, text)
+        return keys.rewrite(text, lambda values: keys.set_all(settings, values))
 
     def take(self, run: Run, result: dict[str, Any]) -> float | None:
         """Save a finished training as an experiment. Returns the objective; None where the training
@@ -62,8 +63,8 @@ class Trainings:
         )
         return measured["accuracy" if self.search.maximizes else "loss"]
 
-    def run_all(self, runs: list[Run], taken: Callable[[Run, dict[str, Any]], None]) -> None:
-        """Run trainings that belong to no trial, and give each result to `taken`. Raises
+    def run_all(self, runs: list[Run]) -> Iterator[tuple[Run, dict[str, Any]]]:
+        """Run trainings that belong to no trial, and give each result as it comes. Raises
         `UserError` where one fails."""
         waiting = list(runs)
         while waiting or self.runner.running:
@@ -76,4 +77,4 @@ class Trainings:
                 log = self.runner.log(event.run.name)
                 raise UserError(f"{event.run.name}: {event.failed}: see {log}")
             if event and event.result:
-                taken(event.run, event.result)
+                yield event.run, event.result

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.parallel import exchange
-from commands.parallel.instance import end_with
+from commands.parallel.instance import end_with_parent
 from stages.storage import files
 from stages.training.experiment import locate_head_checkpoint
 
@@ -148,5 +148,5 @@ def main(request_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     main(Path(sys.argv[1]))
