@@ -23,7 +23,7 @@ backend.start(threads=2)
 import keras  # noqa: E402
 
 from stages import architectures, evaluate, train  # noqa: E402
-from stages.architectures import googlenet  # noqa: E402
+from stages.architectures import googlenet, whitened  # noqa: E402
 from stages.params import names  # noqa: E402
 from stages.params.families import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
@@ -148,8 +148,19 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
         assert set(FAMILIES[family].model_fields) - {"family", *OF_TRAINING} == arguments, family
 
 
+def test_a_slope_and_a_scale_are_those_of_params_yaml():
+    leaky = built("mnist-convnet", [28, 28, 1], activation="leaky_relu", negative_slope=0.125)
+    slopes = {one.negative_slope for one in leaky.layers if hasattr(one, "negative_slope")}
+    assert slopes == {0.125}
+    scaled = built("cifar10-whitened", [32, 32, 3], head_scale=0.125)
+    assert scaled.layers[-2].scale == 0.125
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(channels: int):
+def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(whitened, "CHUNK", 7)  # of 40 images: the last chunk is smaller
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, channels))
     # neighbours alike
     images = (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")
@@ -177,6 +188,13 @@ def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(channel
     )
     np.testing.assert_array_equal(values[:, half:], -values[:, :half])
     assert not layer.trainable_weights
+    # every second image alone gives the filters of all, where each is there twice
+    once = layer.get_weights()[0]
+    architectures.adapt(model, "whitened", arguments, np.repeat(images, 2, axis=0)[:79])
+    np.testing.assert_allclose(layer.get_weights()[0], once, rtol=1e-3)
+    architectures.adapt(model, "whitened", arguments | {"whitening_epsilon": 1e6}, images)
+    norms = np.linalg.norm(layer.get_weights()[0].reshape(-1, layer.filters), axis=0)
+    np.testing.assert_allclose(norms, 1e-3, rtol=1e-3)  # 1 / √(variance + ε)
 
 
 def classes_of(module: Any, base: type) -> set[str]:

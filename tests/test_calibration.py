@@ -9,6 +9,7 @@ from support.example import load_example
 from support.project import write_prepared
 
 from stages.metrics.measures import measure_model
+from stages.metrics.scores import measure_loss
 from stages.params.families import Dense
 from stages.storage.prepared import Prepared
 from stages.training import backend, run
@@ -80,6 +81,9 @@ def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
     before = result["uncalibrated"]
     assert result["validation"]["loss"] < before["validation"]["loss"]
     assert set(before) == {"temperature", "validation", "test"}
+    for part in ("validation", "test"):
+        loss = measure_loss(probabilities[f"uncalibrated_{part}"], prepared.labels(part))
+        assert before[part]["loss"] == pytest.approx(loss, abs=1e-6)
     classes = [probabilities[name].argmax(axis=1) for name in ("test", "uncalibrated_test")]
     assert np.mean(classes[0] == classes[1]) > 0.98  # a mean over two images may turn
     if not mirrored:  # what was divided are the logits

@@ -12,6 +12,7 @@ from support.example import load_example
 from stages import describe, params
 from stages.drawing import charts, pictures
 from stages.params.schema import Source
+from stages.storage import files
 
 CARD = {
     "dataset": "made-up",
@@ -149,6 +150,7 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
         "datasets": {"mine": Source(source="photographs")},
         "download": chosen.download.model_copy(update={"channels": 1}),
         "split": chosen.split.model_copy(update={"method": "test"}),
+        "preprocess": chosen.preprocess.model_copy(update={"normalisation": "standard"}),
     }
     monkeypatch.setattr(params, "load", lambda: chosen.model_copy(update=changes))
     download.main("mine")
@@ -164,5 +166,10 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
     }
     card = Path("reports/data/card.md").read_text(encoding="utf-8")
     assert "has images of the test set" in card
+    data = files.read_json(Path("data/prepared/data.json"))
+    assert data["validation_is_test"] and not data["validation_is_training"]
+    train = np.load("data/prepared/train.npy")  # on which alone the normalisation is measured
+    (scale,), (offset,) = data["rescaling"]["scale"], data["rescaling"]["offset"]
+    assert (1 / scale, -offset / scale) == pytest.approx((train.std(), train.mean()))
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card)
     assert sorted(shown) == sorted(name for name in written if name.endswith(".png"))

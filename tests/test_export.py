@@ -240,10 +240,18 @@ def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Proj
 def test_a_fall_beyond_what_is_allowed_stops_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """It is judged by the validation images, and the ranges are measured on those for training."""
+    labels = {"validation": np.zeros(4, int), "test": np.array([1, 0, 0, 0])}
+    counts = {"train": 5, "validation": 4, "test": 4}
     data = SimpleNamespace(
-        images=lambda part: np.zeros((4, 1, 1, 1), np.uint8), labels=lambda part: np.zeros(4, int)
+        images=lambda part: np.zeros((counts[part], 1, 1, 1), np.uint8), labels=labels.get
     )
-    monkeypatch.setattr(int8, "as_int8", lambda source, target, images: target.write_bytes(b"8"))
+
+    def convert(source: Path, target: Path, images: np.ndarray) -> None:
+        assert len(images) == counts["train"]
+        target.write_bytes(b"8")
+
+    monkeypatch.setattr(int8, "as_int8", convert)
     monkeypatch.setattr(running, "open_session", lambda path, threads: path)
     (tmp_path / "model.onnx").write_bytes(b"32")
 
@@ -254,7 +262,9 @@ def test_a_fall_beyond_what_is_allowed_stops_the_export(
     monkeypatch.setattr(running, "make_predict", predict)
     with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
         export.convert_to_int8(tmp_path, data, 1, 0.2)
-    assert export.convert_to_int8(tmp_path, data, 1, 0.25)["test"] == {"float32": 1, "int8": 0.75}
+    found = export.convert_to_int8(tmp_path, data, 1, 0.25)
+    assert found["validation"] == {"float32": 1, "int8": 0.75}
+    assert found["test"] == {"float32": 0.75, "int8": 1}
 
 
 def test_each_exported_file_has_its_digest(finished: Project):
@@ -264,8 +274,10 @@ def test_each_exported_file_has_its_digest(finished: Project):
     for name, digest in digests.items():
         assert files.sha256(finished.path("exports") / name) == digest
     metrics = json.loads(finished.path("exports/metrics.json").read_text())
-    headline = json.loads(finished.path("reports/metrics.json").read_text())[metrics["model"]]
-    assert metrics["test"]["accuracy"] == headline["test_accuracy"]
+    reported = finished.path(f"reports/models/{metrics['model']}/metrics.json")
+    measured = json.loads(reported.read_text())
+    for part in ("validation", "test"):
+        assert metrics[part] == {name: measured[part][name] for name in metrics[part]}
 
 
 def start_with_seed() -> None:
@@ -370,6 +382,9 @@ def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
     difference = np.abs(trained.predict_on_batch(images) - model.predict_on_batch(images)).max()
     assert checking.TOLERANCE < difference < 0.02
+    for other in (trained.predict_on_batch, lambda images: np.full((len(images), 3), np.nan)):
+        with pytest.raises(UserError, match="does not predict the same"):
+            checking.require_equal("it", other, images, model.predict_on_batch(images))
     onnx.as_onnx(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))

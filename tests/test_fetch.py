@@ -43,7 +43,14 @@ def test_comes_well_in_the_end(server, tmp_path, plan, asked):
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {"bytes": None}, {"sha256": None}, {"bytes": None, "sha256": None}]
+    "facts",
+    [
+        {},
+        {"bytes": None},
+        {"sha256": None},
+        {"bytes": None, "sha256": None},
+        {"sha256": None, "md5": hashlib.md5(CONTENT).hexdigest()},
+    ],
 )
 def test_needs_no_more_than_what_is_published(server, tmp_path, facts):
     server.plan = ["cut"]
@@ -57,6 +64,7 @@ def test_server_without_ranges_starts_again_from_0(server, tmp_path):
 
 FOR_GOOD = {  # behaviours, facts that the publisher states, what the message names
     "wrong digest": ([], {"sha256": "0" * 64}, "0" * 64),
+    "wrong MD5, and no other": ([], {"sha256": None, "md5": "0" * 32}, "0" * 32),
     "wrong size": ([], {"bytes": len(CONTENT) - 1}, "set.bin"),
     "404": ([404], {}, "404"),
     "403": ([403], {}, "403"),

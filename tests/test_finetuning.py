@@ -1,6 +1,7 @@
 """Fine-tuning of pre-trained networks: what learns in which phase, features that are computed once,
 and equal bits after an interruption in either phase."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +194,10 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
     )
     with pytest.raises(AssertionError):
         finetuning.compute_features(changed, base, prepared, place)
+    data = copy.copy(prepared)
+    data.description = prepared.description | {"sha256": "of other images"}
+    with pytest.raises(AssertionError):
+        finetuning.compute_features(other, base, data, place)
 
 
 def test_the_layers_that_are_named_learn(start, prepared):

@@ -131,6 +131,8 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
     assert check().passed is not False
     table.write_text(table.read_text().replace("dense,above", "dense,below"))
     assert check().passed is False and "mnist-dense (below)" in check().words
+    table.write_text("experiment,verdict\nmnist-dense,above\n")
+    assert check().passed is False and "mnist-convnet (gone)" in check().words
 
 
 def test_while_dvc_runs_nothing_is_called_damaged(

@@ -43,6 +43,17 @@ def test_a_label_that_the_model_predicts_is_not_doubted():
     assert find_doubts(probabilities, labels, ["common", "rare"], None)["place"].tolist() == [3]
 
 
+def test_the_suggestion_is_the_most_probable_class_whose_threshold_is_reached():
+    # thresholds: a (0.9 + 0.8) / 2 = 0.85, b (0.6 + 0.1) / 2 = 0.35, c (0.3 + 0.5) / 2 = 0.4
+    probabilities = np.array(
+        [[0.9, 0, 0.1], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3]]
+        + [[0.2, 0.5, 0.3], [0.05, 0.45, 0.5], [0.5, 0.1, 0.4]]
+    )
+    doubts = find_doubts(probabilities, np.array([0, 0, 1, 2, 2, 1]), ["a", "b", "c"], None)
+    # the last image is most probably an a, but not as much as those are: c, whose threshold it has
+    assert doubts[["place", "suggested"]].values.tolist() == [[5, "c"], [3, "b"]]
+
+
 def test_what_most_models_doubt_comes_first():
     columns = ["part", "place", "label", "suggested", "label_probability", "suggested_probability"]
     rows = [

@@ -66,6 +66,17 @@ def test_metrics_as_scikit_learn_has_them(monkeypatch, digits: int):
     theirs = metrics.roc_curve(one_hot.ravel(), probabilities.ravel())[:2]
     ours = diagnostics.compute_micro_curve(probabilities, labels)
     assert np.interp(at, *ours) == pytest.approx(np.interp(at, *theirs))
+    curves = diagnostics.compute_curves(probabilities, labels)
+    drawn = set(diagnostics.tabulate_roc(curves, list("abcdefg"))["curve"])
+    areas = metrics.roc_auc_score(one_hot, probabilities, average=None)
+    assert drawn == {"micro", "macro", *(f"class {'abcdefg'[one]}" for one in areas.argsort()[:3])}
+
+
+def test_the_interval_of_an_accuracy_by_hand():
+    """Wilson's: the accuracies from which 0.29 lies 1.96 of their own standard errors away."""
+    for end in scores.estimate_interval(0.29, 100):
+        error = scores.estimate_standard_error(end, 100)
+        assert abs(end - 0.29) / error == pytest.approx(1.95996, abs=1e-4)
 
 
 def test_calibration_error_averages_inside_a_bin():
@@ -74,6 +85,8 @@ def test_calibration_error_averages_inside_a_bin():
     assert measure_calibration_error(confidence, correct, bins=10) == pytest.approx(
         (2 * 0.25 + 0) / 3
     )
+    table = diagnostics.tabulate_calibration(confidence, correct, bins=10)
+    assert table[["lower", "upper"]].values.tolist() == [[0.7, 0.8], [0.9, 1.0]]
 
 
 def test_top_k_is_left_out_where_it_means_nothing():
@@ -111,6 +124,11 @@ TABLE = pd.DataFrame(
 )
 def test_selection(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
+
+
+def test_of_models_of_equal_size_the_more_accurate_one_is_selected():
+    table = TABLE.assign(parameters=[300, 100, 100], validation_accuracy=[0.9, 0.897, 0.899])
+    assert select(table, "fewest_parameters", 1.0)["selected"] == "small"
 
 
 def test_of_models_that_are_right_on_nearly_all_images_a_small_one_is_selected():

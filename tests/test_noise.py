@@ -20,6 +20,8 @@ def test_the_noise_by_hand():
     of_test_set = (13 - 49 / 100) / 100**2
     assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
     assert found.freedom == pytest.approx(found.noise**4 / ((2 * 0.01**2) ** 2 / 8))
+    # of 13 tosses of a coin, at most three heads or at most three tails
+    assert found.mcnemar == pytest.approx(2 * (1 + 13 + 78 + 286) / 2**13)
 
 
 def test_an_assumed_spread_follows_the_standard_error():
@@ -55,12 +57,12 @@ def test_a_model_without_a_spread_takes_its_nearest_siblings():
         "small": {"family": "cnn", "parameters": 100, "test_accuracy": {"sd": 0.002}},
         "large": {"family": "cnn", "parameters": 10000, "test_accuracy": {"sd": 0.003}},
     }
-    training = {"architecture": {"family": "cnn"}, "parameters": {"total": 900}}
+    training = {"architecture": {"family": "cnn"}, "parameters": {"total": 1500}}
     spread = noise.find_spread("new", training, {"n": 5, "models": models})
-    assert spread.of == "small" and spread.freedom == 4
-    assert spread.sd**2 == pytest.approx((0.002**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
+    assert spread.of == "large" and spread.freedom == 4  # 7 times as large; the small one 15 times
+    assert spread.sd**2 == pytest.approx((0.003**2 + (0.001**2 + 0.002**2 + 0.003**2) / 3) / 2)
     assert spread.parts["dense"] == pytest.approx(0.001**2 / 6)
-    assert noise.find_spread("large", training, {"n": 5, "models": models}).of == "large"
+    assert noise.find_spread("small", training, {"n": 5, "models": models}).of == "small"
 
 
 def simulated(

@@ -47,6 +47,27 @@ def test_a_refused_image_has_no_class_on_a_terminal_either():
     assert predict.as_csv(row, on_terminal=True)["class"] is None
 
 
+def test_an_answer_is_refused_below_the_confidence_and_not_at_it():
+    for least, best in ((0.6, "b"), (0.600001, None)):
+        row = pictures.row("a.png", np.float32([0.4, 0.6]), ["a", "b"], 1, least)
+        assert (row["class"], row["probability"], len(row["runners_up"])) == (best, 0.6, not best)
+
+
+def test_the_model_is_the_selected_one_also_where_another_is_still_exported(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trained, "ROOT", finished.folder)
+    exported = trained.open_model(None)
+    assert exported.folder == finished.path("exports")
+    other = next(
+        path for path in finished.path("models").iterdir() if path.name != exported.training.model
+    )
+    digest = json.loads((other / "training.json").read_text())["file"]["sha256"]
+    selection = {"selected": other.name, "sha256": digest}
+    finished.path("reports/selection.json").write_text(json.dumps(selection))
+    assert trained.open_model(None).folder == other
+
+
 def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     images = np.load(finished.path("data/prepared/test.npy"))[:5, ..., 0]
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
@@ -149,16 +170,16 @@ def test_pictures_of_equal_names_in_several_folders_stay_apart():
 
 
 def test_the_map_is_that_of_grad_cam(tmp_path: Path):
-    """One feature map, the image itself: for the class that it speaks for the map is the image, for
-    the other one it is empty."""
+    """One feature map, the image itself: for the class that it speaks for, but for one pixel, the
+    map is the image, for the other one it is empty."""
     import keras
 
     inputs = keras.Input((4, 4, 1), dtype="uint8")
     maps = keras.layers.Conv2D(1, 1, use_bias=False)(keras.layers.Rescaling(1 / 255)(inputs))
-    pooled = keras.layers.GlobalAveragePooling2D()(maps)
-    outputs = keras.layers.Dense(2, "softmax", use_bias=False, name="probability")(pooled)
+    flat = keras.layers.Flatten()(maps)
+    outputs = keras.layers.Dense(2, "softmax", use_bias=False, name="probability")(flat)
     model = keras.Model(inputs, outputs)
-    model.set_weights([np.ones((1, 1, 1, 1)), np.array([[1.0, -1.0]])])
+    model.set_weights([np.ones((1, 1, 1, 1)), np.array([[1.0, -1.0]] * 15 + [[-5.0, 5.0]])])
     model.save(tmp_path / "model.keras")
     explainer = Explainer(tmp_path / "model.keras", tmp_path)
     image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)

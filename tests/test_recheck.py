@@ -61,6 +61,16 @@ def test_arrays_under_new_names_are_matched_by_content():
     assert set(gone) == {"dense", "bias"}
 
 
+def test_a_layer_more_or_less_is_a_difference(tmp_path: Path):
+    dense, norm = keras.layers.Dense(2), keras.layers.BatchNormalization()
+    for name, layers in (("one", [dense]), ("more", [dense, norm])):
+        keras.Sequential([keras.Input((2,)), *layers]).save(tmp_path / f"{name}.keras")
+    one, more = ({"model.keras": tmp_path / f"{name}.keras"} for name in ("one", "more"))
+    for pair, which in (((one, more), "new"), ((more, one), "old")):
+        found = comparing.compare(*pair)
+        assert len(found) == 4 and all(f"only the {which} code has it" in what for what in found)
+
+
 # The cut
 
 
@@ -79,6 +89,17 @@ def test_the_last_batch_is_smaller_and_early_stopping_must_act(side: int):
     assert cut.epochs > 1 + 3 * 2 + 2
     recipe["early_stopping"]["patience"] = None
     assert budget.plan_cut(recipe, [side, side, 3], BUDGET).epochs == BUDGET.epochs
+
+
+def test_each_phase_of_a_schedule_takes_part_in_the_cut():
+    for given, cut in (
+        ({"boundaries": [300, 900], "values": [3, 2, 1]}, {"boundaries": [1, 2]}),
+        ({"boundary_epochs": [1, 2.5]}, {"boundaries": [1, 2]}),
+        ({"decay_steps": 900, "warmup_steps": 3}, {"decay_steps": 4, "warmup_steps": 3}),
+        ({"decay_epochs": 0.5, "warmup_epochs": 0}, {"decay_steps": 4, "warmup_steps": 0}),
+    ):
+        kept = {name: given[name] for name in given.keys() & {"values"}}
+        assert budget.shorten_schedule(given, 4) == cut | kept
 
 
 def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -251,7 +251,7 @@ def test_an_experiment_that_starts_from_another_begins_where_it_ended(replicated
     )
     for seed in ("1", "2"):
         assert more[seed]["test"] == first[seed]["test"]
-        assert first[seed]["test"]["images"] == 60
+        assert first[seed]["test"]["images"] == first[seed]["validation"]["images"] == 60
     assert first["1"]["test"] != first["2"]["test"]
     # predictions are kept, models only where another experiment starts from them
     for name, kept in ((FIRST, {"model.keras", "optimizer.npz"}), (MORE, set())):

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from stages import params
 from stages.replications import options, overview
+from stages.replications.evaluate import take_published_measure
 from stages.replications.table import (
     Spread,
     Spreads,
     add_variations,
     build_row,
     estimate_noise,
+    find_origin,
     judge_replication,
     measure_conditions,
     measure_spreads,
@@ -87,7 +89,7 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     results = {
         "mnist-convnet": result(0.98, 0.99, 1.0),
         "mnist-whitened": result(0.9962, 0.9963, 0.9964),
-        "mnist-dense": result(0.97),
+        "mnist-dense": result(0.97, 0.98),  # two seeds are too few for a spread
         "cifar10-experiment1": result(0.1, 0.1, 0.1),  # it learns nothing
     }
     found = measure_spreads(results, {name: documents[name] for name in names}, datasets)
@@ -99,6 +101,9 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     entry = replications.experiments[name]
     row = build_row(name, documents[name], entry, "mnist", results[name], found[name])
     assert row["verdict"] == "within noise"  # of what it is compared with, a run may be that good
+    assert (row["obtained"], row["spread"], row["seeds"]) == (
+        pytest.approx(0.9963), pytest.approx(0.0001), 3,
+    )  # fmt: skip
     alone = Spreads(found[name].ours, found[name].ours)
     row = build_row(name, documents[name], entry, "mnist", results[name], alone)
     assert row["verdict"] == "above"
@@ -117,6 +122,23 @@ def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
     )
     assert found["mnist-whitened-longer"] == found["mnist-whitened"]
     assert found["mnist-convnet"].ours.freedom == 2  # its own seeds alone
+    # of two names that its own begins with, the longer one
+    more = "cifar100-simple-cnn-more"
+    documents[f"{more}-images"] = documents["mnist-whitened-longer"]
+    assert find_origin(f"{more}-images", documents) == more
+
+
+@pytest.mark.parametrize(
+    ("of", "epoch", "expected"),
+    [("validation", "final", 0.7), ("validation", "best", 0.9), ("test", "final", 0.8)],
+)
+def test_the_accuracy_beside_the_published_one_is_of_the_same_part_and_epoch(
+    of: str, epoch: str, expected: float
+):
+    one = published(0.8).model_copy(update={"of": of, "epoch": epoch})
+    history = pd.DataFrame({"accuracy": [0.6, 0.95, 1.0], "val_accuracy": [0.5, 0.9, 0.7]})
+    metrics = {"validation": {"accuracy": 0.9}, "test": {"accuracy": 0.8}}
+    assert take_published_measure(one, metrics, history) == expected
 
 
 def test_other_images_count_where_there_are_as_many():

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from support.project import ROOT
 
+from stages.params.recipe import Train
 from stages.replications import options
 from stages.runtime.errors import UserError
 
@@ -86,6 +87,25 @@ def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict)
     stopping = facts["train"].get("early_stopping", COMMON["train"]["early_stopping"])
     assert set(stopping) == set(COMMON["train"]["early_stopping"])
     assert (stopping["patience"] is None) == (stopping["restore_best"] == "never")
+
+
+def test_what_an_experiment_says_goes_before_what_is_common_and_its_budget_before_both():
+    _, replications = options.load()
+    for name, entry in replications.experiments.items():
+        expected = COMMON["train"] | ENTRIES[name]["train"]
+        if most := ENTRIES[name]["budget"]["epochs"]:
+            expected["epochs"] = min(expected["epochs"], most)
+        recipe = options.complete_train(replications.common, entry)
+        assert recipe == Train.model_validate(expected), name
+        augment = COMMON["augment"] | ENTRIES[name]["augment"]
+        assert options.complete_augment(replications.common, entry).model_dump() == augment, name
+    some = {"train": entry.train | {"early_stopping": {"patience": 77}}}
+    recipe = options.complete_train(replications.common, entry.model_copy(update=some))
+    expected = COMMON["train"]["early_stopping"] | {"patience": 77}
+    assert recipe.early_stopping.model_dump() == expected
+    some = {"budget": entry.budget.model_copy(update={"epochs": 1})}
+    recipe = options.complete_train(replications.common, entry.model_copy(update=some))
+    assert recipe.epochs == 1 < entry.train["epochs"]
 
 
 @each_experiment

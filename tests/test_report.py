@@ -6,6 +6,7 @@ import html.parser
 import json
 import re
 from contextlib import chdir
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -161,8 +162,17 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
         model: json.loads(finished.path(f"reports/models/{model}/metrics.json").read_text())
         for model in MODELS
     }
-    for one in metrics.values():
+    headline = json.loads(finished.path("reports/metrics.json").read_text())
+    for model, one in metrics.items():
         assert f"{one['parameters']:,}" in page and f"{one['test']['accuracy']:.4f}" in page
+        assert headline[model] == {
+            "test_accuracy": one["test"]["accuracy"],
+            "test_loss": one["test"]["loss"],
+            "validation_accuracy": one["validation"]["accuracy"],
+            "learning_rate": one["learning_rate"],
+        }
+    roc = pd.read_csv(finished.path("reports/roc.csv"))
+    assert {*zip(roc["model"], roc["curve"])} == {*product(MODELS, ("micro", "macro"))}
     selected = metrics[json.loads(finished.path("reports/selection.json").read_text())["selected"]]
     card = finished.path("reports/model_card.md").read_text(encoding="utf-8")
     assert (

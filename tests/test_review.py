@@ -92,6 +92,17 @@ def test_the_spread_over_seeds(history: Project):
         patch.setattr(seed_spread, "run_dvc", lambda *_: pytest.fail("measured again"))
         seed_spread.main(2)
     assert history.changes() == []
+    # one that a change brings is not what it is judged by, also where it belongs to both revisions
+    path = history.path("reports/seed_spread.json")
+    text = path.read_text()
+    path.write_text(text.replace('"sd": 0', '"sd": 7'))
+    try:
+        with chdir(history.folder):
+            base = Revision("longer", history.run("git", "rev-parse", "longer").strip())
+            head = Revision("the working tree", None)
+            assert comparing.choose_spread(base, head) == content != comparing.read_spread(head)
+    finally:
+        path.write_text(text)
 
 
 def test_a_spread_over_two_backends_is_refused(history: Project, monkeypatch: pytest.MonkeyPatch):

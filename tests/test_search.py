@@ -4,6 +4,7 @@ in a pipeline like ours."""
 import contextlib
 import csv
 import io
+import math
 import os
 import shutil
 import signal
@@ -59,7 +60,7 @@ params = yaml.safe_load(open("params.yaml"))
 folder = Path("data/prepared")
 folder.mkdir(parents=True)
 for part in ("validation", "test"):
-    np.save(folder / f"{part}_labels.npy", np.arange(200) % 4)
+    np.save(folder / f"{part}_labels.npy", (np.arange(200) + (part == "test")) % 4)
 about = {name: params[name] for name in ("dataset", "preprocess")}
 about |= {"validation_is_test": False, "validation_is_training": False}
 (folder / "data.json").write_text(json.dumps(about))
@@ -71,7 +72,8 @@ EDIT = """
 text = Path("params.yaml").read_text().replace("epochs: 8", "epochs: 99")
 Path("params.yaml").write_text(text)
 """
-# the accuracy is the learning rate, and a little more by seed; epoch 2 waits until it may go on
+# the accuracy is the learning rate, and a little more by seed, and on the test set the share of the
+# other images; epoch 2 waits until it may go on
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -181,7 +183,7 @@ def test_trials_side_by_side_become_experiments_and_the_best_is_confirmed(
     # once for all trials, and for each new seed once, or twice where both needed it at a time
     assert (tmp_path / "marks/prepared").read_text().count("once") <= 5
     assert "trial 1: 0.91" in output and "on new seeds: better" in output
-    assert output.count("test accuracy: 0.91") == 1
+    assert output.count("test accuracy: 0.09") == 1
 
     shown = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--no-pager")))
     best = next(row for row in shown if row["Experiment"] == "rates-1")
@@ -274,11 +276,13 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
 ):
     (tmp_path / "marks/go").touch()
     space = {"preprocess.image_size": {"choice": [8, 16]}}
-    write(project, space=space, trials=1)
+    loss = {"objective": "validation_loss", "space": space}
+    write(project, **loss, trials=1)
     search(project)
     project.dvc("exp", "apply", "rates-0")
-    write(project, space=space)
-    assert "trial 1: 0.31" in search(project)
+    write(project, **loss)
+    expected = -0.31 * math.log(0.775) - 0.69 * math.log(0.075)
+    assert f"trial 1: {expected:.4f}" in search(project)
     project.edit_params(lambda params: params["preprocess"].update(channels=1))
     assert "another preprocess.channels:" in search(project, status=1)
 
@@ -340,8 +344,23 @@ def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
     )
     with pytest.raises(UserError, match="another train.epochs:"):
         studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+    for key, value in (("seeds", 2), ("model", "mnist-dense"), ("objective", "validation_loss")):
+        changed = search.model_copy(update={key: value})
+        with pytest.raises(UserError, match=f"another {key}:"):
+            studies.open_study("rates", changed, {"train": {"epochs": 8}}, 1, database)
     studies.delete_study("rates", database)
     studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+
+
+def test_a_study_that_goes_on_draws_other_values(tmp_path: Path):
+    space = {"train.learning_rate": Values(low=0.1, high=1.0)}
+    changes = {"sampler": "RandomSampler", "space": space}
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH)).model_copy(update=changes)
+    drawn = set()
+    for _ in range(3):
+        study = studies.open_study("rates", search, {}, 1, tmp_path / "studies.db")
+        drawn.add(studies.suggest(study.ask(), space)["train.learning_rate"])
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Folders, zip and tar files become a data set: whichever of them, and with whatever names."""
 
+import hashlib
 import io
 import os
 import struct
@@ -29,7 +30,7 @@ from support.sources import (
 from stages.images import decode as decoding
 from stages.runtime.errors import UserError
 from stages.sources import archives
-from stages.sources.digests import describe_source
+from stages.sources.digests import describe_source, digest_files
 from stages.sources.parts import are_parts
 from stages.sources.raw import Raw, digest
 
@@ -82,6 +83,7 @@ def test_encoded_images_are_read_back():
     for place, (name, image) in enumerate(zip(raw.names, raw.images(range(12)))):
         assert np.array_equal(image, np.asarray(Image.open(io.BytesIO(TREE[name]))))
         assert raw.digests[place].tobytes() == digest(image)
+        assert digest(image) != digest(image.reshape(image.shape[1], image.shape[0], -1))
     assert np.array_equal(
         next(iter(raw.images([7]))), np.asarray(Image.open(io.BytesIO(TREE[raw.names[7]])))
     )
@@ -241,6 +243,11 @@ def test_what_is_hidden_in_a_folder_is_no_part_of_it():
     Path("set/cat/.DS_Store").write_bytes(b"x")
     assert facts(bring("set")) == expected and describe_source(Path("set")) == digest
     assert bring("set").dataset["source_digest"] == digest["sha256"]
+    # what sha256sum prints, in whatever order the file system lists the files
+    files = {os.fsencode(name): Path("set", name) for name in reversed(FLAT)}
+    lines = [f"{digest_of(Path('set', name))}  {name}\n" for name in sorted(FLAT)]
+    expected = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert digest["sha256"] == digest_files(files, "set") == expected
 
 
 @pytest.mark.parametrize("name", ["set.npz", "set.yaml", "set.zip"])

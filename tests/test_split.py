@@ -36,8 +36,8 @@ def raw(
     order: int | None = None,
     names: list[str] | None = None,
 ) -> Any:
-    """A data set with so many images of each class, of which the last `test` are for testing, and
-    `validation` before them for validation; shuffled by `order`."""
+    """A data set with so many images of each class, no two of them equal, of which the last `test`
+    are for testing, and `validation` before them for validation; shuffled by `order`."""
     labels = np.repeat(np.arange(len(counts)), counts)
     if order is not None:
         labels = np.random.default_rng(order).permutation(labels)
@@ -47,6 +47,7 @@ def raw(
         validation=validation,
         class_names=[f"class{n}" for n in range(len(counts))],
         names=names,
+        digests=np.arange(len(labels), dtype="<u8").view(np.uint8).reshape(-1, 8),
         name="made-up",
         dataset={"name": "made-up"},
     )
@@ -80,6 +81,12 @@ def test_another_seed_is_tested_on_the_same_images():
         data, chosen(method="test", test=0.2, limit_validation=40, limit_test=40), seed=3
     )
     assert np.array_equal(both["validation"], both["test"])
+    # and trained, and chosen, on others, also where the source brings the parts
+    brought = raw(60, 60, validation=40, test=20, order=1)
+    limits = {"limit_train": 20, "limit_validation": 20, "limit_test": 10}
+    one, other = (choose_parts(brought, chosen(**limits), seed) for seed in (3, 4))
+    equal = {part: np.array_equal(one[part], other[part]) for part in one}
+    assert equal == {"train": False, "validation": False, "test": True}
 
 
 def test_the_test_part_of_the_source_stays():
@@ -87,7 +94,7 @@ def test_the_test_part_of_the_source_stays():
     assert parts["test"].tolist() == list(range(60, 80))
 
 
-def test_the_validation_part_of_the_source_stays():
+def test_the_validation_part_of_the_source_stays(tmp_path: Path):
     data = raw(60, 60, validation=20, test=20, order=1)
     parts = choose_parts(data, CHOSEN, seed=0)
     assert [parts[part].tolist() for part in ("train", "validation", "test")] == [
@@ -97,6 +104,9 @@ def test_the_validation_part_of_the_source_stays():
     ]
     same = choose_parts(data, chosen(method="test"), seed=0)
     assert same["validation"].tolist() == same["test"].tolist() == list(range(100, 120))
+    for method, said in (("stratified", "source"), ("test", "test")):
+        split.write(data, chosen(method=method), 0, tmp_path / method)
+        assert files.read_json(tmp_path / method / "split.json")["method"] == said
     cut = choose_parts(raw(60, 60, validation=20, order=1), chosen(test=0.2), seed=0)
     assert cut["validation"].tolist() == list(range(100, 120))
     assert sorted([*cut["train"], *cut["test"]]) == list(range(100)) and len(cut["test"]) == 20
@@ -208,19 +218,20 @@ def test_a_limit_keeps_the_balance():
 
 @pytest.fixture
 def rare() -> Any:
-    """300 images of one class and 6 of another, no two of them equal."""
-    data = raw(300, 6, order=0)
-    data.digests = np.arange(306, dtype="<u8").view(np.uint8).reshape(306, 8)
-    return data
+    """300 images of one class and 6 of another."""
+    return raw(300, 6, order=0)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_rare_class_stays_in_each_part_that_is_limited(rare: Any, tmp_path: Path, seed: int):
+def test_a_rare_class_stays_in_each_part_that_is_limited(
+    rare: Any, tmp_path: Path, capsys: pytest.CaptureFixture, seed: int
+):
     small = chosen(limit_train=10, limit_validation=5, limit_test=5)
     split.write(rare, small, seed, tmp_path / "split")
     parts = files.read_json(tmp_path / "split/split.json")["parts"]
     assert [part["images"] for part in parts.values()] == [10, 5, 5]
     assert [part["classes"]["class1"] for part in parts.values()] == [1, 1, 1]
+    assert "note: " in capsys.readouterr().err  # so few images choose nearly by chance
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ def test_a_committed_report_that_the_run_does_not_give():
     no_difference = compare_accuracies(METRICS, METRICS)
     with pytest.raises(UserError, match="not re-created.*\n.*reports/metrics.json"):
         judge({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, *SAME)
+    with pytest.raises(UserError, match="not re-created.*\n.*models/net"):
+        judge({"models/net": "1"}, {}, [], no_difference, 0.01, *SAME)
 
 
 def test_no_platform_explains_other_data():
