@@ -148,6 +148,22 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
         assert set(FAMILIES[family].model_fields) - {"family", *OF_TRAINING} == arguments, family
 
 
+def test_what_equal_numbers_of_parameters_do_not_show():
+    def list_inputs(model: keras.Model, layer: str) -> list[str]:
+        (node,) = model.get_layer(layer)._inbound_nodes
+        return [tensor._keras_history.operation.name for tensor in node.input_tensors]
+
+    googlenet = built("flowers-googlenet", [224, 224, 3])
+    assert list_inputs(googlenet, "auxiliary1_pool") == ["inception_4a"]
+    assert list_inputs(googlenet, "auxiliary2_pool") == ["inception_4d"]
+    whitened = built("cifar10-whitened", [32, 32, 3])
+    kinds = [type(layer).__name__ for layer in whitened.layers]
+    convolutions = [place for place, kind in enumerate(kinds) if kind == "Conv2D"]
+    # of the first block, behind the whitening
+    assert kinds[convolutions[1] + 1] == "MaxPooling2D"
+    assert kinds[convolutions[2] + 1] == "BatchNormalization"
+
+
 def test_a_slope_and_a_scale_are_those_of_params_yaml():
     leaky = built("mnist-convnet", [28, 28, 1], activation="leaky_relu", negative_slope=0.125)
     slopes = {one.negative_slope for one in leaky.layers if hasattr(one, "negative_slope")}

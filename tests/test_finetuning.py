@@ -128,6 +128,16 @@ def test_both_phases_are_in_the_history_and_the_files_of_the_checkpoints_go(whol
     assert not list(whole.glob("checkpoint*"))
 
 
+def test_the_head_is_validated_on_the_validation_images(start, prepared, tmp_path: Path):
+    train(experiment(start, {"layers": "none"}), prepared, tmp_path)
+    kept = files.read_json(tmp_path / "training.json")["kept_epoch"]
+    logged = pd.read_csv(tmp_path / "history.csv", index_col="epoch").loc[kept, "val_loss"]
+    predicted = np.load(tmp_path / "predictions.npz")["validation"]
+    labels = prepared.labels("validation")
+    loss = -np.log(predicted[np.arange(len(labels)), labels]).mean()
+    assert loss == pytest.approx(logged, rel=1e-4)
+
+
 def test_the_learning_rate_of_the_metrics_is_that_of_fine_tuning(whole: Path, prepared):
     metrics, *_ = measure_model("tiny", whole, prepared, OPTIONS.evaluate)
     assert TUNING["head_learning_rate"] > metrics["learning_rate"] == 0.001

@@ -97,6 +97,29 @@ def test_augmentation_takes_part_and_is_not_saved(
     assert not any("random" in layer.name for layer in model.layers)
 
 
+def test_another_seed_augments_in_another_way(prepared: Prepared):
+    def draw_seeds(seed: int) -> list[list[int]]:
+        augment = CHOSEN.augment.model_copy(update={"horizontal_flip": True, "rotation": 10})
+        one = replace(small(), augment=augment, seed=seed)
+        trainer = fitting.compile_trainer(one, network.build_network(one, prepared))
+        states = [np.asarray(value) for value in trainer.variables if "seed" in value.path]
+        return [state.tolist() for state in states]
+
+    assert len(draw_seeds(1)) == 2
+    assert draw_seeds(1) == draw_seeds(1)
+    assert all(map(list.__ne__, draw_seeds(1), draw_seeds(2)))
+
+
+def test_validation_images_change_nothing_that_is_learned(prepared: Prepared, tmp_path: Path):
+    other = write_images(tmp_path / "other", validation=7)
+    labels = other.folder / "validation_labels.npy"
+    np.save(labels, 1 - np.load(labels))  # the other class is the larger one
+    stopping = CHOSEN.train.early_stopping.model_copy(update={"restore_best": "never"})
+    one = small(class_weight="balanced", early_stopping=stopping)
+    models = [train(one, data, tmp_path / data.folder.name) for data in (prepared, other)]
+    assert all(map(np.array_equal, *map(weights, models)))
+
+
 def test_a_mixed_precision_computes_in_it(prepared: Prepared):
     built = network.build_network(small(precision="mixed_bfloat16"), prepared).model
     assert {layer.compute_dtype for layer in built.layers if layer.weights} >= {"bfloat16"}
