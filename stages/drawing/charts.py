@@ -225,15 +225,16 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     columns = min(max(fitting, 1), LEGEND_COLUMNS)
     more_rows = max(0, -(-len(models) // columns) - 2)
     style = {"linewidth": 1.6, "marker": ".", "markersize": 5}
-    alone = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}  # a point alone makes no line
+    # a single epoch makes no line: tell the parts apart by their markers
+    single_epoch = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}
     figure = draw_learning_curves(
-        f"Learning curves: validation ({'dots' if alone else 'full'}) and training "
-        f"({'crosses' if alone else 'dotted'})",
+        f"Learning curves: validation ({'dots' if single_epoch else 'full'}) and training "
+        f"({'crosses' if single_epoch else 'dotted'})",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
         {
             "validation": {"linestyle": "-", **style},
-            "training": {"linestyle": ":", "label": None, **style, **alone},
+            "training": {"linestyle": ":", "label": None, **style, **single_epoch},
         },
         # leave the panels their height, however long the legend
         size=(9, 4.6 + 0.2 * more_rows),
