@@ -64,9 +64,7 @@ def augment(images: np.ndarray, options: Params) -> np.ndarray:
 
     as_given = keras.Input(images.shape[1:], dtype="uint8")
     network = keras.Model(
-        *augmentation.put_in_front_of(
-            keras.Model(as_given, as_given), options.augment, options.seed
-        )
+        *augmentation.prepend_to(keras.Model(as_given, as_given), options.augment, options.seed)
     )
     versions = network([np.repeat(images, AUGMENTED, axis=0)], training=True)
     return np.asarray(versions).reshape(len(images), AUGMENTED, *images.shape[1:])
@@ -109,7 +107,7 @@ def main() -> None:
     with files.replacing(Path("reports/data")) as folder:
         folder.mkdir()
         files.write_json(folder / "card.json", card)
-        augmented = augmentation.is_on(options.augment)
+        augmented = augmentation.is_enabled(options.augment)
         files.write_text(folder / "card.md", format_card(card, augmented))
         drawn, of = names[:DRAWN], len(names)
         some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]

@@ -117,7 +117,7 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
     """Write model.int8.onnx beside model.onnx, and give accuracies and sizes of both. Raises
     `UserError` where the validation accuracy falls by more than `fall`."""
     paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
-    int8.as_int8(paths["float32"], paths["int8"], data.images("train"))
+    int8.quantise(paths["float32"], paths["int8"], data.images("train"))
     found: dict[str, Any] = {"validation": {}, "test": {}, "bytes": {}}
     for name, path in paths.items():
         predict = running.make_predict(running.open_session(path, threads))
@@ -149,7 +149,7 @@ def main() -> None:
         partial.mkdir()
         for name in ("model.keras", "training.json"):
             shutil.copy(folder / name, partial / name)
-        onnx.as_onnx(model, training, partial / "model.onnx")
+        onnx.convert(model, training, partial / "model.onnx")
         predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
         difference = checking.require_equal("the ONNX file", predict, images, expected)
         metrics = contents.read_metrics(REPORTS)

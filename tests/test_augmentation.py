@@ -44,13 +44,11 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
     """IMAGES as a network behind augmentation is given them, in the last of so many steps."""
     import keras
 
-    from stages.training.augmentation import put_in_front_of
+    from stages.training.augmentation import prepend_to
 
     inputs = keras.Input(IMAGES.shape[1:], dtype="uint8")
     network = keras.Model(
-        *put_in_front_of(
-            keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed
-        )
+        *prepend_to(keras.Model(inputs, inputs), CHOSEN.augment.model_copy(update=changes), seed)
     )
     for _ in range(times):
         result = network([IMAGES], training=training)
@@ -58,10 +56,10 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
 
 
 def test_it_is_off_by_default_and_outside_training():
-    from stages.training.augmentation import is_on
+    from stages.training.augmentation import is_enabled
 
-    assert not is_on(CHOSEN.augment)
-    assert is_on(CHOSEN.augment.model_copy(update={"rotation": 1.0}))
+    assert not is_enabled(CHOSEN.augment)
+    assert is_enabled(CHOSEN.augment.model_copy(update={"rotation": 1.0}))
     assert np.array_equal(seen(), IMAGES)
     assert np.array_equal(seen(training=False, **EVERYTHING), IMAGES)
 

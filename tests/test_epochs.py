@@ -66,7 +66,7 @@ def test_more_epochs_go_on_with_the_bits_of_a_training_that_had_them_from_the_st
         """Whether the training went on where one had ended, and its digests."""
         capsys.readouterr()
         digests = train(prepared, tmp_path / "short", **changes)
-        return "going on behind epoch" in capsys.readouterr().out, digests
+        return "resuming after epoch" in capsys.readouterr().out, digests
 
     whole = train(prepared, tmp_path / "whole", epochs=5)
     assert not goes_on(epochs=3)[0]

@@ -251,7 +251,7 @@ def test_a_fall_beyond_what_is_allowed_stops_the_export(
         assert len(images) == counts["train"]
         target.write_bytes(b"8")
 
-    monkeypatch.setattr(int8, "as_int8", convert)
+    monkeypatch.setattr(int8, "quantise", convert)
     monkeypatch.setattr(running, "open_session", lambda path, threads: path)
     (tmp_path / "model.onnx").write_bytes(b"32")
 
@@ -310,7 +310,7 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, layers: list[dict]):
     layers = [*layers, {"Flatten": {}}, {"Dense": {"units": 4, "activation": "gelu"}}]
     description = data_json([5, 5, 3], 3)
     model = architectures.build("own", "sequential", {"layers": layers}, description)
-    onnx.as_onnx(model, description, tmp_path / "model.onnx")
+    onnx.convert(model, description, tmp_path / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
@@ -335,7 +335,7 @@ def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path:
     model = architectures.build("own", "sequential", {"layers": layers}, description)
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
     expected = model.predict_on_batch(images)
-    onnx.as_onnx(model, description, tmp_path / "model.onnx")
+    onnx.convert(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.require_equal("the ONNX file", predict, images, expected)
 
@@ -385,7 +385,7 @@ def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
     for other in (trained.predict_on_batch, lambda images: np.full((len(images), 3), np.nan)):
         with pytest.raises(UserError, match="does not predict the same"):
             checking.require_equal("it", other, images, model.predict_on_batch(images))
-    onnx.as_onnx(model, description, tmp_path / "model.onnx")
+    onnx.convert(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
     checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
 

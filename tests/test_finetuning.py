@@ -187,7 +187,7 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
     start, prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     model = network.build_network(experiment(start), prepared).model
-    base, _ = finetuning.build_head(model)
+    base, _ = finetuning.split_head(model)
     kept = np.load(whole / "features" / "train.npy")
     again = base.predict(prepared.images("train"), batch_size=250, verbose=0)
     assert np.array_equal(kept, again)
@@ -247,8 +247,8 @@ def test_the_best_epoch_of_both_phases_is_one_of_what_both_measure_alike(monitor
     stopping = OPTIONS.train.early_stopping.model_copy(update={"monitor": monitor})
     train = OPTIONS.train.model_copy(update={"early_stopping": stopping})
     phase = SimpleNamespace(trainer=SimpleNamespace(get_weights=list))
-    past = fitting.carry_over(checkpoint.Past(kept={"best": 1.0}), phase, train)
-    assert bool(past.kept) == kept
+    past = fitting.carry_over(checkpoint.Past(stopping_state={"best": 1.0}), phase, train)
+    assert bool(past.stopping_state) == kept
 
 
 def test_a_layer_that_is_not_there_is_named(start, prepared):

@@ -72,7 +72,7 @@ def test_interrupted_in_two_ways_it_goes_on_and_ends_with_the_same_bits(
     finished.edit_params(longer)
     outputs = [interrupt(finished, way) for way in (subprocess.Popen.kill, press_ctrl_c)]
     outputs.append(finished.dvc("repro", f"train@{MODEL}"))
-    assert ["going on behind epoch" in one for one in outputs] == [False, True, True]
+    assert ["resuming after epoch" in one for one in outputs] == [False, True, True]
     assert results(finished) == results(uninterrupted)
     assert not finished.path(f"models/{MODEL}/checkpoint.npz").exists()
 

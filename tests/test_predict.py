@@ -431,7 +431,7 @@ KERAS = {  # of a folder without an ONNX file
     "HDF5": (hdf5, "Keras cannot load it"),
     "code": (in_config(a_lambda), "Keras cannot load it"),
     "empty": (in_config(dict.clear), "Keras cannot load it"),
-    "wider": (in_config(wider), "and its layers have"),
+    "wider": (in_config(wider), "but its layers need"),
     "compressed": (in_archive(lambda _: None, zipfile.ZIP_DEFLATED), "is compressed"),
     "compressed weights": (in_archive(compressed_weights), "is compressed"),
     "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),

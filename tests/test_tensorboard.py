@@ -43,5 +43,5 @@ def test_it_shows_each_epoch_and_a_training_stays_as_it_is(
     finished.edit_params(lambda params: params["train"].update(epochs=4))
     monkeypatch.chdir(finished.folder)
     train.main(MODEL)
-    assert "going on behind epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert list(read(folder / "tensorboard").index) == [1, 2, 3, 4]

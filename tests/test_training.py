@@ -162,14 +162,14 @@ def test_the_epoch_whose_weights_are_kept(
     values = [0.5, 0.9, 0.4, 0.3, 0.2, 0.1]
     if monitor == "val_loss":
         values = [1 - value for value in values]
-    by_epoch, on_epoch_end = [], fitting.Watch.on_epoch_end
+    by_epoch, on_epoch_end = [], fitting.EpochHooks.on_epoch_end
 
     def record(self, epoch: int, logs: dict[str, float]) -> None:
         on_epoch_end(self, epoch, logs)
         logs[monitor] = values[epoch]
         by_epoch.append(weights(self.model))
 
-    monkeypatch.setattr(fitting.Watch, "on_epoch_end", record)
+    monkeypatch.setattr(fitting.EpochHooks, "on_epoch_end", record)
     stopping = EarlyStopping(monitor=monitor, patience=2, restore_best=restore_best)
     model = train(small(epochs=epochs, early_stopping=stopping), prepared, tmp_path / "small")
     assert len(by_epoch) == min(epochs, 4)

@@ -302,7 +302,7 @@ def test_deviations_in_the_place_of_variances_are_mended_where_keras_would(
     inputs = keras.Input((4, 4, 3))
     normalised = keras.layers.Normalization(axis=-1)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(2, name="probability")(normalised))
-    variance = application.DEVIATIONS if published else np.array([0.3, 0.5, 1.0])
+    variance = application.IMAGENET_STD if published else np.array([0.3, 0.5, 1.0])
     model.layers[1].set_weights([np.zeros(3), variance, np.array(0)])
     keras.Model(inputs, normalised).save_weights(tmp_path / "a.weights.h5")
     application.load(model, tmp_path / "a.weights.h5", "EfficientNetB0", "global_average_pooling")

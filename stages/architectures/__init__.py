@@ -1,9 +1,8 @@
-"""The architectures: one module a family, whose function `network` applies the family's layers;
-every number is an argument.
+"""The architectures: one module per family, whose function `network` applies the family's layers.
 
-``params.yaml`` names the family and gives its arguments under ``architectures``. To add a family: a
-module here, and its arguments in `stages.params.families`. A family whose weights depend on the
-training images before training has a function `adapt` too.
+``params.yaml`` names the family and its arguments under ``architectures``; no number is hard-coded.
+To add a family, add a module here and its arguments in `stages.params.families`. A family that
+computes initial weights from the training images also has a function `adapt`.
 """
 
 import re
@@ -17,35 +16,31 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 
-CLASSIFIER = "probability"  # the layer that gives the main output
-OUTPUTS = (
-    CLASSIFIER,
-    "auxiliary1",
-    "auxiliary2",
-)  # of a network: the main one, and auxiliary heads where a family has them
+CLASSIFIER = "probability"  # the layer whose output is the main one
+# the output layers of a network: the main one, then auxiliary heads if the family has any
+OUTPUTS = (CLASSIFIER, "auxiliary1", "auxiliary2")
 
 
 def build(
     name: str, family: str, arguments: Mapping[str, Any], data: Mapping[str, Any]
 ) -> keras.Model:
-    """The network `name`: images uint8 (batch, height, width, channels) → class probabilities
-    float32 (batch, classes).
+    """Build the network `name`: images, uint8 (batch, height, width, channels) → class
+    probabilities, float32 (batch, classes).
 
-    Its first layer normalises the pixels with the constants in `data` (the ``data.json`` of
-    preprocess), or as pre-trained weights expect them, so that the model takes images as they are.
-    A family that returns a list of
-    features gives a model with a list of outputs, the main one first. Raises `UserError` with
-    Keras's reason where the layers cannot be built, as for images too small.
+    Its first layers normalise the pixels, with the constants in `data` (the ``data.json`` of the
+    stage preprocess) or as the pre-trained weights expect, so the model takes raw pixels. If the
+    family returns a list of features, the model has a list of outputs, the main one first. Raises
+    `UserError` with Keras's reason if the layers cannot be built, for example on too small images.
     """
     shape = data["image_shape"]
     inputs = keras.Input(shape, dtype="uint8", name="image")
     try:
         module = import_module(f"stages.architectures.{family}")
-        if arguments.get("weights"):  # of a network that was trained with pixels of its own kind
+        if arguments.get("weights"):  # pre-trained with a normalisation of its own
             x = module.normalise(inputs, arguments["network"])
         else:
             x = keras.layers.Rescaling(
-                *(shorten(data["rescaling"][key]) for key in ("scale", "offset"))
+                *(collapse(data["rescaling"][key]) for key in ("scale", "offset"))
             )(inputs)
         features = module.network(x, **arguments)
         outputs = [
@@ -68,8 +63,8 @@ def build(
 def adapt(
     model: keras.Model, family: str, arguments: Mapping[str, Any], images: np.ndarray
 ) -> None:
-    """Set what the family computes from the training images, uint8 (images, height, width,
-    channels), before training starts."""
+    """Set the initial weights that the family computes from the training `images`, uint8 (images,
+    height, width, channels), if it computes any."""
     module = import_module(f"stages.architectures.{family}")
     if hasattr(module, "adapt"):
         module.adapt(model, images, **arguments)
@@ -78,8 +73,8 @@ def adapt(
 def load(
     model: keras.Model, name: str, family: str, arguments: Mapping[str, Any], file: Path
 ) -> None:
-    """Set the pre-trained weights of `model`, the network `name`, from a file. Raises `UserError`
-    for weights of another network."""
+    """Load the pre-trained weights in `file` into `model`, the network `name`. Raises `UserError`
+    if they belong to another network."""
     module = import_module(f"stages.architectures.{family}")
     try:
         module.load(model, file, arguments["network"], arguments["top"])
@@ -90,24 +85,24 @@ def load(
 
 
 def add_classifier(x, name: str, classes: int):
-    """Probabilities of `classes`, float32 under any dtype policy, from features
-    (batch, features)."""
+    """Add a softmax over `classes` to features (batch, features); float32 under any dtype
+    policy."""
     if len(x.shape) != 2 or x.shape[1] == 0:
         raise ValueError(
-            f"its layers end with the shape {x.shape[1:]}; one axis is needed: end with Flatten or "
-            "GlobalAveragePooling2D"
+            f"the shape of its last layer is {x.shape[1:]}, and the classifier needs one axis: end "
+            "with Flatten or GlobalAveragePooling2D"
         )
     return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=name)(x)
 
 
-def shorten(values: list[float]) -> float | list[float]:
-    """One number where all channels have the same, which is how a layer is written by hand."""
+def collapse(values: list[float]) -> float | list[float]:
+    """A single number if all channels share it, as one would write the layer by hand."""
     return values[0] if len(set(values)) == 1 else values
 
 
 def explain(error: Exception) -> str:
-    """What is wrong, in one line: without the frame and the colours that Keras puts around an error
-    in a layer's call."""
+    """The message of `error` in one line, without the banner and colours that Keras adds to an
+    error in a layer's call."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()
     return next(
         (line for line in lines if line and not line.startswith("Exception encountered")),

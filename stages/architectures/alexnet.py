@@ -1,6 +1,6 @@
 """Family alexnet: five convolutions and two dense layers (Krizhevsky, Sutskever and Hinton, NIPS
-2012), as the flowers document adapts it: batch norm where the paper normalises over neighbouring
-channels, no convolution in groups."""
+2012), as the flowers document adapts it: batch norm instead of local response normalisation, and
+no grouped convolutions."""
 
 import keras
 
@@ -19,8 +19,8 @@ def network(
     dense_units: list[int],
     dense_dropout: float,
 ):
-    """`x` (batch, height, width, channels) → features (batch, last of `dense_units`). The three
-    lists of the convolutions have five entries each."""
+    """`x` (batch, height, width, channels) → features (batch, last of `dense_units`). `filters`,
+    `kernel_size` and `strides` have five entries each."""
     for number, (width, kernel, step) in enumerate(zip(filters, kernel_size, strides), start=1):
         convolution = keras.layers.Conv2D(
             width, kernel, step, padding="valid" if number == 1 else "same"

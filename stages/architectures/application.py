@@ -1,10 +1,10 @@
-"""Family application: any network of ``keras.applications`` by name, with random weights or with
-pre-trained ones.
+"""Family application: any network of ``keras.applications`` by name, with random or pre-trained
+weights.
 
-With pre-trained weights the network gets its pixels as it was trained with them: `normalise` puts
-Keras's ``preprocess_input`` of that network in front of it, as layers. With random weights
-``preprocess.normalisation`` decides; some networks normalise the pixels themselves and expect
-0..255, as their Keras pages say: ``preprocess.normalisation: none`` then.
+With pre-trained weights, `normalise` prepends the network's ``preprocess_input`` as layers, so that
+it gets pixels as in its own training. With random weights, ``preprocess.normalisation`` decides;
+set it to none for networks that normalise pixels themselves and expect 0..255, as their Keras pages
+say.
 """
 
 import re
@@ -19,26 +19,26 @@ from stages.runtime.errors import UserError
 from stages.storage import hdf5
 
 POOLING = {"global_average_pooling": "avg", "global_max_pooling": "max", "flatten": None}
-# Means and standard deviations of ImageNet's images, red, green, blue, of pixels 0..1
-MEANS = np.array([0.485, 0.456, 0.406])
-DEVIATIONS = np.array([0.229, 0.224, 0.225])
-# What ``preprocess_input`` does to the pixels, by the network; the others expect 0..255
-BLUE_FIRST = r"ResNet\d+|VGG\d+"  # channels in reverse order, minus their means: mode "caffe"
-STANDARD = r"DenseNet\d+"  # by the means and deviations: mode "torch"
-SYMMETRIC = r"ResNet\d+V2|MobileNet(V2)?|Inception.*|NASNet.*|Xception"  # -1..1: mode "tf"
+# ImageNet's means and standard deviations of pixels 0..1: red, green, blue
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+# Networks by the mode of their ``preprocess_input``; all others expect 0..255
+CAFFE_MODE = r"ResNet\d+|VGG\d+"  # blue, green, red, minus their means
+TORCH_MODE = r"DenseNet\d+"  # standardised by IMAGENET_MEAN and IMAGENET_STD
+TF_MODE = r"ResNet\d+V2|MobileNet(V2)?|Inception.*|NASNet.*|Xception"  # -1..1
 
 
 def network(x, network: str, top: str, arguments: dict[str, Any], weights: str | None = None):
-    """`x` (batch, height, width, channels) → features (batch, features). `top` is what stands
-    between the convolutions and the classifier: the network's own layers, or one of `POOLING`.
-    `load` sets the weights where these are pre-trained."""
+    """`x` (batch, height, width, channels) → features (batch, features). `top` says what connects
+    the convolutions to the classifier: the network's own layers, or one of `POOLING`. Pre-trained
+    weights are set later, by `load`."""
     function = getattr(keras.applications, network)
-    place = {"weights": None, "input_tensor": x, "input_shape": x.shape[1:]}
+    common = {"weights": None, "input_tensor": x, "input_shape": x.shape[1:]}
     if top != "own":
         return flatten(
-            function(include_top=False, pooling=POOLING[top], **place, **arguments).output
+            function(include_top=False, pooling=POOLING[top], **common, **arguments).output
         )
-    whole = function(include_top=True, classes=1, **place, **arguments)
+    whole = function(include_top=True, classes=1, **common, **arguments)
     classifier = next(
         layer
         for layer in reversed(whole.layers)
@@ -53,40 +53,39 @@ def flatten(x):
 
 
 def normalise(x, network: str):
-    """Pixels 0..255, red, green, blue (batch, height, width, 3), as the pre-trained `network`
-    expects them: what ``preprocess_input`` of its module in keras.applications computes."""
+    """Normalise RGB pixels 0..255 (batch, height, width, 3) as the pre-trained `network` expects,
+    like the ``preprocess_input`` of its module in ``keras.applications``."""
     if x.shape[-1] != 3:
         raise UserError(
-            "weights: pre-trained networks take colour images: set preprocess.channels to 3"
+            "weights: pre-trained networks need colour images: set preprocess.channels to 3"
         )
-    if re.fullmatch(BLUE_FIRST, network):
+    if re.fullmatch(CAFFE_MODE, network):
         x = keras.ops.flip(x, axis=-1)
         return keras.layers.Rescaling(1.0, [-103.939, -116.779, -123.68])(x)
-    if re.fullmatch(STANDARD, network):
-        scale = 1 / (255 * DEVIATIONS)
-        return keras.layers.Rescaling(scale.tolist(), (-MEANS / DEVIATIONS).tolist())(x)
-    if re.fullmatch(SYMMETRIC, network):
+    if re.fullmatch(TORCH_MODE, network):
+        scale = 1 / (255 * IMAGENET_STD)
+        return keras.layers.Rescaling(scale.tolist(), (-IMAGENET_MEAN / IMAGENET_STD).tolist())(x)
+    if re.fullmatch(TF_MODE, network):
         return keras.layers.Rescaling(1 / 127.5, -1.0)(x)
     return keras.layers.Rescaling(1.0)(x)
 
 
 def load(model: keras.Model, file: Path, network: str, top: str) -> None:
-    """Set the weights of all layers of `model` but the classifier to those in `file`, which hold a
-    classifier of their own where `top` is own. Raises `UserError` for weights of another
-    network."""
+    """Load the weights in `file` into all layers of `model` except the classifier; with `top` own,
+    the classifier in the file is skipped. Raises `UserError` if they belong to another network."""
     layers = [layer for layer in model.layers if layer.weights and layer.name != "probability"]
-    wanted = [
-        (snake_case(type(layer).__name__), [tuple(one.shape) for one in list_weights(layer)])
+    expected = [
+        (snake_case(type(layer).__name__), [tuple(weight.shape) for weight in list_weights(layer)])
         for layer in layers
     ]
     if top == "own":
         convolution = re.fullmatch(r"MobileNet(V3.*)?", network)
-        wanted.append(("conv2d" if convolution else "dense", None))
-    for layer, values in zip(layers, hdf5.read(file, wanted)):
-        # Keras's files of EfficientNetB have deviations in place of variances, which Keras mends
-        # where it fetches them itself (https://github.com/tensorflow/tensorflow/issues/49930)
+        expected.append(("conv2d" if convolution else "dense", None))
+    for layer, values in zip(layers, hdf5.read(file, expected)):
+        # Keras's EfficientNetB files hold standard deviations instead of variances; Keras corrects
+        # that only when it downloads them (https://github.com/tensorflow/tensorflow/issues/49930)
         if isinstance(layer, keras.layers.Normalization) and has_deviations(values):
-            values[1] = values[1] * DEVIATIONS
+            values[1] = values[1] * IMAGENET_STD
         for variable, value in zip(list_weights(layer), values):
             variable.assign(value)
         if isinstance(layer, keras.layers.Normalization):
@@ -94,11 +93,11 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
 
 
 def has_deviations(values: list[np.ndarray]) -> bool:
-    """Whether a normalisation's mean, variance and count have deviations in the variance's
-    place."""
-    return np.size(values[1]) == 3 and np.allclose(np.ravel(values[1]), DEVIATIONS, atol=1e-4)
+    """Whether a Normalization layer's mean, variance and count hold ImageNet's standard deviations
+    instead of variances."""
+    return np.size(values[1]) == 3 and np.allclose(np.ravel(values[1]), IMAGENET_STD, atol=1e-4)
 
 
 def list_weights(layer: keras.Layer) -> list[keras.Variable]:
-    """A layer's weights in the order in which Keras saves them."""
+    """A layer's weights in the order that Keras saves them."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]

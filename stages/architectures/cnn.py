@@ -1,6 +1,6 @@
-"""Family cnn: blocks of convolutions, each ended by max pooling, then dense layers. In the manner
-of VGG (Simonyan and Zisserman, arXiv 1409.1556), as the documents on MNIST, Fashion-MNIST,
-CIFAR-10, CIFAR-100 and flowers vary it."""
+"""Family cnn: blocks of convolutions with max pooling, then dense layers. Modelled on VGG (Simonyan
+and Zisserman, arXiv 1409.1556), as the documents on MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100 and
+flowers vary it."""
 
 import keras
 
@@ -24,9 +24,9 @@ def network(
     dense_dropout: float,
     negative_slope: float | None = None,
 ):
-    """`x` (batch, height, width, channels) → features: (batch, last of `dense_units`), or without
-    dense layers what the head gives, (batch, height·width·filters) for flatten and (batch, filters)
-    for global average pooling. What takes a list has an entry for each block."""
+    """`x` (batch, height, width, channels) → features (batch, last of `dense_units`); without dense
+    layers, (batch, height·width·filters) if `head` is flatten, else (batch, filters). Lists other
+    than `dense_units` have one entry per block."""
     options = (convolutions, kernel_size, pool_size, pool_strides, dropout)
     for width, count, kernel, pool, strides, rate in zip(
         filters, *(repeat_for_blocks(value, len(filters)) for value in options)

@@ -1,9 +1,9 @@
 """Family googlenet: nine inception modules and two auxiliary heads (Szegedy et al., arXiv
-1409.4842, table 1), as the flowers document writes it: without local response normalisation.
+1409.4842, table 1), as in the flowers document: without local response normalisation.
 
-The document's early stopping watched ``val_accuracy``, a log that Keras gives no network of three
-outputs, so that it never acted: here an empty ``train.early_stopping.patience`` with
-``restore_best: never`` says the same.
+The document's early stopping monitored ``val_accuracy``, which Keras does not log for a network
+with three outputs, so it never acted; an empty ``train.early_stopping.patience`` with
+``restore_best: never`` is equivalent.
 """
 
 import keras
@@ -35,7 +35,7 @@ def network(
     auxiliary_dropout: float,
 ):
     """`x` (batch, height, width, channels) → the features of three heads, (batch, features) each:
-    the main one, and two auxiliary ones that branch off behind modules 4a and 4d, so that the
+    the main one, and two auxiliary ones that branch off after modules 4a and 4d, so that the
     gradient reaches the early layers."""
 
     def pool(x):
@@ -71,14 +71,14 @@ def network(
 
 
 def apply_inception(x, filters: list[int], name: str):
-    """One module: four paths side by side, their channels joined. `filters` in the order of the
-    paper's table: 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool projection."""
-    one, reduce3, three, reduce5, five, projection = filters
+    """Apply an inception module: four parallel paths whose channels are concatenated. `filters` in
+    the order of the paper's table: 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5, pool projection."""
+    width1, reduce3, width3, reduce5, width5, projection = filters
     pooling = keras.layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")
     paths = [
-        convolve(x, one, 1, name=f"{name}_1x1"),
-        convolve(convolve(x, reduce3, 1, name=f"{name}_3x3_reduce"), three, 3, name=f"{name}_3x3"),
-        convolve(convolve(x, reduce5, 1, name=f"{name}_5x5_reduce"), five, 5, name=f"{name}_5x5"),
+        convolve(x, width1, 1, name=f"{name}_1x1"),
+        convolve(convolve(x, reduce3, 1, name=f"{name}_3x3_reduce"), width3, 3, name=f"{name}_3x3"),
+        convolve(convolve(x, reduce5, 1, name=f"{name}_5x5_reduce"), width5, 5, name=f"{name}_5x5"),
         convolve(pooling(x), projection, 1, name=f"{name}_projection"),
     ]
     return keras.layers.Concatenate(name=name)(paths)

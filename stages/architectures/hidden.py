@@ -1,5 +1,5 @@
-"""What families share: a hidden layer with its activation, and batch norm before or after that, or
-none; a tail of dense layers."""
+"""Building blocks that families share: a hidden layer with its activation and optional batch norm,
+and a tail of dense layers."""
 
 from typing import TypeVar
 
@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 def add_hidden_layer(
     x, layer: keras.Layer, activation: str, negative_slope: float | None, batch_norm: str
 ):
-    """`layer` (linear) applied to `x`, then activation and batch norm in the order that
-    `batch_norm` says: before, after, none."""
+    """Apply the linear `layer` to `x`, then the activation, with batch norm before or after it, or
+    none, as `batch_norm` says."""
     x = layer(x)
     if batch_norm == "before":
         x = keras.layers.BatchNormalization()(x)
@@ -26,12 +26,12 @@ def add_hidden_layer(
 
 
 def repeat_for_blocks(value: Value | list[Value], blocks: int) -> list[Value]:
-    """`value` for each block: as given, or repeated."""
+    """A list with a value per block: `value` itself if it is a list, else repeated."""
     return value if isinstance(value, list) else [value] * blocks
 
 
 def add_dense_tail(x, units: list[int], dropout: float):
-    """Flatten, then a dense layer with ReLU for each of `units`, each with dropout: how AlexNet and
+    """Flatten `x`, then apply a ReLU dense layer with dropout for each of `units`, as AlexNet and
     VGG16 end."""
     x = keras.layers.Flatten()(x)
     for width in units:

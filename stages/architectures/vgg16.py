@@ -1,6 +1,6 @@
-"""Family vgg16: five blocks of 3×3 convolutions, each ended by max pooling, and two dense layers;
-configuration D of Simonyan and Zisserman, arXiv 1409.1556, table 1. `convolutions` of 2, 2, 4, 4, 4
-make VGG19 of it."""
+"""Family vgg16: five blocks of 3×3 convolutions with max pooling, and two dense layers;
+configuration D of Simonyan and Zisserman, arXiv 1409.1556, table 1. With `convolutions` 2, 2, 4, 4,
+4 it is VGG19."""
 
 import keras
 
@@ -18,7 +18,7 @@ def network(
     dense_dropout: float,
 ):
     """`x` (batch, height, width, channels) → features (batch, last of `dense_units`). `filters` and
-    `convolutions` have an entry for each block."""
+    `convolutions` have one entry per block."""
     for width, count in zip(filters, convolutions):
         for _ in range(count):
             x = add_hidden_layer(

@@ -1,12 +1,11 @@
-"""Family whitened: a fixed first convolution that whitens, then blocks of convolution, max pooling,
-batch norm and activation.
+"""Family whitened: a fixed whitening convolution, then blocks of convolution, max pooling, batch
+norm and activation.
 
-In the manner of airbench (K. Jordan, arXiv 2404.00498). The first convolution whitens patches of
-the image (PCA whitening): its filters are the eigenvectors of the covariance of the training
-images' patches, each divided by √(eigenvalue + ε), and each once more with the opposite sign.
-`adapt` computes them from the training set, and they are not trained. Global max pooling ends the
-network, and its features are scaled down, so that the probabilities stay soft while the learning
-rate is high.
+Modelled on airbench (K. Jordan, arXiv 2404.00498). The first convolution applies PCA whitening to
+image patches: its filters are the eigenvectors of the covariance of the training images' patches,
+each divided by √(eigenvalue + ε), followed by their negatives. `adapt` computes them from the
+training set, and they are not trained. The network ends with global max pooling, whose features are
+scaled down so that the probabilities stay soft while the learning rate is high.
 """
 
 import keras
@@ -15,8 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from stages.architectures.hidden import repeat_for_blocks
 
-CHUNK = 500  # images whose patches are in memory at a time
-CHUNK_BYTES = 1 << 29  # of these patches, at most, but for those of a single image
+CHUNK = 500  # most images whose patches are in memory at a time
+CHUNK_BYTES = 1 << 29  # most bytes of these patches, unless a single image has more
 
 
 def network(
@@ -32,8 +31,8 @@ def network(
     batch_norm_momentum: float,
     head_scale: float,
 ):
-    """`x` (batch, height, width, channels) → features (batch, last of `filters`). The `whitening_`
-    arguments but the size are for `adapt`."""
+    """`x` (batch, height, width, channels) → features (batch, last of `filters`). `adapt` uses
+    `whitening_images` and `whitening_epsilon`."""
     directions = whitening_size**2 * x.shape[-1]
     whiten = keras.layers.Conv2D(
         2 * directions, whitening_size, use_bias=False, trainable=False, name="whitening"
@@ -55,27 +54,27 @@ def network(
 def adapt(
     model: keras.Model, images: np.ndarray, whitening_images: int, whitening_epsilon: float, **_
 ) -> None:
-    """Set the whitening filters of `model` from `images`, uint8 (images, height, width, channels):
-    from `whitening_images` of them, evenly spread. `whitening_epsilon` is added to the variances,
-    so that directions without any are not blown up."""
+    """Set the whitening filters of `model` from `whitening_images` evenly spaced `images`, uint8
+    (images, height, width, channels). `whitening_epsilon` is added to the variances, so that
+    directions of almost no variance are not blown up."""
     layer = model.get_layer("whitening")
-    normalise = next(one for one in model.layers if isinstance(one, keras.layers.Rescaling))
-    scale, offset = (np.asarray(value, np.float64) for value in (normalise.scale, normalise.offset))
+    rescaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling))
+    scale, offset = (np.asarray(value, np.float64) for value in (rescaling.scale, rescaling.offset))
     height, width, channels, filters = layer.kernel.shape
-    places = np.linspace(0, len(images) - 1, min(whitening_images, len(images))).astype(int)
+    indices = np.linspace(0, len(images) - 1, min(whitening_images, len(images))).astype(int)
     products, count = 0, 0
-    patch = height * width * channels * np.dtype(np.float64).itemsize
-    image = (images.shape[1] - height + 1) * (images.shape[2] - width + 1) * patch  # its patches
-    step = max(1, min(CHUNK, CHUNK_BYTES // image))
-    for start in range(0, len(places), step):
-        chunk = images[places[start : start + step]] * scale + offset
+    patch_bytes = height * width * channels * np.dtype(np.float64).itemsize
+    patches_per_image = (images.shape[1] - height + 1) * (images.shape[2] - width + 1)
+    step = max(1, min(CHUNK, CHUNK_BYTES // (patches_per_image * patch_bytes)))
+    for start in range(0, len(indices), step):
+        chunk = images[indices[start : start + step]] * scale + offset
         patches = sliding_window_view(chunk, (height, width), axis=(1, 2)).transpose(
             0, 1, 2, 4, 5, 3
         )
         patches = patches.reshape(-1, height * width * channels)
         products, count = products + patches.T @ patches, count + len(patches)
     variances, directions = np.linalg.eigh(products / count)
-    # else either sign may come first
+    # fix the sign of each eigenvector, which is arbitrary
     directions *= np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(variances))])
     whitening = (directions / np.sqrt(variances + whitening_epsilon)).reshape(
         height, width, channels, filters // 2

@@ -1,4 +1,4 @@
-"""Load a trained model, and check that another form of it predicts alike."""
+"""Loading a trained model, and checking that a converted one gives the same predictions."""
 
 import json
 import os
@@ -18,36 +18,36 @@ from stages.training import backend
 if TYPE_CHECKING:
     import keras
 
-TOLERANCE = 1e-4  # between the probabilities of two forms of a model: rounding of large logits
-BATCH = 250  # images that are predicted at a time
+TOLERANCE = 1e-4  # between the probabilities of two forms of a model, for rounding of large logits
+BATCH = 250  # images per prediction
 # images uint8 (images, height, width, channels) → probabilities (images, classes)
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def start(threads: int, instruction_set: str) -> None:
-    """Import Keras on TensorFlow, whichever backend trained: a .keras file is the same for all."""
+    """Import Keras with TensorFlow, whichever backend trained: all use the same .keras files."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     backend.start(threads, instruction_set)
 
 
 def load(path: Path) -> "keras.Model":
-    """The model in `path` with its main output alone. Raises `UserError` where Keras refuses the
-    file: it may be damaged, or hold code."""
+    """Load the model in `path`, keeping only its main output. Raises `UserError` if Keras refuses
+    the file, which may be damaged or contain code."""
     import keras
 
     try:
-        refuse_larger(path)
+        check_size(path)
         return keep_main_output(keras.saving.load_model(path, compile=False))
     except (MemoryError, UserError):
         raise
-    except Exception as error:  # what a file holds decides which
+    except Exception as error:  # of a type that depends on the file's content
         raise UserError(f"{path}: Keras cannot load it: {first_line(error)}") from None
 
 
-def refuse_larger(path: Path) -> None:
-    """Raise `UserError` where the weights of a .keras file would take more memory than the file has
-    bytes, before they take it: where they are compressed, which Keras's own never are, or where its
-    layers have more values than it holds. What the layers compute is not bounded."""
+def check_size(path: Path) -> None:
+    """Raise `UserError` if loading a .keras file would take more memory for weights than the file
+    has bytes: if it is compressed, which Keras never does, or its layers have more weights than it
+    contains. The memory that the layers compute with is not bounded."""
     import h5py
     import keras
 
@@ -55,19 +55,22 @@ def refuse_larger(path: Path) -> None:
         config = json.loads(archive.read("config.json"))
         with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
             datasets = []
-            file.visititems(lambda _, one: datasets.append(one) if hasattr(one, "nbytes") else None)
-            stored, size = sum(one.size for one in datasets), sum(one.nbytes for one in datasets)
+            file.visititems(
+                lambda _, item: datasets.append(item) if hasattr(item, "nbytes") else None
+            )
+            stored = sum(dataset.size for dataset in datasets)
+            size = sum(dataset.nbytes for dataset in datasets)
         unpacked = sum(member.file_size for member in archive.infolist())
     if max(unpacked, size) > path.stat().st_size:
-        raise UserError(f"{path} is compressed, which Keras's files never are")
+        raise UserError(f"{path} is compressed, which files written by Keras never are")
     try:
-        with keras.StatelessScope(initialize_variables=False):  # no variable is given values
+        with keras.StatelessScope(initialize_variables=False):  # allocate no variables
             model = keras.saving.deserialize_keras_object(config | {"compile_config": None})
-        values = model.count_params()
+        parameters = model.count_params()
     finally:
-        keras.utils.clear_session()  # which else would give the variables values later on
-    if values > stored:
-        raise UserError(f"{path} holds {stored:,} values, and its layers have {values:,}")
+        keras.utils.clear_session()  # otherwise Keras would initialise the variables later
+    if parameters > stored:
+        raise UserError(f"{path} contains {stored:,} weights, but its layers need {parameters:,}")
 
 
 def keep_main_output(model: "keras.Model") -> "keras.Model":
@@ -78,8 +81,7 @@ def keep_main_output(model: "keras.Model") -> "keras.Model":
 
 
 def in_float32(model: "keras.Model") -> "keras.Model":
-    """The model itself, or, where it was trained in a mixed precision, one with its weights that
-    computes in float32."""
+    """`model`, or if it was trained in mixed precision, a copy that computes in float32."""
     config = json.dumps(model.get_config())
     if not re.search('"mixed_b?float16"', config):
         return model
@@ -95,23 +97,24 @@ def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
     rebuilt.set_weights(model.get_weights())
     for layer in rebuilt._flatten_layers():
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with constants, made from its weights
+            layer.finalize_state()  # update the constants it derives from its weights
     return rebuilt
 
 
 def predict_in_batches(predict: Predict, images: np.ndarray) -> np.ndarray:
-    """The probabilities of all `images`, predicted `BATCH` at a time."""
+    """The class probabilities of all `images`, predicted `BATCH` at a time."""
     return np.concatenate(
         [
-            np.asarray(predict(images[first : first + BATCH]))
-            for first in progress.track(range(0, len(images), BATCH), "predictions", "batches")
+            np.asarray(predict(images[start : start + BATCH]))
+            for start in progress.track(range(0, len(images), BATCH), "predictions", "batches")
         ]
     )
 
 
 def require_equal(what: str, predict: Predict, images: np.ndarray, expected: np.ndarray) -> float:
-    """The greatest difference of a probability from `expected`, float (images, classes). Raises
-    `UserError` above `TOLERANCE`."""
+    """Predict `images`, and return the largest absolute difference from the probabilities
+    `expected`, float (images, classes). Raises `UserError`, naming `what` predicts, if it exceeds
+    `TOLERANCE`."""
     difference = float(np.abs(predict_in_batches(predict, images) - expected).max())
     if not difference <= TOLERANCE:
         raise UserError(

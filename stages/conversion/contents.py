@@ -1,4 +1,4 @@
-"""What lies beside an exported model: how to use it, how good it is, and the digests of all."""
+"""The files beside an exported model: how to use it, its metrics, and digests of all files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from stages.storage.tables import read_table
 
 
 def read_metrics(reports: Path) -> dict[str, Any]:
-    """The selected model's metrics on both parts, and how it was selected, from what compare wrote
-    into `reports`."""
+    """The selected model's metrics on both parts, and how it was selected, from the files of the
+    stage compare in `reports`."""
     selection = files.read_json(reports / "selection.json")
     table = read_table(reports / "comparison.csv").set_index("model")
     row = table.loc[selection["selected"]]
@@ -25,13 +25,13 @@ def read_metrics(reports: Path) -> dict[str, Any]:
 
 
 def write_readme(folder: Path, **values: Any) -> None:
-    """Write the folder's README.md, from `values` called training, metrics and card."""
+    """Write README.md into `folder` from `values` named training, metrics and card."""
     template = make_environment(Path(__file__).parent).get_template("exports.md.jinja")
     files.write_text(folder / "README.md", template.render(values))
 
 
 def write_digests(folder: Path) -> None:
-    """Write the SHA-256 digests of all files in `folder`, as ``sha256sum --check`` reads them."""
+    """Write the SHA-256 digests of all files in `folder`, for ``sha256sum --check``."""
     names = sorted(path.name for path in folder.iterdir())
     lines = [f"{files.sha256(folder / name)}  {name}\n" for name in names]
     files.write_text(folder / DIGESTS, "".join(lines))

@@ -1,20 +1,20 @@
-"""A network in 8-bit integers: smaller, and faster on processors with instructions for them (VNNI),
-at some loss of accuracy. Static quantisation by ONNX Runtime: convolutions and dense layers, one
-scale a channel, calibrated on training images (Jacob et al., arXiv 1712.05877)."""
+"""Quantisation of a network to 8-bit integers: smaller, and faster on processors with VNNI, at some
+loss of accuracy. Static quantisation by ONNX Runtime: convolutions and dense layers, one scale per
+channel, calibrated on training images (Jacob et al., arXiv 1712.05877)."""
 
 import logging
 from pathlib import Path
 
 import numpy as np
 
-CALIBRATION = 512  # training images, evenly spread over the part
-BATCH = 64  # of them that are in memory at a time
+CALIBRATION = 512  # evenly spaced training images
+BATCH = 64  # of these images, in memory at a time
 OPERATIONS = ["Conv", "Gemm", "MatMul"]
 
 
-def as_int8(source: Path, target: Path, images: np.ndarray) -> None:
-    """Write the ONNX network in `source` as `target`, with its ranges of values measured on
-    training `images`, uint8 (images, height, width, channels)."""
+def quantise(source: Path, target: Path, images: np.ndarray) -> None:
+    """Quantise the ONNX network in `source` and write it to `target`. The ranges of its activations
+    are measured on training `images`, uint8 (images, height, width, channels)."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -22,15 +22,15 @@ def as_int8(source: Path, target: Path, images: np.ndarray) -> None:
         quantize_static,
     )
 
-    chosen = np.unique(np.linspace(0, len(images) - 1, CALIBRATION).astype(int))
-    batches = iter(np.array_split(chosen, -(-len(chosen) // BATCH)))
+    indices = np.unique(np.linspace(0, len(images) - 1, CALIBRATION).astype(int))
+    batches = iter(np.array_split(indices, -(-len(indices) // BATCH)))
 
     class Reader(CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(batches, None)
             return None if batch is None else {"image": np.ascontiguousarray(images[batch])}
 
-    logging.disable(logging.WARNING)  # it advises what the stage export did: to simplify the graph
+    logging.disable(logging.WARNING)  # advice to simplify the graph, which was done
     try:
         quantize_static(
             source,

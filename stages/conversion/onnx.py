@@ -1,4 +1,4 @@
-"""A network as ONNX, with equal bytes for equal networks."""
+"""Conversion of a network to ONNX, with equal bytes for equal networks."""
 
 import json
 import warnings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-AUGMENTATION = (  # layers that change images in training, and outside give them as they are
+AUGMENTATION = (  # layers that change images during training and are the identity otherwise
     "AugMix", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
     "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip",
     "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
@@ -28,45 +28,45 @@ AUGMENTATION = (  # layers that change images in training, and outside give them
 )  # fmt: skip
 
 
-def as_onnx(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
-    """Write `model` as ONNX, with an input `image` and an output `probability` for any number of
-    images. Raises `UserError` where ONNX cannot express it; what is known of that in advance,
-    `stages.params` refuses before anything is trained."""
+def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
+    """Write `model` to `path` as ONNX, with an input `image` and an output `probability` for any
+    number of images. Raises `UserError` if ONNX cannot express it; known cases are refused by
+    `stages.params` before training."""
     import keras
     import onnx
 
-    teach_operations()
+    register_operations()
     model = for_inference(model)
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of numpy, about the converter
+        warnings.simplefilter("ignore", FutureWarning)  # by numpy, about the converter
         try:
             with without_xla():
                 model.export(path, format="onnx", verbose=False, input_signature=signature)
             converted = onnx.load(path)
-            settle(converted.graph)
+            canonicalise(converted.graph)
             onnx.checker.check_model(converted)
-        except Exception as error:  # of the converter, of any type
+        except Exception as error:  # the converter may raise anything
             raise UserError(
                 f"ONNX cannot express the network {model.name}: {first_line(error)}"
             ) from None
     for tensor in (converted.graph.input[0], converted.graph.output[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "images"
-    used = ("class_names", "decoded_channels", "preprocess")
+    keys = ("class_names", "decoded_channels", "preprocess")
     onnx.helper.set_model_props(
-        converted, {key: json.dumps(training[key], ensure_ascii=False) for key in used}
+        converted, {key: json.dumps(training[key], ensure_ascii=False) for key in keys}
     )
     path.write_bytes(converted.SerializeToString(deterministic=True))
 
 
 def for_inference(model: "keras.Model") -> "keras.Model":
-    """The model itself, or one with its weights and without the layers that change images in
-    training alone, whose random numbers ONNX lacks. Normalization's constants go into the graph."""
+    """`model`, or a copy without its augmentation layers, since ONNX lacks their random numbers.
+    Constants of Normalization layers become NumPy arrays, which the graph can contain."""
     import keras
 
     config = model.get_config()
-    if (without := without_augmentation(config)) != config:
-        model = checking.rebuild(without, model)
+    if (simplified := without_augmentation(config)) != config:
+        model = checking.rebuild(simplified, model)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Normalization) and layer.mean is not None:
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
@@ -74,11 +74,10 @@ def for_inference(model: "keras.Model") -> "keras.Model":
 
 
 def without_augmentation(config: Any) -> Any:
-    """The `config` of a model with Identity in place of each of the `AUGMENTATION` layers. Keras
-    calls these with ``training=True`` where nothing else is said, and the layers behind them
-    too."""
+    """The `config` of a model with each of the `AUGMENTATION` layers replaced by Identity. By
+    default, Keras calls them, and the layers after them, with ``training=True``."""
     if isinstance(config, list):
-        return [without_augmentation(one) for one in config]
+        return [without_augmentation(item) for item in config]
     if not isinstance(config, dict):
         return config
     if config.get("class_name") in AUGMENTATION and "inbound_nodes" in config:
@@ -90,29 +89,29 @@ def without_augmentation(config: Any) -> Any:
             "name": config["name"],
             "inbound_nodes": [node | {"kwargs": {}} for node in config["inbound_nodes"]],
         }
-    return {key: without_augmentation(one) for key, one in config.items()}
+    return {key: without_augmentation(item) for key, item in config.items()}
 
 
 @contextmanager
 def without_xla() -> Iterator[None]:
-    """Keras compiles convolutions in groups by XLA, since TensorFlow cannot compute them otherwise;
-    the converter takes them as they are, and nothing that is compiled."""
+    """Prevent Keras from compiling grouped convolutions with XLA. It does so as TensorFlow cannot
+    compute them otherwise; the converter handles them, but nothing that is compiled."""
     import tensorflow
 
-    make = tensorflow.function
+    original = tensorflow.function
 
     def function(*arguments: Any, jit_compile: bool | None = None, **others: Any) -> Any:
         if jit_compile and not arguments:
-            return lambda plain: plain
-        return make(*arguments, jit_compile=jit_compile, **others)
+            return lambda uncompiled: uncompiled
+        return original(*arguments, jit_compile=jit_compile, **others)
 
     with mock.patch.object(tensorflow, "function", function):
         yield
 
 
-def teach_operations() -> None:
-    """Let the converter write two operations of TensorFlow's that ONNX lacks: Erfc, which the
-    activation gelu is made of, as 1 - Erf; and Expm1, which celu is made of, as Exp - 1."""
+def register_operations() -> None:
+    """Register two TensorFlow operations that ONNX lacks with the converter: Erfc, used by the
+    activation gelu, as 1 - Erf; and Expm1, used by celu, as Exp - 1."""
     from tf2onnx.handler import tf_op
 
     @tf_op("Expm1")
@@ -134,13 +133,13 @@ def teach_operations() -> None:
             graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output)
 
 
-def settle(graph: "onnx.GraphProto") -> None:
-    """Name everything by its place, and order the constants by their first use: the converter's
-    names depend on addresses in memory and on the seed of Python's hashes. What comes in and goes
-    out is called image and probability."""
+def canonicalise(graph: "onnx.GraphProto") -> None:
+    """Name nodes and constants by their position, and order the constants by first use: the
+    converter's names depend on memory addresses and Python's hash seed. The input is named image,
+    the output probability."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
-    names = {"": ""}  # of an optional input that is left out
+    names = {"": ""}  # an omitted optional input
     names |= {name: f"constant{number}" for number, name in enumerate(used, start=1)}
     names |= {
         name: f"{node.op_type}{number}" + (f".{place}" if place else "")

@@ -1,5 +1,5 @@
-"""A network in an ONNX file, run by ONNX Runtime on the processor: without Keras, in a tenth of its
-time to start."""
+"""Running an ONNX file with ONNX Runtime on the CPU, without Keras: it starts in a tenth of the
+time."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,17 @@ from stages.runtime.text import first_line
 if TYPE_CHECKING:
     import onnxruntime
 
-# else it writes an identifier and a database for its maker's telemetry into the user's home
+# otherwise it writes an identifier and a database for telemetry into the user's home folder
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-SILENT = 3  # errors alone: what is no error, such as a missing GPU, is nobody's concern here
+ERROR = 3  # ONNX Runtime's severity: log no warnings, such as about a missing GPU
 
 
 def open_session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
-    """The network in the file at `path`. Its threads sleep while there is nothing to compute, so
-    that images are decoded meanwhile. Raises `UserError` where ONNX Runtime refuses the file."""
+    """Load the network in `path`. Its threads sleep when idle, which leaves the cores to decoding
+    images. Raises `UserError` if ONNX Runtime cannot load the file."""
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(SILENT)
+    onnxruntime.set_default_logger_severity(ERROR)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -32,10 +32,11 @@ def open_session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
-    except Exception as error:  # what a file holds decides which
+    except Exception as error:  # of a type that depends on the file's content
         raise UserError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from None
 
 
 def make_predict(session: "onnxruntime.InferenceSession") -> Predict:
-    """What the network predicts, of images uint8 (images, height, width, channels)."""
+    """A function from images, uint8 (images, height, width, channels), to the network's
+    predictions."""
     return lambda images: session.run(["probability"], {"image": np.ascontiguousarray(images)})[0]

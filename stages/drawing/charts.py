@@ -1,5 +1,5 @@
-"""The pictures of the reports, by matplotlib. Equal numbers give equal bytes: no date, no version
-in the file."""
+"""Charts of the reports, by matplotlib. Equal numbers give equal bytes: files contain no date or
+version."""
 
 import functools
 import sys
@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from stages.storage import files
 
 matplotlib.use("agg")
-DPI = 110  # pixels an inch
-# classes that a picture or a chart shows at most: beyond, none can be made out, each takes 20 ms
-# more, and browsers draw nothing that is so high
+DPI = 110  # pixels per inch
+# most classes that a picture or a chart shows: with more, they are illegible, each adds 20 ms, and
+# browsers do not draw charts of such a height
 DRAWN = 100
 CORNER_BEGINS = 0.05  # false positive rate: see `fit_corner`
-LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # at most, and what a legend's line has room for
+LEGEND_COLUMNS, LEGEND_LETTERS = 3, 105  # maximum columns, and letters that fit into a line
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
@@ -31,7 +31,7 @@ STYLE = {
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
 }
-# told apart by eyes of any kind: Okabe and Ito, then the rest of matplotlib's tab10 set
+# a palette safe for colour blindness (Okabe and Ito), then the rest of matplotlib's tab10
 COLOURS = [
     "#0072b2",
     "#d55e00",
@@ -44,7 +44,7 @@ COLOURS = [
     "#bcbd22",
     "#17becf",
 ]
-MORE_COLOURS = [  # of the same hues, darker or lighter: for more than ten models
+MORE_COLOURS = [  # darker or lighter shades of the same hues, for more than ten models
     "#003f63",
     "#8a3d00",
     "#00543d",
@@ -59,45 +59,47 @@ MORE_COLOURS = [  # of the same hues, darker or lighter: for more than ten model
 
 
 class Accuracies(NamedTuple):
-    """What one colour of `draw_accuracies` shows; a row without a value is NaN."""
+    """A series of `draw_accuracies`; rows without a value are NaN."""
 
     label: str
     values: pd.Series
-    errors: pd.Series | None  # half the length of the bars; None for none
-    style: dict[str, Any]  # of matplotlib's errorbar
-    shift: float = 0  # of the dots, in rows downwards
+    errors: pd.Series | None  # half the length of the bars; None: no bars
+    style: dict[str, Any]  # arguments of matplotlib's errorbar
+    shift: float = 0  # of the dots downwards, in rows
 
 
 def choose_colours(count: int) -> list[str]:
-    """A colour for each of `count` models; beyond twenty they begin again."""
+    """A colour for each of `count` models; they repeat after twenty."""
     colours = COLOURS if count <= len(COLOURS) else COLOURS + MORE_COLOURS
     return [colours[number % len(colours)] for number in range(count)]
 
 
 def fit_corner(least: float) -> tuple[list[float], list[float]]:
-    """What the upper left corner of a ROC chart shows: the ranges of false and of true positive
-    rates, such that all curves come into it; `least` is the smallest of their true positive rates
-    at `CORNER_BEGINS`."""
+    """The ranges of false and true positive rates for the upper left corner of a ROC chart, such
+    that it contains part of every curve. `least` is the curves' smallest true positive rate at
+    `CORNER_BEGINS`."""
     return [0, 0.2], [min(0.8, least // 0.1 / 10), 1]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write `figure` to `path` as PNG."""
     with files.replacing(path) as partial, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
-    for one in caught:
-        if "missing from font" in str(one.message):
+    for warning in caught:
+        if "missing from font" in str(warning.message):
             note_missing_letters()
         else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
-@functools.cache  # once is enough
+@functools.cache  # print it once
 def note_missing_letters() -> None:
     print(
-        f"note: pictures draw boxes for letters that {STYLE['font.family']} lacks, such as Chinese "
-        "ones; tables and pages have them",
+        f"note: pictures show boxes for letters that {STYLE['font.family']} lacks, such as Chinese "
+        "ones; tables and pages show the letters",
         file=sys.stderr,
     )
 
@@ -111,17 +113,23 @@ def draw_accuracies(
     row_height: float,
     threshold: tuple[str, float] | None = None,
 ) -> Figure:
-    """A dot with an error bar for each accuracy, a row of `row_height` inches for each name;
-    `threshold` is a line with its label."""
+    """A dot with an error bar for each accuracy, in a row of `row_height` inches for each name.
+    `threshold` is the label and position of a vertical line."""
     figure = Figure(figsize=(9, 1.4 + row_height * len(names)), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel)
-    places = np.arange(len(names))
-    for one in series:
-        axes.errorbar(one.values, places + one.shift, xerr=one.errors, label=one.label, **one.style)
+    rows = np.arange(len(names))
+    for accuracies in series:
+        axes.errorbar(
+            accuracies.values,
+            rows + accuracies.shift,
+            xerr=accuracies.errors,
+            label=accuracies.label,
+            **accuracies.style,
+        )
     if threshold:
         label, value = threshold
         axes.axvline(value, color=COLOURS[0], linewidth=1, linestyle="--", label=label)
-    axes.set_yticks(places, names)
+    axes.set_yticks(rows, names)
     low, high = axes.get_ylim()
     # half a row above the first and below the last
     axes.set_ylim(max(high, len(names) - 0.5), min(low, -0.5))
@@ -132,29 +140,29 @@ def draw_accuracies(
 
 
 def find_phases(curves: pd.DataFrame) -> pd.DataFrame:
-    """Where in `curves` a model's fine-tuning begins, behind the training of its head alone: model
-    and epoch, half an epoch before the first; a row a model that has both phases."""
+    """Where fine-tuning begins after the training of the head, by columns model and epoch (half an
+    epoch before its first); a row per model in `curves` that has both phases."""
     if "phase" not in curves:
         return pd.DataFrame(columns=["model", "epoch"])
-    begin = curves[curves["phase"] == "fine-tuning"].groupby("model", as_index=False)["epoch"].min()
-    return begin.assign(epoch=begin["epoch"] - 0.5)
+    first = curves[curves["phase"] == "fine-tuning"].groupby("model", as_index=False)["epoch"].min()
+    return first.assign(epoch=first["epoch"] - 0.5)
 
 
 def plot_learning_curves(
     axes: Axes, curves: pd.DataFrame, measure: str, styles: dict[str, dict[str, Any]]
 ) -> None:
-    """Draw `measure` by epoch: a colour and a label for each model, and a style (of matplotlib's
-    plot) for each part. A style may have a colour and a label of its own. A vertical line shows
-    where a model's fine-tuning begins."""
+    """Draw `measure` by epoch, with a colour and a label for each model. `styles` has matplotlib's
+    plot arguments for each part, which may override colour and label. A vertical line shows where
+    a model's fine-tuning begins."""
     models = curves["model"].unique()
     line, label = {"linewidth": 1, "linestyle": (0, (2, 3))}, "fine-tuning begins"
     for model, colour in zip(models, choose_colours(len(models))):
         for part, style in styles.items():
-            some = curves[(curves["model"] == model) & (curves["part"] == part)]
-            axes.plot(some["epoch"], some[measure], **({"color": colour, "label": model} | style))
+            curve = curves[(curves["model"] == model) & (curves["part"] == part)]
+            axes.plot(curve["epoch"], curve[measure], **({"color": colour, "label": model} | style))
         for begin in find_phases(curves[curves["model"] == model])["epoch"]:
             axes.axvline(begin, color=colour, label=label, **line)
-            label = None  # once in the legend
+            label = None  # only once in the legend
 
 
 @matplotlib.rc_context(STYLE)
@@ -165,8 +173,8 @@ def draw_learning_curves(
     styles: dict[str, dict[str, Any]],
     size: tuple[float, float],
 ) -> Figure:
-    """A panel for each measure, with its texts; `size` in inches. `styles` as for
-    `plot_learning_curves`. The legend is left to the caller."""
+    """Learning curves with a panel per measure; `panels` has the texts of each, `size` is in
+    inches, `styles` are as for `plot_learning_curves`. The legend is left to the caller."""
     figure = Figure(figsize=size, layout="constrained")
     for axes, (measure, texts) in zip(figure.subplots(1, len(panels)), panels.items()):
         plot_learning_curves(axes, curves, measure, styles)
@@ -179,8 +187,8 @@ def draw_learning_curves(
 
 @matplotlib.rc_context(STYLE)
 def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
-    """Validation and test accuracy of each model, with bars of one standard error; the threshold of
-    the selection as a line, the selected model in bold."""
+    """Validation and test accuracy of each model, with error bars of one standard error. A line
+    shows the selection's threshold, and the selected model is in bold."""
     style = {"capsize": 3, "markersize": 6}
     series = [
         Accuracies(
@@ -210,24 +218,25 @@ def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
-    """Accuracy and loss by epoch; a colour a model, full lines for validation, dotted ones for
-    training."""
+    """Accuracy and loss by epoch, with a colour per model: solid lines for validation, dotted ones
+    for training."""
     models = curves["model"].unique()
     fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
     columns = min(max(fitting, 1), LEGEND_COLUMNS)
     more_rows = max(0, -(-len(models) // columns) - 2)
     style = {"linewidth": 1.6, "marker": ".", "markersize": 5}
-    alone = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}  # which makes no line
+    # a single epoch makes no line: tell the parts apart by their markers
+    single_epoch = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}
     figure = draw_learning_curves(
-        f"Learning curves: validation ({'dots' if alone else 'full'}) and training "
-        f"({'crosses' if alone else 'dotted'})",
+        f"Learning curves: validation ({'dots' if single_epoch else 'full'}) and training "
+        f"({'crosses' if single_epoch else 'dotted'})",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
         {
             "validation": {"linestyle": "-", **style},
-            "training": {"linestyle": ":", "label": None, **style, **alone},
+            "training": {"linestyle": ":", "label": None, **style, **single_epoch},
         },
-        # the legend takes nothing from the panels
+        # leave the panels their height, however long the legend
         size=(9, 4.6 + 0.2 * more_rows),
     )
     handles = figure.axes[0].get_legend_handles_labels()

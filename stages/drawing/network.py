@@ -1,11 +1,11 @@
-"""A drawing of a network as HTML: a block a layer, as high as its images and as wide as its
-channels, each on its own scale."""
+"""A drawing of a network as HTML: a block per layer, whose height shows the size of its output
+images and whose width the number of channels, on scales of their own."""
 
 import math
 from html import escape
 from typing import Any
 
-# what a layer is, by its Keras class, to the CSS class that colours it; others are plain
+# part of the name of a layer's Keras class → the CSS class that colours it; others are plain
 KINDS = (
     ("Conv", "conv"),
     ("Pooling", "pool"),
@@ -13,23 +13,22 @@ KINDS = (
     ("Normalization", "norm"),
     ("Dropout", "drop"),
 )
-HEIGHT = 120  # pixels, of the highest block
+HEIGHT = 120  # of the highest block, in pixels
 
 
 def classify_layer(layer: dict[str, Any]) -> str:
-    """The CSS class of a layer of training.json."""
+    """The CSS class for a layer of training.json."""
     return next((name for part, name in KINDS if part in layer["type"]), "plain")
 
 
 def format_shape(layer: dict[str, Any]) -> str:
-    """A layer's output shape in words: 28×28×20. Networks with several outputs a layer have the
-    first one's."""
+    """A layer's output shape as text, such as 28×28×20."""
     return "×".join(str(side) for side in layer["output_shape"])
 
 
 def draw_network(layers: list[dict[str, Any]]) -> str:
-    """The HTML of `layers` (training.json's), in their order, in as many lines as the page needs;
-    what a branch does is drawn behind what the one before it does."""
+    """The HTML of `layers` (from training.json) in their order, wrapped to the width of the page;
+    branches are drawn one after the other."""
     highest = max(
         (layer["output_shape"][0] for layer in layers if len(layer["output_shape"]) == 3), default=1
     )
@@ -50,8 +49,8 @@ def draw_network(layers: list[dict[str, Any]]) -> str:
 
 
 def measure_block(layer: dict[str, Any], highest: int) -> tuple[float, float]:
-    """The width and the height in pixels of a layer's block; `highest` is the height of the
-    network's highest image."""
+    """The width and height of a layer's block in pixels; `highest` is the height of the network's
+    largest image."""
     kind, sides = classify_layer(layer), layer["output_shape"]
     spatial = len(sides) == 3
     height = HEIGHT * (

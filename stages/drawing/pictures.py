@@ -1,5 +1,5 @@
-"""The pictures of a data set, by matplotlib: its classes, their mean images, the balance of the
-parts, what augmentation does."""
+"""Pictures of a data set, by matplotlib: samples of its classes, their mean images, class balance,
+and the effect of augmentation."""
 
 import matplotlib
 import numpy as np
@@ -9,45 +9,46 @@ from PIL import Image
 from stages.drawing.charts import COLOURS, DPI, DRAWN, STYLE
 from stages.images.pillow import to_pillow
 
-WIDTH = 1000  # pixels, of each picture
-GAP, WIDE = 5, 20  # pixels, between images, and between strips of them
-# pixels, of a line with a class's name, of one more, and of the title
-NAME_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 30, 15, 45
-LETTERS = 28  # of a name
-FEW = 12  # classes that have a line of their own; more of them share lines
+# in pixels
+WIDTH = 1000  # of each picture
+GAP, STRIP_GAP = 5, 20  # between images, and between strips side by side
+NAME_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 30, 15, 45  # of a name, each further line, and the title
+
+LETTERS = 28  # maximum length of a name
+FEW = 12  # classes: more are drawn smaller, with more of them side by side
 
 
 def draw_samples(images: list[np.ndarray], names: list[str], of: int = 0) -> Figure:
     """A strip of images for each class, under its name. `images` has an array for each class, uint8
-    (images, height, width, channels), with at least one image between them. `of` says how many
-    classes there are, where these are the first of more."""
+    (images, height, width, channels), and at least one image in total. `of` is the number of all
+    classes, if these are only the first."""
     columns, count = (2, 8) if len(names) <= FEW else (4, 4)
     return draw_strips(
-        [some[:count] for some in images],
+        [array[:count] for array in images],
         names,
         columns,
         count,
-        "Training images of " + name_shown(names, of),
+        "Training images of " + describe_classes(names, of),
     )
 
 
 def draw_means(images: np.ndarray, names: list[str], of: int = 0) -> Figure:
-    """The mean image of each class; `images` uint8 (classes, height, width, channels); `of` as
-    above."""
+    """The mean image of each class; `images` is uint8 (classes, height, width, channels), `of` as
+    in `draw_samples`."""
     columns = min(len(names), 5 if len(names) <= FEW else 10)
-    title = "The mean training image of " + name_shown(names, of)
+    title = "The mean training image of " + describe_classes(names, of)
     return draw_strips(images[:, np.newaxis], names, columns, 1, title)
 
 
-def name_shown(names: list[str], of: int) -> str:
-    """Which classes a picture shows, for its title."""
+def describe_classes(names: list[str], of: int) -> str:
+    """The classes that a picture shows, for its title: each, or the first of so many."""
     return "each class" if of <= len(names) else f"the first {len(names):,} of {of:,} classes"
 
 
 def draw_augmentation(images: np.ndarray, changed: np.ndarray, names: list[str]) -> Figure:
-    """What augmentation does: uint8 `images` (images, height, width, channels), each followed by
-    versions of it, `changed` (images, versions, height, width, channels), under the names of their
-    classes."""
+    """The effect of augmentation: each image, uint8 (images, height, width, channels), followed by
+    its augmented versions, `changed` (images, versions, height, width, channels), under the name of
+    its class."""
     rows = [
         np.concatenate([image[np.newaxis], versions]) for image, versions in zip(images, changed)
     ]
@@ -63,9 +64,9 @@ def draw_augmentation(images: np.ndarray, changed: np.ndarray, names: list[str])
 def draw_strips(
     rows: list[np.ndarray], names: list[str], columns: int, count: int, title: str
 ) -> Figure:
-    """Strips of up to `count` images with a name above each, which may have several lines, in
-    `columns`, filled line by line: one image of the figure's size."""
-    gap = WIDE if columns > 1 and count > 1 else GAP  # between strips
+    """Strips of up to `count` images each, arranged in `columns` row by row, with a name of one or
+    more lines above each. The images form a single one of the figure's size."""
+    gap = STRIP_GAP if columns > 1 and count > 1 else GAP  # between strips
     strip = (WIDTH + gap) // columns - gap
     width = (strip + GAP) // count - GAP
     lines = [line for name in names for line in name.split("\n")]
@@ -82,7 +83,7 @@ def draw_strips(
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        # points: the longest name fits its strip, but for one that would make all too small to read
+        # in points: the longest name fits its strip, unless it would make all illegible
         size = max(6.0, min(9.0, 1.55 * 72 / DPI * strip / max(map(len, lines))))
         for place, (images, name) in enumerate(zip(rows, names)):
             left, top = (
@@ -99,27 +100,27 @@ def draw_strips(
 
 
 def shorten(name: str, letters: int = LETTERS) -> str:
-    """A name; of a long one, the end, so many `letters` with the sign of it."""
+    """`name`, or if it is longer than `letters`, an ellipsis and its end."""
     return name if len(name) <= letters else f"…{name[1 - letters :]}"
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, size: float) -> None:
-    """Write `text` in `size` points at a place in pixels from the left and the top."""
+    """Write `text` in `size` points at `x`, `y`, in pixels from the left and the top."""
     width, height = (side * DPI for side in figure.get_size_inches())
     figure.text(x / width, 1 - y / height, text, fontsize=size, parse_math=False)
 
 
 def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A uint8 image (any height, any width, 1 or 3), as uint8 (height, width, 3); pixels stay
-    visible where it is much enlarged."""
+    """Resize an image, uint8 (any height, any width, 1 or 3 channels), to uint8 (height, width, 3);
+    enlarged at least twofold, pixels remain visible."""
     picture = to_pillow(image).convert("RGB")
     method = Image.Resampling.NEAREST if 2 * picture.width <= width else Image.Resampling.LANCZOS
     return np.asarray(picture.resize((width, height), method))
 
 
 def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
-    """The images of each class in each part, a panel a part; `counts` of each part and class. Of
-    more than `DRAWN` classes, the first."""
+    """The number of images of each class, with a panel per part; `counts` by part and class. Shows
+    only the first `DRAWN` classes."""
     all_names = list(next(iter(counts.values())))
     names = all_names[:DRAWN]
     few = len(names) <= 2 * FEW
@@ -140,5 +141,5 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
         labels = [shorten(name) for name in names]
         panels[0].set_yticks(range(len(names)), labels, fontsize=9 if few else 7, parse_math=False)
         panels[0].invert_yaxis()
-        figure.suptitle("Images of " + name_shown(names, len(all_names)))
+        figure.suptitle("Images of " + describe_classes(names, len(all_names)))
     return figure

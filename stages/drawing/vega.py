@@ -2,8 +2,8 @@
 (https://vega.github.io/vega-lite/docs/), and what all charts share. Those of one model's
 predictions are in `vega_predictions` and `vega_confidence`.
 
-Colours of text and lines are the page's, light or dark. Widths follow the page ("container"), but
-for charts with a step for each class, which the page lets scroll.
+The page, light or dark, sets the colours of text and lines. Charts are as wide as the page
+("container"), except those with a step for each class, which scroll.
 """
 
 from collections.abc import Iterable
@@ -14,41 +14,42 @@ import pandas as pd
 from stages.drawing.charts import COLOURS, DRAWN, choose_colours, find_phases
 
 Spec = dict[str, Any]
-PAGE = "(containerSize()[0] || 600)"  # pixels that a chart has, as an expression of Vega's
-LETTER, AXIS = 6.5, 45  # pixels, of a letter in a label, and of an axis with numbers
+PAGE = "(containerSize()[0] || 600)"  # width available to a chart in pixels, as a Vega expression
+LETTER, AXIS = 6.5, 45  # width in pixels of a letter in a label, and of an axis with numbers
 ACCURACY = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 PARTS = ["validation", "test"]
-MANY = 40  # classes: with more, everything is drawn smaller
-# an axis of whole numbers. Of two or three, Vega makes ticks between them all the same: no label
+MANY = 40  # classes: more are drawn smaller
+# an axis of whole numbers. If there are only two or three, Vega still adds ticks between them: hide
+# their labels
 WHOLE = {"format": ",d", "tickMinStep": 1, "labelExpr": "datum.value % 1 ? '' : datum.label"}
 
 
 def build_chart(table: pd.DataFrame, **content: Any) -> Spec:
-    """A specification with its data in it."""
+    """A specification with the rows of `table` as inline data."""
     return {"data": {"values": table.to_dict("records")}, "width": "container", **content}
 
 
 def build_field(name: str, title: str | list[str], kind: str = "quantitative", **more: Any) -> Spec:
-    """The encoding of a column, with the title of its axis or legend; a list has a line each."""
+    """The encoding of the column `name`, with the title of its axis or legend, or a list of its
+    lines."""
     return {"field": name, "type": kind, "title": title, **more}
 
 
 def fit_labels(pixels: int) -> Spec:
-    """The limit of an axis's labels: so many pixels, less where the chart is narrow."""
+    """The maximum width of an axis's labels: `pixels`, or less if the chart is narrow."""
     return {"expr": f"min({pixels}, 0.4 * {PAGE})"}
 
 
 def build_class_axis(classes: int) -> tuple[int, Spec]:
-    """The height in pixels of a row for each of so many classes, and the axis with their names, all
-    of them; of more than `MANY` it is smaller."""
+    """The height in pixels of a class's row, and the axis with the names of all classes; both are
+    smaller for more than `MANY`."""
     step, size = (22, 11) if classes <= MANY else (12, 9)
     axis = {"labelFontSize": size, "labelOverlap": False, "labelLimit": fit_labels(130)}
     return step, {**axis, "title": None}
 
 
 def build_legend(title: str | None, labels: Iterable[object]) -> Spec:
-    """A legend below the chart, in as many columns as its width has room for. It begins where the
-    axis does."""
+    """A legend below the chart, starting where the axis does, with as many columns as fit."""
     longest = round(LETTER * max(len(str(label)) for label in labels))
     return {
         "orient": "bottom",
@@ -68,35 +69,35 @@ def draw_error_bars(
     height: int,
     **encoding: Any,
 ) -> Spec:
-    """A dot for each row's `value` and a bar of one `error` to either side of it (both columns), by
-    the column `model`, on the `axis` (an encoding without its field). `line` is a vertical one:
-    name, place, colour, and what it is. `height` is that of a row in pixels; `encoding` is added to
-    that of the dots and bars."""
+    """A dot with an error bar for each row of `table`, by its column model. `value` and `error`
+    (half the bar) are columns; `axis` is the encoding of x without its field; `line` is a vertical
+    line: name, position, colour, description. `height` is that of a row in pixels. `encoding` is
+    added to that of dots and bars."""
     ticks = {"expr": f"clamp(floor({PAGE} / 110), 3, 10)"}
     axis = {**axis, "axis": {"format": ".3f", "tickCount": ticks, **axis.get("axis", {})}}
     table = table.assign(low=table[value] - table[error], high=table[value] + table[error])
     models = {"labelLimit": fit_labels(240), "title": None, "grid": True}
-    place = {"y": build_field("model", "", "nominal", sort=None, axis=models), **encoding}
+    shared = {"y": build_field("model", "", "nominal", sort=None, axis=models), **encoding}
     bars = {
         "mark": {"type": "rule", "strokeWidth": 2},
-        "encoding": place | {"x": {"field": "low", **axis}, "x2": {"field": "high"}},
+        "encoding": shared | {"x": {"field": "low", **axis}, "x2": {"field": "high"}},
     }
     points = {
         "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
-        "encoding": place | {"x": {"field": value, **axis}},
+        "encoding": shared | {"x": {"field": value, **axis}},
     }
-    name, where, colour, words = line
+    name, position, colour, description = line
     rule = {
-        "data": {"values": [{name: where}]},
+        "data": {"values": [{name: position}]},
         "mark": {"type": "rule", "strokeDash": [5, 4], "strokeWidth": 1.5, "color": colour},
-        "encoding": {"x": {"field": name, **axis}, "tooltip": build_field(name, words)},
+        "encoding": {"x": {"field": name, **axis}, "tooltip": build_field(name, description)},
     }
     return build_chart(table, height=height * len(table), layer=[bars, points, rule])
 
 
 def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
-    """Accuracy of each model and part with its standard error; `table` has model, part, accuracy,
-    standard_error."""
+    """Accuracy of each model and part with its standard error; `table` has columns model, part,
+    accuracy, standard_error."""
     colours = {"type": "nominal", "title": "part", "sort": PARTS, "scale": {"range": COLOURS[:2]}}
     return draw_error_bars(
         table,
@@ -117,8 +118,8 @@ def draw_comparison(table: pd.DataFrame, threshold: float) -> Spec:
 
 
 def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
-    """How many images each class has in each part, as bars; `counts` by part and class. Of more
-    than `DRAWN` classes, the first."""
+    """The number of images of each class in each part, as bars; `counts` by part and class. Shows
+    only the first `DRAWN` classes."""
     parts, classes = list(counts), list(next(iter(counts.values())))[:DRAWN]
     rows = [
         {"class": name, "part": part, "images": counts[part][name]}
@@ -148,9 +149,9 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Spec:
 
 
 def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") -> Spec:
-    """`measure` (such as accuracy) by epoch, a colour for each value of the column `by`; `curves`
-    has that, epoch, part and the measure. A click in the legend shows one of them. A vertical
-    line shows where a model's fine-tuning begins."""
+    """`measure` (such as accuracy) by epoch, with a colour for each value of the column `by`;
+    `curves` has that column, epoch, part and the measure. A click in the legend highlights one of
+    them. A vertical line shows where a model's fine-tuning begins."""
     values = curves[by].unique().tolist()
     colours = {"domain": values, "range": choose_colours(len(values))}
     legend = build_legend(f"{by} (click one)", values)

@@ -1,5 +1,5 @@
-"""Charts of how far one model's confidence can be trusted, as Vega-Lite specifications:
-reliability, and accuracy by coverage."""
+"""Charts of one model's confidence as Vega-Lite specifications: reliability, and accuracy by
+coverage."""
 
 import pandas as pd
 
@@ -8,8 +8,8 @@ from stages.drawing.vega import PARTS, Spec, build_chart, build_field, build_leg
 
 
 def draw_reliability(bins: pd.DataFrame) -> Spec:
-    """The reliability diagram: accuracy of each bin of confidence as a bar, its mean confidence as
-    a point sized by its images."""
+    """The reliability diagram: for each bin of confidence, a bar as high as its accuracy, and a
+    point at its mean confidence, sized by the number of images."""
     unit = {"domain": [0, 1], "nice": False}
     tooltip = [
         {"field": "images"},
@@ -63,16 +63,15 @@ def draw_reliability(bins: pd.DataFrame) -> Spec:
 
 
 def draw_coverage(table: pd.DataFrame) -> Spec:
-    """Accuracy on the images that are classified by their share, a curve a part; `table` as
-    `stages.metrics.refusing.tabulate_coverage` makes it. A dot stands for each
-    accepted_accuracy."""
+    """Accuracy on the classified images by coverage, with a curve per part and a dot for each
+    accepted_accuracy; `table` is from `stages.metrics.refusing.tabulate_coverage`."""
     parts = []
     for part in PARTS:
         columns = {f"{part}_{name}": name for name in ("coverage", "accuracy")}
-        kept = table[["confidence", "accepted_accuracy", *columns]].rename(columns=columns)
-        parts.append(kept.dropna(subset="accuracy").assign(part=part))
+        curve = table[["confidence", "accepted_accuracy", *columns]].rename(columns=columns)
+        parts.append(curve.dropna(subset="accuracy").assign(part=part))
     rows = pd.concat(parts, ignore_index=True)
-    chosen = rows["accepted_accuracy"].notna()
+    has_dot = rows["accepted_accuracy"].notna()
     share = {"domain": [0, 1], "nice": False}
     percent = {"format": "~%", "tickCount": 5}
     encoding = {
@@ -96,12 +95,12 @@ def draw_coverage(table: pd.DataFrame) -> Spec:
     }
     line = {"mark": {"type": "line", "point": {"size": 16}}}
     dots = {
-        "data": {"values": rows[chosen].to_dict("records")},
+        "data": {"values": rows[has_dot].to_dict("records")},
         "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
     }
     return build_chart(
         rows.drop(columns="accepted_accuracy"),
         height=300,
         encoding=encoding,
-        layer=[line, dots] if chosen.any() else [line],
+        layer=[line, dots] if has_dot.any() else [line],
     )

@@ -1,5 +1,5 @@
-"""Charts of one model's predictions as Vega-Lite specifications: confusion matrix, ROC, and
-each class. How far they can be trusted: `stages.drawing.vega_confidence`."""
+"""Charts of one model's predictions as Vega-Lite specifications: confusion matrix, ROC curves, and
+metrics per class. Those of its confidence are in `stages.drawing.vega_confidence`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from stages.drawing.vega import (
     build_legend,
 )
 
-FEW = 12  # classes, up to which the cells of a matrix carry numbers
+FEW = 12  # classes: with more, the cells of a matrix show no numbers
 
 
 def draw_matrix(
@@ -27,10 +27,10 @@ def draw_matrix(
     white: str,
     tooltip: list[dict[str, Any]],
 ) -> Spec:
-    """A square for each of `cells` (a row each: actual, predicted and more), with `classes` on both
-    axes in their order. `colour` and `shade` are Vega-Lite's encodings of the squares' colour and
-    opacity; where classes are few, the column `text` stands in each, white where the test `white`
-    holds."""
+    """A matrix with a square for each row of `cells` (actual, predicted and more), and `classes` on
+    both axes in their order. `colour` and `shade` are Vega-Lite encodings of the squares' colour
+    and opacity. For few classes, each square shows the column `text`, in white if the Vega
+    expression `white` is true."""
     step, size = (28, 11) if len(classes) <= FEW else (18, 10) if len(classes) <= MANY else (11, 9)
     axis = {
         "labelFontSize": size,
@@ -63,8 +63,8 @@ def draw_matrix(
 
 
 def draw_confusion(cells: pd.DataFrame) -> Spec:
-    """The confusion matrix: blue where the prediction is right, orange where wrong, the stronger
-    the larger the share of the class."""
+    """The confusion matrix: blue for correct predictions, orange for mistakes, more opaque for a
+    larger share of the class."""
     classes = cells["actual"].drop_duplicates().tolist()
     return draw_matrix(
         cells[cells["images"] > 0].assign(right=cells["actual"] == cells["predicted"]),
@@ -91,13 +91,13 @@ def draw_confusion(cells: pd.DataFrame) -> Spec:
 
 
 def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
-    """ROC curves; `curves` has label, false_positive_rate, true_positive_rate. With `corner`, the
-    upper left one alone."""
+    """ROC curves; `curves` has columns label, false_positive_rate, true_positive_rate. With
+    `corner`, only the upper left corner."""
     labels = curves["label"].unique().tolist()
-    begin = curves.loc[curves["false_positive_rate"] <= CORNER_BEGINS]
+    left = curves.loc[curves["false_positive_rate"] <= CORNER_BEGINS]
     domains = ([0, 1], [0, 1])
     if corner:
-        domains = fit_corner(begin.groupby("label")["true_positive_rate"].max().min())
+        domains = fit_corner(left.groupby("label")["true_positive_rate"].max().min())
     axes = [
         build_field(
             f"{kind}_positive_rate",
@@ -135,20 +135,20 @@ def draw_roc(curves: pd.DataFrame, corner: bool) -> Spec:
 
 
 def draw_classes(table: pd.DataFrame) -> Spec:
-    """F1 of each class as a bar, the worst first, precision and recall as marks on it. Of more than
-    `DRAWN` classes, the worst."""
+    """F1 of each class as a bar, with precision and recall as marks on it, the worst class first.
+    Shows only the worst `DRAWN` classes."""
     order = table.sort_values("f1", kind="stable")["class"].tolist()[:DRAWN]
     table = table[table["class"].isin(order)]
     step, axis = build_class_axis(len(order))
     long = table.melt(["class"], ["precision", "recall"], "measure", "value")
-    place = build_field("class", "class", "nominal", sort=order, axis=axis)
+    y = build_field("class", "class", "nominal", sort=order, axis=axis)
     tooltip = [{"field": "class"}] + [
         {"field": name, "format": ".3f"} for name in ("precision", "recall", "f1", "auc")
     ]
     return build_chart(
         table,
         height=step * len(table),
-        encoding={"y": place},
+        encoding={"y": y},
         layer=[
             {
                 "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35},

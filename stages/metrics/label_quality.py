@@ -1,10 +1,10 @@
-"""Labels that a model doubts: images that may stand in the wrong class.
+"""Labels that a model doubts: images that may be mislabelled.
 
 By confident learning (Northcutt, Jiang and Chuang, Journal of Artificial Intelligence Research 70,
-2021): a class's threshold is the mean probability that the model gives it in the images labelled
-with it. An image belongs confidently to the most probable of the classes whose threshold its
-probability reaches; if that is not its label, the label is doubted. The predictions must be of
-images that the model was not trained on. The library cleanlab does the same, and more.
+2021): a class's threshold is the mean probability that the model gives it on the images labelled
+with it. An image confidently belongs to the most probable of the classes whose threshold it
+reaches; its label is doubted if that is another class and so is the prediction. The model must not
+have been trained on these images. The library cleanlab does this, and more.
 """
 
 import numpy as np
@@ -16,11 +16,12 @@ DIGITS = 4  # decimals of probabilities
 def find_doubts(
     probabilities: np.ndarray, labels: np.ndarray, names: list[str], files: list[str] | None
 ) -> pd.DataFrame:
-    """The images whose label is doubted, the most doubtful first: place (in the part), file (where
-    there are `files`), label, suggested (a class), label_probability, suggested_probability.
+    """The images whose label is doubted, the most doubtful first: place (the index in the part),
+    file (if `files` are given), label, suggested (a class), label_probability,
+    suggested_probability.
 
-    `probabilities` float (images, classes), `labels` int (images,), `names` of the classes. Sorted
-    by the difference of the two probabilities (the normalised margin of Northcutt et al.).
+    `probabilities` is float (images, classes), `labels` int (images,), `names` lists the classes.
+    Sorted by the difference of the two probabilities (the normalised margin of Northcutt et al.).
     """
     own = probabilities[np.arange(len(labels)), labels]
     counts = np.bincount(labels, minlength=len(names))
@@ -45,19 +46,21 @@ def find_doubts(
 
 
 def join_doubts(doubts: list[pd.DataFrame]) -> pd.DataFrame:
-    """What several models doubt: part, place, file, label, suggested (by most of them), models (how
-    many doubt it), label_probability (their mean), suggested_probability (the mean of those that
-    suggest this class); first what most models doubt, then what they doubt most. `doubts` are
-    tables as `find_doubts` makes them, with the column part."""
+    """Join the doubts of several models: part, place, file, label, suggested (by most of them),
+    models (how many doubt it), label_probability (their mean), suggested_probability (the mean over
+    those that suggest this class). Sorted by models, then by margin. `doubts` are tables from
+    `find_doubts` with a column part added."""
     probabilities = ["label_probability", "suggested_probability"]
-    both = pd.concat(doubts, ignore_index=True)
-    both = both.astype(dict.fromkeys(probabilities, float))  # objects, where a model doubts nothing
-    keys = [name for name in ("part", "place", "file", "label") if name in both]
-    suggested = both.groupby(keys, sort=False)["suggested"].transform(lambda some: some.mode()[0])
-    agree = both["suggested"] == suggested
-    both["suggested_probability"] = both["suggested_probability"].where(agree)
+    table = pd.concat(doubts, ignore_index=True)
+    table = table.astype(dict.fromkeys(probabilities, float))  # object if a model doubts nothing
+    keys = [name for name in ("part", "place", "file", "label") if name in table]
+    suggested = table.groupby(keys, sort=False)["suggested"].transform(
+        lambda classes: classes.mode()[0]
+    )
+    agrees = table["suggested"] == suggested
+    table["suggested_probability"] = table["suggested_probability"].where(agrees)
     joined = (
-        both.assign(suggested=suggested)
+        table.assign(suggested=suggested)
         .groupby([*keys, "suggested"], as_index=False, sort=False)
         .agg(
             models=("place", "size"),

@@ -1,4 +1,4 @@
-"""What a model's predictions are worth, in numbers and tables."""
+"""The evaluation of a model's predictions, in metrics and tables."""
 
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ def measure(
     bins: int,
     curves: diagnostics.Curves | None = None,
 ) -> dict[str, float]:
-    """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,);
-    `curves` are their ROC curves, where somebody has computed them already.
+    """The metrics of `probabilities`, float (images, classes), against `labels`, int (images,).
+    `curves` are their ROC curves, if already computed.
 
     accuracy and its binomial standard_error; top_K_accuracy where there are more than K classes;
     loss (mean cross-entropy, nats); mean_squared_error of the probabilities against one-hot labels,
@@ -65,16 +65,16 @@ def measure(
     if curves.classes:
         result["macro_auc"] = np.nanmean(curves.areas)
     result["micro_auc"] = metrics.auc(*curves.micro)
-    # what is not defined, such as kappa where there is only one class, is left out
+    # omit what is undefined, such as kappa with a single class
     return {
         name: round(float(value), DIGITS) for name, value in result.items() if np.isfinite(value)
     }
 
 
 def measure_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
-    """Expected calibration error (Guo et al., arXiv 1706.04599): the distance between the mean
-    confidence and the accuracy of each bin of the reliability diagram, averaged over the images.
-    `confidence` float (images,) in (0, 1], `correct` bool (images,)."""
+    """The expected calibration error (Guo et al., arXiv 1706.04599): the absolute difference
+    between mean confidence and accuracy of each bin of the reliability diagram, weighted by its
+    images. `confidence` is float (images,) in (0, 1], `correct` bool (images,)."""
     table = diagnostics.tabulate_calibration(confidence, correct, bins)
     distance = (table["accuracy"] - table["confidence"]).abs()
     return float(np.average(distance, weights=table["images"]))
@@ -83,7 +83,7 @@ def measure_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins:
 def measure_heads(
     probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
-    """``validation_accuracy`` and ``test_accuracy`` of each auxiliary head: the entries
+    """``validation_accuracy`` and ``test_accuracy`` of each auxiliary head, from the entries
     ``PART_HEAD`` of predictions.npz."""
     names = [name.removeprefix("test_") for name in probabilities if name.startswith("test_")]
     return {
@@ -100,26 +100,25 @@ def measure_heads(
 def measure_uncalibrated(
     probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray], bins: int
 ) -> dict[str, dict[str, float]]:
-    """``loss`` and ``expected_calibration_error`` of each part before the model was calibrated: of
-    the entries ``uncalibrated_PART`` of predictions.npz, where there are any."""
-    found = {}
+    """``loss`` and ``expected_calibration_error`` of each part before calibration, from the entries
+    ``uncalibrated_PART`` of predictions.npz, if there are any."""
+    result = {}
     for part, truth in labels.items():
         before = probabilities.get(f"uncalibrated_{part}")
         if before is not None:
             correct = before.argmax(axis=1) == truth
             error = measure_calibration_error(before.max(axis=1), correct, bins)
-            found[part] = {
+            result[part] = {
                 "loss": round(measure_loss(before, truth), DIGITS),
                 "expected_calibration_error": round(error, DIGITS),
             }
-    return found
+    return result
 
 
 def tabulate_classes(
     labels: np.ndarray, predicted: np.ndarray, names: list[str], areas: np.ndarray
 ) -> pd.DataFrame:
-    """Precision, recall, F1, area under the ROC curve and number of images of each class, a row a
-    class."""
+    """Precision, recall, F1, area under the ROC curve and number of images, a row per class."""
     scores = metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(names)), zero_division=0
     )
@@ -130,32 +129,32 @@ def tabulate_classes(
 
 
 def tabulate_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row for each epoch and part, from Keras's columns, where those of the validation set begin
-    with ``val_``; what the epoch has as a whole, learning rate and phase, stands in both."""
-    whole = [name for name in ("learning_rate", "phase") if name in history]
+    """Learning curves, a row per part and epoch. In `history`, Keras's columns for the validation
+    set start with ``val_``; learning rate and phase belong to the epoch, and go into both rows."""
+    shared = [name for name in ("learning_rate", "phase") if name in history]
     columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
     parts = {
         "training": history[columns],
         "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1),
     }
     table = pd.concat(parts, names=["part", "epoch"]).reset_index()
-    table = table.join(history[whole], on="epoch")
-    return table.assign(model=model)[["model", "epoch", "part", *columns, *whole]]
+    table = table.join(history[shared], on="epoch")
+    return table.assign(model=model)[["model", "epoch", "part", *columns, *shared]]
 
 
 def measure_model(
     model: str, source: Path, prepared: Prepared, options: Evaluate
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """What the predictions in the folder `source` are worth: the content of metrics.json, the
-    tables (those of the `.csv` files by their names), and the probabilities, float32 (images,
-    classes), by the names of predictions.npz."""
+    """Evaluate the predictions in the folder `source`: the content of metrics.json; the tables, by
+    the names of their `.csv` files; and the probabilities, float32 (images, classes), by their
+    names in predictions.npz. Raises `UserError` if these contain NaN or infinity."""
     names = prepared.description["class_names"]
     training = files.read_json(source / "training.json")
     with np.load(source / "predictions.npz", allow_pickle=False) as file:
         probabilities = dict(file)
-    if odd := [name for name, some in probabilities.items() if not np.isfinite(some).all()]:
+    if invalid := [name for name, array in probabilities.items() if not np.isfinite(array).all()]:
         raise UserError(
-            f"{source}/predictions.npz: {', '.join(odd)} holds probabilities that are no numbers "
+            f"{source}/predictions.npz: {', '.join(invalid)} has probabilities that are no numbers "
             "(NaN): the model's weights are damaged, or its training failed"
         )
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
@@ -164,7 +163,7 @@ def measure_model(
         part: diagnostics.compute_curves(probabilities[part], labels[part]) for part in labels
     }
     history = pd.read_csv(source / "history.csv", index_col="epoch")
-    if "phase" in history:  # the head of a pre-trained network may have learnt at a rate of its own
+    if "phase" in history:  # the head of a pre-trained network may have its own learning rate
         last = history[history["phase"] == history["phase"].iloc[-1]]
     else:
         last = history
@@ -173,7 +172,7 @@ def measure_model(
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
-        # with a schedule the highest at the end of an epoch; none from before it was recorded
+        # with a schedule, the highest at the end of an epoch; older histories have none
         **({"learning_rate": last["learning_rate"].max()} if "learning_rate" in last else {}),
         **{
             part: {

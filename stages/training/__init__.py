@@ -1,2 +1,2 @@
-"""What the stage train is made of: batches, the recipe's Keras objects, the checkpoint, and how a
-model is saved."""
+"""The parts of the stage train: the recipe's Keras objects, batches, fitting, checkpoints, and
+saving a model."""

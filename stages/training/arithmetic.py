@@ -1,24 +1,25 @@
-"""TensorFlow's arithmetic where its own choice depends on who made the processor, or is slow.
+"""Replacements for TensorFlow operations whose results depend on the processor's vendor, or that
+are slow.
 
-**No estimates.** Some of TensorFlow's operations refine an estimate that the processor gives of a
-reciprocal or of a reciprocal square root (``rcpps``, ``rsqrtps``), which AMD and Intel define each
-in their own way: a third of the results are not the nearest float, and not the same ones on both.
-The machine code of TensorFlow 2.21 holds these instructions in Rsqrt, Reciprocal, Erfc, Atan, LRN,
-in softmax and batch norm where oneDNN does not compute them, and in some operations that no network
-of Keras's uses. Keras's normalisation layers take Rsqrt, its gelu takes Erfc, gradients such as the
-logarithm's take Reciprocal, and TensorFlow's graph optimizer puts the first two in place of
+**No approximate instructions.** Some TensorFlow operations refine the processor's estimate of a
+reciprocal or a reciprocal square root (``rcpps``, ``rsqrtps``), which AMD and Intel define
+differently: a third of the results are not correctly rounded, and not the same third on both. In
+TensorFlow 2.21, the machine code of Rsqrt, Reciprocal, Erfc, Atan, LRN, of softmax and batch norm
+where oneDNN does not compute them, and of some operations that no Keras network uses, contains
+these instructions. Keras's normalisation layers use Rsqrt, its gelu uses Erfc, gradients such as
+the logarithm's use Reciprocal, and TensorFlow's graph optimizer substitutes the first two for
 ``a / sqrt(b)`` and ``1 / b``. Division and square root are exact on every processor (IEEE 754).
 
-**Batch norm in one operation.** Keras 3 computes batch norm by some twenty operations. TensorFlow's
-FusedBatchNormV3 does it in one, by a kernel of oneDNN's that takes the root exactly.
+**Fused batch norm.** Keras 3 computes batch norm in some twenty operations. TensorFlow's
+FusedBatchNormV3 is a single one, by a oneDNN kernel with an exact square root.
 
-**Leaky ReLU's gradient from its output.** The output has the sign of the input, so the gradient is
-the same, bit by bit; and nothing else then asks for the input, so that TensorFlow computes
-convolution, bias and activation in one operation, as it does with ReLU.
+**Leaky ReLU's gradient from its output.** The output has the sign of the input, so the gradient has
+the same bits; and as nothing else needs the input, TensorFlow fuses convolution, bias and
+activation, as it does with ReLU.
 
-The functions are put in place of TensorFlow's and Keras's own, rather than into layers of ours: so
-networks, saved files and ``keras.applications`` hold plain Keras layers, which anyone's Keras
-loads, and here all of them are computed in this way.
+These functions replace TensorFlow's and Keras's own rather than being layers of ours. So networks,
+saved files and ``keras.applications`` contain only standard Keras layers, which load anywhere, and
+all of them benefit here.
 """
 
 import keras
@@ -29,9 +30,9 @@ LEAKY_RELU = tf.nn.leaky_relu
 KERAS_CALL = keras.layers.BatchNormalization.call
 
 
-def use() -> None:
-    """Let Keras on TensorFlow compute so, in this process."""
-    # the passes that put Rsqrt and Reciprocal in place of divisions
+def install() -> None:
+    """Replace the functions in this process."""
+    # the passes that substitute Rsqrt and Reciprocal for divisions
     off = {"arithmetic_optimization": False, "constant_folding": False}
     tf.config.optimizer.set_experimental_options(off)
     for module in (tf.math, math_ops):
@@ -47,19 +48,19 @@ def reciprocal(x, name=None):
 
 
 def rsqrt(x, name=None):
-    """1 / √x, the root rounded, then the quotient."""
+    """1 / √x, rounding the root, then the quotient."""
     return reciprocal(tf.sqrt(x), name)
 
 
 def erfc(x, name=None):
-    """1 - erf(x). It has no more than float32's absolute precision where erfc is small, which is
-    what PyTorch's and JAX's gelu have."""
+    """1 - erf(x). Where erfc is small, only its absolute error is small, as in PyTorch's and JAX's
+    gelu."""
     x = tf.convert_to_tensor(x)
     return tf.subtract(tf.ones((), x.dtype), tf.math.erf(x), name)
 
 
 def leaky_relu(features, alpha=0.2, name=None):
-    """x where x > 0, else `alpha` · x; in place of ``tf.nn.leaky_relu``."""
+    """x where x > 0, else `alpha` · x, like ``tf.nn.leaky_relu``."""
     if alpha < 0:
         return LEAKY_RELU(features, alpha, name)
 
@@ -72,12 +73,11 @@ def leaky_relu(features, alpha=0.2, name=None):
 
 
 def batch_norm(self, inputs, training=None, mask=None):
-    """``call`` of Keras's BatchNormalization, with one operation for the batch's statistics and the
-    normalisation.
+    """``call`` of Keras's BatchNormalization, with one operation for statistics and normalisation.
 
-    Keras's definition holds: statistics in float32 in any precision, the moving variance without
-    Bessel's correction, no updates where the layer is frozen. Masks, batch renormalisation,
-    statistics across devices, float64 and an axis that is not the last are left to Keras.
+    As in Keras, statistics are float32 in any precision, the moving variance has no Bessel
+    correction, and a frozen layer updates nothing. Masks, batch renormalisation, synchronisation
+    across devices, float64 and an axis other than the last are left to Keras.
     """
     last = self.axis in (-1, len(inputs.shape) - 1)
     if (
@@ -100,7 +100,7 @@ def batch_norm(self, inputs, training=None, mask=None):
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             **fused, mean=tf.zeros(0), variance=tf.zeros(0), is_training=True
         )
-        count = tf.cast(tf.size(x) // channels, tf.float32)  # of values that a channel has
+        count = tf.cast(tf.size(x) // channels, tf.float32)  # values per channel
         for average, value in (
             (self.moving_mean, mean),
             (self.moving_variance, variance * ((count - 1) / count)),

@@ -1,8 +1,8 @@
-"""Starting Keras in an environment that is the project's own: whatever can change a result is set
-here, and what the user's configuration says of it is not heeded.
+"""Starting Keras in a controlled environment: every setting that can change a result is made here,
+overriding the user's configuration.
 
-What stays free is the backend, the device it computes on, what XLA is told of compiling, and the
-processor's instruction set: `describe_platform` names them, for the run record and the checkpoint.
+The user still chooses the backend, the device, XLA's compiler flags and, by the processor, the
+instruction set: `describe_platform` names them for the run record and the checkpoint.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
 
 BACKENDS = ("tensorflow", "jax", "torch")
-# what the names of the variables begin with that the backends read, and the libraries below them
+# prefixes of the environment variables that the backends and their libraries read
 LIBRARIES = (
     "AUTOGRAPH_",
     "CUBLAS_",
@@ -37,8 +37,7 @@ LIBRARIES = (
     "TORCH_",
     "XLA_",
 )
-# of these, what chooses the backend, the device, how XLA compiles for it, where its memory comes
-# from, and where a log goes
+# prefixes of those left to the user: backend, device, how XLA compiles, memory, and logging
 FREE = (
     "JAX_PLATFORMS",
     "KERAS_BACKEND",
@@ -50,25 +49,26 @@ FREE = (
     "XLA_FLAGS",
     "XLA_PYTHON_CLIENT_",
 )
-# the widest kernels of oneDNN's that `train.instruction_set` allows: none that one vendor alone
-# has, such as AMX
+# oneDNN's widest kernels for each `train.instruction_set`: none that only one vendor supports, such
+# as AMX
 KERNELS = {"avx512": "AVX512_CORE_BF16", "avx2": "AVX2"}
-# how many of TensorFlow's operations may run side by side, such as a convolution's two gradients:
-# they share the threads, and each computes as it would alone
+# how many TensorFlow operations may run in parallel, such as a convolution's two gradients: they
+# share the threads, and each gives the same bits as alone
 OPERATIONS_AT_A_TIME = 2
-# glibc, malloc.h: parameters of mallopt and what they are set to
+# parameters of glibc's mallopt (malloc.h) and their values
 MALLOC = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 64 << 20)}
 
 
 def start(threads: int, instruction_set: str = "avx512") -> None:
-    """Import Keras and its backend, which read these settings when they are imported.
+    """Import Keras and its backend with the project's settings, which they read on import.
 
-    `instruction_set` is the widest that TensorFlow's kernels use: a key of `KERNELS`. On a
-    processor that lacks it they use what there is, and a note on standard error says so.
+    `instruction_set`, a key of `KERNELS`, is the widest that TensorFlow's kernels use. On a
+    processor without it they use what there is, and a note on standard error says so.
 
-    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. Where the
-    environment says otherwise than these settings, a note on standard error says that it is not
-    heeded. Raises `UserError` for another backend, or one that is not installed.
+    ``KERAS_BACKEND`` chooses the backend: tensorflow (the default), jax or torch. A note on
+    standard error names environment variables that are ignored, since they contradict these
+    settings. Raises `UserError` for any other backend, or one that is not installed or has no
+    device.
     """
     backend = choose_backend()
     settings = {
@@ -79,25 +79,25 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
         "TF_DETERMINISTIC_OPS": "1",
         "TF_ENABLE_ONEDNN_OPTS": "1",
         "ONEDNN_MAX_CPU_ISA": KERNELS[instruction_set],
-        "TF_CPP_MIN_LOG_LEVEL": "3",  # nothing: its errors come as exceptions too
+        "TF_CPP_MIN_LOG_LEVEL": "3",  # log nothing: errors are raised as exceptions too
     }
-    settle(settings)
-    if not processor.has(found := processor.find_instruction_set(), instruction_set):
+    apply_settings(settings)
+    if not processor.has(available := processor.find_instruction_set(), instruction_set):
         print(
-            f"note: train.instruction_set is {instruction_set}, and this processor has {found}: "
-            "results will have other bits than where it has it",
+            f"note: train.instruction_set is {instruction_set}, but this processor only has "
+            f"{available}: results will differ in bits from those of a processor that has it",
             file=sys.stderr,
         )
-    # Linux: as a batch job the threads stay on cores of their own. Measured on two cores of an AMD
-    # EPYC, Linux 6.18, 8 epochs of fashion-2blocks, in turn: 24 and 23 s of training against 36 and
-    # 35 s, with the same bits.
+    # Linux: in a batch job, threads stay on their own cores. Measured on two cores of an AMD EPYC,
+    # Linux 6.18, alternating, 8 epochs of fashion-2blocks: 24 and 23 s of training instead of 36
+    # and 35 s, with the same bits.
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     keep_freed_memory()
     with (
-        held_back_messages(),
-        own_keras_home(),
-        left_out("matplotlib", "sklearn"),
+        deferred_messages(),
+        isolated_keras_home(),
+        blocked_imports("matplotlib", "sklearn"),
         without_garbage_collection(),
     ):
         import keras
@@ -105,15 +105,16 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
         if backend == "tensorflow":
             from stages.training import arithmetic
 
-            arithmetic.use()
-        else:  # TensorFlow too, where it is installed, which says much when it is imported: here
+            arithmetic.install()
+        else:  # this imports TensorFlow too, if installed: do it while its messages are deferred
             keras.utils.set_random_seed(0)
     if backend != "tensorflow":
         require_device()
 
 
 def choose_backend() -> str:
-    """The backend that ``KERAS_BACKEND`` names, or TensorFlow."""
+    """The backend in ``KERAS_BACKEND``, by default tensorflow. Raises `UserError` if it is unknown
+    or not installed."""
     backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if backend not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={backend}: it must be one of {', '.join(BACKENDS)}")
@@ -123,48 +124,48 @@ def choose_backend() -> str:
 
 
 def require_device() -> None:
-    """Raise `UserError` where the backend cannot compute on the device that it is told to."""
+    """Raise `UserError` if the backend cannot compute on the chosen device."""
     import keras
 
     try:
         keras.random.uniform((1,), seed=1)
-    except Exception as error:  # each backend has its own
+    except Exception as error:  # of a type that depends on the backend
         chosen = {
             name: os.environ[name]
             for name in ("JAX_PLATFORMS", "KERAS_TORCH_DEVICE")
             if name in os.environ
         }
-        told = "".join(f", {name}={value}" for name, value in chosen.items())
-        why = f": {first_line(error)}" if str(error).strip() else ""
+        device = "".join(f", {name}={value}" for name, value in chosen.items())
+        reason = f": {first_line(error)}" if str(error).strip() else ""
         raise UserError(
-            f"KERAS_BACKEND={keras.config.backend()}{told}: it cannot compute here{why}.\n"
-            f"       Choose another device, or install it for this one"
+            f"KERAS_BACKEND={keras.config.backend()}{device}: it cannot compute here{reason}.\n"
+            f"       Choose another device, or install the backend with support for this one"
         ) from None
 
 
-def settle(settings: dict[str, str]) -> None:
-    """Make `settings` all that the environment says to the `LIBRARIES`, beside what is `FREE`."""
-    not_heeded = []
+def apply_settings(settings: dict[str, str]) -> None:
+    """Set the environment variables in `settings`, and remove all others of the `LIBRARIES` except
+    those that are `FREE`."""
+    ignored = []
     for name, value in sorted(os.environ.items()):
         if name.startswith(LIBRARIES) and not name.startswith(FREE):
             del os.environ[name]
-            # others that begin with TF_ may be Terraform's, and thread counts other programs'
+            # do not report others: TF_ may be Terraform's, and thread counts other programs'
             if name in settings and value != settings[name] and not name.endswith("_THREADS"):
-                not_heeded.append(f"{name}={value}")
+                ignored.append(f"{name}={value}")
     os.environ |= settings
-    if not_heeded:
+    if ignored:
         print(
-            f"note: not heeded, since results could depend on it: {' '.join(not_heeded)}",
+            f"note: ignored, since results could depend on it: {' '.join(ignored)}",
             file=sys.stderr,
         )
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what a training step frees for the next one, where it is glibc.
+    """Make glibc keep the memory that a training step frees, for the next step.
 
-    It would give large blocks back to the system, which fills each with zeros, page by page, when
-    it is asked for again: measured on cifar100-simple-cnn, 20,000 pages a step, a tenth of the
-    time.
+    By default it returns large blocks to the system, which zeroes each page when it is requested
+    again: on cifar100-simple-cnn, 20,000 pages per step, a tenth of the time.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # macOS, musl, Windows
         for parameter, value in MALLOC.values():
@@ -172,9 +173,10 @@ def keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def held_back_messages():
-    """Show standard error only after an exception: some of TensorFlow's messages heed no level."""
-    with (  # on Linux without a temporary folder, which a machine that only predicts may lack
+def deferred_messages():
+    """Hold back standard error, and show it only after an exception: some of TensorFlow's messages
+    ignore the log level."""
+    with (  # on Linux, in memory: a machine that only predicts may have no temporary folder
         os.fdopen(os.memfd_create("messages"), "w+b")
         if hasattr(os, "memfd_create")
         else tempfile.TemporaryFile()
@@ -194,9 +196,9 @@ def held_back_messages():
 
 
 @contextlib.contextmanager
-def own_keras_home():
-    """Keep the user's ``keras.json`` away from Keras, which reads it when it is imported, and
-    writes one where there is none: in this place it can do neither."""
+def isolated_keras_home():
+    """Prevent Keras from reading the user's ``keras.json`` on import, or writing one if there is
+    none: under this path it can do neither."""
     os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")
     try:
         yield
@@ -205,35 +207,34 @@ def own_keras_home():
 
 
 @contextlib.contextmanager
-def left_out(*packages: str):
-    """Keep Keras from importing `packages`, which it can do without: it looks for these for its
-    galleries of images and its wrappers, which nobody uses here, and they would take a third of the
-    time in which it starts."""
-    absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # to import what is None there is an ImportError
+def blocked_imports(*packages: str):
+    """Prevent Keras from importing the optional `packages`: they serve its image galleries and
+    wrappers, which are not used here, and would take a third of its start-up time."""
+    blocked = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(blocked))  # importing a name mapped to None: ImportError
     try:
         yield
     finally:
-        for name in absent:
+        for name in blocked:
             del sys.modules[name]
 
 
 @contextlib.contextmanager
 def without_garbage_collection():
-    """Keep Python's collector away from what is imported, which lives until the process ends: to
-    search it for garbage takes a fifth of the time in which Keras starts."""
+    """Exclude imported objects from garbage collection, since they live until the process ends:
+    traversing them takes a fifth of Keras's start-up time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # out of later searches too
+        gc.freeze()  # exclude them from later collections too
         if enabled:
             gc.enable()
 
 
 def describe_platform() -> dict[str, str | list[str]]:
-    """What a result may depend on that the project leaves free; needs `start`."""
+    """What the project leaves to the user and a result may depend on; call `start` first."""
     import keras
 
     flags = os.environ.get("XLA_FLAGS", "").split()
@@ -246,16 +247,16 @@ def describe_platform() -> dict[str, str | list[str]]:
 
 
 def name_machine() -> str:
-    """The backend and the kind of device, such as ``tensorflow on cpu``: what figures may depend
-    on, without what differs between machines of a kind."""
+    """The backend and the kinds of device, such as ``tensorflow on cpu``, without what differs
+    between machines of the same kind."""
     platform = describe_platform()
     kinds = sorted({device.partition(":")[0] for device in platform["devices"]})
     return f"{platform['backend']} on {' and '.join(kinds)}"
 
 
 def list_devices() -> list[str]:
-    """What Keras computes on, such as ``cpu:0``; of PyTorch, for which it has no list, the device
-    where it places a tensor."""
+    """The devices that Keras computes on, such as ``cpu:0``; on PyTorch, which Keras cannot list
+    devices for, the one on which a tensor is placed."""
     import keras
 
     if keras.config.backend() != "torch":

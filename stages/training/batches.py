@@ -1,5 +1,4 @@
-"""Batches read from memory-mapped arrays, in an order that the seed and the number of the epoch
-decide."""
+"""Batches from memory-mapped arrays, in an order that depends only on the seed and the epoch."""
 
 import mmap
 
@@ -8,12 +7,12 @@ import numpy as np
 
 
 class Batches(keras.utils.PyDataset):
-    """(images, labels) a step: uint8 (batch, height, width, channels); int64 (batch,), or float32
-    (batch, classes), one-hot, with `classes`.
+    """Batches of images and labels: uint8 (batch, height, width, channels) and int64 (batch,), or,
+    given `classes`, one-hot float32 (batch, classes).
 
-    With a `seed`, the images come in an order drawn anew for each epoch:
-    ``numpy.random.default_rng([seed, epoch])``, so that an epoch is the same whether or not those
-    before it ran in the same process. Without one they come as they are stored.
+    With a `seed`, the images are shuffled each epoch by ``numpy.random.default_rng([seed,
+    epoch])``, so the order does not depend on which epochs ran before in this process. Without one,
+    they keep their stored order.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class Batches(keras.utils.PyDataset):
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Draw the order of `epoch`, counted from 0."""
+        """Shuffle the images for `epoch`, counted from 0."""
         count = len(self.labels)
         self.order = (
             None
@@ -45,26 +44,26 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.labels) // self.batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        selection = slice(step * self.batch_size, (step + 1) * self.batch_size)
         if self.order is not None:
-            read_ahead(self.images, self.order[chosen.stop : chosen.stop + self.batch_size])
-            chosen = self.order[chosen]
-        labels = self.labels[chosen]
-        return self.images[chosen], labels if self.one_hot is None else self.one_hot[labels]
+            read_ahead(self.images, self.order[selection.stop : selection.stop + self.batch_size])
+            selection = self.order[selection]
+        labels = self.labels[selection]
+        return self.images[selection], labels if self.one_hot is None else self.one_hot[labels]
 
 
-def read_ahead(images: np.ndarray, places: np.ndarray) -> None:
-    """Have the system read the images at `places` in the background, all at the same time, where
-    `images` is a memory map.
+def read_ahead(images: np.ndarray, indices: np.ndarray) -> None:
+    """Ask the system to read the images at `indices` in the background, in parallel, if `images` is
+    memory-mapped.
 
-    Without it, training waits for each image that is not in memory, and Linux reads around it what
-    the disk's read-ahead allows: with data larger than memory that takes nearly all of the time.
+    Otherwise training waits for each image that is not in memory, and Linux reads the data around
+    it too, as its read-ahead is set: with data larger than memory, nearly all time goes there.
     """
-    mapped = getattr(images, "_mmap", None)  # of numpy.memmap; None of an array in memory
+    mapped = getattr(images, "_mmap", None)  # of numpy.memmap; None for an array in memory
     if not hasattr(mapped, "madvise"):
         return
     size = images[0].nbytes
-    for place in places.tolist():
-        begin = images.offset + place * size
-        page = begin - begin % mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_WILLNEED, page, begin + size - page)
+    for index in indices.tolist():
+        start = images.offset + index * size
+        page = start - start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, page, start + size - page)

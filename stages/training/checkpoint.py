@@ -1,9 +1,8 @@
-"""Stopping and going on: after each epoch everything that the rest of a training depends on is kept
-in one file.
+"""Checkpoints: after each epoch, one file saves everything that the rest of a training depends on.
 
-A training that goes on from it ends with the same bits as one that was never interrupted. Keras's
-`BackupAndRestore` and ``.keras`` files do not achieve that: they leave out the state of the random
-generators of dropout, and of early stopping.
+A training that resumes from it ends with the same bits as one that was never interrupted. Keras's
+`BackupAndRestore` and ``.keras`` files do not achieve that: they omit the state of early stopping
+and of dropout's random generators.
 """
 
 import json
@@ -21,11 +20,11 @@ from stages.training.experiment import locate_finished
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras's, with the choice of when the best epoch's weights come back: always, only
+    """Keras's EarlyStopping, with a choice of when to restore the best weights: always, only
     when_stopped early, or never.
 
-    Keras 3 restores them at the epoch limit too (always); TensorFlow 2.6, which the documents used,
-    only when it stopped.
+    Keras 3 also restores them at the epoch limit (always); TensorFlow 2.6, which the documents
+    used, only after stopping early.
     """
 
     def __init__(self, monitor: str, patience: int | None, restore_best: str):
@@ -45,26 +44,24 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
 @dataclass(frozen=True)
 class Past:
-    """What a training takes over from one before it: the logs of its epochs, early stopping's
-    state, and the seconds that it took."""
+    """The outcome of the phases so far, from which the next one continues."""
 
-    history: list[dict[str, float]] = field(default_factory=list)
-    kept: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)  # the logs of each epoch
+    stopping_state: dict[str, Any] = field(default_factory=dict)  # attributes of `EarlyStopping`
+    seconds: float = 0.0  # taken so far
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keep `file` up to date while `model` trains, and take up the training where it stands when it
-    fits.
+    """Save the state of a training to `file` after each epoch, and resume from it if it matches.
 
-    It fits when its `fingerprint` is equal: a text that changes with anything that the training's
-    result depends on. Place this callback behind `early_stopping`, whose state it keeps. `history`
-    lists a dict of logs for each epoch done; `seconds` is what these took, with those of `past`,
-    however often the training was stopped. A training that follows on another one begins with that
-    one's `past`, and ends with the epoch `limit`, if not before.
+    It matches if its `fingerprint` is equal: a text that changes with anything that the result
+    depends on. Place this callback after `early_stopping`, whose state it saves. The training
+    continues after the epochs in `past`, and ends at the epoch `limit` at the latest. `history` has
+    a dict of logs per completed epoch; `seconds` is the time these took, those of `past` and before
+    interruptions included.
 
-    The last state of a training that ended may lie beside `file` (`locate_finished`): one of more
-    epochs, and else the same, goes on from it.
+    The final state of a finished training may lie beside `file` (`locate_finished`): one that
+    differs only in having more epochs resumes from it.
     """
 
     def __init__(
@@ -82,56 +79,60 @@ class Checkpoint(keras.callbacks.Callback):
         self.limit = limit
         self.variables = [*model.variables, *optimizer.variables]
         self.history, self.seconds = [*past.history], past.seconds
-        self.extends = False  # whether it goes on from a finished one of fewer epochs
+        self.extends_finished = False  # whether it resumes a finished one of fewer epochs
         self.finished = False  # whether early stopping has ended the training
-        self.kept: dict[str, Any] = {**past.kept}  # early stopping's state
+        self.stopping_state: dict[str, Any] = {**past.stopping_state}
 
     def restore(self) -> Path | None:
-        """Load the state of this training, or else of a finished one that had fewer epochs.
-        Returns the file; None where there is none, it is damaged, or of another training."""
+        """Load the state of this training, or else of a finished one with fewer epochs. Returns the
+        file; None if there is none, or it is damaged or from another training."""
         for file in (self.file, locate_finished(self.file)):
             try:
                 if self.load(file):
-                    self.extends = file != self.file
+                    self.extends_finished = file != self.file
                     return file
             except FileNotFoundError:
                 continue
             except (MemoryError, PermissionError):
                 raise  # the file may be good
-            except Exception as error:  # one that was cut short or overwritten fails in any way
-                why = str(error) or type(error).__name__
-                print(f"{file} is damaged, and is not used: {why[:200]!r}")
+            except Exception as error:  # a truncated or overwritten file may raise anything
+                reason = str(error) or type(error).__name__
+                print(f"{file} is damaged and is ignored: {reason[:200]!r}")
         return None
 
     def load(self, path: Path) -> bool:
-        """What `restore` does where a file is whole. Nothing is changed before all is read."""
+        """Load the state in `path` if it matches; return whether it did. All of it is read before
+        anything is changed."""
         with np.load(path, allow_pickle=False) as file:
             state = json.loads(str(file["state"]))
             if path != self.file and state["limit"] >= self.limit:
-                return False  # it is trained again, which is what was asked for
+                return False  # no more epochs than it had: to train again was asked for
             if state["fingerprint"] != self.fingerprint:
-                print(f"{path} is of other parameters, data, code or versions, and is not used")
+                print(
+                    f"{path} was written with other parameters, data, code or versions, and is "
+                    "ignored"
+                )
                 return False
             if len(state["history"]) > self.limit:
                 return False
             values = [file[f"variable{number}"] for number in range(len(self.variables))]
-            kept, best = dict(state["early_stopping"]), state["best_weights"]
+            stopping_state, best = dict(state["early_stopping"]), state["best_weights"]
             if best is not None:
-                kept["best_weights"] = [file[f"best{number}"] for number in range(best)]
+                stopping_state["best_weights"] = [file[f"best{number}"] for number in range(best)]
         history, finished = list(state["history"]), bool(state["finished"])
-        if [value.shape for value in values] != [one.shape for one in self.variables]:
-            raise ValueError("its arrays have other shapes than the network's")
+        if [value.shape for value in values] != [variable.shape for variable in self.variables]:
+            raise ValueError("the shapes of its arrays differ from the network's")
         for value, variable in zip(values, self.variables):
             variable.assign(value)
-        self.kept, self.history, self.finished = kept, history, finished
+        self.stopping_state, self.history, self.finished = stopping_state, history, finished
         self.seconds = float(state.get("seconds", 0))
         return True
 
     def on_train_begin(self, logs=None):
-        for name, value in self.kept.items():
+        for name, value in self.stopping_state.items():
             setattr(self.early_stopping, name, value)
         self.started = time.perf_counter() - self.seconds
-        if self.extends:  # from now on it is a training of so many epochs
+        if self.extends_finished:  # record the new limit, in a file of its own
             self.write()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -141,7 +142,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.write()
 
     def write(self) -> None:
-        """Write the file as the training stands."""
+        """Write the current state of the training."""
         stopping = self.early_stopping
         best = stopping.best_weights
         state = {
@@ -166,4 +167,4 @@ class Checkpoint(keras.callbacks.Callback):
         with files.replacing(self.file) as partial, open(partial, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before the name says so
+            os.fsync(file.fileno())  # on disk before the file gets its name

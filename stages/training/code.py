@@ -1,9 +1,9 @@
-"""What the code of a training is, as digests: `dvc.yaml` makes them the dependencies of a training,
-and a checkpoint is taken up only by the code that wrote it.
+"""Digests of the code of a training: `dvc.yaml` makes them its dependencies, and only the code that
+wrote a checkpoint resumes from it.
 
-The list of modules is computed: those that a stage reaches by its imports, without what cannot
-change a result. Comments, docstrings, blank lines and trailing white space are no part of it. The
-digests are the same under Python 3.11, 3.12 and 3.13.
+They cover the modules that a stage imports, directly or not, except those that cannot change a
+result, and ignore comments, docstrings, blank lines and trailing white space. They are the same
+under Python 3.11, 3.12 and 3.13.
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py")
-CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what they alone import
+CANNOT_CHANGE_A_RESULT = (  # they only refuse or report; nor can modules that only they import
     "stages/params",
     *(
         f"stages/runtime/{name}.py"
@@ -42,35 +42,35 @@ CANNOT_CHANGE_A_RESULT = (  # they can refuse a run, or tell about it; nor what 
 
 
 def fingerprint(family: str, root: Path = ROOT) -> dict[str, str]:
-    """The digests of what trains a network of `family`: ``training``, the code that all families
-    share, and ``family``, its own module with what it imports beyond that."""
+    """The digests of the code that trains a network of `family`: ``training``, which all families
+    share, and ``family``, its own module with further imports."""
     shared = find_modules(TRAIN, root)
     own = find_modules(Path("stages/architectures") / f"{family}.py", root)
     return {"training": digest(shared, root), "family": digest(own - shared, root)}
 
 
 def fingerprint_replications(root: Path = ROOT) -> dict[str, str]:
-    """The digest of what the replications' training has beyond the root's."""
+    """The digest of the replications' training code beyond that of the root pipeline."""
     own = find_modules(REPLICATION, root) - find_modules(TRAIN, root)
     return {"replications": digest(own, root)}
 
 
 def find_modules(module: Path, root: Path = ROOT) -> set[Path]:
-    """The modules that can change what `module` computes: itself and those of ours that it imports,
-    directly or not. Paths are relative to `root`."""
+    """The modules that can change what `module` computes: itself, and those of this project that it
+    imports, directly or not. Paths are relative to `root`."""
     return {
         path for path in find_imports(module, root) | {module} if not cannot_change_a_result(path)
     }
 
 
 def cannot_change_a_result(module: Path) -> bool:
-    """Whether `module`, relative to the project, is one that only refuses or reports."""
+    """Whether `module`, a path relative to the project, only refuses or reports."""
     return any(module.is_relative_to(place) for place in CANNOT_CHANGE_A_RESULT)
 
 
 def find_imports(module: Path, root: Path = ROOT, seen: set[Path] | None = None) -> set[Path]:
-    """The files of the package `stages` that `module` imports, with those that they import; what
-    only a module that cannot change a result imports is left out."""
+    """The files of the package `stages` that `module` imports, directly or not; imports of modules
+    that cannot change a result are not followed."""
     seen = set() if seen is None else seen
     names = set()
     for node in ast.walk(ast.parse((root / module).read_text(encoding="utf-8"))):
@@ -92,8 +92,7 @@ def find_imports(module: Path, root: Path = ROOT, seen: set[Path] | None = None)
 
 
 def digest(modules: Iterable[Path], root: Path = ROOT) -> str:
-    """The SHA-256 digest of the paths of `modules` and their code; one without code counts as
-    nothing."""
+    """The SHA-256 digest of the paths and code of `modules`, ignoring those without code."""
     code = {
         path.as_posix(): strip((root / path).read_text(encoding="utf-8"))
         for path in sorted(modules)
@@ -103,13 +102,13 @@ def digest(modules: Iterable[Path], root: Path = ROOT) -> str:
 
 
 def strip(source: str) -> str:
-    """`source` without comments, docstrings, blank lines and trailing white space. What stands in
-    other strings stays as it is."""
+    """`source` without comments, docstrings, blank lines and trailing white space. Other strings
+    are left unchanged."""
     lines = [f"{line}\n" for line in source.split("\n")]
     docstrings = find_docstrings(source, lines)
-    inside = set()  # lines whose end lies in a string
+    inside = set()  # lines that end inside a string
     cuts = []
-    opened = []  # f-strings, which Python 3.12 and later give in parts
+    opened = []  # the starts of f-strings, which Python 3.12 and later tokenize in parts
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind == "COMMENT":
@@ -135,22 +134,25 @@ def strip(source: str) -> str:
 
 
 def find_docstrings(source: str, lines: list[str]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where the docstrings begin and end: (line, counted from 1; character, from 0)."""
-    found = []
+    """The start and end of each docstring: (line, counted from 1; character, from 0)."""
+    spans = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if ast.get_docstring(node, clean=False) is not None:
-            one = node.body[0]
-            places = ((one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset))
-            found.append(  # `ast` counts in bytes of UTF-8
-                tuple((row, len(lines[row - 1].encode()[:byte].decode())) for row, byte in places)
+            docstring = node.body[0]
+            ends = (
+                (docstring.lineno, docstring.col_offset),
+                (docstring.end_lineno, docstring.end_col_offset),
             )
-    return found
+            spans.append(  # `ast` counts columns in UTF-8 bytes
+                tuple((row, len(lines[row - 1].encode()[:byte].decode())) for row, byte in ends)
+            )
+    return spans
 
 
 def list_versions() -> list[str]:
-    """The backend, and the versions of the libraries that compute, once Keras is imported."""
+    """The backend, and the versions of Keras, the backend and NumPy; imports Keras."""
     import keras
 
     backend = keras.config.backend()

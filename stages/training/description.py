@@ -1,4 +1,4 @@
-"""What a training was: training.json, and the fingerprint of a checkpoint."""
+"""The description of a training: training.json, and the fingerprint for its checkpoint."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ from stages.training.checkpoint import Past
 from stages.training.experiment import Experiment
 from stages.training.network import Network
 
-OF_DATA = (  # what training.json takes over from data.json
+DATA_KEYS = (  # copied from data.json to training.json
     "dataset",
     "class_names",
     "image_shape",
@@ -29,7 +29,7 @@ def describe_training(
 ) -> dict[str, Any]:
     """The content of training.json after all phases."""
     model, description = network.model, prepared.description
-    epochs, best = len(past.history), past.kept.get("best_epoch")  # counted from 0
+    epochs, best = len(past.history), past.stopping_state.get("best_epoch")  # counted from 0
     return {
         "model": experiment.name,
         "parameters": {
@@ -44,17 +44,17 @@ def describe_training(
         "train": experiment.train.model_dump(),
         "effective_recipe": {
             "optimizer": recipe.describe(network.optimizer),
-            # as of probabilities, which the network gives; it is computed from their logits
+            # described as on probabilities, the network's output, though computed from logits
             "loss": recipe.describe(recipe.build_loss(experiment.train)),
         },
         "augment": experiment.augment.model_dump(),
-        **{key: description[key] for key in OF_DATA},
+        **{key: description[key] for key in DATA_KEYS},
         "layers": [describe_layer(layer) for layer in model.layers],
     }
 
 
 def describe_layer(layer: keras.Layer) -> dict[str, Any]:
-    """A layer as training.json lists it; output_shape is without the batch axis."""
+    """The entry of a layer in training.json; output_shape omits the batch axis."""
     return {
         "name": layer.name,
         "type": type(layer).__name__,
@@ -64,8 +64,8 @@ def describe_layer(layer: keras.Layer) -> dict[str, Any]:
 
 
 def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
-    """A digest of all that decides the result of each epoch: the experiment without the number of
-    epochs, the data, the code, and the versions of the libraries."""
+    """A digest of everything that determines the result of each epoch: the experiment without the
+    number of epochs, the data, the code, the platform, and the versions of the libraries."""
     train = experiment.train.model_copy(update={"epochs": None})
     parts = [
         replace(experiment, train=train),

@@ -1,4 +1,4 @@
-"""What decides the result of a training, beside the data and the code."""
+"""Experiments: everything but data and code that determines the result of a training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from stages.storage import files
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The weights that a network starts from, as the stage weights brought them."""
+    """The pre-trained weights that a network starts from, as the stage weights fetched them."""
 
     file: Path
     about: dict[str, Any]  # weights (the parameter), source, licence, bytes, sha256
@@ -19,32 +19,32 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What decides the result of a training, beside the data and the code."""
+    """Everything but data and code that determines the result of a training."""
 
     name: str
     seed: int
     architecture: Architecture
     augment: Augment
     train: Train
-    pretrained: Pretrained | None = None  # None: the weights start random
+    pretrained: Pretrained | None = None  # None: random initial weights
 
 
 def find_pretrained(folder: Path) -> Pretrained:
-    """The weights in `folder`, which the stage weights wrote. Raises `UserError` where they are
-    missing, or other ones."""
+    """The weights in `folder`, as the stage weights wrote them. Raises `UserError` if they are
+    missing or do not match their digest."""
     about = files.read_json(folder / "source.json")
     file = folder / "weights.h5"
     if not file.exists() or files.sha256(file) != about.get("sha256"):
-        state = "is another than source.json beside it says" if file.exists() else "is missing"
-        raise UserError(f"{file} {state}: `dvc repro` brings it back")
+        state = "does not match source.json beside it" if file.exists() else "is missing"
+        raise UserError(f"{file} {state}: `dvc repro` restores it")
     return Pretrained(file, about)
 
 
 def locate_head_checkpoint(checkpoint: Path) -> Path:
-    """Where the phase of the head keeps its state, beside that of the fine-tuning."""
+    """The checkpoint of the head's phase, beside that of the fine-tuning."""
     return checkpoint.with_stem(f"{checkpoint.stem}-head")
 
 
 def locate_finished(checkpoint: Path) -> Path:
-    """Where the last state of a training that has ended is kept, beside its checkpoint."""
+    """The file with the final state of a finished training, beside its checkpoint."""
     return checkpoint.with_name(f"finished-{checkpoint.name}")

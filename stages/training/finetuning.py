@@ -1,11 +1,11 @@
-"""Fine-tuning of a pre-trained network in two phases, as Keras's guide has it
+"""Fine-tuning of a pre-trained network in two phases, following Keras's guide
 (https://keras.io/guides/transfer_learning/).
 
-First the head, the new classifier, learns alone, on features that the network gives of each image
-as it is, without augmentation: they are computed once and kept as arrays. Then the layers that
-``fine_tuning.layers`` names learn too, with the recipe of the section ``train``. Epochs are
-counted through; each phase has a patience of its own, and the best epoch of both is kept, if
-``early_stopping.monitor`` is measured on the validation images, as it is in both alike.
+First only the head, the new classifier, is trained, on features of the images without augmentation,
+which are computed once and stored as arrays. Then the layers that ``fine_tuning.layers`` names are
+trained too, with the recipe of the section ``train``. Epochs are numbered across both phases; the
+patience applies to each. The best epoch of both is kept if ``early_stopping.monitor`` is measured
+on the validation images, as only then the phases are comparable.
 """
 
 import difflib
@@ -30,34 +30,36 @@ PARTS = ("train", "validation")
 
 
 def freeze(model: keras.Model, tuning: FineTuning, name: str) -> None:
-    """Let only those layers of `model` learn that `tuning` names. Raises `UserError` where the
-    network has no such layer; `name` is the architecture's."""
+    """Freeze all layers of `model` except the classifier and those that `tuning` names. `name` is
+    the architecture's. Raises `UserError` if the network has no such layer."""
     layers = [layer for layer in model.layers if layer.name != CLASSIFIER]
     names = [layer.name for layer in layers]
     if tuning.layers not in ("all", "none", *names):
-        near = ", ".join(difflib.get_close_matches(tuning.layers, names, cutoff=0.3)) or names[-1]
+        matches = difflib.get_close_matches(tuning.layers, names, cutoff=0.3)
         raise UserError(
             f"params.yaml: architectures.{name}.fine_tuning.layers: {tuning.layers!r} is neither "
-            f"all, none, nor one of the network's {len(names)} layers, such as {near}"
+            f"all, none, nor one of the network's {len(names)} layers, such as "
+            f"{', '.join(matches) or names[-1]}"
         )
     first = {"all": 0, "none": len(names)}.get(tuning.layers)
     first = names.index(tuning.layers) if first is None else first
     for number, layer in enumerate(layers):
-        norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = number >= first and not (norm and tuning.batch_norm == "frozen")
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= first and not (is_norm and tuning.batch_norm == "frozen")
 
 
 def zero_head(model: keras.Model) -> None:
-    """Let the classifier begin with zeros, as in Kolesnikov et al., arXiv 1912.11370: random ones
-    would first have to be unlearnt, which takes longer than small data sets allow. Measured: 26
-    images of each of five flowers, 0.79 instead of 0.69; 2,300 images, 0.87 instead of 0.86."""
+    """Initialise the classifier's kernel with zeros, as in Kolesnikov et al., arXiv 1912.11370:
+    random weights would first have to be unlearnt, which takes longer than small data sets allow.
+    Measured accuracies on five flowers: 0.79 instead of 0.69 with 26 images of each, 0.87 instead
+    of 0.86 with 2,300 images."""
     kernel = model.get_layer(CLASSIFIER).kernel
     kernel.assign(keras.ops.zeros_like(kernel))
 
 
-def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """The two parts of `model`, which share its weights: images → features, float (batch,
-    features), and features → class probabilities (logits while they are fitted)."""
+def split_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Split `model` into two that share its weights: images → features, float (batch, features),
+    and features → class probabilities (logits during fitting)."""
     classifier = model.get_layer(CLASSIFIER)
     features = keras.Input(classifier.input.shape[1:])
     return (
@@ -67,8 +69,8 @@ def build_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def complete_head_recipe(experiment: Experiment) -> Train:
-    """The recipe of the first phase: Adam at the head's rate, for the head's epochs; else that of
-    the section ``train``."""
+    """The recipe of the first phase: that of the section ``train``, but Adam with the head's
+    learning rate, for the head's epochs."""
     tuning = experiment.architecture.fine_tuning
     return experiment.train.model_copy(
         update={
@@ -85,8 +87,9 @@ def complete_head_recipe(experiment: Experiment) -> Train:
 def compute_features(
     experiment: Experiment, network: keras.Model, prepared: Prepared, folder: Path
 ) -> dict[str, np.ndarray]:
-    """What `network` makes of the training and the validation images, float32 (images, features),
-    as memory maps: taken from `folder` where what decides them is unchanged, else written there."""
+    """The features that `network` computes from the training and validation images, memory-mapped
+    float32 (images, features): read from `folder` if still valid, else computed and stored
+    there."""
     key = fingerprint_features(experiment, prepared)
     if not (folder / "key.txt").exists() or (folder / "key.txt").read_text() != key:
         with files.replacing(folder) as partial:
@@ -100,7 +103,7 @@ def compute_features(
 def write_features(
     experiment: Experiment, network: keras.Model, prepared: Prepared, part: str, path: Path
 ) -> None:
-    """Write the features of one part, in inference mode, in the batches of a prediction."""
+    """Write the features of one part, computed in inference mode in prediction batches."""
     size = experiment.train.prediction_batch_size
     batches = Batches(prepared.images(part), prepared.labels(part), size, classes=None)
     count, width = len(batches.labels), network.output.shape[1]
@@ -112,7 +115,7 @@ def write_features(
 
 
 def fingerprint_features(experiment: Experiment, prepared: Prepared) -> str:
-    """A digest of all that decides the features: not of the recipe, nor of the seed."""
+    """A digest of everything that determines the features, which recipe and seed do not."""
     architecture, train = experiment.architecture, experiment.train
     parts = [
         architecture.model_dump(include={"network", "top", "arguments"}),

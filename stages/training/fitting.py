@@ -1,4 +1,4 @@
-"""The training itself: phases, batches, callbacks, and Keras's `fit`."""
+"""Training with Keras's `fit`: phases, batches and callbacks."""
 
 import math
 import sys
@@ -23,15 +23,15 @@ from stages.training.experiment import Experiment, locate_head_checkpoint
 from stages.training.network import Network
 from stages.training.tensorboard import TensorBoard
 
-STEPS_PER_EXECUTION = 20  # batches between two returns to Python: faster, with the same bits
-HEAD = "head"  # the name of the phase that trains the classifier alone
+STEPS_PER_EXECUTION = 20  # batches per call from Python: faster than 1, with the same bits
+HEAD = "head"  # the name of the phase that trains only the classifier
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What one call of Keras's `fit` takes: a model that is compiled with `optimizer`, the batches
-    of both parts, and the file of the checkpoint. The name stands in history.csv, where a training
-    has phases."""
+    """The inputs to one call of Keras's `fit`: a model compiled with `optimizer`, the training and
+    validation batches, and the checkpoint file. history.csv records the name, if the training has
+    phases."""
 
     name: str | None
     trainer: heads.Trainer
@@ -49,10 +49,10 @@ def train_network(
     checkpoint: Path,
     logs: Path | None = None,
 ) -> tuple[dict[str, Any], float]:
-    """Fit `network`, from the file `checkpoint` where that fits, writing history.csv into `folder`
-    after each epoch, and what TensorBoard shows into the folder `logs`. The network then has the
-    weights that ``restore_best`` asks for. Returns the content of training.json, and the seconds
-    that all phases took, however often they were stopped."""
+    """Fit `network`, resuming from the file `checkpoint` if it matches. Writes history.csv into
+    `folder` after each epoch, and TensorBoard's logs into `logs`. The network ends with the weights
+    that ``restore_best`` asks for. Returns the content of training.json, and the seconds that all
+    phases took, including those before interruptions."""
     tuning = experiment.architecture.fine_tuning if experiment.pretrained else None
     past, head_epochs = Past(), 0
     notes.warn_of_second_softmax(network.model)
@@ -83,20 +83,22 @@ def train_head(
     checkpoint: Path,
     logs: Path | None,
 ) -> Past:
-    """Fit the classifier of a pre-trained network alone, on the features that the rest gives of
-    the images; a phase with a checkpoint of its own beside `checkpoint`."""
+    """Fit only the classifier of a pre-trained network, on features that the rest of it computes;
+    this phase has its own checkpoint beside `checkpoint`."""
     started = time.perf_counter()
-    one = replace(experiment, train=finetuning.complete_head_recipe(experiment))
-    base, head = finetuning.build_head(network.model)
-    features = finetuning.compute_features(one, base, prepared, checkpoint.parent / "features")
-    batches = make_batches(one, prepared, features)
-    optimizer = recipe.build_optimizer(one.train, len(batches[0]))
+    experiment = replace(experiment, train=finetuning.complete_head_recipe(experiment))
+    base, head = finetuning.split_head(network.model)
+    features = finetuning.compute_features(
+        experiment, base, prepared, checkpoint.parent / "features"
+    )
+    batches = make_batches(experiment, prepared, features)
+    optimizer = recipe.build_optimizer(experiment.train, len(batches[0]))
     recipe.build_variables(optimizer, head.trainable_variables)
     trainer = heads.Trainer(head.inputs, head.outputs)
-    compile_model(trainer, optimizer, one.train)
+    compile_model(trainer, optimizer, experiment.train)
     phase = Phase(HEAD, trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
     past = Past(seconds=time.perf_counter() - started)
-    return fit_phase(one, prepared, folder, phase, past, logs)
+    return fit_phase(experiment, prepared, folder, phase, past, logs)
 
 
 def fit_phase(
@@ -107,11 +109,11 @@ def fit_phase(
     past: Past,
     logs: Path | None,
 ) -> Past:
-    """Fit one phase with the recipe of `experiment`, behind the epochs in `past`. Returns these and
-    its own."""
+    """Fit one phase with the recipe of `experiment`, continuing after the epochs in `past`. Returns
+    the history and state of both."""
     early_stopping = EarlyStopping(**experiment.train.early_stopping.model_dump())
     limit = len(past.history) + experiment.train.epochs
-    keeper = Checkpoint(
+    checkpoint = Checkpoint(
         phase.checkpoint,
         fingerprint(experiment, prepared),
         phase.trainer,
@@ -120,51 +122,54 @@ def fit_phase(
         past,
         limit,
     )
-    if file := keeper.restore():
-        print(f"{experiment.name}: going on behind epoch {len(keeper.history)}, from {file}")
-    done = len(keeper.history)
+    if file := checkpoint.restore():
+        print(f"{experiment.name}: resuming after epoch {len(checkpoint.history)}, from {file}")
+    done = len(checkpoint.history)
     folder.mkdir(parents=True, exist_ok=True)
+
+    def record_history(epoch: int | None = None, logs: dict[str, float] | None = None) -> None:
+        write_history(checkpoint.history, folder, past, phase)
+
     phase.trainer.fit(
         phase.batches,
         validation_data=phase.validation,
         initial_epoch=done,
-        epochs=done if keeper.finished else limit,
+        epochs=done if checkpoint.finished else limit,
         callbacks=[
-            # first: what it does, others keep
-            Watch(experiment, phase),
+            # the order matters: `checkpoint` saves what the callbacks before it have changed
+            EpochHooks(experiment, phase),
             early_stopping,
-            keeper,
+            checkpoint,
             progress.TimeLeft(experiment, phase),
-            *([TensorBoard(logs, keeper.history)] if logs else []),
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: write_history(keeper.history, folder, past, phase)
-            ),
+            *([TensorBoard(logs, checkpoint.history)] if logs else []),
+            keras.callbacks.LambdaCallback(on_epoch_end=record_history),
         ],
         class_weight=recipe.weigh_classes(experiment.train, prepared.labels("train")),
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,  # the batches shuffle themselves
     )
-    write_history(keeper.history, folder, past, phase)  # where no epoch was left to train
+    record_history()  # even if no epoch was left to train
     state = {}
     if early_stopping.best_weights is not None:
         state = {"best": early_stopping.best, "best_epoch": early_stopping.best_epoch}
-    return Past(keeper.history, state, keeper.seconds)
+    return Past(checkpoint.history, state, checkpoint.seconds)
 
 
 def carry_over(past: Past, phase: Phase, train: Train) -> Past:
-    """`past` for a `phase` that follows: where the best epoch is kept, it is that of both phases;
-    its weights are those that the phase begins with. Training accuracy and loss of the two cannot
-    be compared, since the head learns from images that are not augmented."""
-    kept = {}
-    if past.kept and train.early_stopping.monitor.startswith("val_"):
-        kept = {**past.kept, "best_weights": phase.trainer.get_weights()}
-    return Past(past.history, kept, past.seconds)
+    """The `past` that the next `phase` continues from. Early stopping takes over the best epoch so
+    far, with the weights that the phase starts from, but only if it monitors validation data:
+    training metrics of the two phases are not comparable, since the head is trained without
+    augmentation."""
+    stopping_state = {}
+    if past.stopping_state and train.early_stopping.monitor.startswith("val_"):
+        stopping_state = {**past.stopping_state, "best_weights": phase.trainer.get_weights()}
+    return Past(past.history, stopping_state, past.seconds)
 
 
 def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
-    """The model that Keras fits: augmentation, then the network."""
+    """Compile the model that Keras fits: augmentation, then the network."""
     trainer = heads.Trainer(
-        *augmentation.put_in_front_of(network.fitted, experiment.augment, experiment.seed)
+        *augmentation.prepend_to(network.fitted, experiment.augment, experiment.seed)
     )
     if not network.optimizer.built:
         recipe.build_variables(network.optimizer, network.model.trainable_variables)
@@ -178,7 +183,7 @@ def compile_model(
     train: Train,
     loss_weights: list[float] | None = None,
 ) -> None:
-    """Compile `model` with the loss and the metrics of the recipe, for each of its outputs."""
+    """Compile `model` with the recipe's loss and metrics for each of its outputs."""
     model.gives_logits = recipe.has_logits_form(train)
     torch = keras.config.backend() == "torch"
     model.compile(
@@ -186,7 +191,7 @@ def compile_model(
         loss=[recipe.build_loss(train, model.gives_logits) for _ in model.outputs],
         loss_weights=loss_weights,
         metrics=[recipe.name_metrics(train) for _ in model.outputs],
-        steps_per_execution=1 if torch else STEPS_PER_EXECUTION,  # torch allows no other than 1
+        steps_per_execution=1 if torch else STEPS_PER_EXECUTION,  # torch supports only 1
     )
 
 
@@ -195,10 +200,10 @@ def make_batches(
     prepared: Prepared,
     features: dict[str, np.ndarray] | None = None,
 ) -> tuple[Batches, Batches]:
-    """The batches of the training set, shuffled, and those of the validation set: of images, or
-    of their `features`."""
+    """Batches of the training set, shuffled, and of the validation set: of images, or of their
+    `features` if given."""
     train = experiment.train
-    one_hot = (
+    classes = (  # of one-hot labels
         None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
     )
     sizes = {"train": train.batch_size, "validation": train.prediction_batch_size}
@@ -208,7 +213,7 @@ def make_batches(
             features[part] if features else prepared.images(part),
             prepared.labels(part),
             size,
-            one_hot,
+            classes,
             seeds[part],
         )
         for part, size in sizes.items()
@@ -216,9 +221,9 @@ def make_batches(
     return training, validation
 
 
-class Watch(keras.callbacks.Callback):
-    """Draw the order of each epoch's batches; log the learning rate of its last step; stop a
-    training whose loss is no longer a number, so that no checkpoint holds that."""
+class EpochHooks(keras.callbacks.Callback):
+    """Shuffle the images before each epoch, and log the learning rate of its last step. Raises
+    `UserError` if the loss is no longer finite, before a checkpoint is written."""
 
     def __init__(self, experiment: Experiment, phase: Phase):
         super().__init__()
@@ -233,8 +238,8 @@ class Watch(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]) or math.isnan(logs["val_loss"]):
             name = "val_loss" if math.isfinite(logs["loss"]) else "loss"
             raise UserError(
-                f"{self.experiment.name}: the {name} is {logs[name]} in epoch {epoch + 1}: a lower "
-                f"learning rate may help, {name_rate(self.experiment.train, self.phase)}"
+                f"{self.experiment.name}: the {name} is {logs[name]} in epoch {epoch + 1}: try a "
+                f"lower learning rate ({name_rate_key(self.experiment.train, self.phase)})"
             )
         logs["learning_rate"] = recipe.read_learning_rate(
             self.experiment.train, self.phase.optimizer, len(self.phase.batches)
@@ -242,23 +247,23 @@ class Watch(keras.callbacks.Callback):
 
 
 def seed_torch(seed: int, epoch: int) -> None:
-    """Have PyTorch draw anew in each epoch: dropout takes from a generator of the whole process,
-    which no checkpoint keeps."""
+    """Seed PyTorch's global generator for each epoch: dropout draws from it, and no checkpoint
+    saves its state."""
     import torch
 
     torch.manual_seed(int(np.random.default_rng([seed, epoch]).integers(2**63)))
 
 
-def name_rate(train: Train, phase: Phase) -> str:
-    """The key of ``params.yaml`` that says how fast a phase learns."""
+def name_rate_key(train: Train, phase: Phase) -> str:
+    """The key of ``params.yaml`` that sets the learning rate of `phase`."""
     if phase.name == HEAD:
         return "fine_tuning.head_learning_rate of the architecture"
     return "train.schedule_arguments" if train.schedule else "train.learning_rate"
 
 
 def write_history(history: list[dict[str, float]], folder: Path, past: Past, phase: Phase) -> None:
-    """Write history.csv: a row for each epoch done, counted from 1; with the name of its phase
-    where there are phases: those in `past` were of the head."""
+    """Write history.csv, a row per completed epoch, counted from 1. If the training has phases, a
+    column names them: the epochs in `past` trained the head."""
     table = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
     if phase.name:
         table.insert(0, "phase", phase.name)

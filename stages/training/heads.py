@@ -1,10 +1,9 @@
-"""Networks around networks: with auxiliary heads, in training mode, with test-time augmentation;
-and heads that give logits while they are fitted.
+"""Wrappers of networks: for auxiliary heads, training mode and test-time augmentation; and heads
+that output logits during fitting.
 
-Auxiliary heads are outputs beside the main one that help to train it (GoogLeNet: Szegedy et al.,
-arXiv 1409.4842). All outputs are fitted with the same labels; training minimises the sum of their
-losses, weighted. What a network is judged by, in early stopping as in the reports, is the main
-output, the first.
+Auxiliary heads are additional outputs that help to train the main one (GoogLeNet: Szegedy et al.,
+arXiv 1409.4842). All outputs are fitted to the same labels; training minimises the weighted sum of
+their losses. Early stopping and the reports only consider the main output, the first.
 """
 
 import contextlib
@@ -16,11 +15,10 @@ import numpy as np
 class Trainer(keras.Model):
     """A model that is fitted with one array of labels, however many outputs it has.
 
-    Its logs keep their names with auxiliary heads: ``accuracy``, ``loss``, ``val_accuracy`` and
-    ``val_loss`` are the main output's. Added are ``auxiliary1_accuracy``, ``auxiliary1_loss`` and
-    so on, and ``combined_loss``, what training minimises. With auxiliary heads Keras averages the
-    loss of each over batches, whatever their size: a smaller last batch counts as much as the
-    others.
+    ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` in its logs are always the main
+    output's. Auxiliary heads add ``auxiliary1_accuracy``, ``auxiliary1_loss`` and so on, and
+    ``combined_loss``, which training minimises. Keras then averages the loss of each head over
+    batches regardless of their size: a smaller last batch counts as much as the others.
 
     With `gives_logits` its outputs are logits; the metrics are still of probabilities.
     """
@@ -47,12 +45,12 @@ class Trainer(keras.Model):
 
 @contextlib.contextmanager
 def giving_logits(model: keras.Model, when: bool):
-    """Let `model`, and whatever shares its layers, give logits in place of probabilities; nothing
-    changes where `when` is false.
+    """Make `model`, and whatever shares its layers, output logits instead of probabilities, if
+    `when` is true.
 
-    For the cross-entropy, which Keras otherwise computes from probabilities that it cuts off at
-    1e-7, except on TensorFlow, where it looks for the logits behind them: a network that is sure of
-    a wrong class then gets no gradient, and learns no more.
+    For the cross-entropy: except on TensorFlow, where it finds the logits, Keras clips the
+    probabilities at 1e-7, so a network that is confident of a wrong class gets no gradient and
+    stops learning.
     """
     classifiers = [model.get_layer(name) for name in model.output_names] if when else []
     for classifier in classifiers:
@@ -65,8 +63,8 @@ def giving_logits(model: keras.Model, when: bool):
 
 
 class Training(keras.layers.Layer):
-    """A network that always runs as in training. A layer of its own, since Keras lets `predict`
-    overrule a ``training=True`` that stands in a functional model."""
+    """A layer that always runs `network` in training mode: in a functional model, `predict` would
+    override a ``training=True``."""
 
     def __init__(self, network: keras.Model):
         super().__init__(dtype="float32")
@@ -77,18 +75,18 @@ class Training(keras.layers.Layer):
 
 
 def keep_in_training_mode(model: keras.Model) -> keras.Model:
-    """`model`, whose weights it shares, as a model that predicts as if it were training: dropout
-    stays on, batch norm uses the batch's own mean and variance. What Keras 2 did with its learning
-    phase set to 1."""
+    """A model that shares the weights of `model` and predicts in training mode: dropout is active,
+    and batch norm uses the batch's mean and variance. Keras 2 did so with its learning phase set to
+    1."""
     outputs = name_outputs(model.output_names, Training(model)(model.input))
     return keras.Model(model.inputs, outputs)
 
 
 def add_test_time_augmentation(model: keras.Model) -> keras.Model:
-    """`model`, whose weights it shares, as a model that predicts the mean of what `model` says of
-    an image and of its mirror image (left and right exchanged)."""
+    """A model that shares the weights of `model` and predicts its mean output over an image and the
+    horizontally flipped image."""
     image = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name=model.input.name)
-    both = [keras.tree.flatten(model(one)) for one in (image, keras.ops.flip(image, axis=2))]
+    both = [keras.tree.flatten(model(view)) for view in (image, keras.ops.flip(image, axis=2))]
     means = name_outputs(
         model.output_names, [keras.layers.Average(dtype="float32")(pair) for pair in zip(*both)]
     )
@@ -96,8 +94,7 @@ def add_test_time_augmentation(model: keras.Model) -> keras.Model:
 
 
 def name_outputs(names: list[str], outputs) -> list:
-    """Give the outputs of a nested network their own `names` again: Keras names metrics by
-    them."""
+    """Restore the `names` of a nested network's outputs, after which Keras names metrics."""
     return [
         keras.layers.Identity(name=name, dtype="float32")(x)
         for name, x in zip(names, keras.tree.flatten(outputs))
@@ -105,9 +102,9 @@ def name_outputs(names: list[str], outputs) -> list:
 
 
 def name_by_part(part: str, predicted: np.ndarray | list[np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of one prediction under the names of predictions.npz: ``PART`` the main one,
-    ``PART_auxiliary1`` and so on."""
+    """Map the outputs of one prediction to the names of predictions.npz: ``PART`` for the main one,
+    then ``PART_auxiliary1`` and so on."""
     main, *auxiliary = predicted if isinstance(predicted, list) else [predicted]
     return {part: main} | {
-        f"{part}_auxiliary{number}": one for number, one in enumerate(auxiliary, start=1)
+        f"{part}_auxiliary{number}": output for number, output in enumerate(auxiliary, start=1)
     }

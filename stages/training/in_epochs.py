@@ -1,7 +1,7 @@
-"""A schedule's arguments in epochs: ours, turned into Keras's, which count batches.
+"""Schedule arguments in epochs, converted to Keras's, which count batches.
 
-Keras changes the rate behind the step that a boundary names, and counts steps from 0: behind
-`boundary_epochs` 1, of 10 batches each, the next rate begins with step 10, whose boundary is 9.
+Keras counts steps from 0 and changes the rate after the step that a boundary names. With 10 batches
+per epoch and `boundary_epochs` 1, the next rate starts at step 10, so the boundary is 9.
 """
 
 from typing import Any
@@ -14,11 +14,12 @@ IN_EPOCHS = {
 }
 
 
-def count_in_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any]:
-    """The arguments of a schedule under Keras's names: what is given in epochs, in batches."""
+def convert_to_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any]:
+    """Convert a schedule's arguments to Keras's names and units: epochs become multiples of
+    `batches`, the number of batches per epoch."""
     return {
         IN_EPOCHS.get(name, name): (
-            [round(one * batches) - 1 for one in value]
+            [round(boundary * batches) - 1 for boundary in value]
             if name == "boundary_epochs"
             else round(value * batches)
             if name in IN_EPOCHS

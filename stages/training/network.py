@@ -1,4 +1,4 @@
-"""The network that a training fits and saves, with its optimizer."""
+"""The network that a training fits and saves, and its optimizer."""
 
 from dataclasses import dataclass
 
@@ -12,23 +12,23 @@ from stages.training.experiment import Experiment
 
 @dataclass(frozen=True)
 class Network:
-    """Three models that share their weights, and the optimizer.
+    """Three models that share weights, and their optimizer.
 
     Each maps images, uint8 (batch, height, width, channels), to class probabilities, float32
-    (batch, classes), or to a list of these, the main head first; to logits while they are fitted.
+    (batch, classes), or to a list of these, the main head first; during fitting, to logits.
     """
 
-    model: keras.Model  # the architecture; it stays without optimizer, metrics and augmentation
-    fitted: keras.Model  # what is fitted and validated
-    saved: keras.Model  # what is saved and predicts: `model`, or its test-time augmentation
-    # built with the weights that it is to go on from: some optimizers copy them then
+    model: keras.Model  # the bare architecture: no optimizer, metrics or augmentation
+    fitted: keras.Model  # used for fitting and validation
+    saved: keras.Model  # used for saving and predicting: `model`, or its test-time augmentation
+    # build it only once the initial weights are set: some optimizers copy them
     optimizer: keras.Optimizer
-    loss_weights: list[float] | None  # of the heads, where there are auxiliary ones
+    loss_weights: list[float] | None  # of all heads; None without auxiliary ones
 
 
 def build_network(experiment: Experiment, prepared: Prepared) -> Network:
-    """Build what `experiment` trains, with the initial weights that its seed gives or with
-    pre-trained ones, and with what the family computes from the training images."""
+    """Build the network of `experiment`, with initial weights that are random by its seed,
+    pre-trained, or computed from the training images by the family."""
     keras.utils.set_random_seed(experiment.seed)
     keras.config.set_dtype_policy(experiment.train.precision)
     arguments = experiment.architecture.model_dump(exclude_unset=True)

@@ -1,5 +1,5 @@
-"""The Keras objects that the section ``train`` of ``params.yaml`` names: optimizer, schedule, loss,
-class weights."""
+"""Keras objects from the section ``train`` of ``params.yaml``: optimizer, learning-rate schedule,
+loss, class weights."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from stages.params.schema import Train
 from stages.runtime.errors import UserError
-from stages.training.in_epochs import IN_EPOCHS, count_in_batches
+from stages.training.in_epochs import IN_EPOCHS, convert_to_batches
 
 IN_BATCHES = IN_EPOCHS.values()
 
 
 def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
-    """The optimizer, with its learning rate: a number, a schedule, or its own default where the
-    parameters leave it empty. An epoch has so many `batches`."""
-    # empty in params.yaml: Keras's default
+    """Build the optimizer with its learning rate: a schedule, a number, or the optimizer's default
+    if the parameters leave it empty. `batches` is their number per epoch."""
+    # an empty argument means Keras's default
     arguments = {
         name: value for name, value in train.optimizer_arguments.items() if value is not None
     }
@@ -24,43 +24,44 @@ def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
         arguments["learning_rate"] = build_schedule(train, batches)
     elif train.learning_rate is not None:
         arguments["learning_rate"] = train.learning_rate
-    chosen = build("optimizer", keras.optimizers, train.optimizer, arguments)
-    # as `compile` would: small gradients are lost in float16 otherwise
+    optimizer = build("optimizer", keras.optimizers, train.optimizer, arguments)
+    # as `compile` would: float16 loses small gradients without loss scaling
     if train.precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(chosen)
-    return chosen
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
-def build_variables(optimizer: keras.Optimizer, of: list[keras.Variable]) -> None:
-    """Create what `optimizer` gathers while it changes the variables `of` a network. Inside
-    `LossScaleOptimizer.build` Keras would lose track of one of Nadam's, and so would a
-    checkpoint."""
+def build_variables(optimizer: keras.Optimizer, trainable: list[keras.Variable]) -> None:
+    """Create the state of `optimizer` (its moments) for the `trainable` variables of a network.
+
+    An inner optimizer is built first: within `LossScaleOptimizer.build`, Keras would not track one
+    of Nadam's variables, and a checkpoint would lack it."""
     if inner := getattr(optimizer, "inner_optimizer", None):
-        inner.build(of)
-    optimizer.build(of)
+        inner.build(trainable)
+    optimizer.build(trainable)
 
 
 def build_schedule(train: Train, batches: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The schedule of the learning rate, by the number of the step, counted from 0."""
-    counted = count_in_batches(train.schedule_arguments, batches)
+    """Build the learning-rate schedule, a function of the step counted from 0."""
     arguments = {
-        name: value if name in IN_BATCHES else in_floats(value) for name, value in counted.items()
+        name: value if name in IN_BATCHES else convert_to_float(value)
+        for name, value in convert_to_batches(train.schedule_arguments, batches).items()
     }
     return build("schedule", keras.optimizers.schedules, train.schedule, arguments)
 
 
-def in_floats(value: Any) -> Any:
-    """A number, or a list of numbers, as floats: Keras computes a schedule in whole numbers where
-    its first rate is one, so that it would be 1 and then 0."""
+def convert_to_float(value: Any) -> Any:
+    """Convert an integer, or those in a list, to float. Otherwise Keras computes a schedule whose
+    first rate is an integer in integers: 1 and then 0."""
     if isinstance(value, list):
-        return [in_floats(one) for one in value]
+        return [convert_to_float(element) for element in value]
     return float(value) if type(value) is int else value
 
 
 def find_schedule_end(train: Train, batches: int) -> float | None:
-    """After how many epochs the learning rate stays as it is; None where it never does, or where
-    nothing says that it should change until the last epoch."""
-    arguments = count_in_batches(train.schedule_arguments, batches)
+    """The number of epochs after which the learning rate is constant; None if it never is, or if
+    the schedule need not span the whole training."""
+    arguments = convert_to_batches(train.schedule_arguments, batches)
     if train.schedule == "CosineDecay":
         warm_up = arguments.get("warmup_steps", 0) if arguments.get("warmup_target") else 0
         return (warm_up + arguments["decay_steps"]) / batches
@@ -72,28 +73,27 @@ def find_schedule_end(train: Train, batches: int) -> float | None:
 def read_learning_rate(train: Train, optimizer: keras.Optimizer, batches: int) -> float:
     """The learning rate of the last step that `optimizer` took, to six digits."""
     rate = optimizer.learning_rate
-    if train.schedule:  # which Keras evaluates for the next step
+    if train.schedule:  # Keras evaluates it for the next step
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
         inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
-        done *= inner.gradient_accumulation_steps or 1  # batches
+        done *= inner.gradient_accumulation_steps or 1  # in batches
         rate = build_schedule(train, batches)(max(done - 1, 0))
     return shorten(float(keras.ops.convert_to_numpy(rate)))
 
 
-def describe(one: keras.Optimizer | keras.Loss) -> dict[str, Any]:
-    """The class of an object of Keras with all its arguments, those that Keras fills in
-    included."""
-    return simplify({"class_name": type(one).__name__, "config": one.get_config()})
+def describe(component: keras.Optimizer | keras.Loss) -> dict[str, Any]:
+    """The class and all arguments of an optimizer or a loss, Keras's defaults included."""
+    return simplify({"class_name": type(component).__name__, "config": component.get_config()})
 
 
 def simplify(value: Any) -> Any:
-    """What Keras serialised, without the names of modules and of the object; learning rates, which
-    Keras reads from a float32, as they are written by hand."""
+    """Strip module and object names from an object that Keras serialised, and round learning rates,
+    which Keras reads from float32, to the digits that one would write."""
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     arguments = {
-        key: shorten(one) if key == "learning_rate" and isinstance(one, float) else simplify(one)
-        for key, one in value["config"].items()
+        key: shorten(item) if key == "learning_rate" and isinstance(item, float) else simplify(item)
+        for key, item in value["config"].items()
         if key != "name"
     }
     return {"class": value["class_name"], **arguments}
@@ -104,24 +104,24 @@ def shorten(value: float) -> float:
 
 
 def build_loss(train: Train, on_logits: bool = False) -> keras.Loss:
-    """The loss, on class probabilities or on logits; the latter where `has_logits_form`."""
+    """Build the loss, on class probabilities, or on logits if it `has_logits_form`."""
     arguments = train.loss_arguments | ({"from_logits": True} if on_logits else {})
     return build("loss", keras.losses, train.loss, arguments)
 
 
 def has_logits_form(train: Train) -> bool:
-    """Whether the loss is a cross-entropy of classes, which is exact on logits only."""
+    """Whether the loss is a categorical cross-entropy, which is exact only on logits."""
     return train.loss.removeprefix("sparse_") == "categorical_crossentropy"
 
 
 def name_metrics(train: Train) -> list[str]:
-    """What is measured in each epoch beside the loss. The squared error needs one-hot labels."""
+    """The metrics of each epoch besides the loss; the squared error needs one-hot labels."""
     return ["accuracy"] if takes_class_numbers(train) else ["accuracy", "mean_squared_error"]
 
 
 def weigh_classes(train: Train, labels: np.ndarray) -> dict[int, float] | None:
-    """What an image of each class counts in the training loss; None where all count 1. ``balanced``
-    is images / (classes * images of the class), for `labels` int (images,)."""
+    """The weight of each class in the training loss; None if all are 1. ``balanced`` gives images /
+    (classes * images of the class), for `labels` int (images,)."""
     if train.class_weight == "none":
         return None
     from sklearn.utils.class_weight import compute_class_weight
@@ -133,7 +133,7 @@ def weigh_classes(train: Train, labels: np.ndarray) -> dict[int, float] | None:
 
 
 def takes_class_numbers(train: Train) -> bool:
-    """Whether the loss compares with class numbers; the others compare with one-hot rows."""
+    """Whether the loss takes labels as class numbers; the others take one-hot rows."""
     return train.loss in (
         "categorical_generalized_cross_entropy",
         "sparse_categorical_crossentropy",
@@ -141,15 +141,13 @@ def takes_class_numbers(train: Train) -> bool:
 
 
 def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
-    """An object of Keras's `module`, whose class is `name` but for case and underscores. Raises
+    """Instantiate the class `name` of Keras's `module`, ignoring case and underscores. Raises
     `UserError` for a bad argument."""
-    classes = {
-        attribute.lower(): one for attribute, one in vars(module).items() if isinstance(one, type)
-    }
+    classes = {key.lower(): value for key, value in vars(module).items() if isinstance(value, type)}
     try:
         return classes[name.replace("_", "").lower()](**arguments)
     except (TypeError, ValueError) as error:
         last_line = str(error).strip().splitlines()[-1]
         raise UserError(
-            f"params.yaml: train.{kind}_arguments: {name} does not take {arguments}: {last_line}"
+            f"params.yaml: train.{kind}_arguments: {name} does not accept {arguments}: {last_line}"
         ) from None

@@ -1,4 +1,4 @@
-"""The run record: what cannot be re-created. It is kept apart from results, which carry no time,
+"""The run record: what cannot be reproduced, kept apart from the results, which contain no time,
 host or version."""
 
 import os
@@ -14,8 +14,8 @@ from stages.training import backend
 
 
 def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
-    """When and where this process trained, with which versions, and how long it took: `fit_seconds`
-    for all epochs, of earlier sittings too, and `seconds` with what followed them."""
+    """When, where and with which versions this process trained, and how long it took: `fit_seconds`
+    for all epochs, including those before interruptions; `seconds` for everything."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {
@@ -39,6 +39,6 @@ def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, A
 
 
 def read_revision() -> str | None:
-    """The commit of the working tree, with ``-dirty`` behind it when files differ; None outside
-    git."""
+    """The commit of the working tree, with the suffix ``-dirty`` if files differ; None outside a
+    git repository."""
     return git.ask("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")

@@ -1,6 +1,6 @@
-"""One training from its parameters to its files: build, train, save, read back, predict.
+"""One training, from parameters to files: build, train, save, reload, predict.
 
-The module itself needs no Keras, since `backend.start` must come before the first import of it.
+The module does not import Keras at the top, since `backend.start` must run first.
 """
 
 import time
@@ -27,8 +27,8 @@ def run(
     checkpoint: Path,
     logs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train, save into `folder`, read back, predict; needs `backend.start`. `logs` is a folder for
-    what TensorBoard shows. Returns the run record."""
+    """Train, save into `folder`, reload and predict; call `backend.start` first. `logs` is the
+    folder for TensorBoard's logs. Returns the run record."""
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
@@ -46,8 +46,8 @@ def train_and_predict(
     logs: Path | None = None,
     wrap: Callable[["keras.Model"], "keras.Model"] | None = None,
 ) -> dict[str, Any]:
-    """What `run` does with a `network` that is built; the checkpoint stays. `wrap` makes of the
-    model that was read back the one that predicts."""
+    """Like `run`, for a `network` that is already built, and leaving the checkpoint in place.
+    `wrap` turns the reloaded model into the one that predicts."""
     from stages.training import fitting, record, saving
 
     training, fit_seconds = fitting.train_network(
@@ -68,9 +68,9 @@ def train_and_predict(
 def calibrate(
     model: "keras.Model", experiment: Experiment, prepared: Prepared, training: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Calibrate `model` on the validation set where the recipe says so, and add the temperature to
-    `training`. Returns what it predicted before, as predictions.npz has it: nothing where it stays
-    as it is."""
+    """Calibrate `model` on the validation set if the recipe asks for it, and add the temperature to
+    `training`. Returns the uncalibrated predictions for predictions.npz; none if it is left as
+    is."""
     if experiment.train.calibration == "none":
         return {}
     from stages.training import calibration
@@ -79,9 +79,9 @@ def calibrate(
     before = predict(model, prepared, size)
     views = [
         before["validation"]
-        if one is model
-        else predict(one, prepared, size, ("validation",))["validation"]
-        for one in calibration.split_views(model)
+        if view is model
+        else predict(view, prepared, size, ("validation",))["validation"]
+        for view in calibration.split_views(model)
     ]
     training["temperature"] = calibration.fit_temperature(np.stack(views), labels)
     calibration.scale(model, training["temperature"])
@@ -89,8 +89,8 @@ def calibrate(
 
 
 def keep_last_state(checkpoint: Path) -> None:
-    """Put aside what an interrupted training would go on from, for one of more epochs; and remove
-    that of the head, whose epochs take no time worth keeping."""
+    """Keep the final checkpoint aside, for a training with more epochs to resume from. Remove that
+    of the head, whose epochs are too short to be worth keeping."""
     if checkpoint.exists():
         checkpoint.replace(locate_finished(checkpoint))
     files.remove(locate_head_checkpoint(checkpoint))
@@ -102,8 +102,8 @@ def predict(
     batch_size: int,
     parts: Sequence[str] = ("validation", "test"),
 ) -> dict[str, np.ndarray]:
-    """The content of predictions.npz: what `model` says of these parts, float32 (images, classes)
-    each."""
+    """The content of predictions.npz: class probabilities by `model` for each of `parts`, float32
+    (images, classes)."""
     from stages.training import heads, progress
     from stages.training.batches import Batches
 
@@ -119,8 +119,8 @@ def predict(
 def write_results(
     training: dict[str, Any], predictions: dict[str, np.ndarray], folder: Path
 ) -> None:
-    """Write predictions.npz and training.json, with the size and digest of the model.keras that
-    lies in `folder`."""
+    """Write predictions.npz and training.json, which includes the size and digest of model.keras in
+    `folder`."""
     files.write_npz(folder / "predictions.npz", **predictions)
     model = folder / "model.keras"
     training["file"] = {"bytes": model.stat().st_size, "sha256": files.sha256(model)}
@@ -134,13 +134,13 @@ def report(
     folder: Path,
     fit_seconds: float,
 ) -> None:
-    """Print what the training came to, in a line; and a note where that is nothing, or learnt by
-    heart, by the history.csv in `folder`."""
+    """Print a line about the result, and a note if the model is near chance or overfits. The latter
+    is read from history.csv in `folder`."""
     from stages.training import notes
 
     accuracy = np.mean(predictions["validation"].argmax(axis=1) == prepared.labels("validation"))
     averaged = training["train"]["optimizer_arguments"].get("use_ema")
-    weights = "the weights averaged until" if averaged else "the weights of"
+    weights = "weights averaged up to" if averaged else "the weights of"
     epochs = training["epochs"]
     print(
         f"{training['model']}: {training['parameters']['total']:,} parameters, "

@@ -1,4 +1,4 @@
-"""Files whose bytes depend on the model alone: equal weights and layers give equal files."""
+"""Reproducible model files: equal layers and weights give equal bytes."""
 
 import json
 import zipfile
@@ -10,29 +10,28 @@ import numpy as np
 
 from stages.storage import files
 
-DATE = (1980, 1, 1, 0, 0, 0)  # the first that the zip format knows, for every entry
+DATE = (1980, 1, 1, 0, 0, 0)  # of every zip entry: the earliest that the format can express
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Save an uncompiled `model` as Keras does, without what differs from one save to the next.
+    """Save an uncompiled `model` as Keras does, without what would differ from save to save.
 
-    Keras writes the date into ``metadata.json``, addresses in memory into ``config.json`` (as
-    ``shared_object_id``), and the time into the zip archive. Here the date is a constant, the ids
-    count from 1 in the order in which they appear, and the archive's times are constant;
-    ``keras.saving.load_model`` opens it like any other.
+    Keras writes the date into ``metadata.json``, memory addresses into ``config.json`` (as
+    ``shared_object_id``), and times into the zip archive. Here date and times are constant, and the
+    ids count from 1 in order of appearance; ``keras.saving.load_model`` opens the file as usual.
     """
     with files.replacing(path) as partial:
-        as_keras = partial.with_suffix(".keras")
+        original = partial.with_suffix(".keras")
         try:
-            model.save(as_keras)
-            rewrite(as_keras, partial)
+            model.save(original)
+            rewrite(original, partial)
         finally:
-            files.remove(as_keras)
+            files.remove(original)
 
 
-def rewrite(as_keras: Path, path: Path) -> None:
-    """Write to `path` the Keras file `as_keras` without what differs from one save to the next."""
-    with zipfile.ZipFile(as_keras) as source, zipfile.ZipFile(path, "w") as target:
+def rewrite(original: Path, path: Path) -> None:
+    """Write the Keras file `original` to `path` without what would differ from save to save."""
+    with zipfile.ZipFile(original) as source, zipfile.ZipFile(path, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
@@ -45,31 +44,32 @@ def rewrite(as_keras: Path, path: Path) -> None:
 
 
 def save_and_load(model: keras.Model, path: Path) -> keras.Model:
-    """Save `model`, and give what a user of the file will load."""
+    """Save `model`, and return it as a user of the file will load it."""
     save(model, path)
     return keras.saving.load_model(path, compile=False)
 
 
 def save_state(optimizer: keras.Optimizer, path: Path) -> None:
-    """Write what an optimizer has gathered: its step count and moments. The learning rate is not
-    among that: it is a parameter."""
+    """Write an optimizer's state: its step count and moments. The learning rate is omitted, since
+    it is a hyperparameter."""
     files.write_npz(path, *(np.asarray(variable) for variable in list_state(optimizer)))
 
 
 def load_state(optimizer: keras.Optimizer, path: Path) -> None:
-    """Give a built optimizer of the same kind what `save_state` wrote."""
+    """Load what `save_state` wrote into a built optimizer of the same kind."""
     with np.load(path, allow_pickle=False) as file:
         for number, variable in enumerate(list_state(optimizer)):
             variable.assign(file[f"arr_{number}"])
 
 
 def list_state(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """The variables of an optimizer without its learning rate."""
+    """The variables of an optimizer except its learning rate."""
     return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
 
 
 def renumber(config: Any, numbers: dict[int, int]) -> Any:
-    """`config` with each ``shared_object_id`` replaced by its number in the order of appearance."""
+    """Replace each ``shared_object_id`` in `config` by its rank in order of appearance; `numbers`
+    maps those seen so far."""
     if isinstance(config, list):
         return [renumber(value, numbers) for value in config]
     if isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What a checkpoint says of a training, read without Keras."""
+"""The state of a training in its checkpoint, read without Keras."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def read_state(file: Path) -> dict[str, Any] | None:
-    """What a checkpoint says without its arrays: fingerprint, history, finished, seconds; None
-    where there is none, or it is damaged. Whether it fits, only the training can tell."""
+    """The state in a checkpoint without its arrays: fingerprint, history, finished, seconds and
+    more; None if it is missing or damaged. Only the training can tell whether it matches."""
     try:
         with np.load(file, allow_pickle=False) as content:
             return json.loads(str(content["state"]))
     except MemoryError:
         raise
-    except Exception:  # one that was cut short or overwritten fails in any way
+    except Exception:  # a truncated or overwritten file may raise anything
         return None

@@ -1,5 +1,4 @@
-"""Watch a training in TensorBoard while it runs: what it writes for that, which changes no
-result."""
+"""Logs for watching a training in TensorBoard while it runs; they change no result."""
 
 from pathlib import Path
 
@@ -12,13 +11,13 @@ PARTS = ("train", "validation")
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Write the logs of each epoch into `folder`, as the runs train and validation with the epochs
-    of history.csv as steps. `history` holds the logs of the epochs done, the last one included:
-    place this callback behind the one that appends to it.
+    """Write the logs of each epoch into `folder`, as the runs train and validation, with epochs as
+    in history.csv as steps. `history` holds the logs of all completed epochs: place this callback
+    after the one that appends to it.
 
-    Keras's callback of this name holds values back for up to two minutes, and those are lost where
-    a training is killed. Here each epoch is there at once, and a training that goes on writes those
-    before it again.
+    Keras's callback of this name buffers values for up to two minutes, and they are lost if the
+    training is killed. Here each epoch is flushed at once, and a resumed training rewrites the
+    epochs before it.
     """
 
     def __init__(self, folder: Path, history: list[dict[str, float]]):
@@ -30,7 +29,8 @@ class TensorBoard(keras.callbacks.Callback):
             from tensorflow import summary
         except ImportError:
             raise UserError(
-                "params.yaml: tensorboard needs TensorFlow, which is not installed: set it to false"
+                "params.yaml: tensorboard requires TensorFlow, which is not installed: set it to "
+                "false"
             ) from None
 
         files.remove(self.folder)

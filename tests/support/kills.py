@@ -164,7 +164,7 @@ def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
         "after_seconds": round(at, 2),
         "left_partial_file": partial,
         "rwlock_deleted": half_written,
-        "went_on_behind_an_epoch": "going on behind epoch" in log,
+        "went_on_behind_an_epoch": "resuming after epoch" in log,
         "status": status,
         "log": log,
     }
