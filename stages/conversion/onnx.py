@@ -35,7 +35,7 @@ def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     import keras
     import onnx
 
-    register_operations()
+    register_operation()
     model = for_inference(model)
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
@@ -109,9 +109,9 @@ def without_xla() -> Iterator[None]:
         yield
 
 
-def register_operations() -> None:
-    """Register two TensorFlow operations that ONNX lacks with the converter: Erfc, used by the
-    activation gelu, as 1 - Erf; and Expm1, used by celu, as Exp - 1."""
+def register_operation() -> None:
+    """Register an operation that ONNX lacks with the converter: TensorFlow's Expm1, used by the
+    activation celu, as Exp - 1. (Erfc, used by gelu, is 1 - Erf by `arithmetic` already.)"""
     from tf2onnx.handler import tf_op
 
     @tf_op("Expm1")
@@ -122,15 +122,6 @@ def register_operations() -> None:
             power = graph.make_node("Exp", node.input)
             one = graph.make_const(f"{node.name}/one", np.float32(1))
             graph.make_node("Sub", [power.output[0], one.output[0]], outputs=node.output)
-
-    @tf_op("Erfc")
-    class Erfc:
-        @classmethod
-        def version_9(cls, graph, node, **_):
-            graph.remove_node(node.name)
-            erf = graph.make_node("Erf", node.input)
-            one = graph.make_const(f"{node.name}/one", np.float32(1))
-            graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output)
 
 
 def canonicalise(graph: "onnx.GraphProto") -> None:

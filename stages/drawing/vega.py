@@ -159,7 +159,7 @@ def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") 
         "params": [
             {"name": "chosen", "select": {"type": "point", "fields": [by]}, "bind": "legend"}
         ],
-        "mark": {"type": "line", "point": {"size": 16}},
+        "mark": {"type": "line", "point": {"size": 24}},
         "encoding": {
             "x": build_field("epoch", "epoch", axis={**WHOLE, "grid": False}),
             "y": build_field(measure, measure.replace("_", " "), scale={"zero": False}),
@@ -170,6 +170,13 @@ def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") 
                 "nominal",
                 legend=None,
                 scale={"domain": ["validation", "training"], "range": [[1, 0], [4, 3]]},
+            ),
+            "shape": build_field(
+                "part",
+                "part",
+                "nominal",
+                legend=None,
+                scale={"domain": ["validation", "training"], "range": ["circle", "cross"]},
             ),
             "opacity": {"condition": {"param": "chosen", "value": 1}, "value": 0.08},
             "tooltip": [
