@@ -17,14 +17,8 @@ from stages.storage.tables import read_table
 REPORTS = Path("reports")
 # numbers shown: pairs of classes, images of each, mistakes, and doubtful labels
 PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
-NAMES = (
-    "actual",
-    "predicted",
-    "class",
-    "file",
-    "label",
-    "suggested",
-)  # columns of names from outside
+# columns of names from outside
+NAMES = ("actual", "predicted", "class", "file", "label", "suggested")
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
 WEAK = 5  # classes that the card lists as the weakest
 NAME_LETTERS = 20  # of a class in a caption of mistakes.png
