@@ -104,7 +104,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if is_published(architecture.weights):
         pretrained.find(preset.architecture, architecture)
     if not dry:
-        file, _ = pretrained.bring(preset.architecture, architecture, options.download)
+        file, _ = pretrained.obtain(preset.architecture, architecture, options.download)
     epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
     seconds = estimate_seconds(
         parts,

@@ -1,9 +1,9 @@
-"""Stage check: refuse a missing data set or model, in plain words, before anything else runs.
+"""Stage check: refuse a missing data set or model with a clear message, before anything else runs.
 
 Every stage checks all of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
 before it starts the stage: it reports only "no such file" if ``dataset`` or a ``source`` leads
-nowhere, and waits for ever for a pipe in a folder. This stage runs first because it depends on none
-of them. Writes ``data/checked``, which never changes.
+nowhere, and hangs on a pipe in a folder. This stage runs first because it depends on none of them.
+Writes ``data/checked``, which never changes.
 """
 
 import os
@@ -17,21 +17,21 @@ from stages.runtime.text import printable
 
 
 def refuse_unreadable(source: Path) -> None:
-    """Raise `UserError` for what DVC, which hashes all files of a folder, the hidden ones too,
-    could not read."""
+    """Raise `UserError` for the first file below `source` that DVC could not read: it hashes all
+    files of a folder, hidden ones too."""
     for folder, _, names in os.walk(source):
         for name in names:
             file = Path(folder, name)
             try:
-                kind = file.stat().st_mode
+                mode = file.stat().st_mode
             except OSError as error:
                 why = "is a link to nothing" if file.is_symlink() else printable(error)
             else:
-                if stat.S_ISREG(kind) and os.access(file, os.R_OK):
+                if stat.S_ISREG(mode) and os.access(file, os.R_OK):
                     continue
-                why = "may not be read" if stat.S_ISREG(kind) else "is a pipe, a socket or a device"
+                why = "is not readable" if stat.S_ISREG(mode) else "is a pipe, a socket or a device"
             raise UserError(
-                f"{printable(file, 1000)} {why}: mend or remove it; DVC reads the whole folder"
+                f"{printable(file, 1000)} {why}: repair or remove it; DVC reads every file there"
             )
 
 
@@ -40,10 +40,10 @@ def main() -> None:
     source = options.datasets[options.dataset].source
     if not Path(source).exists():
         raise UserError(
-            f"params.yaml: datasets.{options.dataset}.source: nothing lies at {source!r}: give the "
-            "path of a file or folder.\n"
-            "       After a failed `dvc exp run -S` the value stands in params.yaml: correct it "
-            "there, or give it anew by -S"
+            f"params.yaml: datasets.{options.dataset}.source: there is no file or folder at "
+            f"{source!r}: correct the path.\n"
+            "       A failed `dvc exp run -S` leaves its value in params.yaml: correct it there, "
+            "or pass another one with -S"
         )
     refuse_unreadable(Path(source))
     Path("data/checked").write_text(

@@ -31,33 +31,34 @@ REPORTS = Path("reports")
 
 
 def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a model, in the order of ``params.yaml``, from the models' metrics.json."""
+    """One row per model, in the order of ``params.yaml``, from the models' metrics.json."""
     columns = [
         (part, name)
         for part in ("validation", "test")
         for name in ("images", "accuracy", "standard_error", "loss")
     ]
     return pd.DataFrame(
-        {name: one[name] for name in ("model", "parameters", "epochs")}
-        | {f"{part}_{name}": one[part][name] for part, name in columns}
-        for one in metrics
+        {name: model[name] for name in ("model", "parameters", "epochs")}
+        | {f"{part}_{name}": model[part][name] for part, name in columns}
+        for model in metrics
     )
 
 
 def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
-    """The selected model. ``best_validation_accuracy`` takes the best; ``fewest_parameters`` the
-    smallest of those whose validation accuracy is at most `within` of the best's standard errors
-    below the best (ties: the more accurate, then the first). That error is Agresti's and Coull's,
-    with two images more that are right and two that are wrong: the usual one would be 0 where the
-    best is right on all images."""
+    """Select a model by its validation accuracy; returns what selection.json says of it.
+
+    ``best_validation_accuracy`` takes the most accurate. ``fewest_parameters`` takes the smallest
+    of those at most `within` standard errors below it (ties: the more accurate, then the first).
+    That standard error is Agresti and Coull's, which adds two right and two wrong images: the usual
+    one would be 0 for a model that is right on all images."""
     best = table.loc[table["validation_accuracy"].idxmax()]
     threshold = best["validation_accuracy"]
     if rule == "fewest_parameters":
         images = best["validation_images"] + 4
         share = (best["validation_accuracy"] * best["validation_images"] + 2) / images
         threshold -= within * estimate_standard_error(share, images)
-    near = table[table["validation_accuracy"] >= threshold]
-    chosen = near.sort_values(
+    candidates = table[table["validation_accuracy"] >= threshold]
+    chosen = candidates.sort_values(
         ["parameters", "validation_accuracy"], ascending=[True, False], kind="stable"
     ).iloc[0]
     return {
@@ -66,12 +67,12 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
         "within_standard_errors": within,
         "best_validation_accuracy": best["model"],
         "threshold": round(float(threshold), 6),
-        "candidates": near["model"].tolist(),
+        "candidates": candidates["model"].tolist(),
     }
 
 
 def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
-    """The comparison as a table for a README or a pull request; the selected model in bold."""
+    """The comparison as a Markdown table, with the selected model in bold."""
     lines = [
         "| model | parameters | epochs | validation accuracy | test accuracy |",
         "|---|--:|--:|--:|--:|",
@@ -124,14 +125,14 @@ def main() -> None:
     )
 
     headline = {
-        one["model"]: {
-            "test_accuracy": one["test"]["accuracy"],
-            "test_loss": one["test"]["loss"],
-            "validation_accuracy": one["validation"]["accuracy"],
-            # trainings of before it was recorded have none
-            **({"learning_rate": one["learning_rate"]} if "learning_rate" in one else {}),
+        model["model"]: {
+            "test_accuracy": model["test"]["accuracy"],
+            "test_loss": model["test"]["loss"],
+            "validation_accuracy": model["validation"]["accuracy"],
+            # missing from trainings older than this record
+            **({"learning_rate": model["learning_rate"]} if "learning_rate" in model else {}),
         }
-        for one in metrics
+        for model in metrics
     }
     files.write_json(REPORTS / "metrics.json", headline)
     files.write_json(REPORTS / "selection.json", selection)

@@ -3,13 +3,13 @@
 Reads ``data/raw/NAME/dataset.json``, ``data/split/split.json`` and ``data/prepared/``; writes into
 ``reports/data/``:
 
-    card.md, card.json   source, digest, licence, images of each part and class, duplicates, skipped
-                         files
+    card.md, card.json   source, digest, licence, image counts per part and class, duplicates,
+                         skipped files
     samples.png          training images of each class
     class_means.png      the mean training image of each class
     class_balance.png    the number of images of each class in each part
-    augmentation.png     training images changed as the section ``augment`` says; only if it
-                         changes anything
+    augmentation.png     augmented training images; only if the section ``augment`` changes
+                         anything
 
 Takes 2 seconds; 6 more with augmentation, mostly to import TensorFlow.
 """
@@ -31,19 +31,19 @@ from stages.training import augmentation, backend
 
 SHOWN = 8  # images of a class in samples.png
 AUGMENTED = 6  # images in augmentation.png, and versions of each
-CHUNK_BYTES = 1 << 26  # of images that are summed at a time; one image at least
+CHUNK_BYTES = 1 << 26  # of images summed at a time, but at least one image
 
 
 def choose_evenly(labels: np.ndarray, number: int, count: int) -> np.ndarray:
-    """The places of at most `count` images of class `number`, evenly spread over `labels`, int
+    """The indices of at most `count` images of class `number`, evenly spread over `labels`, int
     (images,)."""
     places = np.flatnonzero(labels == number)
     return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
 
 
 def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The mean image of each class, rounded to uint8 (classes, height, width, channels); black for
-    a class without images."""
+    """The mean image of each class, rounded to uint8 (classes, height, width, channels); black
+    where a class has no images."""
     means = np.zeros((classes, *images.shape[1:]))
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], np.arange(classes + 1))
@@ -57,14 +57,14 @@ def average_classes(images: np.ndarray, labels: np.ndarray, classes: int) -> np.
 
 
 def augment(images: np.ndarray, options: Params) -> np.ndarray:
-    """Versions of each of `images` as training may see them, uint8 (images, AUGMENTED, height,
-    width, channels)."""
+    """`AUGMENTED` random augmentations of each image, uint8 (images, AUGMENTED, height, width,
+    channels)."""
     backend.start(options.train.threads, options.train.instruction_set)
     import keras
 
-    as_given = keras.Input(images.shape[1:], dtype="uint8")
+    pixels = keras.Input(images.shape[1:], dtype="uint8")
     network = keras.Model(
-        *augmentation.prepend_to(keras.Model(as_given, as_given), options.augment, options.seed)
+        *augmentation.prepend_to(keras.Model(pixels, pixels), options.augment, options.seed)
     )
     versions = network([np.repeat(images, AUGMENTED, axis=0)], training=True)
     return np.asarray(versions).reshape(len(images), AUGMENTED, *images.shape[1:])
@@ -73,11 +73,11 @@ def augment(images: np.ndarray, options: Params) -> np.ndarray:
 def build_card(
     dataset: dict[str, Any], split: dict[str, Any], prepared: dict[str, Any]
 ) -> dict[str, Any]:
-    """What card.json says; what is not known of the source is null."""
-    known = ("source", "source_digest", "licence", "channels", "height", "width")
+    """The content of card.json; unknown facts about the source are null."""
+    facts = ("source", "source_digest", "licence", "channels", "height", "width")
     return {
         "dataset": prepared["dataset"],
-        **{key: dataset[key] for key in known},
+        **{key: dataset[key] for key in facts},
         "skipped": dataset["skipped"],
         "classes": len(prepared["class_names"]),
         "prepared_shape": prepared["image_shape"],
@@ -86,7 +86,7 @@ def build_card(
 
 
 def format_card(card: dict[str, Any], augmented: bool) -> str:
-    """The card for people; `augmented` says whether augmentation.png is there."""
+    """The card as Markdown; `augmented`: whether augmentation.png is there."""
     template = make_environment().get_template("data_card.md.jinja")
     return template.render(card, augmented=augmented, drawn=DRAWN)
 
@@ -109,11 +109,11 @@ def main() -> None:
         files.write_json(folder / "card.json", card)
         augmented = augmentation.is_enabled(options.augment)
         files.write_text(folder / "card.md", format_card(card, augmented))
-        drawn, of = names[:DRAWN], len(names)
-        some = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]
-        charts.save(pictures.draw_samples(some, drawn, of), folder / "samples.png")
+        drawn, total = names[:DRAWN], len(names)
+        samples = [images[choose_evenly(labels, number, SHOWN)] for number in range(len(drawn))]
+        charts.save(pictures.draw_samples(samples, drawn, total), folder / "samples.png")
         charts.save(
-            pictures.draw_means(average_classes(images, labels, len(drawn)), drawn, of),
+            pictures.draw_means(average_classes(images, labels, len(drawn)), drawn, total),
             folder / "class_means.png",
         )
         charts.save(pictures.draw_class_balance(counts), folder / "class_balance.png")

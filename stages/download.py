@@ -7,12 +7,12 @@ describes. The source is one of
                                  downloaded into data/downloads/NAME/
     an official file             recognised by its name (for Fashion-MNIST, a folder with its four
                                  files), and checked in the same way
-    an .npz file                 with the arrays of keras.datasets, those for testing or not
-    a folder, .zip or .tar(.gz)  with one folder of images per class, below train/, val/ and test/
-                                 or not
+    an .npz file                 with the arrays of keras.datasets, with or without test arrays
+    a folder, .zip or .tar(.gz)  with one folder of images per class, which may lie below train/,
+                                 val/ and test/
 
 After the download it takes a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
-of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and the names: 1 KB per
+of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and all names: 1 KB per
 image of a zip (0.6 of it zipfile's own), less for other sources.
 """
 
@@ -31,8 +31,8 @@ def main(dataset: str) -> None:
         return
     if files.read_json(recorded)["sha256"] != description["source_digest"]:
         raise UserError(
-            f"{description['source']} is not what {recorded} says: it changed meanwhile; run "
-            "`dvc repro` again"
+            f"{description['source']} changed while the pipeline ran: its digest is not that in "
+            f"{recorded}. Run `dvc repro` again"
         )
 
 

@@ -1,25 +1,24 @@
-"""Stage export: the selected model in a folder of its own, also as ONNX, which needs neither Keras
-nor Python, with all that is needed to use it elsewhere.
+"""Stage export: copy the selected model into a folder with all that is needed to use it elsewhere,
+and convert it to ONNX, which needs neither Keras nor Python.
 
-Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images, for
-refusal and 8-bit integers those of the other parts too; writes into ``exports/`` the files below,
-and into ``reports/export.json`` what was asked for and measured here: refusal and int8 of
-metrics.json.
+Reads ``reports/`` (selection, comparison, data card), ``models/NAME/`` and the test images, and for
+refusal and 8-bit integers those of the other parts too; writes into ``reports/export.json`` what
+was measured here, refusal and int8 of metrics.json, and into ``exports/``:
 
     model.keras      the selected model, as it was trained
     training.json    what is needed to use it: class names, image shape, preprocess
     model.onnx       the same network; its metadata holds class_names and preprocess as JSON
     metrics.json     its metrics, how it was selected, and the confidence below which to refuse, if
-                     ``export.accepted_accuracy`` asks for one; another one in 8-bit integers
+                     ``export.accepted_accuracy`` asks for one; one of its own for 8-bit integers
     model.int8.onnx  the same in 8-bit integers, if ``export.int8_fall`` asks for it
-    README.md        how to use it: lines of Python that run as they stand; licences
+    README.md        how to use it, with Python that runs as it is; licences
     SHA256SUMS       digests of the files
 
-On the test set, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It
-computes in float32. For a model of mixed precision it is compared with the Keras model in float32.
-The stage prints by how much that differs from the model as it was trained, where it does, and
-refuses one of float32 that another backend trained and computes otherwise. The time per image of
-both goes to ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
+On the test set, the ONNX file must predict as the Keras model does, within `TOLERANCE`. It computes
+in float32, and so does the Keras model that it is compared with. Where that differs from the model
+as it was trained, in mixed precision or by another backend, the stage prints by how much; for a
+model trained in float32 it refuses more than rounding. The time per image of both goes to
+``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 """
 
 import shutil
@@ -41,11 +40,11 @@ from stages.storage.prepared import Prepared
 
 REPORTS = Path("reports")
 TIMED = 50  # predictions whose median time is recorded
-SAME = 0.05  # difference of a probability that can come of rounding, on a GPU to 10 bits
+ROUNDING = 0.05  # largest difference of a probability put down to rounding: GPUs may use 10 bits
 
 
 def measure_latency(predict: Predict, image: np.ndarray) -> float:
-    """The median time of predicting one image, (1, height, width, channels)."""
+    """The median time to predict one image (1, height, width, channels), in milliseconds."""
     seconds = []
     for _ in range(TIMED):
         before = time.perf_counter()
@@ -55,38 +54,38 @@ def measure_latency(predict: Predict, image: np.ndarray) -> float:
 
 
 def find_selected(selection: dict[str, str]) -> Path:
-    """The folder of the selected model. Raises `UserError` unless its files are those that
-    `selection` was made with."""
+    """The folder of the selected model. Raises `UserError` if its files have changed since
+    `selection` was made."""
     folder = Path("models") / selection["selected"]
     for name, key in (("model.keras", "sha256"), ("training.json", "training_sha256")):
         path = folder / name
         if not path.exists() or files.sha256(path) != selection[key]:
             state = (
-                "is another than reports/selection.json speaks of"
+                "is another file than reports/selection.json was made with"
                 if path.exists()
                 else "is missing"
             )
-            raise UserError(f"{path} {state}: `dvc repro` or `dvc checkout` brings it back")
+            raise UserError(f"{path} {state}: run `dvc repro` or `dvc checkout`")
     return folder
 
 
 def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.ndarray) -> float:
-    """By how much the probabilities `predicted` here, in float32 on TensorFlow, differ at most from
-    those that the metrics were computed from. Raises `UserError` where that is no matter of
-    rounding, so that these would not be the metrics of what is exported."""
+    """The largest difference between the probabilities `predicted` here, in float32 on TensorFlow,
+    and those that the metrics were computed from. Raises `UserError` if a model trained in float32
+    differs by more than `ROUNDING`: these metrics would not be those of the exported model."""
     with np.load(folder / "predictions.npz", allow_pickle=False) as file:
         difference = float(np.abs(file["test"] - predicted).max())
-    if training["train"]["precision"] == "float32" and not difference <= SAME:
+    if training["train"]["precision"] == "float32" and not difference <= ROUNDING:
         by = training["computed_by"]
         remedy = (
-            f"the predictions are another model's: `dvc repro --force --single-item "
+            f"the predictions are another model's: run `dvc repro --force --single-item "
             f"train@{folder.name}`"
             if by.startswith("tensorflow")
             else f"it was trained by {by}: train it with KERAS_BACKEND=tensorflow"
         )
         raise UserError(
-            f"{folder}/model.keras predicts otherwise on TensorFlow, which exports it, than "
-            f"predictions.npz beside it says: probabilities differ by up to {difference:.3f}.\n"
+            f"{folder}/model.keras, run on TensorFlow, which exports it, does not give the "
+            f"probabilities in predictions.npz: they differ by up to {difference:.3f}.\n"
             f"       What to do: {remedy}"
         )
     return difference
@@ -95,8 +94,8 @@ def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.nda
 def choose_refusal(
     predict: Predict, data: Prepared, accuracy: float, network: str = ""
 ) -> dict[str, Any]:
-    """The confidence below which answers are to be refused, chosen on the validation set, and what
-    it does on both parts. Raises `UserError` where no confidence reaches `accuracy`."""
+    """Choose the confidence below which to refuse on the validation set, and measure it on both
+    parts. Raises `UserError` if no confidence reaches `accuracy`."""
     parts = {
         part: refusing.score_confidence(
             checking.predict_in_batches(predict, data.images(part)), data.labels(part)
@@ -107,31 +106,33 @@ def choose_refusal(
     if confidence is None:
         raise UserError(
             f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
-            f"part{network}, however few images are classified: ask for less, or leave it empty"
+            f"part{network}, however few images are classified: lower it, or leave it empty"
         )
-    found = {part: refusing.measure_refusal(*one, confidence) for part, one in parts.items()}
-    return {"accepted_accuracy": accuracy, "confidence": confidence, **found}
+    measured = {
+        part: refusing.measure_refusal(*scores, confidence) for part, scores in parts.items()
+    }
+    return {"accepted_accuracy": accuracy, "confidence": confidence, **measured}
 
 
 def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> dict[str, Any]:
-    """Write model.int8.onnx beside model.onnx, and give accuracies and sizes of both. Raises
-    `UserError` where the validation accuracy falls by more than `fall`."""
+    """Write model.int8.onnx beside model.onnx; returns the accuracies and sizes of both. Raises
+    `UserError` if the validation accuracy falls by more than `fall`."""
     paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
     int8.quantise(paths["float32"], paths["int8"], data.images("train"))
-    found: dict[str, Any] = {"validation": {}, "test": {}, "bytes": {}}
+    measured: dict[str, Any] = {"validation": {}, "test": {}, "bytes": {}}
     for name, path in paths.items():
         predict = running.make_predict(running.open_session(path, threads))
         for part in ("validation", "test"):
             predicted = checking.predict_in_batches(predict, data.images(part)).argmax(axis=1)
-            found[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
-        found["bytes"][name] = path.stat().st_size
-    lost = round(found["validation"]["float32"] - found["validation"]["int8"], 6)
+            measured[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
+        measured["bytes"][name] = path.stat().st_size
+    lost = round(measured["validation"]["float32"] - measured["validation"]["int8"], 6)
     if lost > fall:
         raise UserError(
             f"params.yaml: export.int8_fall: in 8-bit integers the validation accuracy is "
-            f"{lost:.4f} lower, and {fall} is allowed: allow more, or leave it empty"
+            f"{lost:.4f} lower, and at most {fall} is allowed: raise it, or leave it empty"
         )
-    return found
+    return measured
 
 
 def main() -> None:
@@ -164,25 +165,24 @@ def main() -> None:
                     predicts["int8"], data, accuracy, " in 8-bit integers"
                 )
         files.write_json(partial / "metrics.json", metrics)
-        asked = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}
-        files.write_json(REPORTS / "export.json", asked)
+        measured = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}
+        files.write_json(REPORTS / "export.json", measured)
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)
         contents.write_digests(partial)
-    latency = {name: measure_latency(one, images[:1]) for name, one in predicts.items()}
+    latency = {name: measure_latency(predict, images[:1]) for name, predict in predicts.items()}
     files.write_json(
         folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads}
     )
     print(
         f"{folder.name}: exports/model.onnx predicts the {len(images):,} test images as the Keras "
-        "model does, "
-        f"to {difference:.1e}; an image takes {latency['keras']} ms in Keras, {latency['onnx']} ms "
-        "in ONNX Runtime"
+        f"model does, to {difference:.1e}; an image takes {latency['keras']} ms in Keras, "
+        f"{latency['onnx']} ms in ONNX Runtime"
     )
     if as_trained > checking.TOLERANCE:
         print(
-            f"Both in float32 on TensorFlow; as it was trained, in "
-            f"{training['train']['precision']} by {training['computed_by']}, it gave probabilities "
+            f"Both compute in float32 on TensorFlow; the model as it was trained, in "
+            f"{training['train']['precision']} by {training['computed_by']}, gave probabilities "
             f"that differ by up to {as_trained:.1e}"
         )
 

@@ -4,11 +4,11 @@ Reads the modules of the training and of the families of ``architectures``; writ
 ``reports/code/``:
 
     NAME.json            for each key of ``architectures``: ``training``, the digest of the code
-                         that all trainings share, and ``family``, that of its family's code
+                         that all trainings share, and ``family``, that of its family's own code
     replications.json    ``replications``: the digest of what the replications add to that
 
-The training stages depend on these files instead of on modules, so that a comment or a new family
-makes no training out of date. Works without TensorFlow, in a second.
+The training stages depend on these files instead of the modules, so that a comment or a new family
+puts no training out of date. Works without TensorFlow, in a second.
 """
 
 from pathlib import Path
@@ -28,13 +28,13 @@ def main() -> None:
     if REPLICATIONS in architectures:
         raise UserError(
             f"params.yaml: architectures.{REPLICATIONS}: choose another name: "
-            f"{FOLDER}/{REPLICATIONS}.json is the code of the replications"
+            f"{FOLDER}/{REPLICATIONS}.json holds the digest of the replications' code"
         )
-    families = {one.family for one in architectures.values()}
+    families = {architecture.family for architecture in architectures.values()}
     digests = {family: code.fingerprint(family) for family in families}
     with files.replacing(FOLDER) as folder:
-        for name, one in architectures.items():
-            files.write_json(folder / f"{name}.json", digests[one.family])
+        for name, architecture in architectures.items():
+            files.write_json(folder / f"{name}.json", digests[architecture.family])
         files.write_json(folder / f"{REPLICATIONS}.json", code.fingerprint_replications())
     print(f"{FOLDER}: the code of {len(families)} families")
 

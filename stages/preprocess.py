@@ -1,14 +1,14 @@
-"""Stage preprocess: the images of each part as arrays that training reads by memory map.
+"""Stage preprocess: write the images of each part as arrays that training reads by memory map.
 
 Reads ``data/raw/NAME/`` and ``data/split/``; writes into ``data/prepared/``:
 
     PART.npy         uint8 (images, height, width, channels), for each of train, validation, test
     PART_labels.npy  int64 (images,)
-    PART_names.txt   the names of the files that the images come from, inside the source, one per
-                     line; only if they come from files
+    PART_names.txt   the names of the images' files inside the source, one per line; only if they
+                     come from files
     data.json        class names, image shape, the section ``preprocess`` and the channels before
-                     it, the constants of the normalisation, whether parts are the same images, and
-                     a digest of each of the files above
+                     it, the normalisation's constants, whether two parts share their images, and a
+                     digest of each of the files above
 
 Pixels stay 0..255 on disk: the model itself normalises them. Takes a second for the sample, 6 for
 4,000 photographs.
@@ -29,8 +29,8 @@ SPLIT = Path("data/split")
 
 
 def write_names(names: list[str], folder: Path) -> None:
-    """Write the files' names of each part into `folder`, and their digests into its data.json;
-    `names` of all images of the data set."""
+    """Write each part's file names into `folder`, and their digests into its data.json. `names` are
+    those of all images of the data set."""
     description = files.read_json(folder / "data.json")
     for part in PARTS:
         path = folder / f"{part}_names.txt"

@@ -1,5 +1,5 @@
-"""Stage report: a page with all results that opens from disk without internet, and the model card
-of the selected model.
+"""Stage report: write a page with all results, which opens from disk without internet, and the
+selected model's card.
 
 Reads ``reports/models/``, ``reports/selection.json``, ``reports/label_quality.csv``,
 ``reports/data/``, and the validation and test images; writes into ``reports/``:
@@ -41,12 +41,12 @@ def main() -> None:
         "card": files.read_json(REPORTS / "data" / "card.json"),
         "weak": content.find_weak_classes(selected),
     }
-    # the pictures of describe that the page shows, where describe drew them
+    # describe draws the second one only where augmentation is on
     drawings = {name: REPORTS / "data" / f"{name}.png" for name in ("samples", "augmentation")}
     page = {
         "details": {
-            name: content.describe_model(one, images)
-            for name, one in progress.track(models.items(), "models", "models")
+            name: content.describe_model(model, images)
+            for name, model in progress.track(models.items(), "models", "models")
         },
         "doubts": content.describe_doubts(parts),
         "pictures": {

@@ -1,14 +1,14 @@
-"""Stage source: what lies behind a data set, as a digest.
+"""Stage source: record the digest of a data set's source.
 
 Reads what ``datasets.NAME.source`` points to; writes ``data/sources/NAME.json``:
 
-    files, bytes   of the file, or of all files in the folder, but for hidden ones
-    sha256         of the file; of a folder, of the list that ``sha256sum`` prints of these files,
-                   by their paths in the folder, sorted
+    files, bytes   number and size of the files: one file, or all in the folder but hidden ones
+    sha256         of the file; for a folder, of the list that ``sha256sum`` prints of these files,
+                   sorted by their paths in the folder
 
-The stage download depends on this file instead of the source itself: DVC knows one instance of this
-stage for each data set, and only one download, that of the data set which ``dataset`` names. Takes
-a second per gigabyte.
+The stage download depends on this file instead of the source itself: DVC has an instance of this
+stage for each data set, and a single download, of the data set that ``dataset`` names. Takes a
+second per gigabyte.
 """
 
 from pathlib import Path

@@ -1,14 +1,14 @@
-"""Stage split: which images are for training, for validation (every choice is made on these), and
+"""Stage split: choose the images for training, for validation (on which every choice is made), and
 for testing.
 
 Reads ``data/raw/NAME/``; writes into ``data/split/``:
 
     train.npy, validation.npy, test.npy   int64 (images,), sorted indices into the raw images
     split.json                            how the parts were made, the number of images of each
-                                          class in each part, and the images that occur repeatedly
-    parameters.json                       the parameters that it follows
+                                          class in each part, and duplicate images
+    parameters.json                       the parameters that it was made with
 
-If the parameters make two parts the same images, ``validation_is_test`` or
+If the parameters make two parts share their images, ``validation_is_test`` or
 ``validation_is_training`` says so in split.json, and the reports warn of it. Takes a second.
 """
 

@@ -1,29 +1,29 @@
-"""Stage train: train one model, read it back from disk, and predict the validation and test sets
-with it.
+"""Stage train: train one model, reload it from disk, and predict the validation and test sets with
+it.
 
 Reads ``data/prepared/`` and ``data/weights/NAME/``; writes into ``models/NAME/``:
 
     model.keras      the network with its normalisation, for pixels 0..255, without optimizer
     predictions.npz  validation, test: class probabilities by that file, float32 (images, classes);
                      for a network with auxiliary heads also validation_auxiliary1 and so on, and
-                     uncalibrated_validation and so on where train.calibration changed it
+                     uncalibrated_validation and so on if train.calibration changed them
     history.csv      loss, accuracy and the last step's learning rate per epoch, and
                      mean_squared_error if the loss takes one-hot labels; rewritten every epoch
     training.json    what the model is, and what is needed to use it: class names, image shape,
                      preprocess; seed, recipe (effective_recipe: with all of Keras's defaults),
                      layers, epochs done, the epoch whose weights were kept; size and digest of
                      model.keras
-    features/        what a pre-trained network makes of the images before fine-tuning: computed
-                     again only where that changes; not tracked by DVC
+    features/        a pre-trained network's features of the images before fine-tuning, recomputed
+                     only if they would change; not tracked by DVC
     run.json         seconds, versions, hardware, revision: not tracked by DVC, read by no stage
-    tensorboard/     what TensorBoard shows, where `tensorboard` of params.yaml asks for it: not
-                     tracked by DVC
+    tensorboard/     logs for TensorBoard, if `tensorboard` in params.yaml is true; not tracked by
+                     DVC
 
 If it is interrupted in any way and started again, it resumes after the last complete epoch
-(``checkpoint.npz``) and ends with the same bits as a training that was never interrupted. Where
-only ``train.epochs`` was raised, it goes on behind the last epoch of the shorter training
-(``finished-checkpoint.npz``, not tracked by DVC). Takes 8 s in addition to the training itself,
-mostly to import TensorFlow.
+(``checkpoint.npz``) and ends with the same bits as an uninterrupted training. If only
+``train.epochs`` was raised, it continues from the end of the shorter training
+(``finished-checkpoint.npz``, not tracked by DVC). Takes 8 s on top of the training itself, mostly
+to import TensorFlow.
 """
 
 from pathlib import Path

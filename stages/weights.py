@@ -1,14 +1,15 @@
-"""Stage weights: bring the pre-trained weights that models start from into the project, checked.
+"""Stage weights: copy the pre-trained weights that models start from into the project, and check
+them.
 
 Reads ``architectures.NAME.weights`` of each of ``models``; writes ``data/weights/NAME/``:
 
-    source.json      of a model with pre-trained weights: weights (the parameter), source (address
-                     or path), licence, bytes, sha256; of the others an empty object
+    source.json      for a model with pre-trained weights: weights (the parameter), source (address
+                     or path), licence, bytes, sha256; for the others an empty object
     weights.h5       the file itself
 
-Published files are fetched into data/downloads/weights/ first. What an earlier run brought is taken
-again where it is the same published file, or where the path leads to no file here: a colleague who
-has pulled needs neither. Takes a second after the transfer.
+Published files are downloaded into data/downloads/weights/ first. A copy from an earlier run is
+reused if it is the same published file, or if there is no file at the path on this machine, so that
+a colleague who ran `dvc pull` needs neither. Takes a second after the transfer.
 """
 
 from pathlib import Path

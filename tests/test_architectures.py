@@ -245,7 +245,7 @@ def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
     # glu halves the channels, which a layer with an activation does not expect; threshold has
     # arguments without a default
     unusable = {"get", "serialize", "deserialize", "glu", "threshold"}
-    allowed = (*names.ACTIVATIONS, *names.ACROSS, *names.SECOND_NAMES)
+    allowed = (*names.ACTIVATIONS, *names.ACROSS, *names.ALIASES)
     assert set(allowed) == functions - unusable and len(allowed) == len(set(allowed))
     networks = {name for name, one in vars(keras.applications).items() if inspect.isfunction(one)}
     assert set(names.APPLICATIONS) == networks

@@ -209,11 +209,11 @@ BAD = {  # how the source is made, what the message must name, and options
     "tar: cut": (lambda: cut(as_tar(FLAT, "set.tar"), 2000), "is damaged"),
     "tar: cut between members": (
         lambda: cut(as_tar(FLAT, "set.tar"), 1024),
-        "byte 1,024 is no member",
+        "no member of a tar file at byte 1,024",
     ),
     "tar: damaged header": (
         lambda: patched(as_tar(FLAT, "set.tar"), b"dog/0.png", b"dog/9.png"),
-        "byte 3,072 is no member",
+        "no member of a tar file at byte 3,072",
     ),
     "tar.gz: cut": (lambda: cut(as_tar(FLAT), 400), "ended before"),
     "tar.gz: checksum": (lambda: cut(as_tar(FLAT), -4), "ended before"),
@@ -348,9 +348,9 @@ BAD = {  # how the source is made, what the message must name, and options
     "tar.xz: a dictionary of 4 GB": (lambda: xz_for(40), "268,435,456 bytes of memory"),
     "tar: zeros behind the end": (
         lambda: with_bytes_behind(as_tar(FLAT), 2_000_000),
-        "more behind the end",
+        "the bytes after the end",
     ),
-    "tar: many extended headers": (many_headers, "more headers of a member"),
+    "tar: many extended headers": (many_headers, "a member's headers"),
     "npz: pixels": (lambda: as_npz(), "download.limits.pixels", expect(pixels=28 * 28 - 1)),
     "npz: file_bytes": (
         lambda: as_npz(),

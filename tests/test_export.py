@@ -396,7 +396,9 @@ def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
     content = model.read_bytes()
     model.unlink()
     model.write_bytes(content + b" ")
-    assert "is another than reports/selection.json speaks of" in finished.stage("export", status=1)
+    assert "is another file than reports/selection.json was made with" in finished.stage(
+        "export", status=1
+    )
     with chdir(finished.folder):
         model.write_bytes(content)
         assert export.find_selected(selection) == model.relative_to(finished.folder).parent

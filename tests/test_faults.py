@@ -47,7 +47,7 @@ REFUSALS = {
     "no memory": ("np.ones(10**15)", "not enough memory"),
     "not made": (
         "np.load('data/prepared/test.npy')",
-        "data/prepared/test.npy is missing: what the pipeline makes",
+        "data/prepared/test.npy is missing: the pipeline makes it",
     ),
 }
 

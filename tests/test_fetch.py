@@ -69,7 +69,7 @@ FOR_GOOD = {  # behaviours, facts that the publisher states, what the message na
     "404": ([404], {}, "404"),
     "403": ([403], {}, "403"),
     "503 each time": ([503, 503, 503], {}, "503"),
-    "redirected to nowhere": (["redirect to nowhere"], {}, "no address"),
+    "redirected to nowhere": (["redirect to nowhere"], {}, "invalid address"),
     "redirected in a circle": (["redirect"] * 40, {}, "redirects"),
 }
 

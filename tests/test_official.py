@@ -87,7 +87,7 @@ def test_official_npz_is_known_by_its_name_and_by_its_content_when_packed_anew()
     publish("mnist", {"files": [{"sha256": digest_of(as_npz("mnist.npz"))}]})
     assert bring("mnist.npz").dataset["official"] == "data/official/mnist.yaml"
     options = OPTIONS
-    content = official.arrays_sha256(Path("mnist.npz"), options.limits)
+    content = official.digest_arrays(Path("mnist.npz"), options.limits)
     publish("mnist", {"files": [{"sha256": "0" * 64, "unpacked_sha256": content}]})
     assert bring("mnist.npz").dataset["licence"] == "CC BY-SA 3.0"
     publish(

@@ -27,7 +27,7 @@ TEXT = read_example()
         ("\n  epochs: 8 ", "\n  epochs: 0 ", ["train.epochs", "0"]),
         ("\n  epochs: 8 ", "\n  epochs: eight ", ["train.epochs", "'eight'"]),
         ("\n  epochs: 8 ", "\n  epochs: '' ", ["train.epochs", "-S KEY=null"]),
-        ("\n  mnist-dense:", "\n  mnist.dense:", ["architectures.mnist.dense", "behind a dot"]),
+        ("\n  mnist-dense:", "\n  mnist.dense:", ["architectures.mnist.dense", "would take a dot"]),
         ("\n  epochs: 8 ", "\n  epochs: 8.5 ", ["train.epochs", "8.5"]),
         ("\n  learning_rate:", "\n  learning_rate: -0.1", ["train.learning_rate", "-0.1"]),
         ("\n  learning_rate:", "\n  learning_rate: fast", ["train.learning_rate", "'fast'"]),

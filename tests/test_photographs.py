@@ -180,7 +180,7 @@ def test_settings_that_params_yaml_refuses_are_named(
     made: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(made.folder)
-    monkeypatch.setattr(photographs.pretrained, "bring", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(photographs.pretrained, "obtain", lambda *_: pytest.fail("fetched"))
     with pytest.raises(UserError, match=rf"architectures\.{MODEL}\.weights: '~/x'"):
         photographs.main(Path("my photographs"), "small", "~/x", "mine", dry=False)
 
@@ -200,7 +200,7 @@ def test_a_data_set_whose_classes_have_other_names_is_refused(
 def test_one_class_is_refused_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(photographs.pretrained, "bring", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(photographs.pretrained, "obtain", lambda *_: pytest.fail("fetched"))
     folder = tmp_path / "photographs"
     make_photographs(folder)
     for name in CLASSES[1:]:

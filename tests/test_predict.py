@@ -448,7 +448,7 @@ EXPORTED = {
     "classes": (in_training(class_names=["a"]), "tells 10 classes apart"),
     "missing key": (in_training(preprocess=None), "preprocess: Field required"),
     "type": (in_training(decoded_channels="1"), "decoded_channels: "),
-    "name": (in_training(model="a</title><script>"), "model: A name here"),
+    "name": (in_training(model="a</title><script>"), "model: A name has"),
     "training.json": (lambda folder: (folder / "training.json").unlink(), "is missing"),
     "model.onnx": (lambda folder: (folder / "model.onnx").unlink(), "is missing"),
     "digests": (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff"), "digests differ"),

@@ -13,7 +13,6 @@ from support.example import load_example
 from stages.preparation import splitting as split
 from stages.preparation.splitting import (
     choose_parts,
-    cut,
     drop_copies,
     find_duplicates,
     group_equal,
@@ -21,6 +20,7 @@ from stages.preparation.splitting import (
     overlap,
     split_directory,
     split_last,
+    split_off,
 )
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -185,7 +185,7 @@ def test_a_class_whose_share_rounds_to_none_has_an_image_in_each_part(
 ):
     data = raw(*counts)
     index = np.arange(len(data.labels))
-    rest, taken = cut(index, data, "stratified", "validation", fraction, seed=0)
+    rest, taken = split_off(index, data, "stratified", "validation", fraction, seed=0)
     assert set(data.labels[rest]) == set(data.labels[taken]) == set(data.labels)
     assert np.array_equal(np.sort([*rest, *taken]), index)
     assert len(taken) == math.ceil(fraction * len(index))
@@ -205,7 +205,7 @@ def test_why_a_class_has_no_image_in_a_part_is_said(
 ):
     data = raw(*counts)
     with pytest.raises(UserError, match=named) as error:
-        cut(np.arange(len(data.labels)), data, method, "validation", fraction, seed=0)
+        split_off(np.arange(len(data.labels)), data, method, "validation", fraction, seed=0)
     assert "split.validation" in str(error.value)
 
 

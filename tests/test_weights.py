@@ -176,10 +176,10 @@ def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_s
     monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path)
     options = OPTIONS.model_copy(update={"mirror": server.address})
     with pytest.raises(UserError, match="mobilenet_2_5_224_tf_no_top.h5 by hand"):
-        pretrained.bring("tiny", Application(**TINY), options)  # the server's bytes are no HDF5
+        pretrained.obtain("tiny", Application(**TINY), options)  # the server's bytes are no HDF5
     assert server.seen == [("/mobilenet_2_5_224_tf_no_top.h5", None)]
     write(tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
-    path, about = pretrained.bring("tiny", Application(**TINY), options)
+    path, about = pretrained.obtain("tiny", Application(**TINY), options)
     assert about["bytes"] == path.stat().st_size and len(server.seen) == 1
 
 
@@ -191,7 +191,7 @@ def test_a_part_of_a_published_file_does_not_stay(
     path = tmp_path / "mobilenet_2_5_224_tf_no_top.h5"
     cut(path)
     with pytest.raises(UserError, match="by hand"):
-        pretrained.bring("tiny", Application(**TINY), options)
+        pretrained.obtain("tiny", Application(**TINY), options)
     assert not path.exists()
 
 

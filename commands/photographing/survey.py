@@ -43,7 +43,7 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         )
     if not path.exists():
         raise UserError(f"nothing lies at {str(path)!r}: give a folder, a zip or a tar file")
-    if archives.kind_of(path) is None:
+    if archives.find_kind(path) is None:
         raise UserError(f"{path} is neither a folder nor a zip or tar file")
     refuse_unreadable(path)
     listed, folders = archives.survey(path, options.download.limits)

@@ -25,7 +25,7 @@ SAMPLE = 8  # photographs that are decoded to measure it
 def time_decoding(path: Path, images: classes.Classes, options: Params, size: int) -> float:
     """Seconds to decode one of the `images` at `path` and to resize it to `size` pixels, by some of
     them; by their size in a tar file, which would be read once through."""
-    if archives.kind_of(path) == "tar":
+    if archives.find_kind(path) == "tar":
         return DECODED * float(np.mean(images.sizes)) / 1e6
     places = np.linspace(0, len(images.names) - 1, min(SAMPLE, len(images.names))).astype(int)
     wanted = {images.prefix + images.names[place]: images.sizes[place] for place in places}

@@ -1,1 +1,1 @@
-"""Single images: decoded from files, resized, and put into pages."""
+"""Single images: decoding, resizing, and embedding in pages."""

@@ -1,4 +1,4 @@
-"""Images as data URIs (RFC 2397), for pages that carry them."""
+"""Images as data URIs (RFC 2397), to embed them in pages."""
 
 import base64
 from io import BytesIO
@@ -9,12 +9,12 @@ from PIL import Image
 from stages.images.pillow import to_pillow
 
 SIDE = 96  # pixels at most
-EXACT = 40  # pixels: up to this side images are kept without loss
+EXACT = 40  # pixels: up to this side, images are stored losslessly
 
 
 def encode_array(image: np.ndarray) -> str:
-    """A uint8 image (height, width, 1 or 3) as a data URI: PNG of a small image, JPEG of a larger
-    one, made smaller."""
+    """A uint8 image (height, width, 1 or 3) as a data URI: PNG up to `EXACT` pixels, else JPEG
+    scaled down to `SIDE`."""
     picture = to_pillow(image)
     buffer = BytesIO()
     if max(picture.size) <= EXACT:

@@ -1,4 +1,4 @@
-"""Bring an image to the size and the channels that a model takes."""
+"""Convert an image to the size and channels that a model takes."""
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -8,9 +8,9 @@ from stages.params.schema import Preprocess
 
 
 def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
-    """A uint8 image (height, width, channels) with the channels and the size that `options` ask
-    for: first the channels (grey is ITU-R 601 luma), then ``aspect``, by Pillow. Without
-    ``image_size`` the size stays as it is."""
+    """A uint8 image (height, width, channels) with the channels and size in `options`: Pillow
+    converts first the channels (grey is ITU-R 601 luma), then the size by ``aspect``. Without
+    ``image_size`` the size is kept."""
     side, channels = options.image_size, options.channels or image.shape[2]
     if image.shape == (side or image.shape[0], side or image.shape[1], channels):
         return image

@@ -1,2 +1,2 @@
-"""What the stage report makes its page of: charts in Vega-Lite, drawings of networks, pictures, and
+"""The content of the stage report's page: charts in Vega-Lite, drawings of networks, pictures, and
 the templates."""

@@ -1,4 +1,4 @@
-"""Vega, Vega-Lite and Vega-Embed in one piece of JavaScript, so that pages draw their charts
+"""Vega, Vega-Lite and Vega-Embed in a single piece of JavaScript, so that pages draw their charts
 without internet."""
 
 import resource
@@ -10,13 +10,13 @@ from stages.page.templates import TEMPLATES
 from stages.runtime.errors import UserError
 
 VEGA_LITE = "6.4"
-ADDRESSES = 80_000_000_000  # bytes that vl-convert's JavaScript engine reserves and does not use:
-# measured, it needs between 60 and 70 GB, and ends the process where it gets less
+ADDRESSES = 80_000_000_000  # bytes of address space for vl-convert's JavaScript engine, which
+# reserves between 60 and 70 GB (measured) without using it, and ends the process if it gets less
 
 
 def bundle_javascript() -> str:
-    """The libraries (BSD licence), as vl-convert carries them; they define ``window.vegaEmbed``.
-    Raises `UserError` where a limit on addresses would let vl-convert end the process."""
+    """The libraries (BSD licence) that vl-convert contains; they define ``window.vegaEmbed``.
+    Raises `UserError` if the limit on address space would make vl-convert end the process."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < ADDRESSES:
         raise UserError(
@@ -28,7 +28,7 @@ def bundle_javascript() -> str:
 
 
 def read_assets() -> dict[str, Markup]:
-    """What every page with charts contains: the libraries, our style, our script."""
+    """What every page with charts contains: the libraries, our style sheet and our script."""
     return {
         "vega": Markup(bundle_javascript()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -37,6 +37,6 @@ def read_assets() -> dict[str, Markup]:
 
 
 def fill_plots_page() -> str:
-    """The template of DVC's pages, with the libraries in it."""
+    """The template of DVC's pages, with the libraries inserted."""
     template = (TEMPLATES / "plots.html").read_text(encoding="utf-8")
     return template.replace("VEGA\n", f"{bundle_javascript()}\n", 1)

@@ -1,4 +1,4 @@
-"""What the page and the model card say, from what evaluate wrote."""
+"""The content of the page and the model card, from what evaluate wrote."""
 
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ from stages.storage import files
 from stages.storage.tables import read_table
 
 REPORTS = Path("reports")
-# shown: pairs of classes, images of each, mistakes, and doubtful labels
+# numbers shown: pairs of classes, images of each, mistakes, and doubtful labels
 PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
-NAMES = ("actual", "predicted", "class", "file", "label", "suggested")  # from outside
+# columns of names from outside
+NAMES = ("actual", "predicted", "class", "file", "label", "suggested")
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
-WEAK = 5  # classes that the card names as the weakest
+WEAK = 5  # classes that the card lists as the weakest
 NAME_LETTERS = 20  # of a class in a caption of mistakes.png
 
 
 def read_model(model: str) -> dict[str, Any]:
-    """What evaluate wrote of a model: its two JSON files, and its tables by their names."""
+    """Read what evaluate wrote of a model: its two JSON files, and its tables by name."""
     folder = REPORTS / "models" / model
     tables = {name: read_names(folder / f"{name}.csv") for name in TABLES}
     for name in ("actual", "predicted"):
@@ -36,21 +37,21 @@ def read_model(model: str) -> dict[str, Any]:
 
 
 def read_names(path: Path) -> pd.DataFrame:
-    """A table that evaluate or compare wrote, without what keeps its names from being formulas."""
+    """Read a table that evaluate or compare wrote, and undo the escaping of its names."""
     table = read_table(path)
     names = [name for name in NAMES if name in table]
     return table.assign(**{name: table[name].map(escape.from_spreadsheet) for name in names})
 
 
 def list_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The mistakes, the most confident first; the index is the image's place in the test set."""
+    """The mistakes, the most confident first, indexed by the image's position in the test set."""
     mistakes = predictions[predictions["actual"] != predictions["predicted"]]
     return mistakes.sort_values("confidence", ascending=False, kind="stable")
 
 
 def find_confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
     """The pairs of classes that are confused most: actual, predicted, images, share of the actual
-    class, and the places of some."""
+    class, and the indices of a few images."""
     mistakes = list_mistakes(predictions).reset_index(names="place")
     sizes = predictions["actual"].value_counts()
     pairs = mistakes.groupby(["actual", "predicted"], as_index=False).agg(
@@ -61,13 +62,13 @@ def find_confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_image(part: str, row: dict[str, Any]) -> str:
-    """What the page calls an image: the name of its file, or its place in the part."""
+    """What the page calls an image: the name of its file, or its index in the part."""
     return row.get("file") or f"{part} image {row['place']}"
 
 
 def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The labels that models doubt most, each with its image, and how many there are in all.
-    `images` of each part, uint8 (images, height, width, channels)."""
+    """The labels that the models doubt most, each with its image, and their total number. `images`
+    by part, uint8 (images, height, width, channels)."""
     table = read_names(REPORTS / "label_quality.csv")
     rows = table.head(DOUBTS).to_dict("records")
     for row in rows:
@@ -77,7 +78,7 @@ def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame) -> pd.DataFrame:
-    """The ROC curves with a label each, which gives the area under it."""
+    """The ROC curves, each with a label that gives the area under it."""
     areas = {"micro": metrics["test"]["micro_auc"], "macro": metrics["test"]["macro_auc"]}
     areas |= {f"class {row['class']}": row["auc"] for row in classes.to_dict("records")}
     labels = {curve: f"area {float(areas[curve]):.4f}: {curve}" for curve in roc["curve"].unique()}
@@ -87,17 +88,17 @@ def label_roc(roc: pd.DataFrame, metrics: dict[str, Any], classes: pd.DataFrame)
 def draw_charts(
     models: dict[str, dict[str, Any]], threshold: float, card: dict[str, Any]
 ) -> dict[str, vega.Spec]:
-    """All charts of the page, by the id of their place in it; `card` is the data card's content."""
+    """All charts of the page, by element id; `card` is the data card's content."""
     accuracies = [
         {
             "model": name,
             "part": part,
-            **{key: one["metrics"][part][key] for key in ("accuracy", "standard_error")},
+            **{key: model["metrics"][part][key] for key in ("accuracy", "standard_error")},
         }
-        for name, one in models.items()
+        for name, model in models.items()
         for part in ("validation", "test")
     ]
-    curves = pd.concat(one["curves"] for one in models.values())
+    curves = pd.concat(model["curves"] for model in models.values())
     result = {
         "comparison": vega.draw_comparison(pd.DataFrame(accuracies), threshold),
         "accuracy": vega.draw_learning_curves(curves, "accuracy"),
@@ -106,26 +107,26 @@ def draw_charts(
             {part: content["classes"] for part, content in card["parts"].items()}
         ),
     }
-    rates = curves.get("learning_rate")  # None where trainings did not record it yet
+    rates = curves.get("learning_rate")  # None if the trainings are older than this record
     if rates is not None and rates.nunique() > 1:  # there is a schedule
-        once = curves[curves["part"] == "validation"]  # both parts have the same
+        once = curves[curves["part"] == "validation"]  # both parts have the same rates
         result["learning_rate"] = vega.draw_learning_curves(once, "learning_rate")
-    for number, one in enumerate(models.values()):
-        roc = label_roc(one["roc"], one["metrics"], one["classes"])
+    for number, model in enumerate(models.values()):
+        roc = label_roc(model["roc"], model["metrics"], model["classes"])
         result |= {
-            f"confusion-{number}": vega_predictions.draw_confusion(one["confusion"]),
-            f"classes-{number}": vega_predictions.draw_classes(one["classes"]),
+            f"confusion-{number}": vega_predictions.draw_confusion(model["confusion"]),
+            f"classes-{number}": vega_predictions.draw_classes(model["classes"]),
             f"roc-{number}": vega_predictions.draw_roc(roc, corner=False),
             f"corner-{number}": vega_predictions.draw_roc(roc, corner=True),
-            f"reliability-{number}": vega_confidence.draw_reliability(one["calibration"]),
-            f"coverage-{number}": vega_confidence.draw_coverage(one["coverage"]),
+            f"reliability-{number}": vega_confidence.draw_reliability(model["calibration"]),
+            f"coverage-{number}": vega_confidence.draw_coverage(model["coverage"]),
         }
     return result
 
 
 def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
-    """What the page says of a model beside its charts. `images` are the test images, uint8 (images,
-    height, width, channels)."""
+    """What the page shows of a model besides its charts. `images` are the test images, uint8
+    (images, height, width, channels)."""
     pairs = find_confused_pairs(model["predictions"]).to_dict("records")
     mistakes = (
         list_mistakes(model["predictions"])
@@ -163,8 +164,8 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
 
 
 def find_weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """The classes with the least F1, each with the class that it is most often taken for, and how
-    often."""
+    """The classes with the lowest F1, each with the class that it is most often mistaken for, and
+    how often."""
     rows = model["classes"].sort_values("f1", kind="stable").head(WEAK).to_dict("records")
     for row in rows:
         cells = model["confusion"]
@@ -179,7 +180,7 @@ def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Figur
     """The figure of mistakes.png."""
     shown = list_mistakes(model["predictions"]).head(MISTAKES)
     title = "the test images it is most sure of and wrong about"
-    if shown.empty:  # DVC wants the file all the same
+    if shown.empty:  # DVC still expects the file
         shown = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
         title = "no mistakes; the test images it is least sure of"
     captions = []

@@ -1,4 +1,4 @@
-"""The environment of the templates that make pages and cards."""
+"""The Jinja environment of the templates for pages and cards."""
 
 import json
 import re
@@ -19,8 +19,8 @@ INHERITED = (  # properties of JavaScript's Object.prototype
 
 
 def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
-    """The environment of the templates in `folder`: HTML is escaped, Markdown by the filters ``md``
-    and ``code``, and a name that is missing is an error."""
+    """The environment of the templates in `folder`: HTML is escaped automatically, Markdown by the
+    filters ``md`` and ``code``, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=lambda name: name is not None and "html" in name,
@@ -45,13 +45,13 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
 
 
 def dump_charts(content: Any, **options: Any) -> str:
-    """`content` as JSON. A text that is the name of something that every object of JavaScript has
-    ends with a space of no width: Vega keeps rows in objects, by what they are grouped by."""
+    """`content` as JSON. A string that is the name of a property of every JavaScript object gets a
+    zero-width space at the end: Vega uses the values that it groups rows by as keys of objects."""
     return json.dumps(rename_inherited(content), **options)
 
 
 def rename_inherited(content: Any) -> Any:
-    """`content` with such texts changed, in lists and in values of dictionaries."""
+    """`content` with such strings changed, in lists and in values of dictionaries."""
     if isinstance(content, dict):
         return {key: rename_inherited(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -62,19 +62,19 @@ def rename_inherited(content: Any) -> Any:
 
 
 def list_changes(augment: dict[str, Any]) -> list[tuple[str, str]]:
-    """What of the section ``augment`` changes images, as (key, value) in words."""
+    """The keys of the section ``augment`` that change images, as (key, value) strings."""
     on = {key: value for key, value in augment.items() if value and key != "fill_mode"}
     return list_parameters(on | {"fill_mode": augment["fill_mode"]} if on else {})
 
 
 def trains_head_alone(training: dict[str, Any]) -> bool:
-    """Whether of a pre-trained network only the classifier learned."""
+    """Whether only the classifier of a pre-trained network was trained."""
     tuning = training["architecture"].get("fine_tuning") if "pretrained" in training else None
     return bool(tuning) and tuning["layers"] == "none"
 
 
 def mark_code_spans(text: str) -> Markup:
-    """A sentence of Markdown, of which only its code spans are markup, as HTML."""
+    """A Markdown sentence whose only markup is code spans, as HTML."""
     pieces = re.split(r"(`+)(.+?)(?<!`)\1(?!`)", text)
     pairs = zip(pieces[::3], (code.strip(" ") for code in pieces[2::3]))
     marked = (Markup("{}<code>{}</code>").format(*pair) for pair in pairs)
@@ -82,14 +82,14 @@ def mark_code_spans(text: str) -> Markup:
 
 
 def make_breakable(text: object) -> Markup:
-    """A name in HTML that may break between its parts: behind an underscore or a slash, behind a
-    full stop or a hyphen before a letter, and before a capital letter."""
+    """A name in HTML with line-break opportunities between its parts: after an underscore or a
+    slash, after a full stop or a hyphen before a letter, and before a capital letter."""
     parts = r"(?<=[_/])(?=\w)|(?<=[.-])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])"
     return Markup("<wbr>").join(re.split(parts, str(text)))
 
 
 def list_parameters(section: dict[str, Any]) -> list[tuple[str, str]]:
-    """A section of parameters as (key, value) in words; those that are empty are left out."""
+    """A section of parameters as (key, value) strings, without empty ones."""
     pairs = []
     for key, value in section.items():
         if isinstance(value, dict):

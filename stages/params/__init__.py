@@ -1,9 +1,9 @@
-"""How ``params.yaml`` is read: `load` checks all of it, without Keras, and explains each problem in
-a line.
+"""Read ``params.yaml``: `load` checks all of it, without Keras, and reports each problem in a
+line.
 
 Every stage loads the whole file when it starts, so that a mistake shows before the first model
 trains. The check can refuse a run and never changes one, so no stage has this package among its
-dependencies: it converts nothing, and the few keys that may be left out are off by default.
+dependencies: it converts nothing, and the few optional keys are off by default.
 """
 
 from collections import Counter
@@ -24,15 +24,15 @@ from stages.runtime.text import printable
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Entry = TypeVar("Entry")
-Problem = tuple[tuple, str]  # the keys that lead to the place, and what is wrong there
+Problem = tuple[tuple, str]  # the path of keys, and what is wrong there
 FILE = Path("params.yaml")
 SHOWN = 50  # problems in a message
-PYDANTICS = ("[one]", "[list]", "[key]")  # among the keys that lead to a place: not the file's own
+PYDANTIC_KEYS = ("[one]", "[list]", "[key]")  # inserted by pydantic into the path of keys
 
 
 def load(path: Path = FILE) -> Params:
-    """Read and check the parameters. Raises `UserError` with a line for each problem: file, line,
-    key, value, what is allowed."""
+    """Read and check the parameters. Raises `UserError` with a line for each problem: file, line
+    number, key, value, and what is allowed."""
     return checked(path, Params, cross_check)
 
 
@@ -41,7 +41,7 @@ def checked(
     schema: type[Checked],
     cross_check: Callable[[Checked], Iterable[Problem]] = lambda _: (),
 ) -> Checked:
-    """What the YAML file at `path` holds, checked by `schema` and then by `cross_check`. Raises
+    """The content of the YAML file at `path`, checked by `schema` and then by `cross_check`. Raises
     `UserError` as `load` does."""
     text, values = read_yaml(path)
     try:
@@ -52,9 +52,9 @@ def checked(
     if problems:
         marked = YAML().load(text)  # with line numbers
         lines = [
-            f"{path}{line_number(marked, keys)}: {dotted(keys) or 'all of it'}: "
-            + printable(what, 5000)
-            for keys, what in problems[:SHOWN]
+            f"{path}{format_line_number(marked, keys)}: {dotted(keys) or 'the whole file'}: "
+            + printable(message, 5000)
+            for keys, message in problems[:SHOWN]
         ]
         if len(problems) > SHOWN:
             lines.append(f"… and {len(problems) - SHOWN:,} more")
@@ -63,14 +63,14 @@ def checked(
 
 
 def choose(name: str, section: dict[str, Entry], key: str, file: Path = FILE) -> Entry:
-    """The entry `name` of the section `key` of `file`. Raises `UserError` where there is none."""
+    """The entry `name` of the section `key` of `file`. Raises `UserError` if there is none."""
     if name not in section:
         raise UserError(f"{name!r} is not a key of {key} in {file}. {suggest(name, section)}")
     return section[name]
 
 
 def cross_check(params: Params) -> Iterator[Problem]:
-    """What no section can see by itself: names in one section that must stand in another."""
+    """The problems that span sections: names in one section that must be keys of another."""
     if params.dataset not in params.datasets:
         yield (
             ("dataset",),
@@ -84,14 +84,14 @@ def cross_check(params: Params) -> Iterator[Problem]:
                 f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}",
             )
         else:
-            yield from brings_its_pixels(params, number, model)
+            yield from check_normalisation(params, number, model)
     for model, count in Counter(params.models).items():
         if count > 1:
             yield ("models",), f"{model!r} is named {count} times: name it once"
 
 
-def brings_its_pixels(params: Params, number: int, model: str) -> Iterator[Problem]:
-    """The conflict of a pre-trained model, the `number`th of ``models``, with the normalisation."""
+def check_normalisation(params: Params, number: int, model: str) -> Iterator[Problem]:
+    """The conflict of a pre-trained model, ``models[number]``, with the normalisation."""
     normalisation = params.preprocess.normalisation
     if params.architectures[model].pretrained and normalisation != "none":
         yield (
@@ -102,14 +102,14 @@ def brings_its_pixels(params: Params, number: int, model: str) -> Iterator[Probl
 
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:
-    """One of pydantic's errors in words."""
-    *place, last = details["loc"] or ("",)
-    keys = tuple(key for key in place if key not in PYDANTICS)
-    if details["type"] == "extra_forbidden" or last not in PYDANTICS:
+    """Translate one of pydantic's errors."""
+    *parents, last = details["loc"] or ("",)
+    keys = tuple(key for key in parents if key not in PYDANTIC_KEYS)
+    if details["type"] == "extra_forbidden" or last not in PYDANTIC_KEYS:
         keys += (last,)
     if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
-        keys = keys[:2] + keys[3:]  # without the family, which pydantic puts among them
-    given, kind = details["input"], details["type"]
+        keys = keys[:2] + keys[3:]  # without the family, which pydantic inserts
+    value, kind = details["input"], details["type"]
     if kind == "missing" or kind == "union_tag_not_found":
         keys += ("family",) if kind == "union_tag_not_found" else ()
         return keys, "this key is missing, and it has no default"
@@ -117,18 +117,21 @@ def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Prob
         return (
             *keys,
             "family",
-        ), f"{given['family']!r} is not a family. {suggest(given['family'], FAMILIES)}"
+        ), f"{value['family']!r} is not a family. {suggest(value['family'], FAMILIES)}"
     if kind == "extra_forbidden":
-        return keys, f"unknown key. {suggest(keys[-1], allowed_keys(keys[:-1], values, schema))}"
+        return (
+            keys,
+            f"unknown key. {suggest(keys[-1], list_allowed_keys(keys[:-1], values, schema))}",
+        )
     message = details["msg"].removeprefix("Value error, ")
-    if given == "":
-        message += ". If null is meant: leave the value empty in the file, or -S KEY=null"
-    if isinstance(given, dict):
+    if value == "":
+        message += ". For null, leave the value empty in the file, or use -S KEY=null"
+    if isinstance(value, dict):
         return keys, message
-    return keys, f"{printable(repr(given))} is not valid. {message}"
+    return keys, f"{printable(repr(value))} is not valid. {message}"
 
 
-def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:
+def list_allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:
     """The keys that the section at `keys` may hold."""
     section: Any = schema
     if issubclass(schema, RootModel):
@@ -136,28 +139,28 @@ def allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]
     for key in keys:
         try:
             values = values[key]
-        except LookupError:  # pydantic tells a key that is no text as text
+        except LookupError:  # pydantic reports a key that is not a string as one
             return []
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[key].annotation
-        else:  # what a dict or a list holds
+        else:  # the values of a dict or a list
             section = get_args(section)[-1]
         if section is Architecture:
             section = FAMILIES[values["family"]]
-        elif type(None) in get_args(section):  # one that may be left out
+        elif type(None) in get_args(section):  # an optional section
             section = get_args(section)[0]
     return list(section.model_fields)
 
 
 def dotted(keys: tuple) -> str:
-    """A place as it is written by hand: ``architectures.mine.layers[0]``."""
+    """A path of keys as people write it: ``architectures.mine.layers[0]``."""
     return "".join(
         f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in keys
     ).removeprefix(".")
 
 
-def line_number(node: Any, keys: tuple) -> str:
-    """``:LINE`` of the deepest of `keys` that the file holds, loaded as `node`, or nothing."""
+def format_line_number(node: Any, keys: tuple) -> str:
+    """``:LINE`` of the deepest of `keys` that exists in the file, loaded as `node`; else empty."""
     line = None
     for key in keys:
         try:

@@ -1,4 +1,4 @@
-"""The schema of the section ``architectures`` of ``params.yaml``, a class a family."""
+"""The schema of the section ``architectures`` of ``params.yaml``, one class per family."""
 
 from functools import reduce
 from operator import or_
@@ -7,31 +7,31 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stages.params.fields import FULL_PATH, Count, Line, Rate, Section, exactly, one_of, one_or_list
-from stages.params.layers import check_layer_names, one_layer
+from stages.params.layers import check_layer, check_layer_names
 from stages.params.names import ACTIVATIONS, APPLICATIONS
 
 
 class Network(Section):
-    """What all families share."""
+    """The keys that all families share."""
 
-    # whether the saved network averages its prediction over an image and its mirror image
+    # whether the saved network averages its predictions for an image and its mirror image
     average_mirrored: bool = False
 
     @property
     def pretrained(self) -> str | None:
-        """Where the pre-trained weights come from that training starts from; None without any."""
-        return getattr(self, "weights", None)  # of one family
+        """The source of the pre-trained weights that training starts from, if any."""
+        return getattr(self, "weights", None)  # only one family has the key
 
 
 class Hidden(Network):
-    """What the families with hidden layers of one's own choice share."""
+    """The keys that families with freely chosen hidden layers share."""
 
     activation: one_of(*ACTIVATIONS)
     negative_slope: Annotated[float, Field(ge=0)] | None = None
     batch_norm: one_of("none", "before", "after")
 
     @model_validator(mode="after")
-    def slope_of_leaky_relu(self) -> "Hidden":
+    def check_negative_slope(self) -> "Hidden":
         if (self.activation == "leaky_relu") != (self.negative_slope is not None):
             raise ValueError(
                 "negative_slope belongs to the activation leaky_relu: give both, or neither"
@@ -40,15 +40,15 @@ class Hidden(Network):
 
 
 def one_value_a_block(*keys: str) -> Any:
-    """A check that each of `keys`, where it is a list, has as many values as `filters`."""
+    """A validator: each of `keys` that is a list has as many values as `filters`."""
 
     def check(section: Any) -> Any:
         for key in keys:
             value = getattr(section, key)
             if isinstance(value, list) and len(value) != len(section.filters):
                 raise ValueError(
-                    f"{key} has {len(value)} values, filters has {len(section.filters)}: one a "
-                    "block"
+                    f"{key} has {len(value)} values, filters has {len(section.filters)}: give "
+                    "one per block"
                 )
         return section
 
@@ -144,7 +144,7 @@ class Googlenet(Network):
     auxiliary_filters: Count
     auxiliary_units: Count
     auxiliary_dropout: Rate
-    loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # the training's, not the network's
+    loss_weights: exactly(3, Annotated[float, Field(ge=0)])  # of the training, not the network
 
 
 class FineTuning(Section):
@@ -157,7 +157,7 @@ class FineTuning(Section):
     batch_norm: one_of("frozen", "trained")
 
     @model_validator(mode="after")
-    def something_learns(self) -> "FineTuning":
+    def check_something_trains(self) -> "FineTuning":
         if self.layers == "none" and not self.head_epochs:
             raise ValueError("nothing is trained: head_epochs is 0, and layers is none")
         return self
@@ -168,18 +168,18 @@ class Application(Network):
     network: one_of(*APPLICATIONS)
     top: one_of("own", "global_average_pooling", "global_max_pooling", "flatten")
     arguments: dict[str, Any]
-    # without them, networks of random weights stay as they were; weights ask for fine_tuning too
+    # optional, so that older networks of random weights stay valid; weights require fine_tuning
     weights: Annotated[Line, FULL_PATH] | None = None
     fine_tuning: FineTuning | None = None
 
     @model_validator(mode="after")
-    def as_pretrained(self) -> "Application":
+    def check_pretrained(self) -> "Application":
         if self.weights and not self.fine_tuning:
-            raise ValueError("weights are given: fine_tuning must say how they are trained on")
+            raise ValueError("weights are given: fine_tuning must say how to train them further")
         if self.weights and "include_preprocessing" in self.arguments:
             raise ValueError(
-                "include_preprocessing is not for pre-trained weights: their network gets its "
-                "pixels as it was trained with them"
+                "include_preprocessing must not be given with pre-trained weights: their network "
+                "gets its pixels as it was trained with them"
             )
         return self
 
@@ -187,7 +187,7 @@ class Application(Network):
 class Sequential(Network):
     family: Literal["sequential"]
     layers: Annotated[
-        list[Annotated[Any, BeforeValidator(one_layer)]],
+        list[Annotated[Any, BeforeValidator(check_layer)]],
         Field(min_length=1),
         AfterValidator(check_layer_names),
     ]

@@ -1,5 +1,4 @@
-"""The types of the values in ``params.yaml`` and of its sections; what is wrong with one is said in
-words."""
+"""The types of the values and sections of ``params.yaml``, with readable error messages."""
 
 import difflib
 import math
@@ -22,15 +21,15 @@ from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, name_fault
 
 
 def suggest(name: Any, allowed: Iterable[str]) -> str:
-    """What to write instead of `name`: the nearest of the allowed names, and all of them."""
+    """Suggest what to write instead of `name`: the closest allowed name, and all of them."""
     allowed = list(allowed)
-    lower = {one.lower(): one for one in allowed}
+    lower = {option.lower(): option for option in allowed}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1)
     return (f"Did you mean {lower[near[0]]}? " if near else "") + f"Allowed: {', '.join(allowed)}"
 
 
 def one_of(*allowed: str) -> Any:
-    """The type of a text out of `allowed`."""
+    """The type of a string that is one of `allowed`."""
 
     def check(value: Any) -> Any:
         if value not in allowed:
@@ -47,35 +46,34 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 def check_key(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{,99}", name):
-        text = "A name here has at most 100 of a to z, 0 to 9, - and _, and begins with neither"
+        text = "A name has at most 100 of a to z, 0 to 9, - and _, and begins with a to z or 0 to 9"
         if "." in name:
-            text += "; DVC would look for what is behind a dot one level deeper"
+            text += "; DVC would take a dot for the separator of nested keys"
         raise PydanticCustomError("name", "{text}", {"text": text})
     return name
 
 
-def beginning(pattern: str, said: str) -> AfterValidator:
-    """Check that a text begins as the regular expression says; where it does not, `said` is
-    said."""
+def starting_with(pattern: str, message: str) -> AfterValidator:
+    """A validator: a string begins with a match of the regular expression, or `message` is the
+    error."""
 
     def check(value: str) -> str:
         if not re.match(pattern, value):
-            raise PydanticCustomError("beginning", "{text}", {"text": said})
+            raise PydanticCustomError("starting_with", "{text}", {"text": message})
         return value
 
     return AfterValidator(check)
 
 
-FULL_PATH = beginning("[^~]", "Nothing expands ~ here: give the full path")
-ADDRESS = beginning("https?://", "An address begins with http:// or https://")
+FULL_PATH = starting_with("[^~]", "~ is not expanded here: give the full path")
+ADDRESS = starting_with("https?://", "An address begins with http:// or https://")
 
 # becomes the name of a folder and of a DVC stage
 Name = Annotated[str, AfterValidator(check_key)]
 
 
 def one_line(longest: int) -> Any:
-    """The type of a line of printable text, at most `longest` bytes long; see
-    `stages.runtime.text`."""
+    """The type of a line of printable text, `longest` bytes at most; see `stages.runtime.text`."""
 
     def check(value: str) -> str:
         if fault := name_fault(value, longest):
@@ -90,7 +88,7 @@ Line = one_line(LONGEST_LINE)
 
 
 def one_or_list(kind: Any) -> Any:
-    """The type of one value for all blocks, or a list with one a block."""
+    """The type of one value for all blocks, or a list with one per block."""
     which = Discriminator(lambda value: "[list]" if isinstance(value, list) else "[one]")
     return Annotated[Annotated[kind, Tag("[one]")] | Annotated[list[kind], Tag("[list]")], which]
 
@@ -103,27 +101,27 @@ def exactly(length: int, kind: Any) -> Any:
 def is_number(value: Any) -> bool:
     try:
         return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # of a whole number that no float holds
+    except OverflowError:  # an integer beyond the range of float
         return False
 
 
 def argument(lists: bool = False, text: bool = False) -> Any:
-    """The type of an argument of a class of Keras's: a number, true, false or null; a list of
-    numbers too, or a text, where these are allowed."""
+    """The type of an argument of a Keras class: a number, true, false or null; with `lists` also a
+    list of numbers, with `text` also a string."""
     allowed = ["a number", "true", "false", *["a list of numbers"] * lists, *["a text"] * text]
 
     def check(value: Any) -> Any:
         listed = lists and isinstance(value, list) and all(map(is_number, value))
         if not (value is None or is_number(value) or listed or text and isinstance(value, str)):
-            said = f"It must be {', '.join(allowed)}, or empty"
-            raise PydanticCustomError("argument", "{text}", {"text": said})
+            message = f"It must be {', '.join(allowed)}, or empty"
+            raise PydanticCustomError("argument", "{text}", {"text": message})
         return value
 
     return Annotated[Any, BeforeValidator(check)]
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``: keys without a default here are required, unknown keys are
+    """A section of ``params.yaml``: keys without a default here are required, unknown keys are
     refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

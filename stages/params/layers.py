@@ -1,15 +1,15 @@
-"""What the layers of a network of one's own, of the family ``sequential``, must be like."""
+"""Check the layers of a network of the family ``sequential``."""
 
 import re
 from typing import Any
 
 from stages.params.fields import suggest
-from stages.params.names import ACROSS, ACTIVATIONS, LAYERS, SECOND_NAMES, snake_case
+from stages.params.names import ACROSS, ACTIVATIONS, ALIASES, LAYERS, snake_case
 
 
-def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
-    """What of a layer the stage export cannot write as ONNX, and what to take instead; None where
-    nothing is known. Tried with each of `LAYERS`."""
+def find_onnx_alternative(name: str, arguments: dict[str, Any]) -> str | None:
+    """What to use instead of a layer that the stage export cannot write as ONNX; None if no problem
+    is known. Tested with each of `LAYERS`."""
     if name == "Equalization":
         return "ContrastLimitedAdaptiveHistogramEqualization can"
     if name == "RandomCrop":
@@ -24,9 +24,9 @@ def not_in_onnx(name: str, arguments: dict[str, Any]) -> str | None:
     return None
 
 
-def argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
-    """What is wrong with arguments that the layer `name` of Keras's accepts, and a network here
-    cannot have; None where nothing is known."""
+def find_argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
+    """Why a network here cannot have `arguments` that Keras's layer `name` accepts; None if no
+    problem is known."""
     for key in ("x_factor", "y_factor"):
         if name == "RandomShear" and isinstance(value := arguments.get(key), int | float) and value:
             return f"{key} {value}: Keras cannot read such a network back; write [0, {value}]"
@@ -35,16 +35,16 @@ def argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
             f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
         )
     if arguments.get("lora_rank"):
-        return "lora_rank adapts a trained network: leave it out"
+        return "lora_rank is for adapting a trained network: leave it out"
     shape = arguments.get("noise_shape")
     if isinstance(shape, list) and shape and shape[0] not in (None, 1):
         return f"noise_shape begins with {shape[0]!r}, and batches differ in size: write null there"
     return None
 
 
-def one_layer(layer: Any) -> Any:
-    """Check one of `layers`: a map with one key, the name of a layer, and its arguments by name;
-    and that the trained network can be exported."""
+def check_layer(layer: Any) -> Any:
+    """Check one of `layers`: a map with one key, the layer's name, and its arguments by name; and
+    that the trained network can be exported."""
     if not isinstance(layer, dict) or len(layer) != 1:
         raise ValueError(
             "a layer is one key, its name, with its arguments, such as Conv2D: {filters: 32, "
@@ -59,39 +59,39 @@ def one_layer(layer: Any) -> Any:
             "kernel_size: 3}"
         )
     activation = (arguments or {}).get("activation")
-    if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *SECOND_NAMES):
+    if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *ALIASES):
         raise ValueError(
             f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
         )
-    if fault := argument_fault(name, arguments or {}):
+    if fault := find_argument_fault(name, arguments or {}):
         raise ValueError(f"{name}: {fault}")
-    if instead := not_in_onnx(name, arguments or {}):
+    if instead := find_onnx_alternative(name, arguments or {}):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
     return layer
 
 
 def check_layer_names(layers: list[Any]) -> list[Any]:
-    """Check that no two of `layers` have one name, and none that of a layer which every network
-    has, or one that Keras may give a layer without a name: ``max_pooling2d_1``."""
+    """Check that no two of `layers` share a name, and that none has the name of a layer of every
+    network, or one that Keras may generate for an unnamed layer: ``max_pooling2d_1``."""
     taken = ["image", "rescaling", "probability"]
-    given = [pair for layer in layers for pair in layer.items()]
-    unnamed = {snake_case(kind) for kind, arguments in given if not (arguments or {}).get("name")}
-    invented = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
-    for number, (_, arguments) in enumerate(given):
+    pairs = [pair for layer in layers for pair in layer.items()]
+    unnamed = {snake_case(kind) for kind, arguments in pairs if not (arguments or {}).get("name")}
+    generated = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
+    for number, (_, arguments) in enumerate(pairs):
         name = (arguments or {}).get("name")
         if isinstance(name, str) and not re.fullmatch("[A-Za-z0-9.][A-Za-z0-9_.-]*", name):
             raise ValueError(
                 f"the name {name!r} of layers[{number}] may have the letters a to z and A to Z, "
-                "digits and dots, and behind the first of these also _ and -"
+                "digits and dots, and after the first of these also _ and -"
             )
-        if isinstance(name, str) and invented.fullmatch(name):
+        if isinstance(name, str) and generated.fullmatch(name):
             raise ValueError(
-                f"the name {name!r} of layers[{number}] is one that Keras gives to layers without "
-                "a name: give it another one"
+                f"the name {name!r} of layers[{number}] is one that Keras generates for unnamed "
+                "layers: choose another one"
             )
         if name in taken:
             raise ValueError(
-                f"the name {name!r} of layers[{number}] is taken: give it another one, or none"
+                f"the name {name!r} of layers[{number}] is taken: choose another one, or give none"
             )
         taken += [name] if name else []
     return layers

@@ -1,5 +1,5 @@
-"""Keras's names, kept here so that a misspelt one is found without importing Keras. A test compares
-them with Keras's own."""
+"""Keras's names, so that a misspelt one is found without importing Keras. A test compares them with
+Keras's own."""
 
 import re
 
@@ -11,8 +11,7 @@ SCHEDULES = (
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
     "PiecewiseConstantDecay", "PolynomialDecay",
 )  # fmt: skip
-# those that compare class probabilities with labels of the same shape, and two that take class
-# numbers
+# losses of class probabilities against labels of the same shape, and two against class numbers
 LOSSES = (
     "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_generalized_cross_entropy",
@@ -21,14 +20,14 @@ LOSSES = (
     "mean_squared_logarithmic_error", "poisson", "sparse_categorical_crossentropy",
     "squared_hinge", "tversky",
 )  # fmt: skip
-ACTIVATIONS = (  # those that act on each value by itself
+ACTIVATIONS = (  # element-wise ones
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
     "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
     "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
-SECOND_NAMES = ("hard_swish", "swish")  # of activations: of hard_silu and silu
-ACROSS = ("log_softmax", "softmax", "sparsemax")  # activations that mix the values of an image
+ALIASES = ("hard_swish", "swish")  # of the activations hard_silu and silu
+ACROSS = ("log_softmax", "softmax", "sparsemax")  # activations over all of an image's values
 APPLICATIONS = (  # the networks of keras.applications
     "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
     "DenseNet121", "DenseNet169", "DenseNet201", "EfficientNetB0", "EfficientNetB1",
@@ -39,7 +38,7 @@ APPLICATIONS = (  # the networks of keras.applications
     "MobileNetV3Small", "NASNetLarge", "NASNetMobile", "ResNet101", "ResNet101V2", "ResNet152",
     "ResNet152V2", "ResNet50", "ResNet50V2", "VGG16", "VGG19", "Xception",
 )  # fmt: skip
-LAYERS = (  # those that turn one tensor of images or features into another
+LAYERS = (  # those that map one tensor of images or features to another
     "Activation", "ActivityRegularization", "AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D",
     "AlphaDropout", "AugMix", "AutoContrast", "AveragePooling2D", "BatchNormalization",
     "CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization", "Conv2D", "Conv2DTranspose",
@@ -57,13 +56,13 @@ LAYERS = (  # those that turn one tensor of images or features into another
 
 
 def snake_case(name: str) -> str:
-    """A class's name as Keras makes names of layers from it (``keras.src.utils.naming``):
+    """A class name in snake case, as Keras derives layer names (``keras.src.utils.naming``):
     ``depthwise_conv2d``."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def is_published(weights: str) -> bool:
-    """Whether ``architectures.NAME.weights`` names a file that Keras publishes; otherwise it is a
+    """Whether ``architectures.NAME.weights`` names a file that Keras publishes, and is not a
     path."""
     return re.fullmatch(r"imagenet(-\d+)?", weights) is not None

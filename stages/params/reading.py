@@ -1,8 +1,8 @@
-"""How YAML that people write is read: bounded before any of it becomes an object.
+"""Read YAML that people write, within bounds that are checked before any object is made.
 
 A few hundred bytes of YAML can stand for any number of values, by aliases of aliases ("billion
-laughs"), and a few thousand brackets exhaust the stack of what reads them. So the events of the
-parser are counted first.
+laughs"), and a few thousand brackets exhaust the parser's stack. So the parser's events are counted
+first.
 """
 
 import re
@@ -20,15 +20,15 @@ from ruamel.yaml.events import (
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 
-BYTES = 1_000_000  # of a file; the documents' experiments take 35,000
-VALUES = 100_000  # keys and values, those that aliases repeat counted each time
-DEPTH = 30  # of nesting; params.yaml has 7
-CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)  # where git could not merge two versions of a file
+BYTES = 1_000_000  # of a file; the largest one, of the replications, has 35,000
+VALUES = 100_000  # keys and values, counting each repetition by an alias
+DEPTH = 30  # levels of nesting; params.yaml has 7
+CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)  # a conflict marker of git
 
 
 def read_yaml(path: Path) -> tuple[str, Any]:
     """The text of a YAML file and its values, as DVC reads them. Raises `UserError` for a file that
-    is missing, larger than `BYTES`, no YAML, or beyond `VALUES` and `DEPTH`."""
+    is missing, larger than `BYTES`, not YAML, or beyond `VALUES` or `DEPTH`."""
     try:
         with open(path, "rb") as file:
             content = file.read(BYTES + 1)
@@ -45,17 +45,17 @@ def read_yaml(path: Path) -> tuple[str, Any]:
 
 
 def parse_yaml(text: str, path: Path) -> Any:
-    """The values of a YAML text, which is that of `path`, also where it was never written there.
-    Raises `UserError` for what is no YAML, or beyond `VALUES` and `DEPTH`."""
+    """Parse a YAML text; messages call it `path`. Raises `UserError` if it is not YAML, or beyond
+    `VALUES` or `DEPTH`."""
     try:
         refuse_bombs(text, path)
         return YAML(typ="safe").load(text)
-    # the latter two of dates and numbers such as 2024-99-99, and of tags such as !!bool maybe
+    # ValueError for dates and numbers such as 2024-99-99, LookupError for tags such as !!bool maybe
     except (YAMLError, ValueError, LookupError) as error:
         if conflict := CONFLICT.search(text):
             line = text.count("\n", 0, conflict.start()) + 1
             raise UserError(
-                f"{path}, line {line}: git could not merge two versions of this file, which stand "
+                f"{path}, line {line}: git could not merge two versions of this file, which are "
                 "there one below the other: keep one, and delete the lines that git added"
             ) from None
         lines = (printable(line) for line in str(error).splitlines())
@@ -63,13 +63,13 @@ def parse_yaml(text: str, path: Path) -> Any:
 
 
 def refuse_bombs(text: str, path: Path) -> None:
-    """Raise `UserError` where `text` stands for more values, or is nested deeper, than allowed."""
+    """Raise `UserError` if `text` stands for more values, or is nested deeper, than allowed."""
     bomb = (
-        f"{path} stands for more than {VALUES:,} values, or more than {DEPTH} levels of them, what "
-        "its aliases (*name) repeat counted each time: it is not read"
+        f"{path} stands for more than {VALUES:,} values, or more than {DEPTH} levels, counting "
+        "each repetition by an alias (*name): it is not read"
     )
-    sizes: dict[str, tuple[int, int]] = {}  # values and depth of what each anchor names
-    open_nodes: list[list] = []  # of each collection that is not closed yet: anchor, values, depth
+    sizes: dict[str, tuple[int, int]] = {}  # values and depth of each anchor
+    open_nodes: list[list] = []  # anchor, values, depth of each unclosed collection
     for event in YAML(typ="safe").parse(text):
         if isinstance(event, SequenceStartEvent | MappingStartEvent):
             open_nodes.append([event.anchor, 1, 1])
@@ -99,8 +99,8 @@ def refuse_bombs(text: str, path: Path) -> None:
 
 
 def look_up(key: str, values: dict[str, Any], default: Any = None) -> Any:
-    """The value of a dotted key, such as train.optimizer; `default` where there is none."""
-    place: Any = values
-    for one in key.split("."):
-        place = place.get(one, default) if isinstance(place, dict) else default
-    return place
+    """The value of a dotted key, such as train.optimizer; `default` if there is none."""
+    value: Any = values
+    for name in key.split("."):
+        value = value.get(name, default) if isinstance(value, dict) else default
+    return value

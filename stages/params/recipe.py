@@ -39,30 +39,30 @@ class Train(Section):
     instruction_set: one_of("avx512", "avx2")
 
     @model_validator(mode="after")
-    def one_learning_rate(self) -> "Train":
+    def check_learning_rate(self) -> "Train":
         if self.schedule and self.learning_rate is not None:
             raise ValueError(
                 "learning_rate must be empty when a schedule is given: the schedule's arguments "
                 "set it"
             )
         if self.schedule_arguments and not self.schedule:
-            raise ValueError("schedule_arguments are given, and no schedule")
+            raise ValueError("schedule_arguments are given, but no schedule")
         if "learning_rate" in self.optimizer_arguments:
-            raise ValueError("learning_rate has a key of its own, outside optimizer_arguments")
+            raise ValueError("learning_rate has its own key, outside optimizer_arguments")
         if self.optimizer_arguments.get("use_ema") and self.early_stopping.restore_best != "never":
             raise ValueError(
                 "optimizer_arguments.use_ema averages the weights, and early_stopping.restore_best "
-                "would put those of one epoch in their place: set that to never"
+                "would replace them by those of one epoch: set it to never"
             )
         return self
 
     @field_validator("loss_arguments")
     @classmethod
-    def numbers_are_no_text(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for key, value in given.items():
+    def check_loss_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for key, value in arguments.items():
             if isinstance(value, str) and key not in ("name", "reduction", "dtype"):
-                raise ValueError(f"{key}: {value!r} is text: leave out its quotes")
-        return given
+                raise ValueError(f"{key}: {value!r} is text: remove the quotes")
+        return arguments
 
     @model_validator(mode="after")
     def check_epoch_arguments(self) -> "Train":
@@ -78,9 +78,9 @@ class Train(Section):
                     f"schedule_arguments.{epochs}: {value!r} is not "
                     f"{'a list of numbers' if several else 'a number'} of epochs (0 or more)"
                 )
-        given = self.schedule_arguments
+        arguments = self.schedule_arguments
         for warm_up in ("warmup_epochs", "warmup_steps"):
-            if given.get(warm_up) and given.get("warmup_target") is None:
+            if arguments.get(warm_up) and arguments.get("warmup_target") is None:
                 raise ValueError(
                     f"schedule_arguments.{warm_up} has no effect without warmup_target, the rate "
                     "that the warm-up ends with"

@@ -26,13 +26,13 @@ from stages.runtime.text import LONGEST_PATH
 
 class Source(Section):
     source: Annotated[one_line(LONGEST_PATH), FULL_PATH]
-    # of an .npz file without names; else absent
+    # only for an .npz file without names
     class_names: Annotated[list[ClassName], Field(min_length=2)] | None = None
-    licence: Line | None = None  # for the data card; a publisher's file says its own
+    licence: Line | None = None  # for the data card; data/official/NAME.yaml has its own
 
 
 class Limits(Section):
-    """What an archive, a folder or an array may hold at most."""
+    """Upper limits on the content of an archive, a folder or an array."""
 
     files: Count
     file_bytes: Count

@@ -1,2 +1,2 @@
-"""From raw images to the arrays that training reads: the split into parts, and the preparation of
+"""From raw images to the arrays that training reads: the split into parts, and the preprocessing of
 each image."""

@@ -1,5 +1,5 @@
-"""The images of each part as arrays, and the constants of the normalisation; see the stage
-preprocess."""
+"""Write the images of each part as arrays, and compute the constants of the normalisation; see the
+stage preprocess."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +14,14 @@ from stages.sources.raw import Raw
 from stages.storage import arrays, files
 from stages.storage.prepared import PARTS
 
-CHUNK_BYTES = 1 << 24  # of images whose pixels are summed at a time, as float64; one image at least
-LEAST_DEVIATION = 1e-5  # of a channel's pixels, 0 to 255: what is less is rounding
+CHUNK_BYTES = 1 << 24  # of images summed at a time, as float64; but at least one image
+LEAST_DEVIATION = 1e-5  # of a channel's pixels, 0 to 255: anything less is rounding
 
 
 def write_part(
     path: Path, images: Iterable[np.ndarray], count: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Write `count` uint8 images to `path` as one array, one by one; returns it as a memory map.
+    """Write `count` uint8 images to `path` as one array, one at a time; returns it as a memory map.
     Raises `UserError` if the shape of one differs from `shape`."""
     prepared = arrays.create(path, np.uint8, (count, *shape))
     for place, image in enumerate(images):
@@ -37,8 +37,8 @@ def write_part(
 
 
 def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[float]]:
-    """The normalisation as ``scale`` and ``offset`` a channel, for pixel * scale + offset;
-    ``standard`` measures them on `train`."""
+    """The normalisation as ``scale`` and ``offset`` per channel, for pixel * scale + offset;
+    ``standard`` computes them from `train`, uint8 (images, height, width, channels)."""
     channels = train.shape[3]
     if normalisation == "standard":
         total, squares = np.zeros(channels), np.zeros(channels)
@@ -49,11 +49,11 @@ def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[f
         count = train[..., 0].size
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        deviation[deviation < LEAST_DEVIATION] = 1  # a constant channel stays as it is, around 0
+        deviation[deviation < LEAST_DEVIATION] = 1  # a constant channel is only centred
         return {"scale": (1 / deviation).tolist(), "offset": (-mean / deviation).tolist()}
     scale, offset = {
         "unit": (1 / 255, 0.0),
-        # the flowers document, by mistake: in the generator, and again in the model
+        # as in the flowers document, by mistake: in the generator, and again in the model
         "unit_twice": (1 / 255 / 255, 0.0),
         "symmetric": (1 / 127.5, -1.0),
         "none": (1.0, 0.0),
@@ -62,9 +62,8 @@ def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[f
 
 
 def write(raw: Raw, options: Preprocess, split_folder: Path, folder: Path) -> None:
-    """Prepare the parts that lie in `split_folder`, and write the arrays, ``PART.npy`` and
-    ``PART_labels.npy``, and data.json into the new
-    folder `folder`."""
+    """Preprocess the parts in `split_folder`, and write ``PART.npy``, ``PART_labels.npy`` and
+    data.json into the new folder `folder`."""
     split = files.read_json(split_folder / "split.json")
     folder.mkdir(parents=True)
     digests, shape = {}, None

@@ -1,5 +1,4 @@
-"""Which images train, on which ones every choice is made (validation), and which ones test; see the
-stage split."""
+"""Choose the training, validation and test images; see the stage split."""
 
 import sys
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from stages.sources.raw import Raw
 from stages.storage import files
 from stages.storage.prepared import PARTS
 
-# draws the test set whatever the run's seed is: runs with other seeds are tested on the same
-# images
+# draws the test set, whatever the run's seed: runs with other seeds are tested on the same images
 TEST_SEED = 1
-FEW = 30  # validation images, of which one is 3 points of accuracy or more
-SETS = {"train": "training", "validation": "validation", "test": "test"}  # in a sentence
+FEW = 30  # validation images; below it, each one is worth more than 3 points of accuracy
+SETS = {"train": "training", "validation": "validation", "test": "test"}  # names in messages
 LISTED = 20  # pairs of equal images that split.json names
 Parts = dict[str, np.ndarray]  # of each part, sorted indices into the raw images, int64 (images,)
 Pair = tuple[np.ndarray, np.ndarray]
@@ -29,21 +27,21 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Labelled:
-    """The images that are split, without their pixels: first those for training, then those for
-    validation and for testing, if the source brings such."""
+    """The images to split, without their pixels: first those for training, then those for
+    validation and testing, if the source has such parts."""
 
     name: str
     labels: np.ndarray  # int64 (images,)
     class_names: list[str]
     train: int  # images
     validation: int
-    names: list[str] | None = None  # of their files
+    names: list[str] | None = None  # of the files
 
 
 def split_stratified(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
-    """(1 - `fraction`) and `fraction` of each class of `index`, and an image of each in both, drawn
-    with `seed`. Raises ValueError, as scikit-learn does, where a class has a single image, or one
-    of both would have fewer images than there are classes."""
+    """Split each class of `index` into 1 - `fraction` and `fraction`, with an image at least in
+    both, drawn with `seed`. Raises ValueError, as scikit-learn does, if a class has a single image,
+    or one side would have fewer images than there are classes."""
     from sklearn.model_selection import train_test_split
 
     pair = train_test_split(
@@ -51,23 +49,22 @@ def split_stratified(index: np.ndarray, data: Labelled, fraction: float, seed: i
     )
     for side, other in ((1, 0), (0, 1)):
         if len(np.setdiff1d(data.labels[pair[other]], data.labels[pair[side]])):  # rounded to none
-            pair[side] = with_each_class(pair[side], index, data.labels, seed)
+            pair[side] = ensure_each_class(pair[side], index, data.labels, seed)
             pair[other] = index[~np.isin(index, pair[side])]
     return tuple(pair)
 
 
 def split_last(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
-    """The last `fraction` of `index` behind the rest, in the order in which they are stored, cut
-    where Keras's ``fit(validation_split=fraction)`` cuts."""
+    """Split off the last `fraction` of `index`, in stored order, where Keras's
+    ``fit(validation_split=fraction)`` does."""
     return tuple(np.split(np.sort(index), [floor(len(index) * (1 - fraction))]))
 
 
 def split_directory(index: np.ndarray, data: Labelled, fraction: float, seed: int) -> Pair:
-    """As Keras's ``image_dataset_from_directory(validation_split=fraction, seed=seed)`` cuts a
-    folder of classes.
+    """Split as Keras's ``image_dataset_from_directory(validation_split=fraction, seed=seed)`` does.
 
     It lists the files by class, folder and name, shuffles the list with the seed, and takes its
-    end. Images without file names count as files named in the order in which they are stored.
+    end. Images without file names are listed in stored order.
     """
     names = data.names
     paths = {
@@ -82,37 +79,37 @@ def split_directory(index: np.ndarray, data: Labelled, fraction: float, seed: in
 METHODS = {"stratified": split_stratified, "last": split_last, "directory": split_directory}
 
 
-def cut(
+def split_off(
     index: np.ndarray, data: Labelled, method: str, part: str, fraction: float, seed: int
 ) -> Pair:
-    """`index` without `fraction` of it, and that fraction, for `part`. Raises `UserError` unless
-    both have images of each class."""
+    """Split `fraction` of `index` off for `part`; returns the rest and that fraction. Raises
+    `UserError` unless both have images of each class."""
     counts = np.bincount(data.labels[index], minlength=len(data.class_names))
     images = f"the {len(index):,} images from which the {part} set is taken"
     try:
         pair = METHODS[method](index, data, fraction, seed)
     except ValueError:  # of `split_stratified`
-        wanting = np.flatnonzero(counts == 1)
-        if not len(wanting):
+        missing = np.flatnonzero(counts == 1)
+        if not len(missing):
             raise UserError(
                 f"split.{part} is {fraction:g}: of {images}, that set or the rest would have "
                 f"fewer than the {np.count_nonzero(counts)} classes.\n"
                 f"       Change split.{part} in params.yaml, or add images"
             ) from None
     else:
-        wanting = np.setdiff1d(
-            data.labels[index], np.intersect1d(*(data.labels[some] for some in pair))
+        missing = np.setdiff1d(
+            data.labels[index], np.intersect1d(*(data.labels[side] for side in pair))
         )
-    if len(wanting):
-        found = f"class {data.class_names[wanting[0]]} has {counts[wanting[0]]:,} of {images}"
+    if len(missing):
+        problem = f"class {data.class_names[missing[0]]} has {counts[missing[0]]:,} of {images}"
         if method == "stratified":
             raise UserError(
-                f"{found}: too few for an image in that set and one outside it.\n"
+                f"{problem}: too few for an image in that set and one outside it.\n"
                 f"       Add images of this class or leave it out, or change split.{part} in "
                 "params.yaml"
             )
         raise UserError(
-            f"{found}, all on one side of where split.method {method} cuts ({fraction:g}).\n"
+            f"{problem}, all on one side of where split.method {method} cuts ({fraction:g}).\n"
             f"       Change split.method or split.{part} in params.yaml; stratified takes a share "
             "of each class"
         )
@@ -120,42 +117,44 @@ def cut(
 
 
 def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
-    """The three parts as the parameters ask for them; a validation or test set that the source has
-    is taken as it is. `seed` draws the validation set, and what a limit keeps of it and of the
-    training set. Raises `UserError` where the images do not allow it.
+    """Choose the three parts by the section ``split``; a validation or test set of the source is
+    kept as it is. `seed` draws the validation set, and the images that the limits keep of it and of
+    the training set. Raises `UserError` if the images do not allow it.
     """
     train, validation, test = np.split(
         np.arange(len(data.labels)), np.cumsum([data.train, data.validation])
     )
     if not len(test) and split.test != "validation":
-        train, test = cut(train, data, "stratified", "test", split.test, TEST_SEED)
+        train, test = split_off(train, data, "stratified", "test", split.test, TEST_SEED)
     if split.method == "test" and not len(test):
         raise UserError(
-            f"split: method is test, test is validation, and {data.name} brings no test "
-            "images: each part would be the "
-            "other one.\n       Choose another split.method, or give a fraction as split.test"
+            f"split: method is test, test is validation, and {data.name} brings no test images: "
+            "each part would be the other one.\n"
+            "       Choose another split.method, or give a fraction as split.test"
         )
     if split.method == "test":
         validation = test
     elif split.method == "training":
         validation = train
     elif not len(validation):
-        train, validation = cut(train, data, split.method, "validation", split.validation, seed)
+        train, validation = split_off(
+            train, data, split.method, "validation", split.validation, seed
+        )
     if not len(test):
         test = validation
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
     return {
-        part: np.sort(limit_part(index, data.labels, limit, one, f"limit_{part}"))
-        for part, index, limit, one in zip(PARTS, (train, validation, test), limits, seeds)
+        part: np.sort(limit_part(index, data.labels, limit, part_seed, f"limit_{part}"))
+        for part, index, limit, part_seed in zip(PARTS, (train, validation, test), limits, seeds)
     }
 
 
 def limit_part(
     index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int, key: str = "limit_*"
 ) -> np.ndarray:
-    """At most `limit` of `index`, each class by its share and with an image at least, drawn with
-    `seed`; None keeps all. Raises `UserError` naming `key` where the limit is smaller than the
+    """A stratified sample of at most `limit` of `index`, drawn with `seed`, in which each class has
+    an image; None keeps all. Raises `UserError` naming `key` if the limit is smaller than the
     number of classes."""
     if limit is None or limit >= len(index):
         return index
@@ -166,14 +165,14 @@ def limit_part(
     kept = resample(
         index, replace=False, n_samples=limit, stratify=labels[index], random_state=seed
     )
-    return with_each_class(kept, index, labels, seed)
+    return ensure_each_class(kept, index, labels, seed)
 
 
-def with_each_class(
+def ensure_each_class(
     kept: np.ndarray, index: np.ndarray, labels: np.ndarray, seed: int
 ) -> np.ndarray:
-    """`kept`, some images of `index`, with an image of each class of `index`: where a share rounds
-    to none, an image drawn with `seed` takes the place of one of the class that has most."""
+    """`kept`, a sample of `index`, with an image of each class of `index`: for a class whose share
+    rounds to none, an image drawn with `seed` replaces one of the largest class."""
     kept, draw = kept.copy(), np.random.default_rng(seed)
     for missing in np.setdiff1d(labels[index], labels[kept]):
         largest = np.bincount(labels[kept]).argmax()
@@ -183,13 +182,13 @@ def with_each_class(
 
 
 def brings_validation(data: Labelled, split: Split) -> bool:
-    """Whether the validation set is the source's own."""
+    """Whether the source's own validation set is used."""
     return data.validation > 0 and split.method in METHODS
 
 
 def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> None:
-    """Raise `UserError` unless each class has an image in each of `parts`, as they are after all
-    that changes them; `removed` training images were left out as copies."""
+    """Raise `UserError` unless each class has an image in each of the final `parts`; `removed`
+    training images were left out as copies."""
     brought = {
         "train": False,
         "validation": brings_validation(data, split),
@@ -218,15 +217,15 @@ def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> 
 
 
 def group_equal(digests: np.ndarray) -> np.ndarray:
-    """A number for each row of `digests`, uint8 (images, bytes), equal for equal rows. int64
-    (images,)."""
+    """Number the rows of `digests`, uint8 (images, bytes), so that equal rows have equal numbers;
+    returns int64 (images,)."""
     return np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """The images that occur more than once: how many within each part, and how many of one part in
-    another, where the first pairs are listed. `group` numbers all raw images, equal ones equally.
-    An image that belongs to two parts is not its own duplicate."""
+    """Count duplicate images within each part and between parts, and list the first pairs of the
+    latter. `group` numbers all raw images, equal ones equally. An image that belongs to two parts
+    is not its own duplicate."""
     within = {part: len(index) - len(np.unique(group[index])) for part, index in parts.items()}
     across, pairs = {}, []
     for one, other in combinations(PARTS, 2):
@@ -241,24 +240,26 @@ def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict
     return {"within": within, "across": across, "pairs": pairs}
 
 
-def warn_of_copies(found: dict[str, Any], group: np.ndarray, data: Labelled, split: Split) -> None:
-    """Say on standard error where equal images make accuracies look better than they are, or
-    classes contradict each other."""
-    for pair, count in found["across"].items():
+def warn_of_copies(
+    duplicates: dict[str, Any], group: np.ndarray, data: Labelled, split: Split
+) -> None:
+    """Warn on standard error of equal images that make accuracies look too good, or that have
+    different classes."""
+    for pair, count in duplicates["across"].items():
         one, other = pair.split("_")
         if count and not (one == "train" and split.deduplicate):
             advice = ": split.deduplicate leaves them out" if one == "train" else ""
             print(
                 f"note: {count:,} images of the {SETS[one]} set are also in the {other} set, whose "
-                f"accuracy tells less of new images{advice}",
+                f"accuracy says less about new images{advice}",
                 file=sys.stderr,
             )
     order = np.argsort(group, kind="stable")
-    same = np.flatnonzero(np.diff(group[order]) == 0)  # the next one is equal
-    contrary = same[data.labels[order[same]] != data.labels[order[same + 1]]]
-    if len(contrary):
-        count = np.isin(group, group[order[contrary]]).sum()
-        images = (int(order[contrary[0]]), int(order[contrary[0] + 1]))
+    same = np.flatnonzero(np.diff(group[order]) == 0)  # equal to the next one
+    conflicting = same[data.labels[order[same]] != data.labels[order[same + 1]]]
+    if len(conflicting):
+        count = np.isin(group, group[order[conflicting]]).sum()
+        images = (int(order[conflicting[0]]), int(order[conflicting[0] + 1]))
         example = " and ".join(
             printable(data.names[image]) if data.names else f"number {image}" for image in images
         )
@@ -275,7 +276,7 @@ def drop_copies(parts: Parts, group: np.ndarray) -> np.ndarray:
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether an image belongs to both parts."""
+    """Whether any image belongs to both parts."""
     return bool(np.isin(one, other).any())
 
 
@@ -287,30 +288,30 @@ def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
     )
     parts = choose_parts(data, split, seed)
     group = group_equal(raw.digests)
-    found = find_duplicates(parts, group, raw.labels)
+    duplicates = find_duplicates(parts, group, raw.labels)
     kept = drop_copies(parts, group) if split.deduplicate else parts["train"]
-    found["removed_from_train"] = len(parts["train"]) - len(kept)
+    duplicates["removed_from_train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
-    refuse_missing(parts, data, split, found["removed_from_train"])
+    refuse_missing(parts, data, split, duplicates["removed_from_train"])
     folder.mkdir(parents=True)
     counts = {}
     for part, index in parts.items():
         np.save(folder / f"{part}.npy", index)
-        a_class = np.bincount(raw.labels[index], minlength=len(raw.class_names))
+        class_counts = np.bincount(raw.labels[index], minlength=len(raw.class_names))
         counts[part] = {
             "images": len(index),
-            "classes": dict(zip(raw.class_names, a_class.tolist())),
+            "classes": dict(zip(raw.class_names, class_counts.tolist())),
         }
     description = {
         "method": "source" if brings_validation(data, split) else split.method,
         "validation_is_test": overlap(parts["validation"], parts["test"]),
         "validation_is_training": overlap(parts["validation"], parts["train"]),
         "parts": counts,
-        "duplicates": found,
+        "duplicates": duplicates,
     }
     files.write_json(folder / "split.json", description)
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
-    warn_of_copies(found, group, data, split)
+    warn_of_copies(duplicates, group, data, split)
     if len(parts["validation"]) < FEW:
         print(
             f"note: the validation set has {len(parts['validation'])} images: what is chosen on "

@@ -1,6 +1,6 @@
-"""The second pipeline: the documents' experiments, each with its own data, architecture and recipe;
-``replications/dvc.yaml``.
+"""The second pipeline, ``replications/dvc.yaml``: the documents' experiments, each with its own
+data, architecture and recipe.
 
-Its stages call the functions of the first pipeline's stages; only where they read and write
-differs.
+Its stages call the functions of the first pipeline's stages, and differ only in where they read and
+write.
 """

@@ -1,7 +1,7 @@
-"""Stage download of the replications: a data set that the documents use.
+"""Stage download of the replications: store a data set that the documents use.
 
-Writes ``replications/raw/NAME/``, as the root's stage download writes ``data/raw/NAME/``; what was
-fetched from publishers serves both.
+Writes ``replications/raw/NAME/``, as the root's stage download writes ``data/raw/NAME/``; both
+share the files downloaded from publishers.
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""Stage evaluate of the replications: measure one experiment, with each of its seeds, and draw the
+"""Stage evaluate of the replications: measure one experiment with each of its seeds, and draw the
 documents' figures.
 
 Reads ``replications/trained/NAME/``, and the labels and test images in
 ``replications/data/VARIANT/prepared/``; writes into ``replications/results/NAME/``:
 
-    result.json      the metrics of each seed, and what re-creates them: parameters and their
-                     digest, seeds, budget, digest and number of the images; backend and kind of
+    result.json      the metrics of each seed, and what reproduces them: parameters and their
+                     digest, seeds, budget, digest and number of the images; backend and type of
                      device
     classes.csv      precision, recall, F1 and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
@@ -35,8 +35,8 @@ from stages.storage.prepared import PARTS
 def take_published_measure(
     published: options.Published, metrics: dict[str, Any], history: pd.DataFrame
 ) -> float:
-    """The accuracy that stands beside the published one: of the same part, in the same epoch
-    (final, or best on validation)."""
+    """The accuracy to compare with the published one: on the same part, in the same epoch (final,
+    or best on validation)."""
     if published.of == "test":
         return metrics["test"]["accuracy"]
     column = history["val_accuracy"]
@@ -46,7 +46,7 @@ def take_published_measure(
 def collect_parameters(
     root: Params, replications: options.Replications, entry: options.Entry
 ) -> dict[str, Any]:
-    """All parameters that decide the result."""
+    """All parameters that determine the result."""
     variant = replications.variants[entry.variant]
     seed = replications.common.seed if variant.seed is None else variant.seed
     return {
@@ -88,12 +88,12 @@ def main(experiment: str) -> None:
         "seeds": seeds,
         "parameters_sha256": digest,
         "data_sha256": prepared.description["sha256"],
-        "computed_by": training.get("computed_by"),  # of results before it was recorded, None
+        "computed_by": training.get("computed_by"),  # None if older than this record
         "images": {part: len(prepared.labels(part)) for part in PARTS},
         "parameters": parameters,
     }
     files.write_json(target / "result.json", result)
-    values = [one["obtained"] for one in seeds.values()]
+    values = [seed["obtained"] for seed in seeds.values()]
     print(
         f"{experiment}: {published.of} accuracy {np.mean(values):.4f}, published "
         f"{published.accuracy}"

@@ -1,4 +1,4 @@
-"""The figures that the documents draw, for each replicated experiment, by matplotlib."""
+"""Draw the documents' figures for each replicated experiment, with matplotlib."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from stages.metrics import diagnostics
 from stages.storage.prepared import Prepared
 
 SHOWN = 15  # test images with their predictions
-LABELLED = 20  # classes at most whose names and counts stand in the confusion matrix
+LABELLED = 20  # classes up to which the confusion matrix shows all names and counts
 
 
 @matplotlib.rc_context(STYLE)
@@ -26,7 +26,7 @@ def draw_experiment(
     prepared: Prepared,
     training: dict[str, Any],
 ) -> dict[str, Figure]:
-    """The figures of one experiment by their names. `tables` are those of
+    """The figures of one experiment, by name. `tables` are those of
     `stages.metrics.measures.measure_model`; `probabilities` float32 (images, classes) of the test
     part."""
     names, labels = prepared.description["class_names"], prepared.labels("test")
@@ -41,8 +41,8 @@ def draw_experiment(
 
 
 def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
-    """Test images by true class (rows) and predicted class (columns), with counts where they can be
-    read. `cells` as `stages.metrics.diagnostics.tabulate_confusion` gives them."""
+    """Test images by true class (rows) and predicted class (columns), with counts where they are
+    legible. `cells` are those of `stages.metrics.diagnostics.tabulate_confusion`."""
     classes = len(names)
     counts = cells.pivot(index="actual", columns="predicted", values="images")
     counts = counts.reindex(index=names, columns=names).fillna(0).to_numpy(int)
@@ -68,18 +68,18 @@ def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
 
 
 def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: list[str]) -> Figure:
-    """ROC of one class against the rest: micro, macro, and the best, middle and worst class; the
-    upper left corner beside it."""
-    found = diagnostics.compute_curves(probabilities, labels)
+    """One-vs-rest ROC curves: micro, macro, and the best, middle and worst class; in full, and the
+    upper left corner."""
+    roc = diagnostics.compute_curves(probabilities, labels)
     rates = np.linspace(0, 1, 2001)
-    macro = diagnostics.average_curves(found.classes, rates)
-    ordered = sorted(found.classes, key=lambda number: found.areas[number], reverse=True)
+    macro = diagnostics.average_curves(roc.classes, rates)
+    ordered = sorted(roc.classes, key=lambda number: roc.areas[number], reverse=True)
     lines = [
-        ("micro", *found.micro, auc(*found.micro), "--"),
-        ("macro", rates, macro, np.nanmean(found.areas), ":"),
+        ("micro", *roc.micro, auc(*roc.micro), "--"),
+        ("macro", rates, macro, np.nanmean(roc.areas), ":"),
     ]
     for number in dict.fromkeys((ordered[0], ordered[len(ordered) // 2], ordered[-1])):
-        lines.append((names[number], *found.classes[number], found.areas[number], "-"))
+        lines.append((names[number], *roc.classes[number], roc.areas[number], "-"))
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     whole, corner = figure.subplots(1, 2)
     for colour, (name, false, true, area, style) in zip(COLOURS, lines):
@@ -101,8 +101,8 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
 def draw_predictions(
     title: str, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: list[str]
 ) -> Figure:
-    """Some test images, evenly spread, with the predicted class, its probability, and the true
-    class where it is another."""
+    """A few test images, evenly spaced, with the predicted class, its probability, and the true
+    class if it differs."""
     places = np.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).astype(int)
     columns = 5
     figure = Figure(figsize=(9, 2.1 * math.ceil(len(places) / columns)), layout="constrained")
@@ -111,19 +111,19 @@ def draw_predictions(
         axes.axis("off")
     for axes, place in zip(panels, places):
         guess = probabilities[place].argmax()
-        right = guess == labels[place]
+        is_right = guess == labels[place]
         axes.imshow(images[place].squeeze(), cmap="gray", vmin=0, vmax=255)
         text = f"{names[guess]} {probabilities[place, guess]:.0%}" + (
-            "" if right else f"\n(is {names[labels[place]]})"
+            "" if is_right else f"\n(is {names[labels[place]]})"
         )
-        colour = "#006d4c" if right else "#b23b00"
+        colour = "#006d4c" if is_right else "#b23b00"
         axes.set_title(text, fontsize=9, color=colour, parse_math=False)
     figure.suptitle(f"{title}: test images and predictions")
     return figure
 
 
 def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
-    """The layers as boxes from top to bottom, with output shape and parameters; long networks in
+    """The layers as boxes from top to bottom, with output shape and parameters; a long network in
     several columns."""
     layers = training["layers"]
     rows = min(24, len(layers))

@@ -6,13 +6,13 @@ from stages.replications.overview import format_share
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """The table for people, a section a document."""
+    """The table as Markdown, with a section per document."""
     lines = []
-    for document in dict.fromkeys(one["document"] for one in rows):
-        some = [one for one in rows if one["document"] == document]
+    for document in dict.fromkeys(row["document"] for row in rows):
+        section = [row for row in rows if row["document"] == document]
         if lines:
             lines.append("")
-        lines += [f"## {document}", "", *format_section(some)]
+        lines += [f"## {document}", "", *format_section(section)]
     return "\n".join([*lines, ""])
 
 
@@ -23,39 +23,39 @@ def format_section(rows: list[dict[str, Any]]) -> list[str]:
         "| seeds | budget | computed by | minutes | verdict | notes |",
         "|---|--:|--:|--:|---|--:|--:|--:|--:|---|---|--:|---|---|",
     ]
-    return lines + [f"| {' | '.join(map(str, format_row(one)))} |" for one in rows]
+    return lines + [f"| {' | '.join(map(str, format_row(row)))} |" for row in rows]
 
 
-def format_row(one: dict[str, Any]) -> list[Any]:
+def format_row(row: dict[str, Any]) -> list[Any]:
     """The cells of one experiment."""
-    published = "none" if one["published"] is None else f"{one['published']:.4f}"
-    last = [one["expected_minutes"], one["verdict"], one["notes"]]
-    if "obtained" not in one:
-        return [one["experiment"], "", published, "", one["of"], *[""] * 6, *last]
+    published = "none" if row["published"] is None else f"{row['published']:.4f}"
+    last = [row["expected_minutes"], row["verdict"], row["notes"]]
+    if "obtained" not in row:
+        return [row["experiment"], "", published, "", row["of"], *[""] * 6, *last]
     same = (
         "✓"
-        if one["parameters"] == one["parameters_published"]
-        else f"(published: {one['parameters_published']:,})"
+        if row["parameters"] == row["parameters_published"]
+        else f"(published: {row['parameters_published']:,})"
     )
-    spread = "" if one["spread"] is None else f" (sd of seeds {one['spread']:.4f})"
+    spread = "" if row["spread"] is None else f" (sd of seeds {row['spread']:.4f})"
     return [
-        one["experiment"],
-        f"{one['parameters']:,} {same}",
+        row["experiment"],
+        f"{row['parameters']:,} {same}",
         published,
-        f"{one['obtained']:.4f} ± {one['standard_error']:.4f}{spread}",
-        one["of"],
-        *(format_condition(one, name) for name in ("training_images", "measured_images", "epochs")),
-        one["seeds"],
-        one["budget"],
-        one["computed_by"] or "",
+        f"{row['obtained']:.4f} ± {row['standard_error']:.4f}{spread}",
+        row["of"],
+        *(format_condition(row, name) for name in ("training_images", "measured_images", "epochs")),
+        row["seeds"],
+        row["budget"],
+        row["computed_by"] or "",
         *last,
     ]
 
 
-def format_condition(one: dict[str, Any], name: str) -> str:
-    """A number of ours, and how it stands beside the document's: ``640 of 3,454 (19%)``. Of the
-    epochs, where both had the same rule to stop, both numbers alone: ``33 (document: 35)``."""
-    ours, theirs, share = one[name], one[f"{name}_published"], one[f"{name}_share"]
+def format_condition(row: dict[str, Any], name: str) -> str:
+    """A number of ours beside the document's: ``640 of 3,454 (19%)``. For epochs, if both had the
+    same stopping rule, without the share: ``33 (document: 35)``."""
+    ours, theirs, share = row[name], row[f"{name}_published"], row[f"{name}_share"]
     if ours == theirs or theirs is None:
         return f"{ours:,}"
     if share == 1:

@@ -1,5 +1,5 @@
-"""``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``: their schemas, and
-how they are read. The architectures are the root's."""
+"""The schemas of ``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``, and
+functions that read them. The architectures are the root's."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ SCRATCH = FOLDER / "from-scratch.txt"
 
 
 class Common(Section):
-    """What an experiment does not say itself; `seed` is that of the split."""
+    """Defaults for all experiments; `seed` is that of the split."""
 
     seed: Seed
     train: Train
@@ -38,7 +38,7 @@ class Variant(Section):
 
 
 class Budget(Section):
-    """Caps on what a run here spends; empty: in full, as the document."""
+    """Limits on what a run here spends; empty: in full, as in the document."""
 
     epochs: Count | None
     train: Count | None
@@ -46,8 +46,8 @@ class Budget(Section):
 
 
 class Published(Section):
-    """What a document says it reached: `accuracy` of the part `of`, in the `epoch`, on so many
-    `images`; empty where it says nothing. `text_accuracy` is what its running text says, where that
+    """The result that a document reports: `accuracy` on the part `of`, in the `epoch`, on `images`
+    images; empty if it reports none. `text_accuracy` is what its running text says, if that
     differs."""
 
     parameters: Count
@@ -55,17 +55,17 @@ class Published(Section):
     of: Literal["test", "validation"]
     epoch: Literal["final", "best"]
     images: Count
-    same_images: bool = True  # whether ours are these, where we have as many
+    same_images: bool = True  # whether ours are the same, if we have as many
     text_accuracy: Annotated[float, Field(ge=0, le=1)] | None
 
 
 class Entry(Section):
     """One experiment of a document. `augment` and `train` hold the keys that differ from `common`;
-    `minutes` is what to expect."""
+    `minutes` is the expected duration."""
 
     variant: str
     architecture: str
-    # from-scratch.txt; the folder of another one, trained; or weights/ARCHITECTURE, pre-trained
+    # from-scratch.txt; the folder of another trained experiment; or weights/ARCHITECTURE
     starts_from: str
     keep_model: bool  # and the optimizer's state, for an experiment that starts from this one
     evaluate_in_training_mode: bool  # whether dropout stays on when images are predicted
@@ -77,7 +77,7 @@ class Entry(Section):
 
 
 class Replications(Section):
-    """The whole file."""
+    """The whole of ``replications/params.yaml``."""
 
     common: Common
     weights: list[Name]  # architectures with pre-trained weights
@@ -86,8 +86,8 @@ class Replications(Section):
 
 
 def load() -> tuple[Params, Replications]:
-    """The root parameters and the replications', both checked. Raises `UserError` with a line for
-    each problem."""
+    """Read and check the root's and the replications' parameters. Raises `UserError` with a line
+    for each problem."""
     root = params.load()
 
     def cross_check(replications: Replications) -> Iterator[params.Problem]:
@@ -126,7 +126,7 @@ def load() -> tuple[Params, Replications]:
 
 
 def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params.Problem]:
-    """What contradicts the calibration of the experiment `name`, where there is one."""
+    """The conflicts with the calibration of the experiment `name`, if it has one."""
     for key in ("keep_model", "evaluate_in_training_mode"):
         if recipe.calibration != "none" and getattr(entry, key):
             yield (
@@ -137,7 +137,7 @@ def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params
 
 
 def check_start(replications: Replications, name: str) -> Iterator[params.Problem]:
-    """What the experiment that `name` starts from, where it does, would lack."""
+    """What is wrong with the experiment that `name` starts from, if it starts from one."""
     entry = replications.experiments[name]
     start, place = Path(entry.starts_from), ("experiments", name, "starts_from")
     if start.parent != FOLDER / "trained":
@@ -159,7 +159,7 @@ def check_start(replications: Replications, name: str) -> Iterator[params.Proble
 
 
 def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:
-    """What contradicts the pre-trained weights of the experiment `name`, where it has some."""
+    """The conflicts with the pre-trained weights of the experiment `name`, if it has any."""
     entry = replications.experiments[name]
     if not root.architectures[entry.architecture].pretrained:
         return
@@ -180,15 +180,15 @@ def check_weights(root: Params, replications: Replications, name: str) -> Iterat
 
 
 class Trained(Section):
-    """What a document trained with: training images, and the epochs that ran; empty where there is
-    no such run. Of a recipe of our own: what it is meant to have."""
+    """The training images of a document's run, and the epochs that ran; empty if there is no such
+    run. For a recipe of our own: what it is meant to have."""
 
     images: Count
     epochs: Count | None
 
 
 class Facts(Section):
-    """What ``published.yaml`` says of an experiment."""
+    """The entry of an experiment in ``published.yaml``."""
 
     document: str
     section: str
@@ -203,7 +203,7 @@ class Documents(RootModel[dict[Name, Facts]]):
 
 
 def documents(experiments: Iterable[str]) -> dict[str, Facts]:
-    """What the documents say of each of `experiments`, checked."""
+    """Read and check what the documents say about each of `experiments`."""
     path = FOLDER / "published.yaml"
     found = params.checked(path, Documents).root
     if missing := [name for name in experiments if name not in found]:
@@ -212,13 +212,13 @@ def documents(experiments: Iterable[str]) -> dict[str, Facts]:
 
 
 def read_published_curves() -> pd.DataFrame:
-    """What the documents' logs print of their epochs: experiment, epoch, loss, accuracy, val_loss,
-    val_accuracy, with NaN for what one does not print. Few have every epoch."""
+    """The epochs printed in the documents' logs: experiment, epoch, loss, accuracy, val_loss,
+    val_accuracy, with NaN for values that are not printed. Few logs have every epoch."""
     return pd.read_csv(FOLDER / "published_curves.csv")
 
 
 def open_prepared(entry: Entry) -> Prepared:
-    """The data of an experiment, as many images as its budget allows."""
+    """The data of an experiment, limited to its budget."""
     most = {
         "train": entry.budget.train,
         "validation": entry.budget.evaluation,
@@ -228,8 +228,8 @@ def open_prepared(entry: Entry) -> Prepared:
 
 
 def complete_train(common: Common, entry: Entry) -> Train:
-    """The complete recipe of an experiment: what it says itself, else `common`; with the epochs
-    that the budget allows. Raises pydantic's ValidationError where that is not valid."""
+    """The complete recipe of an experiment: its own keys, else those of `common`, with the epochs
+    limited to the budget. Raises pydantic's ValidationError if that is invalid."""
     values = common.train.model_dump() | entry.train
     stopping = values["early_stopping"]
     if isinstance(stopping, dict):

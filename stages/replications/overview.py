@@ -1,5 +1,5 @@
-"""The figures that sum up all experiments, or those of a document, by matplotlib; and how the
-documents' own curves are drawn."""
+"""Draw the figures that summarise all experiments, or those of a document, and the documents' own
+curves, with matplotlib."""
 
 import math
 from typing import Any
@@ -15,18 +15,18 @@ from matplotlib.ticker import MaxNLocator
 from stages.drawing import charts
 from stages.drawing.charts import COLOURS, STYLE, Accuracies
 
-# of what the document's run had, as the table names it, and as the picture does
+# shares of what the document's run had: the table's columns, and their labels in the figure
 CONDITIONS = {
     "training_images_share": "images",
     "epochs_share": "epochs",
     "measured_images_share": "measured on",
 }
-IN_ONE_PANEL = 6  # experiments whose learning curves can be told apart
+IN_ONE_PANEL = 6  # experiments whose learning curves can be distinguished
 COLOURS_OF_SHARES = ["#f5c9a8", "#fae3cf", "#eef3f8", "#cfe3f2"]  # below 25, 50, 90 %, and above
 
 
 def format_share(share: float) -> str:
-    """A share in per cent, where less than one is not nothing."""
+    """A share in per cent; below one, ``<1%`` instead of 0 %."""
     return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
@@ -34,24 +34,24 @@ def plot_published(
     axes: Axes, published: pd.DataFrame, column: str, colour: str, **style: Any
 ) -> None:
     """Draw one column of the epochs that a document prints, behind everything else: a wide line
-    joins epochs that follow each other, a thin one leads over those that it does not print."""
-    some = published.set_index("epoch")[column].dropna()
-    if some.empty:
+    joins consecutive epochs, a thin one bridges those that it does not print."""
+    printed = published.set_index("epoch")[column].dropna()
+    if printed.empty:
         return
-    every = some.reindex(range(some.index.min(), some.index.max() + 1))
+    every = printed.reindex(range(printed.index.min(), printed.index.max() + 1))
     wide = {"linewidth": 4, "alpha": 0.25, "marker": "s", "markersize": 5, "zorder": 1}
     axes.plot(every.index, every, color=colour, **wide | style)
     thin = wide | {"linewidth": 0.8, "marker": "", "alpha": 0.5, "label": None}
-    axes.plot(some.index, some, color=colour, **style | thin)
+    axes.plot(printed.index, printed, color=colour, **style | thin)
 
 
 @matplotlib.rc_context(STYLE)
 def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
-    """All experiments, published beside obtained, with bars as far as a difference is within noise;
-    reduced budgets paler. Beside that, how much of the document's conditions each met."""
+    """All experiments, published beside obtained, with bars that span differences within noise;
+    reduced budgets are paler. Beside that, how far each met the document's conditions."""
     measured = ["published", "obtained", "noise"]
     table = pd.DataFrame(rows, columns=["experiment", "budget", *measured])
-    table = table.astype(dict.fromkeys(measured, float))  # nothing may be published, or obtained
+    table = table.astype(dict.fromkeys(measured, float))  # None: nothing is published, or obtained
     full = table["budget"] == "full"
     style = {"fmt": "o", "color": COLOURS[0], "markersize": 5, "capsize": 2}
     hollow = {"fmt": "D", "color": COLOURS[1], "markersize": 6, "markerfacecolor": "none"}
@@ -76,13 +76,13 @@ def draw_published_and_obtained(rows: list[dict[str, Any]]) -> Figure:
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="y", labelsize=8)
     draw_conditions(axes, rows)
-    figure.get_layout_engine().set(rect=(0, 0, 0.94, 1))  # it overlooks part of what stands beside
+    figure.get_layout_engine().set(rect=(0, 0, 0.94, 1))  # the engine ignores part of the inset
     return figure
 
 
 def draw_conditions(beside: Axes, rows: list[dict[str, Any]]) -> None:
-    """A cell for each row and condition, to the right of the axes `beside`: the share of the
-    document's that ours had, and the number of seeds."""
+    """Draw a cell for each row and condition, to the right of the axes `beside`: our share of what
+    the document's run had, and the number of seeds."""
     shares = pd.DataFrame(rows, columns=["experiment", *CONDITIONS, "seeds"])
     values = shares[list(CONDITIONS)].astype(float).to_numpy()
     axes = beside.inset_axes((1.02, 0, 0.28, 1), sharey=beside)
@@ -99,7 +99,7 @@ def draw_conditions(beside: Axes, rows: list[dict[str, Any]]) -> None:
     seeds = shares["seeds"].astype(float)
     for row in places:
         for column, value in enumerate([*values[row], seeds[row]]):
-            if not math.isnan(value):  # nothing has run, or nothing is to compare with
+            if not math.isnan(value):  # not run yet, or nothing to compare with
                 text = f"{value:.0f}" if column == len(CONDITIONS) else format_share(value)
                 axes.text(column, row, text, ha="center", va="center", fontsize=7)
     names = [*CONDITIONS.values(), "seeds"]
@@ -113,9 +113,9 @@ def draw_conditions(beside: Axes, rows: list[dict[str, Any]]) -> None:
 
 @matplotlib.rc_context(STYLE)
 def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Accuracy, loss, and squared error where it was recorded, by epoch, training and validation;
-    behind them, wide and pale, what the document prints. `curves` are an experiment's curves.csv,
-    `published` the epochs that the document prints of it."""
+    """Accuracy, loss, and squared error if it was recorded, by epoch, on training and validation
+    data; behind them, wide and pale, what the document prints. `curves` are an experiment's
+    curves.csv, `published` the epochs that the document prints of it."""
     labels = {
         "accuracy": "accuracy",
         "loss": "loss that is trained on",
@@ -141,10 +141,9 @@ def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Fi
 
 @matplotlib.rc_context(STYLE)
 def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Validation accuracy by epoch of experiments that belong together; training accuracy dotted,
-    with crosses, of the first seed; behind them, wide and pale, what the document prints of the
-    same. One panel, or of more than `IN_ONE_PANEL` experiments a panel for each beginning of names
-    (``flowers-v3``)."""
+    """Validation accuracy by epoch of a document's experiments; dotted, with crosses, training
+    accuracy of the first seed; behind them, wide and pale, what the document prints. More than
+    `IN_ONE_PANEL` experiments get a panel for each prefix of their names (``flowers-v3``)."""
     crowded = curves["model"].nunique() > IN_ONE_PANEL
     panel_of = curves["model"].str.split("-").str[:2].str.join("-") if crowded else ""
     panels = list(curves.assign(panel=panel_of).groupby("panel", sort=False))
@@ -156,10 +155,10 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
     size = (14, 2.6 * rows) if crowded else (9, 5)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, 2 if crowded else 1, squeeze=False, sharey=True).ravel()
-    for axes, (panel, some) in zip(grid, panels):
-        charts.plot_learning_curves(axes, some, "accuracy", styles)
-        last = some["epoch"].max()
-        models = some["model"].unique()
+    for axes, (panel, panel_curves) in zip(grid, panels):
+        charts.plot_learning_curves(axes, panel_curves, "accuracy", styles)
+        last = panel_curves["epoch"].max()
+        models = panel_curves["model"].unique()
         for model, colour in zip(models, charts.choose_colours(len(models))):
             printed = published[published["experiment"] == model]
             plot_published(axes, printed, "accuracy", colour, linestyle=":")
@@ -181,8 +180,8 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
 
 @matplotlib.rc_context(STYLE)
 def draw_losses() -> Figure:
-    """Squared error and cross-entropy of one output where the truth is 0, as the flowers document
-    compares them: values and slopes at the prediction 0.9 are 0.81 and 2.3, 1.8 and 10."""
+    """Squared error and cross-entropy of one output whose true value is 0, as the flowers document
+    compares them: at the prediction 0.9, the values are 0.81 and 2.3, the slopes 1.8 and 10."""
     predicted = np.linspace(0, 0.97, 400)
     figure = Figure(figsize=(9, 4), layout="constrained")
     values, slopes = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""Stage data of the replications: one variant of a data set, as a document prepared it.
+"""Stage data of the replications: split and preprocess one variant of a data set as a document did.
 
 Reads ``replications/raw/DATASET/``; writes ``replications/data/VARIANT/`` with ``split/`` and
 ``prepared/``, which the stages split and preprocess describe. The variant's name is a key of

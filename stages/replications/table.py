@@ -1,4 +1,4 @@
-"""Stage table of the replications: published against obtained, a row an experiment.
+"""Stage table of the replications: compare published and obtained accuracies, a row per experiment.
 
 Reads ``result.json`` and ``curves.csv`` in ``replications/results/*/``,
 ``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``; writes into
@@ -6,8 +6,8 @@ Reads ``result.json`` and ``curves.csv`` in ``replications/results/*/``,
 ``curves/EXPERIMENT.png`` and ``curves/DOCUMENT.png`` for each experiment and document. An
 experiment that has not run yet has a row that says so.
 
-The verdict is a test of the difference at the level of 5 %, two-sided: ``within noise`` is what
-`estimate_noise` gives, or less.
+The verdict is a two-sided test of the difference at the 5 % level: ``within noise`` is a difference
+of at most what `estimate_noise` returns.
 """
 
 import math
@@ -27,7 +27,7 @@ from stages.storage import files
 RESULTS = options.FOLDER / "results"
 ROUNDING = 0.5e-4 + 1e-9  # published accuracies have four decimals
 RECIPES, VARIATIONS = "recipes", "variations"
-# these "documents" are our own: sections of their own, and not in the picture
+# these "documents" are our own: they have sections of their own, and are not in the figure
 TITLES = {
     RECIPES: "Our own recipes",
     VARIATIONS: "The documents' experiments with one change",
@@ -35,15 +35,15 @@ TITLES = {
 
 
 class Spread(NamedTuple):
-    """How much the accuracy of an experiment differs between seeds: the standard deviation, and the
-    degrees of freedom of this estimate."""
+    """The spread of an experiment's accuracy over seeds: the standard deviation, and the degrees of
+    freedom of this estimate."""
 
     deviation: float
     freedom: int
 
 
 class Spreads(NamedTuple):
-    """The spread of our runs, and that of the document's; None where it is not known."""
+    """The spread of our runs, and that of the document's; None if unknown."""
 
     ours: Spread | None
     theirs: Spread | None
@@ -54,13 +54,13 @@ def measure_spreads(
     documents: dict[str, options.Facts],
     datasets: dict[str, str],
 ) -> dict[str, Spreads]:
-    """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else
-    that of the experiments on its data set that have three, pooled, recipes of our own apart, with
-    their variations. Of the document's run it is the same, since the network is; but what a recipe
-    is compared with is another network, one of the document's."""
+    """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else the
+    pooled one of the experiments on its data set that have three; our own recipes, with their
+    variations, are pooled separately. The document's run has the same spread, since it has the same
+    network; but a recipe is compared with another network, the document's."""
     own = {}
     for name, result in results.items():
-        obtained = [one["obtained"] for one in result["seeds"].values()]
+        obtained = [metrics["obtained"] for metrics in result["seeds"].values()]
         if len(obtained) >= 3 and not is_reduced(result):
             own[name] = Spread(float(np.std(obtained, ddof=1)), len(obtained) - 1)
     origins = {name: find_origin(name, documents) for name in datasets}
@@ -68,31 +68,31 @@ def measure_spreads(
         name: (datasets[name], documents[origin].document == RECIPES)
         for name, origin in origins.items()
     }
-    # networks of which each seed learns nothing say nothing of others
-    lent = {name: one for name, one in own.items() if one.deviation > ROUNDING}
+    # a network that learns nothing with any seed says nothing about others
+    usable = {name: spread for name, spread in own.items() if spread.deviation > ROUNDING}
     pooled = {
-        group: pool_spreads([one for name, one in lent.items() if groups[name] == group])
+        group: pool_spreads([spread for name, spread in usable.items() if groups[name] == group])
         for dataset in datasets.values()
         for group in ((dataset, True), (dataset, False))
     }
-    found = {}
+    spreads = {}
     for name, group in groups.items():
         ours = own.get(name, pooled[group])
-        found[name] = Spreads(ours, pooled[group[0], False] if group[1] else ours)
-    return found
+        spreads[name] = Spreads(ours, pooled[group[0], False] if group[1] else ours)
+    return spreads
 
 
 def pool_spreads(spreads: list[Spread]) -> Spread | None:
-    """The root mean square of the deviations, by their degrees of freedom."""
+    """The pooled standard deviation, weighted by degrees of freedom; None without any."""
     if not spreads:
         return None
-    freedom = sum(one.freedom for one in spreads)
-    square = sum(one.freedom * one.deviation**2 for one in spreads) / freedom
-    return Spread(math.sqrt(square), freedom)
+    freedom = sum(spread.freedom for spread in spreads)
+    variance = sum(spread.freedom * spread.deviation**2 for spread in spreads) / freedom
+    return Spread(math.sqrt(variance), freedom)
 
 
 def is_reduced(result: dict[str, Any]) -> bool:
-    """Whether a run had a reduced budget, whatever params.yaml allows now."""
+    """Whether the run had a reduced budget, whatever params.yaml says now."""
     return any(value is not None for value in result["parameters"]["budget"].values())
 
 
@@ -118,12 +118,12 @@ def build_row(
     if result is None:
         return common | {"verdict": "not run yet"}
     seeds = list(result["seeds"].values())
-    mean = sum(one["obtained"] for one in seeds) / len(seeds)
+    mean = sum(metrics["obtained"] for metrics in seeds) / len(seeds)
     images = seeds[0][published.of]["images"]
     reduced = is_reduced(result)
     if heads := seeds[0].get("heads"):
         ours = ", ".join(
-            f"{head} {one[f'{published.of}_accuracy']:.4f}" for head, one in heads.items()
+            f"{head} {metrics[f'{published.of}_accuracy']:.4f}" for head, metrics in heads.items()
         )
         common["notes"] += f" Ours, last epoch: {ours}."
     common |= {
@@ -148,8 +148,8 @@ def build_row(
     noise = None
     if published.accuracy is not None and not reduced:
         noise = estimate_noise(published, mean, images, len(seeds), spreads)
-    words = judge_replication(published.accuracy, mean, noise, reduced)
-    return common | {"noise": noise, "verdict": words}
+    verdict = judge_replication(published.accuracy, mean, noise, reduced)
+    return common | {"noise": noise, "verdict": verdict}
 
 
 def measure_conditions(
@@ -158,9 +158,9 @@ def measure_conditions(
     training_images: int,
     measured_images: int,
 ) -> dict[str, float | None]:
-    """How much of what the document's run had this one had, 1 at most: of its training images, of
-    its epochs, of the images that the accuracy is measured on. A training that early stopping may
-    end where it will, as in the document, has all its epochs. None where there is no such run."""
+    """The shares, at most 1, of the document's training images, epochs and measured images that
+    this run had. A training that early stopping may end at any epoch, as in the document, counts as
+    having all epochs. None if there is no such run."""
     limit, ran = budget["epochs"], facts.trained.epochs
     return {
         "training_images_share": min(1, training_images / facts.trained.images),
@@ -172,38 +172,39 @@ def measure_conditions(
 def estimate_noise(
     published: options.Published, mean: float, images: int, seeds: int, spreads: Spreads
 ) -> float:
-    """The difference between the published accuracy and ours, `mean` of so many `seeds`, each on so
-    many `images`, that chance exceeds once in twenty times.
+    """The difference between the published accuracy and ours, the `mean` over `seeds` seeds, each
+    measured on `images` images, that chance exceeds with probability 5 %.
 
-    Chance is the seed, which counts once for the document's run and through their number for ours;
-    and the choice of the test images, once for each run. As many images are the same ones, unless
-    `published` says otherwise, since parts are cut as the documents cut them: then the spread over
-    seeds, which is measured on them, is all there is, where it is known of both. Spreads are
-    estimated with few degrees of freedom:
-    hence Student's t, with those of Welch and Satterthwaite for the sum. With a spread that is
-    borrowed from others, once in twenty times holds only as far as this experiment's is like
-    theirs: if its own is twice as large, chance exceeds the noise once in four times (by
-    simulation). Of the document's run only the accuracy is known: what both networks predict for
-    each image, as the review of two runs of ours compares it, is not."""
+    Chance is the seed, with full variance for the document's run and divided by the number of seeds
+    for ours; and the sampling of the test images, once for each run. Equally many images are the
+    same ones, unless `published` says otherwise, since parts are split as in the documents: then
+    the spread over seeds, which is measured on them, is all, if it is known for both. Spreads are
+    estimated with few degrees of freedom: hence Student's t, with those of Welch and Satterthwaite
+    for the sum. With a spread borrowed from other experiments, 5 % holds only if this one's is
+    similar: if it is twice as large, chance exceeds the noise with probability 25 % (by
+    simulation). Of the document's run only the accuracy is known, not the predictions for each
+    image, which the review compares for two runs of ours."""
     ours, theirs = spreads
     if ours and ours == theirs:  # one estimate, used twice
-        of_seeds = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
+        variances = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
     else:
         shares = ((ours, 1 / seeds), (theirs, 1))
-        of_seeds = [(one.deviation**2 * share, one.freedom) for one, share in shares if one]
-    variance = sum(square for square, _ in of_seeds)
-    same = published.same_images and images == published.images
-    if not (same and ours and theirs):
+        variances = [
+            (spread.deviation**2 * share, spread.freedom) for spread, share in shares if spread
+        ]
+    variance = sum(square for square, _ in variances)
+    same_images = published.same_images and images == published.images
+    if not (same_images and ours and theirs):
         variance += estimate_standard_error(published.accuracy, published.images) ** 2
         variance += estimate_standard_error(mean, images) ** 2
-    freedom = count_freedom(of_seeds, variance)
+    freedom = count_freedom(variances, variance)
     return ROUNDING + float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
 
 
 def judge_replication(
     published: float | None, obtained: float, noise: float | None, reduced: bool
 ) -> str:
-    """In words, whether the published accuracy was obtained again; `noise` is None where nothing is
+    """The verdict on whether the published accuracy was reproduced; `noise` is None if nothing is
     published, or the budget was reduced."""
     if published is None:
         return "nothing published"
@@ -215,17 +216,17 @@ def judge_replication(
 
 
 def find_origin(name: str, documents: dict[str, options.Facts]) -> str:
-    """The experiment that a variation varies, whose name its own begins with; of any other
-    experiment itself."""
+    """The experiment that a variation is based on, whose name is a prefix of its own; for any other
+    experiment, itself."""
     if documents[name].document != VARIATIONS:
         return name
-    others = [one for one, facts in documents.items() if facts.document != VARIATIONS]
-    return max((one for one in others if name.startswith(f"{one}-")), key=len, default=name)
+    others = [other for other, facts in documents.items() if facts.document != VARIATIONS]
+    return max((other for other in others if name.startswith(f"{other}-")), key=len, default=name)
 
 
 def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) -> pd.DataFrame:
-    """What the documents print of their epochs, with the curves of an experiment also for its
-    variations, whose names begin with its own."""
+    """The published `curves`, with those of an experiment repeated for its variations, whose names
+    begin with its own."""
     more = [
         curves[curves["experiment"] == find_origin(name, documents)].assign(experiment=name)
         for name, facts in documents.items()
@@ -242,7 +243,9 @@ def main() -> None:
         for name in entries
         if (RESULTS / name / "result.json").exists()
     }
-    datasets = {name: replications.variants[one.variant].dataset for name, one in entries.items()}
+    datasets = {
+        name: replications.variants[entry.variant].dataset for name, entry in entries.items()
+    }
     spreads = measure_spreads(results, documents, datasets)
     rows = [
         build_row(
@@ -259,7 +262,7 @@ def main() -> None:
     files.write_text(options.FOLDER / "table.md", formatting.format_table(rows))
     charts.save(
         overview.draw_published_and_obtained(
-            [one for one in rows if one["document"] not in TITLES]
+            [row for row in rows if row["document"] not in TITLES]
         ),
         options.FOLDER / "published_and_obtained.png",
     )

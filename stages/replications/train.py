@@ -1,12 +1,12 @@
 """Stage train of the replications: one experiment, once with each of its seeds.
 
-Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/trained/NAME/`` a folder a
-seed, ``seed-1`` and so on, with predictions.npz, history.csv and training.json as the root's stage
-train writes them; model.keras, and the optimizer's state in optimizer.npz, only where `keep_model`
-says so: all models together would take gigabytes. The run record is
-``replications/runs/NAME.json``. Checkpoints lie outside both, in ``replications/checkpoints/``,
-since DVC deletes a stage's outputs before it starts. They are kept until all seeds are done: what
-is stopped in its third seed does not train the first two again.
+Reads ``replications/data/VARIANT/prepared/``; writes into ``replications/trained/NAME/`` a folder
+per seed, ``seed-1`` and so on, with predictions.npz, history.csv and training.json as the root's
+stage train writes them; model.keras, and the optimizer's state in optimizer.npz, only if
+`keep_model` is true: all models together would take gigabytes. The run record is
+``replications/runs/NAME.json``. Checkpoints are outside both, in ``replications/checkpoints/``,
+since DVC deletes a stage's outputs before it starts. They are kept until all seeds are done, so
+that a run stopped in its third seed does not train the first two again.
 """
 
 from dataclasses import dataclass, replace
@@ -25,10 +25,10 @@ from stages.training.run import train_and_predict
 
 @dataclass(frozen=True)
 class Replication(Experiment):
-    """An experiment with what only some of the documents do."""
+    """An experiment, with options that only some of the documents need."""
 
-    code: str = ""  # digest of what the replications' training has beyond the root's
-    start: str | None = None  # digest of the model that it goes on from
+    code: str = ""  # digest of what the replications add to the root's training code
+    start: str | None = None  # digest of the model that training continues from
     evaluate_in_training_mode: bool = False  # whether dropout stays on when images are predicted
 
 
@@ -40,8 +40,8 @@ def run(
     start: Path | None,
     keep_model: bool,
 ) -> dict[str, Any]:
-    """As the root's `run`, on top of what the folder `start` holds: model.keras and optimizer.npz.
-    With `keep_model`, these two stay in `folder` too. The checkpoint stays. Returns the run
+    """As the root's `run`, but continues from model.keras and optimizer.npz in the folder `start`.
+    With `keep_model`, `folder` keeps these two files too. The checkpoint stays. Returns the run
     record."""
     from stages.training import heads, recipe, saving
     from stages.training.network import build_network

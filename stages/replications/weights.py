@@ -1,4 +1,4 @@
-"""Stage weights of the replications: the pre-trained weights that experiments start from.
+"""Stage weights of the replications: store the pre-trained weights that experiments start from.
 
 Reads ``architectures.NAME.weights`` of the root's ``params.yaml``; writes
 ``replications/weights/NAME/``, which the stage weights of the root describes.

@@ -1,2 +1,2 @@
-"""What every program of the project shares: its arguments, errors for people, locks, and the end of
+"""What all programs of the project share: arguments, user errors, locks, and the termination of
 orphans."""

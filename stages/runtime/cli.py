@@ -1,4 +1,4 @@
-"""What every command of the project shares: its arguments, and errors that are for people."""
+"""The command line of every program of the project: its arguments, and errors shown to users."""
 
 import argparse
 import contextlib
@@ -17,7 +17,7 @@ from typing import NoReturn
 from stages.runtime import edited, escape, experiments, git, guard, progress
 from stages.runtime.errors import UserError
 
-FULL = 1_000_000  # bytes: a disk with less room left counts as full
+FULL = 1_000_000  # bytes: a disk with less space left counts as full
 LESS_MEMORY = "end other programs, or make images or batches smaller"
 MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
 REMEDIES = {
@@ -31,7 +31,7 @@ REMEDIES = {
     errno.EFBIG: "raise this user's limit on the size of files (ulimit -f), or use another disk",
     errno.ENAMETOOLONG: "give a shorter name, or move the project to a shorter path",
 }
-# folders with what the pipeline makes
+# folders that the pipeline writes
 MADE = ("data", "models", "reports", "exports", "replications")
 
 
@@ -42,12 +42,12 @@ def run(
     **arguments: str,
 ) -> None:
     """Call ``main`` with the positional command-line arguments, given as ``name='help text'``, and
-    those that `options` adds to the parser. The process ends when the DVC that started it does, so
-    that the next ``dvc repro`` has no rival.
+    those that `options` adds to the parser. The process ends when the DVC process that started it
+    does, so that the next ``dvc repro`` has no rival.
 
-    The process ends with exit status 0, 1 after a `UserError` or when the machine refuses (full
-    disk, no right to a folder, too little memory), both with a message on standard error, 2 after
-    wrong arguments, or 130 after Ctrl-C.
+    The exit status is 0; 1 after a `UserError`, or an error of the system (full disk, no
+    permission, too little memory), both with a message on standard error; 2 after wrong arguments;
+    or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog=name_program(),
@@ -70,29 +70,29 @@ def run(
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))
-    except BrokenPipeError:  # who read the output has read enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        if not (message := refusal(error)):
+        if not (message := explain_os_error(error)):
             raise
         fail(message)
     except sqlite3.OperationalError as error:  # of DVC's databases
         if "full" not in str(error):
             raise
-        fail(refusal(OSError(errno.ENOSPC, str(error), "DVC's cache or database")))
+        fail(explain_os_error(OSError(errno.ENOSPC, str(error), "DVC's cache or database")))
     except ImportError as error:
         if "failed to map segment" not in str(error):  # of a library: glibc's dlopen
             raise
         fail(f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}")
     except MemoryError as error:
-        what = str(error) or "all of it is used"
-        fail(f"not enough memory: {what}.\n       What to do: {LESS_MEMORY}")
+        reason = str(error) or "all of it is used"
+        fail(f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}")
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write("\ninterrupted\n")
             sys.stderr.flush()
-        # at once: the threads of a backend may take long to end by themselves
+        # at once: the threads of a backend may take long to end
         os._exit(128 + signal.SIGINT)
 
 
@@ -105,8 +105,7 @@ def name_program() -> str:
 
 
 def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
-    """The type of an option for argparse: a number, int or float as `kind` says, from `least` to
-    `most`, and finite."""
+    """The argparse type of a finite number from `least` to `most`; `kind` is int or float."""
     what = "a whole number" if kind is int else "a number"
     bounds = f"from {least} to {most}" if most < math.inf else f"of at least {least}"
 
@@ -120,14 +119,14 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
 
 
 def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as an exception does: what it has started is ended, and
-    temporary folders are removed."""
+    """Let SIGTERM end this process as an exception does, so that child processes end and temporary
+    folders are removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def require_project() -> None:
-    """Raise `UserError` where the current folder is not the project's, but one below or another:
-    for commands that would otherwise find nothing to do there, or write there."""
+    """Raise `UserError` unless the current folder is the project's: elsewhere, a command might find
+    nothing to do, or write files."""
     if not (Path("dvc.yaml").exists() and Path(".dvc").is_dir()):
         raise UserError(
             "dvc.yaml or .dvc is missing here: start the command in the folder of the project"
@@ -137,14 +136,14 @@ def require_project() -> None:
     except UserError as error:
         if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
             raise
-        advice = "DVC needs git's folder, which an archive of the project lacks: `git clone` it"
+        advice = "DVC needs the folder .git, which an archive of the project lacks: `git clone` it"
         raise UserError(f"{error}\n       {advice}") from None
 
 
 def prepare_streams() -> None:
-    """Make sure that there is an output and an error stream, and that they take any character.
-    Where the one who started the process closed them (``>&-``), what is written is lost; and no
-    file that is opened later gets their numbers."""
+    """Make sure that the standard streams are open, and that any character can be written to them.
+    If the parent process closed one (``>&-``), it is redirected to the null device; else the next
+    file to be opened would get its descriptor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -153,29 +152,28 @@ def prepare_streams() -> None:
                 os.close(null)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
-        # where the locale's encoding lacks a character, such as × or ±
+        # for characters that the locale's encoding lacks, such as × or ±
         stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str) -> NoReturn:
-    """End the process with a message, in which no name from outside can act on the terminal."""
+    """End the process with a message; no name from outside in it can control the terminal."""
     text = escape.terminal(message.expandtabs(2), keep="\n")
     sys.exit(f"{progress.clear_line(sys.stderr)}error: {text}")
 
 
-def refusal(error: OSError) -> str | None:
-    """What the machine refused, in words, with what to do; None where it is no matter of the
-    machine."""
+def explain_os_error(error: OSError) -> str | None:
+    """What the system refused, and what to do; None for an error with another cause."""
     number = error.errno
-    if number is None:  # NumPy says only that less was written than it asked for
+    if number is None:  # NumPy says only that fewer bytes were written than requested
         if shutil.disk_usage(".").free < FULL:
             number = errno.ENOSPC
         elif resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
             number = errno.EFBIG
     if number == errno.ENOENT and str(error.filename).split(os.sep)[0] in MADE:
         return (
-            f"{error.filename} is missing: what the pipeline makes, `dvc repro` makes again, "
-            "or `dvc pull` brings from a remote"
+            f"{error.filename} is missing: the pipeline makes it. Run `dvc repro`, or `dvc pull` "
+            "to get it from a remote"
         )
     if number == errno.ENOENT and "temporary directory" in str(error):  # of tempfile
         return (

@@ -1,8 +1,8 @@
-"""Whether parameters were edited while a stage ran.
+"""Detect parameters that were edited while a stage ran.
 
-DVC reads the parameters of a stage again when its command has ended, and records these values with
-the result, in dvc.lock and in its run-cache: a model would pass for one that was trained with
-values that it never saw, here and in each later run that asks for them.
+DVC reads a stage's parameters again when its command has ended, and records these values with the
+result, in dvc.lock and in its run-cache: a model would pass for one trained with values that it
+never saw, here and in each later run with these values.
 """
 
 import os
@@ -24,28 +24,28 @@ ABSENT = object()
 
 
 def read_all() -> dict[Path, bytes]:
-    """The content of the files with parameters; nothing where DVC did not start this process."""
+    """The contents of the parameter files; empty if DVC did not start this process."""
     if "DVC_STAGE" not in os.environ:
         return {}
     return {path: path.read_bytes() for path in FILES if path.exists()}
 
 
 def refuse_edited(before: dict[Path, bytes]) -> None:
-    """Raise `UserError`, so that DVC records nothing, where a parameter that it would record has
-    another value than in the files as they were `before`."""
+    """Raise `UserError`, so that DVC records nothing, if a parameter that it would record has
+    changed since the contents `before`."""
     now = read_all()
     edited = {path for path, content in before.items() if now.get(path) != content}
     if edited and (keys := list_edited({path: before[path] for path in edited})):
         raise UserError(
             f"edited while this ran: {', '.join(keys)}. DVC would have recorded the result with "
-            "the new values, so it is not kept.\n       Start `dvc repro` again; with the old "
-            "values, a training that had ended is not run again"
+            "the new values, so it is discarded.\n       Run `dvc repro` again; with the old "
+            "values, a finished training does not run again"
         )
 
 
 def list_edited(before: dict[Path, bytes]) -> list[str]:
-    """The keys, with their files, that the stage depends on and that have another value than
-    `before`. Where DVC cannot tell any more on what it depends, the files alone."""
+    """The keys, with their files, that the stage depends on and whose values have changed since
+    `before`; only the files if DVC can no longer tell the dependencies."""
     from dvc.dependency.param import ParamsDependency
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -53,7 +53,7 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
 
     from stages.params.reading import look_up
 
-    found = []
+    edited = []
     try:
         with Repo() as repo:
             for dependency in find_dependencies(repo):
@@ -62,19 +62,19 @@ def list_edited(before: dict[Path, bytes]) -> list[str]:
                     continue
                 old = parse_yaml(before[path].decode(), path)
                 now = parse_yaml(path.read_text(encoding="utf-8"), path)
-                found += [
+                edited += [
                     f"{key} in {path}"
                     for key in dependency.params
                     if look_up(key, old, ABSENT) != look_up(key, now, ABSENT)
                 ]
     except (DvcException, OSError):
         return [str(path) for path in before]
-    return found
+    return edited
 
 
 def find_dependencies(repo: "Repo") -> list["Dependency"]:
-    """What the stage depends on that this process runs: DVC's name of it is relative to the folder
-    that DVC was started in. Raises `DvcException` where there is none any more."""
+    """The dependencies of the stage that this process runs, found by its command: DVC's name of the
+    stage is relative to the folder where DVC was started. Raises `DvcException` if it is gone."""
     from dvc.exceptions import DvcException
 
     module = getattr(sys.modules["__main__"].__spec__, "name", "")

@@ -1,6 +1,6 @@
-"""Errors that are for people."""
+"""Errors shown to users."""
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what is wrong, where, and what to do. It
-    is shown without a traceback."""
+    """A problem that the user can fix: the message says what is wrong, where, and what to do. It is
+    shown without a traceback."""

@@ -1,7 +1,7 @@
-"""Text from outside (names of classes, files and models, licences, keys of results), made safe for
-the format that it is written into: one function a format.
+"""Escape text from outside (names of classes, files and models, licences, keys of results) for the
+format that it is written into, one function per format.
 
-HTML is not among them: the templates escape it themselves (``autoescape`` of Jinja).
+HTML has none: the templates escape it themselves (Jinja's ``autoescape``).
 """
 
 import json
@@ -13,15 +13,15 @@ ZERO_WIDTH_SPACE = "\u200b"
 
 
 def is_printable(letter: str) -> bool:
-    """Whether one character shows, and does nothing else: Unicode calls it no control, format
-    (bidirectional controls among them), surrogate, private or unassigned character, and no
-    separator of lines."""
+    """Whether a character is displayed and has no other effect: in Unicode, it is not a control,
+    format (such as bidirectional controls), surrogate, private or unassigned character, nor a line
+    separator."""
     return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
 
 
 def terminal(text: object, keep: str = "") -> str:
-    """A text with each character that a terminal does not show, or obeys, as Python writes it, such
-    as ``\\x1b``; those in `keep` stay."""
+    """Escape each character that a terminal obeys or does not show, as Python writes it, such as
+    ``\\x1b``; except those in `keep`."""
     return "".join(
         letter
         if is_printable(letter) or letter in keep
@@ -31,17 +31,17 @@ def terminal(text: object, keep: str = "") -> str:
 
 
 def markdown(text: object) -> str:
-    """A text inside a line or a table cell of Markdown (GitHub's), where it shows as it is. An
-    underscore inside a word is no markup, and stays. Nothing becomes a link by itself, as GitHub
-    makes one of an address."""
+    """Escape text inside a line or a table cell of GitHub's Markdown, so that it is displayed as it
+    is. An underscore inside a word is not markup, and stays. GitHub turns no URL in it into a
+    link."""
     line = terminal(" ".join(str(text).split()))
     line = re.sub(r"[\\`*\[\]<>|~$@]|&(?=[#\w])|:(?=//)|(?<=www)\.", r"\\\g<0>", line)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
 
 
 def code(text: object, in_table: bool = False) -> str:
-    """A text as a code span of Markdown; nothing of an empty text. A table is split into cells
-    before code is looked at, so that `in_table` a vertical bar needs a backslash."""
+    """Text as a code span of Markdown; empty for empty text. Markdown splits a table into cells
+    before it parses code, so that `in_table` a vertical bar needs a backslash."""
     line = terminal(" ".join(str(text).split()))
     if "`" in line:
         fence = "`" * (1 + max(map(len, re.findall("`+", line))))
@@ -52,20 +52,22 @@ def code(text: object, in_table: bool = False) -> str:
 
 
 def as_json(value: object) -> str:
-    """A value as JSON for people and programs: what a terminal does not show, or obeys, is written
-    as JSON writes it, such as ``\\u009b``."""
+    """A value as JSON for people and programs: characters that a terminal obeys or does not show
+    are JSON escapes, such as ``\\u009b``."""
     lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
     return "\n".join(
         line
         if line.isprintable()
-        else "".join(one if is_printable(one) else json.dumps(one)[1:-1] for one in line)
+        else "".join(
+            letter if is_printable(letter) else json.dumps(letter)[1:-1] for letter in line
+        )
         for line in lines
     )
 
 
 def spreadsheet(cell: object) -> object:
-    """A cell of a CSV file that people open in a spreadsheet: a text that the spreadsheet would
-    compute begins with an apostrophe, as OWASP advises (CSV injection)."""
+    """Escape a cell of a CSV file for spreadsheets: text that would be a formula gets an apostrophe
+    in front, as OWASP advises (CSV injection)."""
     return re.sub(r"^(?='*[=+\-@\t\r])", "'", cell) if isinstance(cell, str) else cell
 
 
@@ -75,11 +77,11 @@ def from_spreadsheet(cell: str) -> str:
 
 
 def script(text: str) -> str:
-    """A text that another program writes into the JavaScript of a page, as DVC does with the tables
-    of plots: a space of no width behind each ``<``, so that none opens or ends a tag."""
+    """Escape text that another program writes into a page's JavaScript, as DVC does with plots: a
+    zero-width space after each ``<`` keeps it from opening or closing a tag."""
     return text.replace("<", f"<{ZERO_WIDTH_SPACE}")
 
 
 def from_script(text: str) -> str:
-    """What `script` was given."""
+    """Undo `script`."""
     return text.replace(f"<{ZERO_WIDTH_SPACE}", "<")

@@ -1,7 +1,7 @@
-"""What a killed ``dvc exp run`` leaves behind.
+"""Detect what a killed ``dvc exp run`` leaves behind.
 
 While it runs, DVC detaches git's HEAD. A closed terminal (SIGHUP), SIGTERM or SIGKILL ends it
-before it goes back to the branch: whatever is committed from then on is on no branch.
+before it returns to the branch: whatever is committed from then on is on no branch.
 """
 
 import os
@@ -13,41 +13,40 @@ import psutil
 from stages.runtime import git, guard
 from stages.runtime.errors import UserError
 
-# of DVC's moves, which name the commit in full, and are no person's
+# a checkout by DVC, which names the commit in full; a person's does not
 MOVE = re.compile(r"checkout: moving from (\S+) to [0-9a-f]{40}")
-LOOKED_AT = "20"  # entries of git's log of moves
+REFLOG_ENTRIES = "20"  # that are searched
 
 
 def find_lost_branch() -> str | None:
-    """The branch that a killed ``dvc exp run`` left; None where none did, and while one runs."""
+    """The branch that a killed ``dvc exp run`` left; None if none did, or if DVC is running."""
     if "DVC_EXP_NAME" in os.environ or git.ask("symbolic-ref", "--quiet", "HEAD") is not None:
         return None
     if git.ask("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD") is None:
         return None
     if is_dvc_running():
         return None
-    moves = git.ask("log", "--walk-reflogs", "--format=%gs", "--max-count", LOOKED_AT, "HEAD")
+    moves = git.ask("log", "--walk-reflogs", "--format=%gs", "--max-count", REFLOG_ENTRIES, "HEAD")
     for move in (moves or "").splitlines():
         if not move.startswith("checkout: moving"):
             continue
-        left = MOVE.fullmatch(move)
-        if left is None:  # a person's
+        match = MOVE.fullmatch(move)
+        if match is None:  # a person's checkout
             return None
-        if git.ask("rev-parse", "--verify", "--quiet", f"refs/heads/{left[1]}") is not None:
-            return left[1]
+        if git.ask("rev-parse", "--verify", "--quiet", f"refs/heads/{match[1]}") is not None:
+            return match[1]
     return None
 
 
 def refuse_beside_dvc() -> None:
-    """Raise `UserError` where a run goes on in this folder, whose parameters would change under
-    it."""
+    """Raise `UserError` if DVC is running in this folder: its parameters would change under it."""
     if is_dvc_running():
-        raise UserError("DVC runs in this folder: wait for it, or end it, and start again")
+        raise UserError("DVC is running in this folder: wait for it or end it, and start again")
 
 
 def is_dvc_running() -> bool:
-    """Whether a DVC process works in this project, also in a folder of it, beside one that started
-    this process."""
+    """Whether a DVC process works in this project, or in a folder of it; one that started this
+    process does not count."""
     own = psutil.Process().parents()
     for process in psutil.process_iter():
         try:
@@ -59,19 +58,19 @@ def is_dvc_running() -> bool:
 
 
 def works_here(folder: Path) -> bool:
-    """Whether DVC, started in `folder`, works on the project of the current folder: not where a
-    repository of its own lies between, as those of ``dvc exp run --temp`` do."""
+    """Whether DVC, started in `folder`, works on the current folder's project, and not on a
+    repository inside it, such as those of ``dvc exp run --temp``."""
     return find_root(folder) == find_root(Path.cwd()) is not None
 
 
 def find_root(folder: Path) -> Path | None:
     """The nearest folder with a DVC repository: `folder`, or one above it."""
-    roots = (one for one in (folder, *folder.parents) if (one / ".dvc").is_dir())
+    roots = (parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir())
     return next(roots, None)
 
 
 def lost_branch_warning() -> str:
-    """What to say of a branch that was lost, and what to type; empty where none was."""
+    """The warning about a lost branch, with what to type; empty if none was lost."""
     branch = find_lost_branch()
     if branch is None:
         return ""

@@ -1,4 +1,4 @@
-"""The git command, as the stages and the commands call it."""
+"""Run git."""
 
 import os
 import subprocess
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from stages.runtime.errors import UserError
 
-# by which git tells a hook its repository (those of ``git rev-parse --local-env-vars`` that are no
-# settings)
+# variables by which git tells a hook its repository (those of ``git rev-parse --local-env-vars``
+# that are not settings)
 OF_REPOSITORY = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY",
@@ -16,41 +16,41 @@ OF_REPOSITORY = (
 
 
 def forget_hook() -> None:
-    """Let this process and those that it starts find git's repository by the current folder alone.
-    In a hook, variables name one, and git would take that for every clone too."""
+    """Let this process and its children find git's repository by the current folder alone. In a
+    hook, variables name one, which git would use for every clone too."""
     for name in OF_REPOSITORY:
         os.environ.pop(name, None)
 
 
 def run(*arguments: str, folder: Path | None = None, **variables: str) -> str:
-    """What ``git ARGUMENTS`` prints in `folder`, without the last line break; `variables` are added
-    to its environment. Raises `UserError`, with git's own message, when it fails."""
+    """Run ``git ARGUMENTS`` in `folder`, with `variables` added to its environment; returns what it
+    prints, without the final newline. Raises `UserError`, with git's own message, if it fails."""
     result = _start(arguments, folder, variables)
     if result is None:
         raise UserError("git is not installed")
     if result.returncode:
-        why = result.stderr.strip() or result.stdout.strip()  # a conflict is told on the latter
+        why = result.stderr.strip() or result.stdout.strip()  # conflicts are reported on stdout
         raise UserError(f"git {arguments[0]} failed: {why}")
     return result.stdout.rstrip("\n")
 
 
 def ask(*arguments: str, folder: Path | None = None) -> str | None:
-    """As `run`, but None when git fails: outside a repository, for a revision that is not there."""
+    """As `run`, but None if git fails, as outside a repository or for an unknown revision."""
     result = _start(arguments, folder, {})
     return None if result is None or result.returncode else result.stdout.rstrip("\n")
 
 
 def list_changed(*paths: str, folder: Path | None = None) -> list[str]:
-    """The files that differ from the last commit, or are not in it, by their paths in the
-    repository: those at the `paths`, or all. A folder of which nothing is in git counts as one,
-    with a slash behind it. Raises `UserError`, as `run`."""
-    # -z: names as they are; else git would quote those that have spaces or letters beyond ASCII
+    """The files at `paths`, or all, that differ from the last commit or are not in it, by their
+    paths in the repository. A folder without any tracked file is listed as one, with a trailing
+    slash. Raises `UserError`, as `run` does."""
+    # -z: else git would quote names with spaces or non-ASCII letters
     listed = run("status", "--porcelain", "-z", "--no-renames", "--", *paths, folder=folder)
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 
 def read_file(revision: str, path: str) -> bytes | None:
-    """The content of a file of the current folder in a revision; None where there is none."""
+    """The content of a file of the current folder in a revision; None if it is not there."""
     result = _start(("show", f"{revision}:./{path}"), None, {}, text=False)
     return None if result is None or result.returncode else result.stdout
 

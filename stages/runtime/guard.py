@@ -1,7 +1,7 @@
-"""One run of a stage at a time, and none that outlives the DVC that started it.
+"""Allow one run of a stage at a time, and end it with the DVC process that started it.
 
-DVC's own locks end with its process: when ``dvc`` is killed, the stage that it started lives on,
-and the next ``dvc repro`` would start a second one beside it.
+DVC's own locks end with its process: if ``dvc`` is killed, the stage that it started lives on, and
+the next ``dvc repro`` would start a second one beside it.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import psutil
 
 from stages.runtime.errors import UserError
 
-GRACE = 3  # seconds in which an orphan may clean up
-PATIENCE = 10  # seconds: long enough for the orphan of a killed DVC to notice and end
+GRACE = 3  # seconds for an orphan to clean up
+PATIENCE = 10  # seconds, enough for the orphan of a killed DVC to notice and end
 
 
 @contextlib.contextmanager
@@ -31,14 +31,14 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
-    """Hold the file `lock` while the block runs. Raises `UserError`, where `what` names the work,
-    when another process still holds it after `patience` seconds."""
+    """Hold the file `lock` while the block runs. Raises `UserError`, which calls the work `what`,
+    if another process still holds it after `patience` seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         held = filelock.FileLock(lock).acquire(timeout=patience)
     except filelock.Timeout:
         raise UserError(
-            f"{what} is running already, in another process that holds {lock}: wait for it, or end "
+            f"{what} is already running in another process, which holds {lock}: wait for it or end "
             "it"
         ) from None
     with held:
@@ -48,12 +48,12 @@ def hold(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
 @contextlib.contextmanager
 def ending_on_interrupt() -> Iterator[None]:
     """Let Ctrl-C end this process at once while the block runs. Python's `KeyboardInterrupt` can
-    get lost in a callback of the backend: training goes on. And to end at any moment is safe, since
-    files appear whole or not at all, and work goes on from the last checkpoint."""
+    get lost in a callback of the backend, and training would go on. Ending at any moment is safe,
+    since files are written atomically, and work resumes from the last checkpoint."""
 
     def end(*_: object) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            os.write(2, b"\ninterrupted: the next run goes on from here\n")
+            os.write(2, b"\ninterrupted: the next run resumes here\n")
         os._exit(128 + signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, end)
@@ -64,14 +64,14 @@ def ending_on_interrupt() -> Iterator[None]:
 
 
 def end_with_dvc() -> None:
-    """End this process soon after the DVC process that started it, if one did (directly, or through
-    a shell): as Ctrl-C does, so that nothing half-written stays, else by force."""
+    """End this process soon after the DVC process that started it, directly or through a shell, if
+    there is one: first as Ctrl-C does, so that nothing half-written stays, then by force."""
     dvc = next((process for process in psutil.Process().parents() if is_dvc(process)), None)
     if dvc is None:
         return
 
     def watch() -> None:
-        with contextlib.suppress(psutil.Error):  # it may be gone between the two looks
+        with contextlib.suppress(psutil.Error):  # it may end between the two checks
             while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
@@ -91,7 +91,9 @@ def is_dvc(process: psutil.Process) -> bool:
         return True
     if not Path(program).name.lower().startswith(("python", "pypy")):  # Python on macOS
         return False
-    rest = itertools.dropwhile(lambda one: one.startswith("-") and one != "-m", arguments)
+    rest = itertools.dropwhile(
+        lambda argument: argument.startswith("-") and argument != "-m", arguments
+    )
     match list(rest):
         case ["-m", module, *_]:
             return module == "dvc"

@@ -1,4 +1,4 @@
-"""Progress bars with the time left, by tqdm, on a terminal alone: a log gets nothing of them."""
+"""Progress bars with the time left, by tqdm; only on a terminal, not in a log."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from stages.runtime import escape
 
-DELAY = 2  # seconds without a bar: what is done by then needs none
+DELAY = 2  # seconds before a bar appears: shorter work needs none
 
 
 class Bar(tqdm):
@@ -24,10 +24,10 @@ class Bar(tqdm):
 def track(
     items: Iterable[Any] | None, text: str, unit: str, total: int | None = None, **options: Any
 ) -> Bar:
-    """`items` one by one, while a bar on standard error shows how many of `total` are done (without
-    it, of ``len(items)``), how many `unit` are done a second, and the time left.
+    """Iterate over `items`, while a bar on standard error shows how many of `total` (by default
+    ``len(items)``) are done, how many of `unit` per second, and the time left.
 
-    Without `items`, the caller says by ``update`` what is done; `options` are tqdm's own.
+    Without `items`, the caller reports progress by ``update``; `options` are tqdm's own.
     """
     return Bar(
         items,
@@ -36,26 +36,26 @@ def track(
         unit=f" {unit}",
         delay=DELAY,
         leave=False,
-        disable=None,  # where standard error is no terminal
+        disable=None,  # hidden unless standard error is a terminal
         **options,
     )
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line on `stream` (without it, on standard output), above any bar."""
+    """Print a line on `stream` (by default standard output), above any bar."""
     stream = stream or sys.stdout
     Bar.write(text, stream)
     stream.flush()
 
 
 def clear_line(stream: TextIO) -> str:
-    """What removes a bar from the line where the cursor of a terminal stands; nothing for a file or
-    a pipe."""
+    """The characters that clear a bar from the terminal's current line; empty for a file or a
+    pipe."""
     return "\r\x1b[K" if stream.isatty() else ""
 
 
 def format_time(seconds: float) -> str:
-    """In hours, minutes or seconds, as people say it."""
+    """A duration in seconds, minutes or hours, whichever suits its length."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,12 +1,12 @@
-"""Text that comes from outside (names of classes, files, data sets and models, licences): what it
-may be, decided here alone, and how a message shows it.
+"""Text from outside (names of classes, files, data sets and models, licences): what is allowed, and
+how messages show it.
 
 A name is one line of printable text. What the Unicode standard calls a control, format, surrogate,
 private or unassigned character is refused: a newline forges a line of a table, an escape sequence
 acts on a terminal, and U+202E and its like show text in another order than it is stored (Unicode
-Technical Report 36, section 2.7). The two joiners stay, which Persian, Indic scripts and emoji
-need, and so do spaces of any width, which macOS writes into file names. Characters that mean
-something to HTML, Markdown or CSV are allowed: each format escapes its own.
+Technical Report 36, section 2.7). Allowed are the two joiners, which Persian, Indic scripts and
+emoji need, and spaces of any width, which macOS writes into file names; and characters special to
+HTML, Markdown or CSV, which each format escapes itself.
 """
 
 import unicodedata
@@ -21,22 +21,22 @@ SHOWN = 200  # characters of a text in a message
 
 
 def check_name(text: str, what: str) -> str:
-    """Return `text` as it is. Raises `UserError` unless it is printable, not blank and at most
-    `LONGEST_NAME` bytes long in UTF-8; `what` begins the message and says where the text stands."""
+    """Return `text` unchanged. Raises `UserError` unless it is printable, not blank, and at most
+    `LONGEST_NAME` bytes long in UTF-8; `what` begins the message and says what the text is."""
     if fault := name_fault(text):
         raise UserError(f"{what} '{printable(text)}' {fault}")
     return text
 
 
 def first_line(error: BaseException) -> str:
-    """How an error of a library's begins, in `SHOWN` characters at most; its type where it says
-    nothing."""
+    """The first line of a library's error, at most `SHOWN` characters; its type if it has no
+    message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:SHOWN]
 
 
 def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
-    """Why `text` cannot be a name, as the end of a sentence; None where it can."""
+    """Why `text` cannot be a name, as the end of a sentence; None if it can."""
     if not text.strip().strip(JOINERS):
         return "is blank: give it a name"
     if len(text) > longest or len(text.encode("utf-8", "surrogatepass")) > longest:
@@ -50,7 +50,7 @@ def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
 
 
 def printable(text: object, longest: int = SHOWN) -> str:
-    """`text` for a message: as `terminal` gives it, and the middle is left out beyond `longest`
+    """`text` for a message: escaped by `terminal`, and shortened in the middle to `longest`
     characters."""
     text = str(text)
     if len(text) > longest:

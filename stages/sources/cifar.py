@@ -1,8 +1,8 @@
 """CIFAR's binary edition (https://www.cs.toronto.edu/~kriz/cifar.html): records of label bytes and
-3072 pixels, channel by channel.
+3072 bytes of pixels, channel by channel.
 
 CIFAR-10 has one label byte; CIFAR-100 has two, the coarse and the fine class, of which the fine one
-counts.
+is used.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,50 +19,52 @@ if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 SIDE, CHANNELS = 32, 3
-NAMES_BYTES = 1 << 16  # of the file with the class names, at most
-# some files by which the other editions are known, without .mat
+NAMES_BYTES = 1 << 16  # size limit of the file with the class names
+# files that identify the other editions, without .mat
 OTHER_EDITIONS = {10: {"batches.meta", "data_batch_1"}, 100: {"meta", "train", "test"}}
-# the file with the class names, and how many label bytes go with it
+# the file with the class names, and the number of label bytes in a record
 NAMES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}
 
 
 def refuse_pickles(files: Iterable[str], path: Path) -> None:
-    """Raise `UserError` where `files` are CIFAR's edition for Python or MATLAB, which holds Python
-    objects."""
+    """Raise `UserError` if `files` are CIFAR's edition for Python or MATLAB, which is not read."""
     names = {name.rpartition("/")[2].removesuffix(".mat") for name in files}
-    for number, known in OTHER_EDITIONS.items():
-        if known <= names:
+    for number, markers in OTHER_EDITIONS.items():
+        if markers <= names:
             raise UserError(
                 f"{path} is the edition of CIFAR-{number} for Python or MATLAB: it holds Python "
-                "objects, which can run code when they are read.\n       Fetch the binary edition, "
-                f"https://www.cs.toronto.edu/~kriz/cifar-{number}-binary.tar.gz, and name that "
-                f"file as the source, or data/official/cifar{number}.yaml, which fetches it"
+                "objects, which can run code when they are read.\n       Give as the source the "
+                "binary edition, https://www.cs.toronto.edu/~kriz/"
+                f"cifar-{number}-binary.tar.gz, or data/official/cifar{number}.yaml, which "
+                "downloads it"
             )
 
 
 def read_cifar(path: Path, limits: "Limits") -> Arrays:
-    """Check the archive, and read it while the chunks are asked for: nothing is unpacked to disk,
-    no more than a chunk is held."""
+    """Check the archive; it is read as the chunks are consumed, one at a time, and nothing is
+    unpacked to disk."""
     sizes, _ = archives.survey(path, limits)
     by_name = {name.rpartition("/")[2]: name for name in sizes}
-    kind = next((file for file in NAMES if file in by_name), None)
+    names_file = next((file for file in NAMES if file in by_name), None)
     parts = [
         sorted(
             by_name[name] for name in by_name if name.endswith(".bin") and name.startswith(start)
         )
         for start in (("data_batch", "train"), ("test",))
     ]
-    if kind is None or not all(parts):
+    if names_file is None or not all(parts):
         raise UserError(
             f"{path} is not the binary edition of CIFAR: it lacks {' or '.join(NAMES)}, or train "
             "or test records"
         )
-    if sizes[by_name[kind]] > NAMES_BYTES:
-        raise UserError(f"{path}: {kind} is longer than names of classes need")
+    if sizes[by_name[names_file]] > NAMES_BYTES:
+        raise UserError(f"{path}: {names_file} is larger than class names need")
     with opening.reading(path):
-        (_, text), *_ = archives.read_contents(path, {by_name[kind]: sizes[by_name[kind]]})
+        (_, text), *_ = archives.read_contents(
+            path, {by_name[names_file]: sizes[by_name[names_file]]}
+        )
         class_names = [line.strip() for line in text.decode().splitlines() if line.strip()]
-    record = NAMES[kind] + CHANNELS * SIDE * SIDE
+    record = NAMES[names_file] + CHANNELS * SIDE * SIDE
     for name in (*parts[0], *parts[1]):
         if sizes[name] % record or not sizes[name]:
             raise UserError(
@@ -73,19 +75,22 @@ def read_cifar(path: Path, limits: "Limits") -> Arrays:
     shape = (train + test, SIDE, SIDE, CHANNELS)
     refuse_large(shape, limits, str(path))
     return Arrays(
-        shape, train, class_names, chunks(path, [*parts[0], *parts[1]], NAMES[kind], class_names)
+        shape,
+        train,
+        class_names,
+        read_chunks(path, [*parts[0], *parts[1]], NAMES[names_file], class_names),
     )
 
 
-def chunks(
+def read_chunks(
     path: Path, names: list[str], label_bytes: int, class_names: list[str]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images as uint8 (some, 32, 32, 3) and their labels, int64."""
+    """Images, uint8 (chunk, 32, 32, 3), and their labels, int64 (chunk,)."""
     record = label_bytes + CHANNELS * SIDE * SIDE
-    with opening.reading(path), opening.opened_tar(path) as archive:
+    with opening.reading(path), opening.open_tar(path) as archive:
         members = {}
         while member := opening.next_member(archive):
-            if (name := archives.plain_name(member.name)) in names:
+            if (name := archives.normalise_name(member.name)) in names:
                 members[name] = member
         for name in names:
             file = archive.extractfile(members[name])

@@ -1,5 +1,5 @@
-"""What a publisher says of a data set: ``data/official/NAME.yaml``, with the addresses and digests
-of its files."""
+"""Publishers' listings of data sets, ``data/official/NAME.yaml``: the URLs and digests of their
+files."""
 
 import gzip
 import hashlib
@@ -33,19 +33,19 @@ class File(Section):
 
     @property
     def digest(self) -> str | None:
-        """The published digest, for people."""
+        """The published digest and its kind, for a message; None if there is none."""
         return next(
             (f"{kind} {value}" for kind in ("sha256", "md5") if (value := getattr(self, kind))),
             None,
         )
 
 
-def check_names(given: list[File]) -> list[File]:
-    """Check that no two files have one name, and none that of the lock beside them."""
-    names = [file.name.lower() for file in given] + ["download.lock"]
+def check_names(listed: list[File]) -> list[File]:
+    """Check that no two files share a name, and none has that of the lock beside them."""
+    names = [file.name.lower() for file in listed] + ["download.lock"]
     if len(set(names)) < len(names):
         raise ValueError("two files have the same name, or one is called download.lock")
-    return given
+    return listed
 
 
 class Publisher(Section):
@@ -86,8 +86,8 @@ class Publisher(Section):
 
 
 def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
-    """The publisher's file in data/official whose files lie at `path`, judged by their names, and
-    where each of them lies."""
+    """The listing in data/official whose files are at `path`, judged by their names, and their
+    paths; None if there is none."""
     for place in sorted(FOLDER.glob("*.yaml")):
         publisher = params.checked(place, Publisher)
         names = [file.name for file in publisher.files]
@@ -98,16 +98,15 @@ def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
     return None
 
 
-def fault(path: Path, file: File, limits: Limits) -> str | None:
-    """What distinguishes the file at `path` from the published one; None when its size and digests
-    are as published.
+def find_fault(path: Path, file: File, limits: Limits) -> str | None:
+    """How the file at `path` differs from the published one; None if it does not.
 
-    A copy that was packed anew has another digest and the same content: Debian's package
-    dataset-fashion-mnist gzips the files itself, numpy versions write other .npz files. Such a copy
-    is as good, and is judged by what is packed in it.
+    A repacked copy has another digest but the same content: Debian's package dataset-fashion-mnist
+    gzips the files itself, and numpy versions write different .npz files. Such a copy is accepted
+    by the digests of what it contains.
     """
-    if faults := packed_faults(path, file):
-        if file.unpacked_sha256 and unpacked_sha256(path, file, limits) == file.unpacked_sha256:
+    if faults := list_packed_faults(path, file):
+        if file.unpacked_sha256 and digest_unpacked(path, file, limits) == file.unpacked_sha256:
             return None
         return ", ".join(faults) + (
             ", and what is packed in it differs too" if file.unpacked_sha256 else ""
@@ -115,35 +114,37 @@ def fault(path: Path, file: File, limits: Limits) -> str | None:
     return None
 
 
-def packed_faults(path: Path, file: File) -> list[str]:
-    """How size and digests of the file itself differ from the published ones; where no digest is
-    published, whether it is an archive as its name says, and not a page in its place."""
+def list_packed_faults(path: Path, file: File) -> list[str]:
+    """How the size and digests of the packed file differ from the published ones; without a
+    published digest, also whether it is not the archive that its name promises, but a web page."""
     faults = []
     if not file.digest and not archives.is_archive(path, archives.kind_by_name(file.name)):
         faults.append("it is not the archive that its name promises")
     if file.bytes is not None and (size := path.stat().st_size) != file.bytes:
         faults.append(f"{size:,} bytes instead of {file.bytes:,}")
     for kind in ("md5", "sha256"):
-        if (published := getattr(file, kind)) and (found := file_digest(path, kind)) != published:
-            faults.append(f"{kind} {found} instead of {published}")
+        if (published := getattr(file, kind)) and (
+            actual := compute_digest(path, kind)
+        ) != published:
+            faults.append(f"{kind} {actual} instead of {published}")
     return faults
 
 
-def file_digest(path: Path, kind: str) -> str:
-    """MD5 or SHA-256 of a file's bytes. MD5 guards against damage only; some publishers give
-    nothing else."""
+def compute_digest(path: Path, kind: str) -> str:
+    """The MD5 or SHA-256 digest of a file, in hexadecimal. MD5 guards only against damage; some
+    publishers give nothing else."""
     if kind == "sha256":
         return files.sha256(path)
     with open(path, "rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | None:
-    """The digest of the file in a .gz file, or of each array in an .npz file, written as IDX; None
-    when it cannot be unpacked."""
+def digest_unpacked(path: Path, file: File, limits: Limits) -> dict[str, str] | None:
+    """SHA-256 of the content of a .gz file, or of each array in an .npz file, written as IDX; None
+    if it cannot be unpacked."""
     try:
         if path.suffix == ".npz":
-            return arrays_sha256(path, limits)
+            return digest_arrays(path, limits)
         digest, left = hashlib.sha256(), limits.file_bytes
         with reading(path), gzip.open(path) as opened:
             while content := opened.read(CHUNK):
@@ -155,9 +156,8 @@ def unpacked_sha256(path: Path, file: File, limits: Limits) -> dict[str, str] | 
         return None
 
 
-def arrays_sha256(path: Path, limits: Limits) -> dict[str, str]:
-    """The digest of each array of an .npz file of one-channel images, as the
-    bytes of an IDX file."""
+def digest_arrays(path: Path, limits: Limits) -> dict[str, str]:
+    """SHA-256 of each array of an .npz file of one-channel images, written as an IDX file."""
     arrays = read_npz(path, limits)
     count, height, width, _ = arrays.shape
     parts = {"train": arrays.train, "test": count - arrays.train}
@@ -168,7 +168,7 @@ def arrays_sha256(path: Path, limits: Limits) -> dict[str, str]:
         )
         digests[f"y_{part}"] = hashlib.sha256(struct.pack(">4B1I", 0, 0, 8, 1, images))
     seen = 0
-    for pixels, labels in arrays.chunks:  # a chunk never holds images of both parts
+    for pixels, labels in arrays.chunks:  # a chunk never spans both parts
         part = "train" if seen < arrays.train else "test"
         digests[f"x_{part}"].update(pixels.tobytes())
         digests[f"y_{part}"].update(labels.astype(np.uint8).tobytes())

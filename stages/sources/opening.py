@@ -1,7 +1,7 @@
-"""Zip and tar files opened so that memory is bounded, whatever their headers say, and what is
-damaged is said in a sentence."""
+"""Open zip and tar files with bounded memory, whatever their headers claim, and name the file that
+is damaged."""
 
-import _compression  # of the standard library: what lzma.open is made of, which takes no limit
+import _compression  # standard library; lzma.open, which is built on it, takes no memory limit
 import bz2
 import gzip
 import io
@@ -19,7 +19,7 @@ from typing import Any
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 
-# What the readers of the standard library and numpy raise on damaged files
+# what the readers of the standard library and numpy raise on damaged files
 DAMAGE = (
     OSError,
     EOFError,
@@ -32,16 +32,16 @@ DAMAGE = (
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
-    # both of numpy, from an array's header
+    # these two by numpy, on an array's header
     SyntaxError,
     tokenize.TokenError,
 )
-MEMORY = 1 << 28  # bytes that unpacking may take; xz -9 asks for 65 MB, a header may ask for 4 GB
+MEMORY = 1 << 28  # bytes for unpacking; xz -9 needs 65 MB, a header may demand 4 GB
 CHUNK = 1 << 16  # bytes read at a time
-HEADERS = 1 << 20  # bytes of all headers of a tar's member; tarfile reads them whole
-BEHIND = 1 << 20  # bytes behind a tar's end, which pads the last record, of 10 KiB as a rule
-ENTRY = 100  # bytes of a file in a zip's directory, on average; zipfile reads all of it at once
-# Others unpack without a bound: 50 bytes of bzip2 become 46 MB, before the first can be looked at
+HEADERS = 1 << 20  # bytes of all headers of one tar member; tarfile reads them whole
+TRAILING = 1 << 20  # bytes after a tar's end; padding of the last record, usually 10 KiB
+ENTRY = 100  # bytes per file in a zip's directory, on average; zipfile reads it at once
+# others unpack without bound: 50 bytes of bzip2 become 46 MB before the first can be read
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -50,7 +50,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what a reader raises on a damaged file into a `UserError` that names the file."""
     try:
         yield
-    except PermissionError:  # no damage: what to do about it is said where the run ends
+    except PermissionError:  # not damage: `stages.runtime.cli` says what to do
         raise
     except MemoryError:
         raise UserError(
@@ -65,73 +65,75 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened_zip(path: Path, most: int, reason: str = "") -> Iterator[zipfile.ZipFile]:
-    """A zip file that holds at most `most` files and folders: they are counted before zipfile
-    makes an object of each, of 0.6 KB. `reason` ends the message that says so."""
+def open_zip(path: Path, limit: int, reason: str = "") -> Iterator[zipfile.ZipFile]:
+    """Open a zip file. Raises `UserError`, whose message ends with `reason`, if it holds more than
+    `limit` files and folders: they are counted before zipfile makes an object of 0.6 KB for
+    each."""
     with open(path, "rb") as file:
-        counted = Counted(file, path, most, reason)
-        with zipfile.ZipFile(counted) as archive:
-            counted.most = None  # the directory is read, what follows is content
+        counting = CountingFile(file, path, limit, reason)
+        with zipfile.ZipFile(counting) as archive:
+            counting.limit = None  # the directory has been read; what follows is content
             yield archive
 
 
-class Counted(io.BufferedIOBase):
-    """A zip file, whose directory zipfile reads at once; the signature of an entry is counted."""
+class CountingFile(io.BufferedIOBase):
+    """A zip file that counts the entries' signatures in the directory, which zipfile reads at
+    once."""
 
-    def __init__(self, file: Any, path: Path, most: int, reason: str):
+    def __init__(self, file: Any, path: Path, limit: int, reason: str):
         self.seek, self.tell, self._file = file.seek, file.tell, file
         self.path, self.reason = path, reason
-        self.most: int | None = most  # None: nothing is counted
+        self.limit: int | None = limit  # None: nothing is counted
 
     def seekable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        if self.most is None:
+        if self.limit is None:
             return self._file.read(size)
-        if size > self.most * ENTRY:
+        if size > self.limit * ENTRY:
             raise UserError(
-                f"{self.path}: its directory has {size:,} bytes, more than {self.most:,} files and "
-                f"folders need{self.reason}"
+                f"{self.path}: its directory has {size:,} bytes, more than {self.limit:,} files "
+                f"and folders need{self.reason}"
             )
         content = self._file.read(size)
-        if content.count(b"PK\x01\x02") > self.most:
+        if content.count(b"PK\x01\x02") > self.limit:
             raise UserError(
-                f"{self.path} holds more than {self.most:,} files and folders{self.reason}"
+                f"{self.path} holds more than {self.limit:,} files and folders{self.reason}"
             )
         return content
 
 
-def tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Each member of a tar file, packed or not, in one pass that keeps none of them in memory."""
-    with opened_tar(path) as archive:
+def iterate_tar(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each member of a tar file, compressed or not, in one pass that keeps none in memory."""
+    with open_tar(path) as archive:
         while (member := next_member(archive)) is not None:
             yield archive, member
-        # tarfile takes a damaged header behind the first, and a missing one, for the end; the true
-        # end is a block of zeros
+        # tarfile takes a damaged or missing header after the first for the end; the true end is a
+        # block of zeros
         if len(archive.fileobj.last) < tarfile.BLOCKSIZE or any(archive.fileobj.last):
             raise UserError(
-                f"{path} is damaged or cut off: what stands at byte {archive.offset:,} is no "
-                "member of a tar file"
+                f"{path} is damaged or cut off: there is no member of a tar file at byte "
+                f"{archive.offset:,}"
             )
-        archive.fileobj.left = BEHIND
-        while archive.fileobj.read(CHUNK):  # to the end, where a packed file's checksum stands
+        archive.fileobj.left = TRAILING
+        while archive.fileobj.read(CHUNK):  # to the end, where a compressed file's checksum is
             pass
 
 
 def next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """The next member of an archive that `opened_tar` gave; None behind the last."""
+    """Read the next member of an archive opened by `open_tar`; None after the last."""
     archive.fileobj.left = HEADERS
     member = archive.next()
     archive.fileobj.left = None
-    archive.members, archive.pax_headers = [], {}  # tarfile keeps all that it has seen
+    archive.members, archive.pax_headers = [], {}  # which tarfile accumulates
     if member and member.size < 0:
         raise ValueError(f"a member of {member.size} bytes")
     return member
 
 
 def open_xz(file: Any) -> io.BufferedReader:
-    """What is packed in an .xz file, with no more than `MEMORY` for its dictionary."""
+    """Open an .xz file for reading, with at most `MEMORY` bytes for its dictionary."""
     return io.BufferedReader(
         _compression.DecompressReader(
             file,
@@ -143,41 +145,42 @@ def open_xz(file: Any) -> io.BufferedReader:
     )
 
 
-PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": open_xz}
+DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": open_xz}
 
 
 @contextmanager
-def opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
+def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar file, compressed or not, to be read with `next_member`."""
     with open(path, "rb") as file:
         start = file.read(6)
         file.seek(0)
-        unpack = (unpack for magic, unpack in PACKED.items() if start.startswith(magic))
-        content = next(unpack, nullcontext)(file)
+        openers = (opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic))
+        content = next(openers, nullcontext)(file)
         try:
-            with content as opened, tarfile.open(fileobj=Bounded(opened), mode="r:") as archive:
+            with content as opened, tarfile.open(fileobj=BoundedFile(opened), mode="r:") as archive:
                 yield archive
         except lzma.LZMAError as error:
             if "Memory usage limit" not in str(error):
                 raise
             raise UserError(
-                f"{path}: unpacking it takes more than {MEMORY:,} bytes of memory: pack it anew, "
-                "by `xz -9` or less"
+                f"{path}: unpacking it takes more than {MEMORY:,} bytes of memory: pack it again "
+                "with `xz -9` or less"
             ) from None
 
 
-class Bounded:
-    """A file of which only `left` bytes more can be read, None for any number: tarfile takes
-    headers into memory however long they are, and however many belong to one member."""
+class BoundedFile:
+    """A file that lets only `left` more bytes be read, None for any number: tarfile reads headers
+    into memory however long they are, and however many belong to one member."""
 
     def __init__(self, file: Any):
         self.seek, self.tell, self._read = file.seek, file.tell, file.read
         self.left: int | None = HEADERS
-        self.last = b""  # what was read last
+        self.last = b""  # what the last read returned
 
     def read(self, size: int) -> bytes:
         self.last = self._read(size if self.left is None else min(size, self.left + 1))
         if self.left is not None:
             self.left -= len(self.last)
             if self.left < 0:
-                raise ValueError("more headers of a member, or more behind the end, than any needs")
+                raise ValueError("a member's headers, or the bytes after the end, are too long")
         return self.last

@@ -1,5 +1,5 @@
-"""Which names of folders say what part of a data set lies there (train, test-set, val2017, masks,
-fold3) and not which class: competitions give such folders, and the classes in a table."""
+"""Recognise folder names that stand for a part of a data set (train, test-set, val2017, masks,
+fold3) and not for a class: competitions ship such folders, with the classes in a table."""
 
 import re
 
@@ -8,11 +8,11 @@ HELD_OUT = (
     r"test(s|e(?![a-z])|ing)?|tst|val(id(ation|ate)?)?|dev(el(opment)?)?|eval(uation)?"
     r"|hold[ _-]?out|pruebas?|validaci[oó]n|valida[cç][aã]o|validierung"
 )
-BESIDE = (  # what else stands in such names, or is the name of a folder beside them
+BESIDE = (  # other words in such names, or names of folders beside them
     r"public|private|stage|sub|un|label(l?ed|s)?|images?|imgs?|pictures?|photos?|data|daten|sets?"
     r"|parts?|split|files?|all|small|full|extra|masks?|annotations?|sample"
 )
-# a word of a name: train, trainset, Testdaten, trainval
+# a single word of a name: train, trainset, Testdaten, trainval
 WORD = re.compile(
     rf"((?P<training>{TRAINING})|(?P<held_out>{HELD_OUT}))+({BESIDE})?", re.IGNORECASE
 )
@@ -27,19 +27,19 @@ CONTENT = re.compile(
 
 
 def are_parts(folders: list[str]) -> bool:
-    """Whether these names, of all folders in which images lie directly, are those of parts: each
-    says nothing else; or training and held-out parts are among them, and are at least half."""
-    said = [kinds(name) for name in folders]
-    whole = [WHOLE.fullmatch(name) is not None for name in folders]
-    if all(whole) and any(said) or all(map(CONTENT.fullmatch, folders)):
+    """Whether `folders`, all that directly hold images, are named after parts: no name contains
+    anything else; or they include training and held-out parts, which are at least half of them."""
+    kinds = [find_kinds(name) for name in folders]
+    is_whole = [WHOLE.fullmatch(name) is not None for name in folders]
+    if all(is_whole) and any(kinds) or all(map(CONTENT.fullmatch, folders)):
         return True
-    beside = sum(one and not kind for one, kind in zip(whole, said))
-    saying = sum(map(bool, said))
-    return len(set().union(*said)) > 1 and 2 * saying >= len(folders) - beside
+    beside = sum(whole and not kind for whole, kind in zip(is_whole, kinds))
+    with_kind = sum(map(bool, kinds))
+    return len(set().union(*kinds)) > 1 and 2 * with_kind >= len(folders) - beside
 
 
-def kinds(folder: str) -> set[str]:
-    """Which kinds of part a name speaks of, training and held_out: trainA, x_test, train-jpg."""
+def find_kinds(folder: str) -> set[str]:
+    """The kinds of part that a name contains, training or held_out: trainA, x_test, train-jpg."""
     words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder))
-    found = filter(None, map(WORD.fullmatch, words))
-    return {kind for one in found for kind, text in one.groupdict().items() if text}
+    matches = filter(None, map(WORD.fullmatch, words))
+    return {kind for match in matches for kind, text in match.groupdict().items() if text}

@@ -1,9 +1,8 @@
-"""Pre-trained weights: which file ``architectures.NAME.weights`` means, and how it gets here.
+"""Pre-trained weights: find the file that ``architectures.NAME.weights`` means, and obtain it.
 
 ``imagenet`` is a file that ``keras.applications`` publishes, listed in
-``data/official/weights/imagenet.yaml``; where there are several by the size of the images,
-``imagenet`` is the one of 224 pixels, and ``imagenet-160`` and so on are the others. Anything else
-is a path.
+``data/official/weights/imagenet.yaml``; where there are several, by image size, ``imagenet`` is the
+one for 224 pixels, and ``imagenet-160`` and so on are the others. Anything else is a path.
 """
 
 import shutil
@@ -20,7 +19,7 @@ from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import official
-from stages.sources.fetch import by_hand, fetch
+from stages.sources.fetch import advise_by_hand, fetch
 from stages.storage import files, hdf5
 
 if TYPE_CHECKING:
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 LIST = official.FOLDER / "weights" / "imagenet.yaml"
 DOWNLOADS = Path("data/downloads/weights")
 SIZE = 224  # pixels
-DEFAULTS = {"alpha": 1.0, "minimalistic": False}  # the arguments that decide which file it is
+DEFAULTS = {"alpha": 1.0, "minimalistic": False}  # arguments that select the file
 
 
 class Weights(official.File):
-    """A published file: of which network, with or without its classifier."""
+    """A published file: its network, and whether it includes the classifier (`top`)."""
 
     network: str
     top: bool
@@ -45,24 +44,24 @@ class Weights(official.File):
 
     @property
     def value(self) -> str:
-        """What ``weights`` in ``params.yaml`` calls it."""
+        """Its name in ``params.yaml``, as the value of ``weights``."""
         return "imagenet" if self.size in (None, SIZE) else f"imagenet-{self.size}"
 
 
 class Published(Section):
-    """The whole list."""
+    """The whole of imagenet.yaml."""
 
     homepage: str
     files: list[Weights] = Field(min_length=1)
 
 
 def load_published() -> list[Weights]:
-    """The files that keras.applications publishes."""
+    """The weight files that keras.applications publishes."""
     return params.checked(LIST, Published).files
 
 
 def find(name: str, architecture: "Application") -> Weights:
-    """The published file that the architecture `name` starts from. Raises `UserError` where Keras
+    """The published file that the architecture `name` starts from. Raises `UserError` if Keras
     publishes none."""
     wanted = {key: architecture.arguments.get(key, default) for key, default in DEFAULTS.items()}
     fitting = {
@@ -73,21 +72,21 @@ def find(name: str, architecture: "Application") -> Weights:
         and DEFAULTS | file.arguments == wanted
     }
     if architecture.weights not in fitting:
-        there = ", ".join(fitting) or "none with these arguments"
+        available = ", ".join(fitting) or "none with these arguments"
         raise UserError(
             f"params.yaml: architectures.{name}.weights: Keras publishes no {architecture.weights} "
-            f"for {architecture.network}; there is {there}"
+            f"for {architecture.network}; available: {available}"
         )
     return fitting[architecture.weights]
 
 
-def bring(
+def obtain(
     name: str, architecture: "Application", options: "Download"
 ) -> tuple[Path, dict[str, Any]]:
-    """The file that the architecture `name` starts from, fetched where it is a published one, and
-    what the model card says of it. `options` is the section ``download``.
+    """The file that the architecture `name` starts from, downloaded if it is a published one, and
+    the content of source.json. `options` is the section ``download``.
 
-    Raises `UserError` where it is missing, cannot be fetched, or is no HDF5 file.
+    Raises `UserError` if it is missing, cannot be downloaded, or is not an HDF5 file.
     """
     file = find(name, architecture) if is_published(architecture.weights) else None
     if file:
@@ -99,21 +98,21 @@ def bring(
         if not path.is_file():
             raise UserError(
                 f"params.yaml: architectures.{name}.weights: no file lies at {source!r}: give the "
-                "path of an .h5 file, or imagenet, which fetches Keras's own"
+                "path of an .h5 file, or imagenet, which downloads Keras's own"
             )
     try:
         check_hdf5(path)
     except UserError as error:
         if not file:
             raise
-        # without a published digest, only this tells a web page, or a part of a file, from the file
+        # no digest is published: only this check detects a web page or a truncated file
         files.remove(path)
-        raise UserError(f"{error}\n{by_hand(file, path)}") from None
+        raise UserError(f"{error}\n{advise_by_hand(file, path)}") from None
     return path, describe(path, architecture.weights, source, licence)
 
 
 def describe(path: Path, weights: str, source: str, licence: str | None) -> dict[str, Any]:
-    """What source.json says of the file at `path`."""
+    """The content of source.json for the file at `path`."""
     return {
         "weights": weights,
         "source": source,
@@ -124,7 +123,7 @@ def describe(path: Path, weights: str, source: str, licence: str | None) -> dict
 
 
 def check_hdf5(path: Path) -> None:
-    """Raises `UserError` where a file is no HDF5 file, or the beginning of one."""
+    """Raise `UserError` if a file is not HDF5, or is truncated."""
     hdf5.check_signature(path)
     try:
         with h5py.File(path):
@@ -136,22 +135,22 @@ def check_hdf5(path: Path) -> None:
 def find_kept(
     kept: Path, name: str, architecture: "Application", options: "Download"
 ) -> dict[str, Any] | None:
-    """What to say of weights.h5 in the folder `kept`, where that is what the architecture `name`
-    starts from: the published file, or that of a path where none lies now; None where it is
-    not."""
+    """The content of source.json for weights.h5 in the folder `kept` of an earlier run, if the
+    architecture `name` can start from it: it is the published file, or came from a path at which
+    there is no file now. Else None."""
     path, weights = kept / "weights.h5", architecture.weights
     file = find(name, architecture) if is_published(weights) else None
     source, licence = (file.url, file.licence) if file else (weights, None)
     try:
         check_hdf5(path)
         before = files.read_json(kept / "source.json")
-    except (OSError, UserError):  # it is brought anew
+    except (OSError, UserError):  # obtained again
         return None
-    about = describe(path, weights, source, licence)
-    if any(before.get(key) != about[key] for key in ("source", "sha256")):
+    description = describe(path, weights, source, licence)
+    if any(before.get(key) != description[key] for key in ("source", "sha256")):
         return None
-    other = official.fault(path, file, options.limits) if file else Path(source).exists()
-    return None if other else about
+    outdated = official.find_fault(path, file, options.limits) if file else Path(source).exists()
+    return None if outdated else description
 
 
 def write(
@@ -161,16 +160,16 @@ def write(
     options: "Download",
     kept: Path | None = None,
 ) -> None:
-    """Write into `folder` what the architecture `name` starts from: weights.h5, and source.json,
-    which says what it is; of a network with random weights only that, empty. An earlier run may
-    have written the folder `kept`."""
+    """Write into `folder` the weights.h5 that the architecture `name` starts from, and source.json;
+    for random weights only the latter, empty. The folder `kept`, of an earlier run, is reused if it
+    is still valid."""
     folder.mkdir(parents=True)
-    about = {}
+    description = {}
     if architecture.pretrained:
-        if kept and (about := find_kept(kept, name, architecture, options)):
+        if kept and (description := find_kept(kept, name, architecture, options)):
             path = kept / "weights.h5"
         else:
-            path, about = bring(name, architecture, options)
+            path, description = obtain(name, architecture, options)
         shutil.copy(path, folder / "weights.h5")
-        print("{0}: {weights}, {bytes:,} bytes".format(name, **about))
-    files.write_json(folder / "source.json", about)
+        print("{0}: {weights}, {bytes:,} bytes".format(name, **description))
+    files.write_json(folder / "source.json", description)

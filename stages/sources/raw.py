@@ -5,8 +5,8 @@
     digests.npy   uint8 (images, 16), BLAKE2b of each image's shape and pixels: equal images have
                   equal digests
     dataset.json  name, source, kind, official, source_digest, licence, class_names, the number of
-                  training, validation (if any) and test images, channels, the least and greatest
-                  width and height in pixels, and what was skipped, with the reason
+                  training, validation (if any) and test images, channels, the smallest and largest
+                  width and height in pixels, and the skipped files, with the reasons
 
 and the images. If the source holds arrays, all of one size:
 
@@ -35,13 +35,13 @@ DIGEST_BYTES = 16
 
 
 class Raw:
-    """A data set as it lies in ``data/raw/NAME/``; images are read when they are asked for."""
+    """A data set in ``data/raw/NAME/``; images are read on demand."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.dataset: dict[str, Any] = files.read_json(folder / "dataset.json")
         self.class_names: list[str] = self.dataset["class_names"]
-        # images for training and for validation; those behind them are for testing
+        # numbers of training and validation images, which come first; the rest are for testing
         self.train: int = self.dataset["train"]
         self.validation: int = self.dataset.get("validation", 0)
         self.labels: np.ndarray = np.load(folder / "labels.npy")
@@ -55,8 +55,8 @@ class Raw:
             self._content = np.memmap(folder / "images.bin", np.uint8, "r")
 
     def images(self, index: Iterable[int]) -> Iterable[np.ndarray]:
-        """The images at `index`, each uint8 (height, width, channels); encoded ones may differ in
-        size, and are decoded now. Raises `UserError` for one that is damaged."""
+        """The images at `index`, each uint8 (height, width, channels), decoded lazily; encoded ones
+        may differ in size. Raises `UserError` for a damaged image."""
         if self.names is None:
             return (self._images[place] for place in index)
         return (self._decoded(place) for place in index)
@@ -65,7 +65,7 @@ class Raw:
         content = self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
         try:
             return decode(content, self.dataset["channels"])
-        except BadImage as error:  # when it was downloaded it could be decoded
+        except BadImage as error:  # download had decoded it
             raise UserError(
                 f"{self.folder} is damaged: {printable(self.names[place])}: {error}.\n"
                 "       Delete the folder, and run `dvc repro`"

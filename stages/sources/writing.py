@@ -1,5 +1,5 @@
-"""How a data set gets into ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
-streamed, whole or not at all."""
+"""Write a data set to ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
+streamed, and atomically."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -21,47 +21,47 @@ if TYPE_CHECKING:
     from stages.params.schema import Download, Limits
 
 CHUNK = 1000  # images read at a time, at most
-CHUNK_BYTES = 1 << 24  # and bytes, though one image at least
+CHUNK_BYTES = 1 << 24  # at most, but at least one image
 SHOWN = 20  # bad images named in a message
 
 
 @dataclass
 class Arrays:
-    """A data set that its source holds as arrays, read in chunks."""
+    """A data set whose source holds arrays, read in chunks."""
 
     shape: tuple[int, int, int, int]  # images, height, width, channels
-    train: int  # how many of the images, from the first, are for training
-    class_names: list[str] | None  # None: the numbers of the classes
-    # uint8 (some, height, width, channels), int64 (some,)
+    train: int  # the first so many images are for training
+    class_names: list[str] | None  # None: classes are named by their numbers
+    # images, uint8 (chunk, height, width, channels), and labels, int64 (chunk,)
     chunks: Iterable[tuple[np.ndarray, np.ndarray]]
 
 
-def chunk_of(shape: tuple[int, ...]) -> int:
-    """How many images of a shape (height, width, channels) are read at a time."""
+def choose_chunk_size(shape: tuple[int, ...]) -> int:
+    """The number of images of a shape (height, width, channels) to read at a time."""
     return int(np.clip(CHUNK_BYTES // int(np.prod(shape)), 1, CHUNK))
 
 
 def refuse_large(shape: tuple[int, int, int, int], limits: "Limits", where: str) -> None:
-    """Raise `UserError` where arrays of uint8 images (images, height, width, channels) exceed the
+    """Raise `UserError` if uint8 images of `shape` (images, height, width, channels) exceed the
     section ``download.limits``; an image counts as a file."""
     images, height, width, channels = map(int, shape)
     image = height * width * channels
-    for found, limit in (
+    for value, limit in (
         (images, "files"),
         (height * width, "pixels"),
         (image, "file_bytes"),
         (images * image, "total_bytes"),
     ):
-        if found > (most := getattr(limits, limit)):
+        if value > (allowed := getattr(limits, limit)):
             raise UserError(
                 f"{where}: {printable(images)} images of {printable(height)}×{printable(width)}"
-                f"×{channels} are more than download.limits.{limit} allows: {most:,}"
+                f"×{channels} are more than download.limits.{limit} allows: {allowed:,}"
             )
 
 
 def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Write a data set that comes as arrays; returns what dataset.json says of it. `description` is
-    the beginning of it."""
+    """Write a data set that comes as arrays; returns the content of dataset.json, which begins with
+    `description`."""
     labels, digests = [], []
     with files.replacing(folder) as partial:
         partial.mkdir()
@@ -71,9 +71,9 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": arrays.shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for images, their_labels in arrays.chunks:
+            for images, chunk_labels in arrays.chunks:
                 file.write(images.tobytes())
-                labels.append(their_labels)
+                labels.append(chunk_labels)
                 digests += map(digest, images)
                 bar.update(len(images))
         labels = np.concatenate(labels)
@@ -88,7 +88,7 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
             [],
             description["source"],
         )
-        finish(partial, description, labels, b"".join(digests))
+        write_common_files(partial, description, labels, b"".join(digests))
     return description
 
 
@@ -100,13 +100,12 @@ def write_encoded(
     options: "Download",
     expected: dict[str, int] | None,
 ) -> dict[str, Any]:
-    """Write a data set that comes as encoded files, given in any order; returns what dataset.json
-    says of it.
+    """Write a data set that comes as encoded files, in any order; returns the content of
+    dataset.json.
 
-    Each file is written where it belongs as it comes, so that memory holds one at a time. `options`
-    is the section ``download``; `expected` says how many images of each class there must be, None
-    that any number is right. Raises `UserError` for images that cannot be decoded, unless they are
-    to be skipped.
+    Each file is written to its place as it arrives, so that memory holds one at a time. `options`
+    is the section ``download``; `expected` is the required number of images of each class, None
+    for any. Raises `UserError` for images that cannot be decoded, unless they are to be skipped.
     """
     source = description["source"]
     with files.replacing(folder) as partial:
@@ -116,7 +115,7 @@ def write_encoded(
                 file, classes, contents, options, description["name"]
             )
             if bad and options.on_bad_image == "error":
-                raise UserError(complaint(bad, source))
+                raise UserError(format_bad_images(bad, source))
             kept = [
                 place
                 for place, name in enumerate(classes.names)
@@ -140,13 +139,13 @@ def write_encoded(
         np.save(partial / "offsets.npy", offsets)
         names = "".join(classes.names[place] + "\n" for place in kept)
         (partial / "names.txt").write_text(names, encoding="utf-8", newline="\n")
-        finish(partial, description, labels, digests[kept].tobytes())
+        write_common_files(partial, description, labels, digests[kept].tobytes())
     return description
 
 
 def find_offsets(classes: Classes) -> np.ndarray:
-    """Where in a file the content of each image begins, one behind the other, and where the last
-    ends: int64 (images + 1,)."""
+    """The offset in images.bin at which each image begins, and at which the last ends: int64
+    (images + 1,)."""
     return np.concatenate([[0], np.cumsum(classes.sizes)]).astype(np.int64)
 
 
@@ -157,8 +156,8 @@ def store_images(
     options: "Download",
     name: str,
 ) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
-    """Write each image into `file`, where it belongs, as it comes. Returns what is bad, with the
-    reason; and of each good image the digest of its pixels, uint8 (images, bytes), with its height
+    """Write each image to its place in `file` as it arrives. Returns the bad images with the
+    reasons; and for each good one the digest of its pixels, uint8 (images, bytes), and its height
     and width, int64 (images, 2)."""
     place_of = {name: place for place, name in enumerate(classes.names)}
     offsets = find_offsets(classes)
@@ -184,17 +183,17 @@ def store_images(
 def check_counts(
     class_names: list[str], labels: np.ndarray, expected: dict[str, int], source: str
 ) -> None:
-    """Raises `UserError` unless `labels`, int (images,), name as many images of each class as
-    `expected`."""
+    """Raise `UserError` unless `labels`, int (images,), have the `expected` number of images of
+    each class."""
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    if (found := dict(zip(class_names, counts))) != expected:
+    if (actual := dict(zip(class_names, counts))) != expected:
         raise UserError(
-            f"{source}: it has {found} images per class, and the publisher's has {expected}"
+            f"{source} has {actual} images per class; the published data set has {expected}"
         )
 
 
 def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Move what is kept together, where something was skipped; returns the new offsets."""
+    """Close the gaps that skipped images left; returns the new offsets."""
     moved = np.concatenate([[0], np.cumsum(np.diff(offsets)[kept])]).astype(np.int64)
     for old, new, size in zip(offsets[kept].tolist(), moved.tolist(), np.diff(moved).tolist()):
         if old != new:
@@ -206,8 +205,8 @@ def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndar
     return moved
 
 
-def complaint(bad: dict[str, str], source: str) -> str:
-    """The bad images by name, the first of many, and what to do about them."""
+def format_bad_images(bad: dict[str, str], source: str) -> str:
+    """The message that names the bad images, at most `SHOWN`, and says what to do."""
     lines = [f"{printable(name)}: {reason}" for name, reason in sorted(bad.items())]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"… and {len(lines) - SHOWN:,} more"]
@@ -220,8 +219,7 @@ def complaint(bad: dict[str, str], source: str) -> str:
 
 
 def check_classes(class_names: list[str], source: str) -> None:
-    """Raise `UserError` unless there are two classes at least, with names that differ and can be
-    printed."""
+    """Raise `UserError` unless there are at least two classes, with distinct, printable names."""
     for name in class_names:
         check_name(name, f"{source}: the class")
     if len(class_names) < 2:
@@ -239,12 +237,13 @@ def describe_images(
     skipped: list[dict[str, str]],
     source: str,
 ) -> dict[str, Any]:
-    """What dataset.json says of the images. Raises `UserError` where the classes cannot be learnt
-    from them."""
+    """What dataset.json says of the images. Raises `UserError` if a class has no name or no
+    training image."""
     check_classes(class_names, source)
     if labels.max(initial=0) >= len(class_names):
         raise UserError(
-            f"{source}: {labels.max() + 1} classes in the labels, {len(class_names)} class names"
+            f"{source}: the labels have {labels.max() + 1} classes, but there are "
+            f"{len(class_names)} class names"
         )
     counts = np.bincount(labels[:train], minlength=len(class_names))
     if not counts.all():
@@ -263,9 +262,11 @@ def describe_images(
     }
 
 
-def finish(folder: Path, description: dict[str, Any], labels: np.ndarray, digests: bytes) -> None:
-    """Write the files that all data sets have. Of a source outside the project, dataset.json keeps
-    the name alone: where it lies on one machine is no part of the data."""
+def write_common_files(
+    folder: Path, description: dict[str, Any], labels: np.ndarray, digests: bytes
+) -> None:
+    """Write the files that all data sets have. For a source outside the project, dataset.json keeps
+    only the name: its path on one machine is no part of the data."""
     source = Path(description["source"])
     if source.is_absolute() or ".." in source.parts:
         description = description | {"source": source.name}

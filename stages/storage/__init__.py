@@ -1,2 +1,2 @@
-"""Files that appear whole or not at all, the prepared data that training and evaluation read,
-tables, and arrays out of HDF5 files."""
+"""Atomic writes of files, the prepared data that training and evaluation read, tables, and weights
+from HDF5 files."""

@@ -1,4 +1,4 @@
-"""Arrays on disk that are written as memory maps."""
+"""Create arrays on disk that are written through memory maps."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def create(path: Path, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.memmap:
-    """A new ``.npy`` file of zeros at `path`, as a memory map to write to. Its space on the disk is
-    reserved where the system can: a full disk is an `OSError` now, and not the death of the process
-    at some value."""
+    """Create an ``.npy`` file of zeros at `path`, and return it as a writable memory map. Its disk
+    space is reserved if the system supports it, so that a full disk raises `OSError` here, and does
+    not kill the process during a later write."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:

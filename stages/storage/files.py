@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Write files atomically: under a temporary name beside the final one, then renamed."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; when the block ends without an error, what lies there takes the
-    place of `path`.
+    """Yield a temporary path to write a file or folder to, which replaces `path` if the block ends
+    without an error.
 
-    Serves files and folders alike; a folder is created by the block.
+    The block itself creates a folder.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all it holds; a path where nothing lies is left alone."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -63,11 +63,11 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
 
 
 def write_npz(path: Path, *arrays: "np.ndarray", **named: "np.ndarray") -> None:
-    """Write arrays as numpy's ``.npz``, whatever the suffix of `path`; those without a name are
-    called ``arr_0``, ``arr_1`` and so on.
+    """Write arrays as numpy's ``.npz``, whatever the suffix of `path`; positional ones are called
+    ``arr_0``, ``arr_1`` and so on.
 
-    The bytes depend on the arrays alone: `numpy.savez` asks for an extension of the format
-    (zip64), which Python writes in another way from 3.11.4 on.
+    The bytes depend on the arrays alone: `numpy.savez` always asks for the zip64 extension, which
+    Python writes differently from 3.11.4 on.
     """
     import numpy as np
 

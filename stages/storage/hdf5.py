@@ -1,8 +1,8 @@
-"""Pre-trained weights out of HDF5 files: arrays alone, and only those that are asked for.
+"""Read pre-trained weights from HDF5 files: arrays alone, and only those that are needed.
 
-Three layouts are read: the one in which ``keras.applications`` publishes its weights, a whole model
-in it (Keras's ``.h5``), and Keras 3's ``.weights.h5``. Nothing in a file is executed or followed:
-no pickle, no Lambda layer, no link, no data that lie in other files; shapes are compared before
+Three layouts are read: that of the weights that ``keras.applications`` publishes, a whole model in
+this layout (Keras's ``.h5``), and Keras 3's ``.weights.h5``. Nothing in a file is executed or
+followed: no pickle, no Lambda layer, no link, no data in other files; shapes are compared before
 numbers are read.
 """
 
@@ -19,7 +19,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-OTHERS = {  # how files begin that are taken for weights by mistake
+OTHERS = {  # the first bytes of files that are mistaken for weights
     b"<": "a web page, such as a site sends in place of a file",
     b"\x80": "a pickle, which could run any program: it is not opened",
     b"PK": "a zip archive, such as a .keras file: save the weights alone, by save_weights",
@@ -27,13 +27,12 @@ OTHERS = {  # how files begin that are taken for weights by mistake
 }
 DAMAGE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError)
 
-# the name of a layer's class in snake case, and the shapes of its weights; None: any, they are not
-# read
+# a layer's class name in snake case, and the shapes of its weights; None: any, they are not read
 Layer = tuple[str, list[tuple[int, ...]] | None]
 
 
 def check_signature(path: Path) -> None:
-    """Raise `UserError` unless the file at `path` begins as an HDF5 file does."""
+    """Raise `UserError` unless the file at `path` begins with the HDF5 signature."""
     with open(path, "rb") as file:
         begin = file.read(64)
     if not begin.startswith(SIGNATURE):
@@ -44,10 +43,10 @@ def check_signature(path: Path) -> None:
 
 
 def read(path: Path, layers: list[Layer]) -> list[list[np.ndarray]]:
-    """The weights in `path` of each of `layers`, float32, in their order; `layers` are those of the
-    network that have weights.
+    """Read the weights of each of `layers`, float32, in their order; `layers` are the network's
+    layers that have weights.
 
-    Raises `UserError` where the file is damaged, or was saved from another network.
+    Raises `UserError` if the file is damaged, or was saved from another network.
     """
     check_signature(path)
     try:
@@ -86,7 +85,7 @@ def compare(found: list[list[h5py.Dataset]], layers: list[Layer]) -> None:
 
 
 def find_datasets(file: h5py.File, layers: list[Layer]) -> Iterator[list[h5py.Dataset]]:
-    """The weights of each layer that has some, in the file's order."""
+    """The weights of each layer that has any, in the file's order."""
     if "layers" in file and "layer_names" not in file.attrs:
         group = open_member(file, "layers")
         for name in list_saved_names([kind for kind, _ in layers], group):
@@ -101,8 +100,8 @@ def find_datasets(file: h5py.File, layers: list[Layer]) -> Iterator[list[h5py.Da
 
 
 def list_saved_names(kinds: list[str], group: h5py.Group) -> list[str]:
-    """The names that Keras 3 gives layers of these `kinds` in a file: dense, dense_1 and so on; and
-    behind them further layers of these kinds that are in the `group`."""
+    """The names that Keras 3 gives layers of these `kinds` in a file: dense, dense_1 and so on;
+    followed by further layers of these kinds in the `group`."""
     counts: Counter[str] = Counter()
     names = []
     for kind in kinds:
@@ -114,7 +113,7 @@ def list_saved_names(kinds: list[str], group: h5py.Group) -> list[str]:
 
 
 def read_texts(group: h5py.Group, name: str) -> list[str]:
-    """A list of texts that Keras keeps as an attribute, in numbered pieces where it is long."""
+    """A list of strings that Keras stores as an attribute, in numbered pieces if it is long."""
     numbered = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
     pieces = [name] if name in group.attrs else list(numbered)
     if not pieces:
@@ -124,7 +123,7 @@ def read_texts(group: h5py.Group, name: str) -> list[str]:
 
 
 def open_member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
-    """What lies at `path` below `group`, without following a link to another place or file."""
+    """Open the member at `path` below `group`; links to other places or files are refused."""
     for name in path.strip("/").split("/"):
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UserError(f"{path!r} is missing, or is a link, which is not followed")

@@ -1,5 +1,5 @@
-"""Prepared data, as training and evaluation read them: the folder that the
-stage preprocess writes."""
+"""Prepared data, as training and evaluation read them: the folder that the stage preprocess
+writes."""
 
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,8 @@ PARTS = ("train", "validation", "test")
 
 
 class Prepared:
-    """The folder's content; `most` caps the images of a part, drawn with a fixed seed, where a run
-    here must stay small."""
+    """The content of the folder. `most` limits the number of images of a part, drawn with a fixed
+    seed, for runs with a reduced budget."""
 
     def __init__(
         self, folder: Path = Path("data/prepared"), most: dict[str, int | None] | None = None
@@ -25,7 +25,7 @@ class Prepared:
     @cached_property
     def description(self) -> dict[str, Any]:
         """``data.json``: dataset, class_names, image_shape, decoded_channels (before preprocess),
-        preprocess (its parameters), rescaling (scale and offset a channel), validation_is_test,
+        preprocess (its parameters), rescaling (scale and offset per channel), validation_is_test,
         validation_is_training, sha256 of each array."""
         return files.read_json(self.folder / "data.json")
 
