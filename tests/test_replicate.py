@@ -86,13 +86,13 @@ def test_progress_is_that_of_this_sitting(tmp_path: Path, monkeypatch: pytest.Mo
     one = row("one", 20)
     write_history(one, 1, 9, written=100)  # left by an earlier run
     watch = progress.Watch(one, started=1000)
-    watch.look()
+    watch.describe()
     assert watch.first is None
     write_history(one, 1, 3, written=1000)  # taken up, and one epoch done
-    watch.look()
+    watch.describe()
     assert watch.seconds is None
     write_history(one, 1, 5, written=1060)
-    watch.look()
+    watch.describe()
     assert watch.seconds == 30
 
 
@@ -104,10 +104,10 @@ def test_the_time_left_is_not_that_of_a_head_s_epochs(
     watch = progress.Watch(one, started=1000)
     for epochs, written in ((2, 1001), (6, 1003), (7, 1100)):
         write_history(one, 1, epochs, written, head=6)
-        watch.look()
+        watch.describe()
         assert watch.seconds is None
     write_history(one, 1, 8, written=1130, head=6)
-    assert "30.0 s an epoch, at most 3 min left" in watch.look()
+    assert "30.0 s an epoch, at most 3 min left" in watch.describe()
 
 
 def shrink(content: Any) -> None:

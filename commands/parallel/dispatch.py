@@ -150,10 +150,11 @@ def clones(
     content: str,
     remote: bool,
     environment: dict[str, str | None],
-    hear: Callable[[tuple[float, dict]], None],
+    handle_message: Callable[[tuple[float, dict]], None],
 ) -> Iterator[None]:
-    """Give each worker of the cluster, for the run `name`, clones with the tree `content`, which
-    share the cache of the working tree unless they use its `remote`. Events go to `hear`."""
+    """Give each worker of the cluster clones with the tree `content`, for the run `name`. They
+    share the working tree's cache unless they use its `remote`. `handle_message` gets their
+    events."""
     head, commit = snapshot.commit(content)
     cache = Path(repository.find_cache())
     mark = None if remote else cache / name
@@ -170,7 +171,7 @@ def clones(
         if mark:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
-        client.subscribe_topic(name, hear)
+        client.subscribe_topic(name, handle_message)
         client.register_plugin(plugin, name=name)
         try:
             yield

@@ -42,7 +42,7 @@ class Training:
         return sorted(new | {change.name for change in self.changes if change.of_inputs})
 
     @property
-    def elsewhere(self) -> list[str]:
+    def differing_on_disk(self) -> list[str]:
         """The data and results here that are not what the lock files say."""
         return [change.name for change in self.changes if change.on_disk]
 

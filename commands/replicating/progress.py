@@ -16,7 +16,7 @@ PAUSE = 60  # seconds between two lines about one row, where there is no termina
 
 @dataclass
 class Watch:
-    """Follows the trainings of a row from now on: `look` at any time."""
+    """Follows the trainings of a row from now on: `describe` at any time."""
 
     row: Row
     started: float = field(default_factory=time.time)
@@ -24,12 +24,12 @@ class Watch:
     first: tuple[int, str | None, int, float] | None = None
     seconds: float | None = None  # that an epoch takes, behind the head's
 
-    def look(self) -> str:
+    def describe(self) -> str:
         """Where the row stands, in words."""
         for place, seed in reversed(list(enumerate(self.row.seeds))):
             file = FOLDER / "trained" / self.row.name / f"seed-{seed}" / "history.csv"
             if (written := self.written(file)) and (history := read_history(file)) is not None:
-                return self.describe(place, seed, history, written)
+                return self.describe_epoch(place, seed, history, written)
         return f"{self.row.name}: in preparation{describe_begun(self.row)}"
 
     def written(self, file: Path) -> float | None:
@@ -40,7 +40,7 @@ class Watch:
             return None
         return written if written >= self.started else None
 
-    def describe(self, place: int, seed: int, history: pd.DataFrame, written: float) -> str:
+    def describe_epoch(self, place: int, seed: int, history: pd.DataFrame, written: float) -> str:
         row, epochs = self.row, len(history)
         # a pre-trained network's head learns by itself first, in a fraction of the time: none is
         # shown meanwhile

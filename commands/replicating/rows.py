@@ -61,7 +61,7 @@ class Row:
         return self.minutes * (1 - done / len(self.seeds))
 
 
-def find(names: Iterable[str], download: bool) -> list[Row]:
+def find_rows(names: Iterable[str], download: bool) -> list[Row]:
     """The rows of these names that are out of date (no name: all rows), those first of which the
     least is left. Without `download`, data sets in ``replications/raw`` are taken as they are.
     Raises `UserError` for a name that there is not."""

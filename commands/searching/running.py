@@ -96,7 +96,7 @@ class Runner:
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def hear(self, event: tuple[float, dict]) -> None:
+    def handle_message(self, event: tuple[float, dict]) -> None:
         """What a worker says."""
         message = event[1]
         if "text" in message:
