@@ -212,10 +212,10 @@ def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
 
 def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
-    assert not read_working_tree()[0].stale(MODEL)
+    assert not read_working_tree()[0].is_stale(MODEL)
     with finished.path("data/embedded/fashion_mnist.npz").open("ab") as file:
         file.write(b"x")
-    assert read_working_tree()[0].stale(MODEL)
+    assert read_working_tree()[0].is_stale(MODEL)
 
 
 def test_a_damaged_lock_in_a_revision(finished: Project):
