@@ -175,7 +175,7 @@ def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
     ],
 )
 def test_a_parameter_that_is_new_is_not_a_changed_one(now: Any, before: Any, so: bool):
-    assert outdated.extends(now, before) == so
+    assert outdated.is_extension(now, before) == so
 
 
 def test_recheck_is_advised_only_where_code_changed(
