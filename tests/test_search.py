@@ -445,7 +445,7 @@ def test_the_values_of_params_yaml_begin_a_study_where_they_lie_in_its_space(
     values: dict, inside: list, outside: list
 ):
     space = Values(**values)
-    assert all(map(space.holds, inside)) and not any(map(space.holds, outside))
+    assert all(map(space.contains, inside)) and not any(map(space.contains, outside))
 
 
 def test_a_step_of_a_range_is_the_decimal_fraction_that_it_is_written_as():
