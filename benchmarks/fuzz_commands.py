@@ -10,6 +10,7 @@ finished run. Takes about 5 minutes with 2,000 examples.
 """
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import io
@@ -100,11 +101,11 @@ def of_training(folder: Path, examples: int) -> None:
     def check(text: bytes) -> None:
         (folder / "training.json").write_bytes(text)
         try:
-            training = trained.describe(folder)
+            training = trained.read_training(folder)
         except UserError as error:
             assert "dvc repro" not in str(error)
             return
-        assert max(training.shape) <= trained.MOST_SIDE
+        assert max(training.shape) <= trained.MAX_SIDE
         pictures.prepare(folder / "image.png", training, pictures.read_limits())
 
     Image.new("L", (30, 20)).save(folder / "image.png")
@@ -113,7 +114,7 @@ def of_training(folder: Path, examples: int) -> None:
 
 
 def of_models(folder: Path, examples: int) -> None:
-    training = trained.describe(folder)
+    training = trained.read_training(folder)
     backend.start(training.train.threads)
     with zipfile.ZipFile(folder / "model.keras") as file:
         members = {name: file.read(name) for name in file.namelist()}
@@ -137,7 +138,7 @@ def of_models(folder: Path, examples: int) -> None:
         except UserError:
             return
         image = np.zeros((1, *training.shape), np.uint8)
-        answer = pictures.row("a", predict(image)[0], training.class_names, 3)
+        answer = pictures.make_row("a", predict(image)[0], training.class_names, 3)
         assert isinstance(answer, str | dict)
 
     check()
@@ -161,8 +162,8 @@ def of_names(folder: Path, examples: int) -> None:
                 "link": lambda: path.symlink_to("/dev/zero"),
                 "nothing": lambda: None,
             }[kind]()
-            training, limits = trained.describe(folder), pictures.read_limits()
-            for one in pictures.find([path, path.parent]):
+            training, limits = trained.read_training(folder), pictures.read_limits()
+            for one in pictures.find_files([path, path.parent]):
                 assert isinstance(pictures.prepare(one, training, limits), str)
             shown = escape.terminal(path)
             assert shown.isprintable() or set(shown) <= set(str(path))
@@ -195,29 +196,19 @@ def of_reviews(folder: Path, examples: int) -> None:
             content = json.dumps(data.draw(changed(json.loads(content)))).encode()
         else:
             content = data.draw(damaged(content))
-        revision = Revision("a revision", None)
-        vars(revision)["_files"] = Files({path: content})
-        read = revision.json if path.endswith(".json") else revision.table
-        found = read(path)
-        assert found is not None or path in revision.damaged or not content
-        for words in revision.damaged.values():
-            assert not set("`<>|@*[]\n\x1b") & set(words)
-        assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") for name in
-                   revision.models)  # fmt: skip
+        with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(content)
+            revision = Revision("the working tree", None)
+            read = revision.read_json if path.endswith(".json") else revision.read_table
+            found = read(path)
+            assert found is not None or path in revision.damaged or not content
+            for words in revision.damaged.values():
+                assert not set("`<>|@*[]\n\x1b") & set(words)
+            assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") for name in
+                       revision.models)  # fmt: skip
 
     check()
-
-
-class Files:
-    """The files of a revision, as `Revision` asks DVC for them."""
-
-    def __init__(self, content: dict[str, bytes]):
-        self.content = content
-
-    def read_text(self, path: str, encoding: str) -> str:
-        if path not in self.content:
-            raise FileNotFoundError(path)
-        return self.content[path].decode(encoding)
 
 
 def of_texts(folder: Path, examples: int) -> None:

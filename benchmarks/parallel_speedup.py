@@ -21,7 +21,7 @@ from pathlib import Path
 
 from machine import PROJECT, described, in_words, write
 
-from commands.pipeline.process import environment
+from commands.pipeline.process import build_environment
 
 PIPELINE = """
 stages:
@@ -39,7 +39,9 @@ stages:
 def run(*command: str, cwd: Path) -> tuple[float, float]:
     """Run a command; returns its seconds, and the seconds of CPU of it and all that it started."""
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = subprocess.run(command, cwd=cwd, env=environment(), text=True, capture_output=True)
+    result = subprocess.run(
+        command, cwd=cwd, env=build_environment(), text=True, capture_output=True
+    )
     seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")

@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 from machine import PROJECT, described, in_words, write
 
-from commands.pipeline.process import environment
+from commands.pipeline.process import build_environment
 
 MODEL = "fashion-2blocks"
 RATES = (0.001, 0.003, 0.01, 0.03)
@@ -49,7 +49,7 @@ space:
 def run(*command: str, cwd: Path) -> float:
     """Run a command; returns its seconds."""
     begin = time.perf_counter()
-    result = subprocess.run(command, cwd=cwd, env=environment())
+    result = subprocess.run(command, cwd=cwd, env=build_environment())
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed")
     return time.perf_counter() - begin

@@ -1,16 +1,16 @@
-"""Check a change against the rules under ``gate`` in ``params.yaml``. If any fails, the exit status
-is 1 and the failed ones are named.
+"""Check a change against the rules under ``gate`` in ``params.yaml``. If any check fails, it is
+named, and the exit status is 1.
 
-Compares as ``commands.review`` does, and checks that
+Makes the same comparison as ``commands.review``, and checks:
 
-    base            exists, to compare with
-    dvc.lock        is up to date: the results are there and belong to this code; and no file that
-                    is compared is damaged
-    selected model  its test accuracy did not fall by more than the allowed multiple of the noise
-    calibration     the selected model's calibration error is below its bound
-    int8            in 8-bit integers, if it was exported so, its test accuracy is not lower by more
-                    than is allowed
-    replications    published figures that were obtained before are still obtained
+    base            there is a revision to compare with
+    dvc.lock        up to date: the results exist and belong to this code; and none of the compared
+                    files is damaged
+    selected model  its test accuracy fell by no more than the allowed multiple of the noise
+    calibration     its calibration error is within the limit
+    int8            if it was exported in 8-bit integers, these cost no more test accuracy than
+                    allowed
+    replications    published figures that were reproduced before still are
 
 Takes about 7 seconds.
 """
@@ -27,19 +27,19 @@ def main(base: str) -> None:
     cli.require_project()
     options = params.load()
     head, dirty = history.read_working_tree()
-    found = history.find_base(base, head, bool(dirty))
-    before = found.revision
-    if found.why and not found.lost:
-        print(found.why)
+    comparison = history.find_base(base, head, bool(dirty))
+    before = comparison.revision
+    if comparison.why and not comparison.lost:
+        print(comparison.why)
     spread = comparing.choose_spread(before, head)
-    results = gate.run_checks(found, head, options.gate, spread)
+    checks = gate.run_checks(comparison, head, options.gate, spread)
     for note in [
         *comparing.list_damages(before),
         *(comparing.list_notes(spread, before, head) if before else ()),
     ]:
         print(note)
-    print("\n".join(map(str, results)))
-    failed = [one.name for one in results if one.passed is False]
+    print("\n".join(map(str, checks)))
+    failed = [check.name for check in checks if check.passed is False]
     if failed:
         sys.exit(f"error: the gate is closed: {', '.join(failed)}")
 

@@ -1,12 +1,12 @@
-"""Make a classifier of your own photographs: from a folder with one folder of images a class, or a
-zip or tar of it, to a trained model with its page.
+"""Train a classifier on your own photographs: a folder with one subfolder of images per class, or a
+zip or tar of it, becomes a trained model with a report.
 
-Says first what it sets in params.yaml and how long that takes on this machine, then runs `dvc
-repro`. Every setting stands in params.yaml afterwards, like any other change: see it by
-`git diff params.yaml`, change it, and run `dvc repro`. To go on after Ctrl-C, run `dvc repro` too.
+First prints what it sets in params.yaml and how long the run takes on this machine, then runs `dvc
+repro`. Afterwards all settings are in params.yaml, like any other change: `git diff params.yaml`
+shows them; edit them and run `dvc repro`. `dvc repro` also continues after Ctrl-C.
 
-The network starts from weights that Keras publishes, which are fetched once; without internet name
-a file by --weights.
+The network starts from weights that Keras publishes, downloaded once; without internet access, give
+a file with --weights.
 """
 
 import argparse
@@ -38,38 +38,36 @@ from stages.storage import files
 def announce(
     settings: dict[str, object], images: classes.Classes, parts: splitting.Parts, seconds: float
 ) -> None:
-    """Print what will be done."""
+    """Print the plan; `seconds` is the estimated duration."""
     counts = np.bincount(images.labels)
-    described = ", ".join(f"{name} {count:,}" for name, count in zip(images.class_names, counts))
-    print(f"{len(images.names):,} images of {len(counts)} classes: {printable(described, 500)}")
+    listed = ", ".join(f"{name} {count:,}" for name, count in zip(images.class_names, counts))
+    print(f"{len(images.names):,} images of {len(counts)} classes: {printable(listed, 500)}")
     train, validation, test = (len(parts[part]) for part in ("train", "validation", "test"))
-    print(f"{train:,} to train on, {validation:,} to choose the epoch on, {test:,} to test")
-    print("Set in params.yaml, where every other key stays as it is:")
+    print(f"{train:,} for training, {validation:,} for choosing the epoch, {test:,} for testing")
+    print("Set in params.yaml, all other keys unchanged:")
     for key, value in settings.items():
         print(f"  {key}: {'' if value is None else printable(value, 1000)}")
     minutes = max(round(seconds / 60), 1)
     side = settings["preprocess.image_size"]
-    # the photographs twice, in data/raw and in DVC's cache, and so the prepared ones
+    # the photographs and the prepared images, each in data/ and in DVC's cache
     needed = 2 * (sum(images.sizes) + len(images.sizes) * side**2 * 3) / 1e6  # MB
     print(
-        f"This takes about {minutes} minute{'s' * (minutes > 1)} and {needed:,.0f} MB of disk on "
-        "this machine. Ctrl-C stops it; `dvc repro` goes on.",
+        f"This takes about {minutes} minute{'s' * (minutes > 1)} and {needed:,.0f} MB of disk space"
+        " on this machine. Ctrl-C stops it; `dvc repro` continues.",
         flush=True,
     )
     if (free := shutil.disk_usage(".").free / 1e6) < needed:
-        print(f"note: only {free:,.0f} MB of disk are free here", file=sys.stderr)
+        print(f"note: only {free:,.0f} MB of disk space are free here", file=sys.stderr)
 
 
 def conclude(model: str) -> None:
-    """Print what came of it, and what to do with it."""
+    """Print the test accuracy and what to do next."""
     test = files.read_json(Path("reports/models") / model / "metrics.json")["test"]
-    images = f"{test['images']:,} images that were kept apart"
-    print(
-        f"\n{test['accuracy']:.1%} ± {test['standard_error']:.1%} of {images} are classified right."
-    )
+    share = f"{test['accuracy']:.1%} ± {test['standard_error']:.1%}"
+    print(f"\n{share} of the {test['images']:,} held-out test images are classified right.")
     print(f"See all results:     {Path('reports/index.html').resolve().as_uri()}")
     print("Classify a picture:  python -m commands.predict PICTURE")
-    print("Use it elsewhere:    exports/ holds the model as Keras file and as ONNX")
+    print("Use it elsewhere:    exports/ holds the model as a Keras file and as ONNX")
 
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
@@ -80,8 +78,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     tuning = getattr(architecture, "fine_tuning", None)
     if tuning is None:
         raise UserError(
-            f"params.yaml: architectures has no {preset.architecture} with fine_tuning: bring it "
-            "back"
+            f"params.yaml: architectures has no {preset.architecture} with fine_tuning: restore it"
         )
     if weights:
         architecture = architecture.model_copy(update={"weights": weights})
@@ -118,7 +115,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     experiments.refuse_beside_dvc()
     write_settings(settings)
     if run_dvc("repro"):
-        raise UserError("the run ended early: mend what is said above, then `dvc repro` goes on")
+        raise UserError("the run failed: fix the error above; `dvc repro` then continues")
     conclude(preset.architecture)
 
 
@@ -127,7 +124,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="a folder, zip or tar with one folder of images per class",
+        help="a folder, zip or tar with one subfolder of images per class",
     )
     parser.add_argument(
         "--network",
@@ -136,14 +133,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="small: for a laptop; medium; accurate: slow without a GPU (default: %(default)s)",
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help="the network's pre-trained weights, from this disk"
+        "--weights", metavar="FILE", help="file with the network's pre-trained weights"
     )
     parser.add_argument(
         "--name",
         default="photographs",
         help="name of the data set in params.yaml (default: %(default)s)",
     )
-    parser.add_argument("--dry", action="store_true", help="only say what would be done")
+    parser.add_argument("--dry", action="store_true", help="only print what would be done")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Regenerate ``.dvc/plots.html``, the page that ``dvc plots show`` and ``dvc plots diff`` fill,
-after an update of vl-convert-python.
+"""Regenerate ``.dvc/plots.html``, the template of ``dvc plots show`` and ``dvc plots diff``, after
+an update of vl-convert-python.
 
-The page is in git, so that both commands work in a fresh clone without internet.
+The template is in git, so both commands work in a fresh clone without internet access.
 """
 
 from pathlib import Path

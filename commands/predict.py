@@ -1,19 +1,18 @@
 """Classify image files with a trained model.
 
 Takes files and folders (with all images in them). Prints the class of each image, its probability,
-and the runners-up. The images are decoded and resized as those that the model was trained on. What
-cannot be read is named on standard error, the others are classified all the same, and the exit
-status is 1.
+and the runners-up. Images are decoded and resized as in training. Files that cannot be read are
+named on standard error; the others are still classified, and the exit status is 1.
 
-The model is the one that compare selected; or, with --model, another below models/, or a folder
-that `dvc artifacts get` brought. An exported model is run by ONNX Runtime, which starts within a
-second; another one, and --explain, need Keras and some seconds.
+The model is the one that the stage compare selected or, with --model, another one below models/ or
+a folder that `dvc artifacts get` downloaded. Exported models run in ONNX Runtime, which starts
+within a second; other models, and --explain, need Keras and a few seconds.
 
-With --refuse, an image whose most probable class is less probable than what was chosen on
-validation data gets no class: without it, even an image of none of the classes gets one.
+With --refuse, an image whose most probable class is below the confidence chosen on validation data
+gets no class. Without it, every image gets one, even an image of none of the classes.
 
---format json is for programs, and gives names as they are. In CSV, a name that a spreadsheet would
-take for a formula begins with an apostrophe; and on a terminal, no name can act.
+--format json is for programs and leaves names unchanged. In CSV, a name that a spreadsheet would
+take for a formula is prefixed with an apostrophe; on a terminal, control characters are escaped.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.predicting import network, trained
-from commands.predicting.pictures import Row, classify, find, read_limits
+from commands.predicting.pictures import Row, classify, find_files, read_limits
 from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
     from commands.predicting.grad_cam import Explainer
 
 
-REFUSED = "(refused)"  # in place of a class
+REFUSED = "(refused)"  # in place of a class name
 
 
 def as_line(row: Row, width: int) -> str:
-    """A row for people; `width` is that of the longest class name, in characters."""
+    """A row as a line of text; `width`: of the longest class name, in characters."""
     others = ", ".join(
         f"{escape.terminal(other['class'])} {other['probability']:.3f}"
         for other in row["runners_up"]
@@ -55,12 +54,12 @@ def as_csv(row: Row, on_terminal: bool) -> dict[str, object]:
     cells = {key: escape.spreadsheet(value) for key, value in cells.items()}
     if not on_terminal:
         return cells
-    texts = {key: one for key, one in cells.items() if isinstance(one, str)}
+    texts = {key: value for key, value in cells.items() if isinstance(value, str)}
     return cells | {key: escape.terminal(text) for key, text in texts.items()}
 
 
 def write_csv(rows: list[Row], top: int) -> None:
-    """All rows as CSV on standard output, below a line with the columns' names."""
+    """Print all rows as CSV, with a header."""
     names = ["file", "class", "probability"]
     names += [f"{key}_{place}" for place in range(2, top + 1) for key in ("class", "probability")]
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
@@ -69,9 +68,10 @@ def write_csv(rows: list[Row], top: int) -> None:
 
 
 def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
-    """What draws where the Keras file of the model looked, into the folder `target`."""
+    """An explainer that draws into the folder `target`; it needs the model's Keras file. Raises
+    `UserError`."""
     if target.exists() and not target.is_dir():
-        raise UserError(f"--explain {target}: this is a file, and the pictures need a folder")
+        raise UserError(f"--explain {target}: this is a file; the pictures need a folder")
     trained.check_keras(chosen.folder, chosen.training)
     from stages.training import backend
 
@@ -82,16 +82,15 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
 
 
 def parse_path(text: str) -> Path:
-    """A path as it is given on the command line."""
-    if not text:  # such as an empty variable of the shell, where Path would be this folder
+    """Parse a path from the command line; a type for argparse."""
+    if not text:  # such as an empty shell variable: Path("") would be the current folder
         raise argparse.ArgumentTypeError("it is empty")
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text} is an address: fetch the picture first")
+        raise argparse.ArgumentTypeError(f"{text} is a URL: download the picture first")
     return Path(text)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
     parser.add_argument(
         "paths",
         nargs="+",
@@ -102,7 +101,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="a model below models/, or the folder of one; without it, the selected one",
+        help="a model below models/, or a model's folder (default: the selected model)",
     )
     parser.add_argument(
         "--format",
@@ -118,18 +117,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how many classes to list per file (default: 3)",
     )
     parser.add_argument(
-        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+        "--int8", action="store_true", help="run the network that was exported in 8-bit integers"
     )
     parser.add_argument(
         "--refuse",
         action="store_true",
-        help="give no class below the confidence that export.accepted_accuracy chose",
+        help="give no class below the confidence chosen by export.accepted_accuracy",
     )
     parser.add_argument(
         "--explain",
         type=Path,
         metavar="FOLDER",
-        help="write into FOLDER a picture per file that shows where the model looked",
+        help="write a picture per file into FOLDER that shows where the model looked",
     )
 
 
@@ -149,9 +148,9 @@ def main(
     predict = network.start(chosen)
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
-    found = list(find(paths))
-    classified = classify(found, predict, training, top, confidence, read_limits())
-    for row, path, image in progress.track(classified, "predictions", "images", len(found)):
+    files = list(find_files(paths))
+    classified = classify(files, predict, training, top, confidence, read_limits())
+    for row, path, image in progress.track(classified, "predictions", "images", len(files)):
         if isinstance(row, str):
             failed += 1
             progress.say(f"error: {escape.terminal(path)}: {row}", sys.stderr)
@@ -167,7 +166,7 @@ def main(
     elif format == "csv":
         write_csv(rows, min(top, len(training.class_names)) + refuse)
     if failed:
-        raise UserError(f"{failed} file{'s' * (failed != 1)} could not be classified, see above")
+        raise UserError(f"{failed} file{'s' * (failed != 1)} could not be classified: see above")
 
 
 def start() -> None:

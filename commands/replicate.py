@@ -1,14 +1,13 @@
 """Run the documents' experiments that are out of date, one after the other, cheapest first.
 
-Each row is brought up to date by ``dvc repro replications/dvc.yaml:evaluate@ROW``, then the table.
-Stop it whenever you like, by Ctrl-C or otherwise: the next start says what it takes up, and goes
-on behind the last complete epoch, with the same bits. On the way it says which row runs, with
-which seed, in which epoch, and how much is left; what the stages print goes to
-``.dvc/tmp/replicate/ROW.log``. A row that fails is named at the end, and the others run
-nevertheless.
+Brings each row of the table up to date by ``dvc repro replications/dvc.yaml:evaluate@ROW``, then
+the table. Stop it whenever you like, by Ctrl-C or otherwise: the next start says what it resumes,
+and continues after the last complete epoch, with the same bits. Shows the current row, seed and
+epoch, and the time left; the output of the stages goes to ``.dvc/tmp/replicate/ROW.log``. If a row
+fails, the others still run, and it is named at the end.
 
-Nothing is committed: for each row the git commands are printed, or ``--commit`` makes one commit a
-row. Several machines: ``python -m commands.parallel``.
+Nothing is committed: the git commands for each row are printed, or ``--commit`` makes one commit
+per row. For several machines, see ``python -m commands.parallel``.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import shlex
 import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 from dvc.utils.serialize import loads_yaml
@@ -23,37 +23,37 @@ from dvc.utils.serialize import loads_yaml
 from commands.pipeline import digests
 from commands.pipeline.process import run_dvc, start_dvc
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
-from commands.replicating.rows import PIPELINE, TABLE, Row, find
+from commands.replicating.rows import PIPELINE, TABLE, Row, find_rows
 from stages.replications import options
 from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 FOLDER = options.FOLDER
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
-# what results are made by, beside the root's params.yaml
-MAKING = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)
-SHOWN = 15  # lines of the log of a row that failed
-OF_TABLE = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
+# what the results depend on, besides the root's params.yaml
+INPUTS = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)
+LOG_LINES = 15  # shown of the log of a row that failed
+TABLE_OUTPUTS = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
     cli.exit_on_sigterm()
     cli.require_project()
-    options.load()  # a mistake in either file is told before anything is read from it
+    options.load()  # report mistakes in either file before anything is read from it
     if commit and not dry and (edited := list_edited()):
         raise UserError(
             "--commit: no commit would hold the results together with the code and the parameters "
-            f"that made them. Commit these first: {', '.join(edited)}"
+            f"that produced them. Commit these first: {', '.join(edited)}"
         )
     with guard.hold(SCRATCH / "lock", "commands.replicate"):
-        digests.refresh()  # else each row would count as out of date by a comment in the code
-        run_queue(find(names, download), dry, commit, download)
+        digests.refresh()  # else a comment in the code would make each row count as out of date
+        run_queue(find_rows(names, download), dry, commit, download)
 
 
 def list_edited() -> list[str]:
-    """What makes results and is not committed as it is. Sources of data sets in params.yaml may be
-    paths of this machine, and do not count."""
-    edited = git.list_changed(*MAKING)
+    """The inputs of the results that have uncommitted changes. Sources of data sets in params.yaml
+    may be paths on this machine, and do not count."""
+    edited = git.list_changed(*INPUTS)
     texts = git.ask("show", "HEAD:params.yaml"), Path("params.yaml").read_text(encoding="utf-8")
     committed, present = (loads_yaml(text) if text else {} for text in texts)
     for content in (committed, present):
@@ -63,7 +63,8 @@ def list_edited() -> list[str]:
 
 
 def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
-    """Run the rows in this order. Raises `UserError` at the end, where some failed."""
+    """Run the rows in this order. Raises `UserError` at the end if any failed or could not be
+    committed."""
     if not rows:
         print("nothing to run: these rows are up to date")
         if not dry:
@@ -86,29 +87,29 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
             )
             failed.append(row.name)
             continue
-        display.say(f"[{place}/{len(rows)}] {row.name}: begins{describe_begun(row)}")
+        display.say(f"[{place}/{len(rows)}] {row.name}: starting{describe_begun(row)}")
         if run_row(row, download, display):
             uncommitted += [] if finish_row(row, commit, display) else [row.name]
         else:
             failed.append(row.name)
     problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
     if uncommitted:
-        problems.append(f"done, but not committed, see above: {', '.join(uncommitted)}")
+        problems.append(f"done but not committed, see above: {', '.join(uncommitted)}")
     if problems:
         raise UserError("\n       ".join(problems))
 
 
 def bring_table_up_to_date() -> None:
-    """Make the table where a queue was stopped before it did."""
+    """Make the table, in case an earlier queue was stopped before it did."""
     if run_dvc("repro", "--quiet", "--single-item", TABLE):
         raise UserError("the table could not be made: see above")
     if git.list_changed(FOLDER.as_posix()):
-        print(f"{FOLDER} holds what git does not have yet: see `git status {FOLDER}`")
+        print(f"{FOLDER} has uncommitted changes: see `git status {FOLDER}`")
 
 
 def check_alone(row: Row) -> None:
-    """Raises `UserError` where the training of a row runs in another process, such as that of a
-    queue that was killed alone."""
+    """Raise `UserError` if another process runs the training of a row, such as one that outlived
+    its killed queue."""
     lock = row.checkpoints / "train.lock"
     if lock.exists():
         with guard.hold(lock, f"the training of {row.name}"):
@@ -116,24 +117,24 @@ def check_alone(row: Row) -> None:
 
 
 def run_row(row: Row, download: bool, display: Display) -> bool:
-    """Bring a row and the table up to date. Returns whether that succeeded."""
+    """Bring a row and the table up to date. Returns whether it succeeded."""
     started, log = time.monotonic(), SCRATCH / f"{row.name}.log"
     targets = [row.address] if download else ["--single-item", *row.steps]
     with open(log, "wb") as file:
-        status = follow(["repro", *targets], file, Watch(row), display)
-        status = status or follow(["repro", "--single-item", TABLE], file, None, display)
-    took = format_time(time.monotonic() - started)
+        status = run_watched(["repro", *targets], file, Watch(row), display)
+        status = status or run_watched(["repro", "--single-item", TABLE], file, None, display)
+    duration = format_time(time.monotonic() - started)
     if status:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
-        display.say("\n".join([f"{row.name}: failed after {took}, see {log}:", *lines]))
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        display.say("\n".join([f"{row.name}: failed after {duration}, see {log}:", *lines]))
         return False
-    display.say(f"{row.name}: done in {took}, expected {format_time(60 * row.minutes)}")
+    display.say(f"{row.name}: done in {duration}, expected {format_time(60 * row.minutes)}")
     return True
 
 
-def follow(arguments: list[str], log, watch: Watch | None, display: Display) -> int:
-    """The exit status of a command of DVC's, while `display` shows how far it has come. It ends
-    with this process, unless that is killed."""
+def run_watched(arguments: list[str], log: IO, watch: Watch | None, display: Display) -> int:
+    """Run a DVC command while `display` shows its progress. Returns its exit status. The command
+    ends with this process, unless that is killed."""
     try:
         with start_dvc(*arguments, output=log) as process:
             while True:
@@ -141,14 +142,14 @@ def follow(arguments: list[str], log, watch: Watch | None, display: Display) -> 
                     return process.wait(timeout=1)
                 except subprocess.TimeoutExpired:
                     if watch:
-                        display.show(watch.look())
+                        display.show(watch.describe())
     finally:
         display.hide()
 
 
 def finish_row(row: Row, commit: bool, display: Display) -> bool:
-    """Say what came out, and commit it, or print the commands that do. Returns whether all went as
-    asked: git may refuse a commit, and the next rows run nevertheless."""
+    """Print the result, and commit it or print the commands for that. Returns False if git refused
+    the commit; the next rows still run."""
     message = f"{row.name}: {describe_result(row.name)}"
     paths = changed_paths(row)
     if not paths:
@@ -173,7 +174,7 @@ def finish_row(row: Row, commit: bool, display: Display) -> bool:
 
 
 def describe_result(name: str) -> str:
-    """What the table says of a row, in short."""
+    """A row of the table in short: obtained and published figure, and the verdict."""
     table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
     row = table.loc[name]
     seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']:.0f} seeds"
@@ -184,14 +185,15 @@ def describe_result(name: str) -> str:
 
 
 def changed_paths(row: Row) -> list[str]:
-    """What git does not have yet of what a row made. What brings the data is left out:
-    ``data/dvc.lock`` may name paths of this machine alone."""
-    made = [f"{PIPELINE.removesuffix('.yaml')}.lock", *(f"{FOLDER}/{name}" for name in OF_TABLE)]
+    """The uncommitted files that a row wrote. ``data/dvc.lock`` is left out: it may name paths that
+    exist only on this machine."""
+    lock, table = f"{PIPELINE.removesuffix('.yaml')}.lock", TABLE_OUTPUTS
+    written = [lock, *(f"{FOLDER}/{name}" for name in table)]
     for name in filter(None, (row.starts_from, row.name)):
-        made += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
+        written += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
     if git.list_changed("reports/code"):  # the digests of the training's code, which rows depend on
-        made += ["dvc.lock", "reports/code"]
-    return [path for path in made if git.list_changed(path)]
+        written += ["dvc.lock", "reports/code"]
+    return [path for path in written if git.list_changed(path)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -199,15 +201,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry",
         action="store_true",
-        help="say what would run, and in which order; only reports/code/ is brought up to date, "
-        "with its entry in dvc.lock",
+        help="only print what would run, in which order; reports/code/ and its entry in dvc.lock "
+        "are still updated",
     )
-    parser.add_argument("--commit", action="store_true", help="one commit for each row")
+    parser.add_argument("--commit", action="store_true", help="make one commit per row")
     parser.add_argument(
         "--no-download",
         dest="download",
         action="store_false",
-        help="take the data sets in replications/raw as they are, wherever they came from",
+        help="use the data sets in replications/raw as they are, wherever they came from",
     )
 
 

@@ -1,13 +1,13 @@
 """Review a change: which parameters and accuracies it changed, and whether by more than chance.
 
-Compares a revision (the working tree, or ``--head``) with the commit where it left ``--base``.
-Reads both from what lies in git: neither data nor models are needed. Writes
+Compares a revision (the working tree, or ``--head``) with the commit where it branched off
+``--base``. Needs only what is in git, neither data nor models. Writes
 
     review.md     for a comment on a pull request
-    review.html   the same with charts: learning curves of both, what changed in the confusion
-                  matrices; opens without internet
+    review.html   the same with charts: both learning curves, and what changed in the confusion
+                  matrices; opens without internet access
 
-The exit status is 1 where there must be something to compare with, and it is not here.
+The exit status is 1 if the base of the comparison is missing in this clone.
 ``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about 12
 seconds.
 """
@@ -30,49 +30,54 @@ from stages.runtime.errors import UserError
 
 
 def list_messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[str]:
-    """What a reader must know before the numbers, a sentence each."""
-    found = []
-    for one in (base, head) if base and base.models else (head,):
-        if one.outdated:
-            found.append(
-                f"dvc.lock is out of date in {one.name}, or results are missing: `dvc repro` would "
-                f"run {join_names(one.outdated)}, "
-                "and what depends on that."
+    """Sentences that a reader must know before the numbers."""
+    messages = []
+    for revision in (base, head) if base and base.models else (head,):
+        if revision.outdated:
+            messages.append(
+                f"dvc.lock is out of date in {revision.name}, or results are missing: `dvc repro` "
+                f"would run {join_names(revision.outdated)} and the stages that depend on them."
             )
-            if one is head and (hint := outdated.give_recheck_hint(one.outdated)):
-                found.append(f"{hint}.")
+            if revision is head and (hint := outdated.give_recheck_hint(revision.outdated)):
+                messages.append(f"{hint}.")
     if dirty:
-        found.append(f"The working tree has changes that are not committed: {join_names(dirty)}.")
+        messages.append(f"The working tree has uncommitted changes: {join_names(dirty)}.")
     if not head.models:
-        found.append(f"There are no results in {head.name}: `dvc repro` makes them.")
+        messages.append(f"There are no results in {head.name}: `dvc repro` makes them.")
     if base and not base.models:
-        found.append(f"There are no results in {base.name} to compare with.")
+        messages.append(f"There are no results in {base.name} to compare with.")
     if base and base.dataset != head.dataset:
-        found.append(
-            f"The data set is another one: {join_names([base.dataset])} before, "
+        messages.append(
+            f"The data set is different: {join_names([base.dataset])} before, "
             f"{join_names([head.dataset])} now."
         )
-    return found
+    return messages
 
 
 def group_by_verdict(verdicts: dict[str, Verdict]) -> list[tuple[str, list[str]]]:
-    """The models by what is said of them."""
-    words = dict.fromkeys(map(str, verdicts.values()))
-    return [(word, [name for name, one in verdicts.items() if str(one) == word]) for word in words]
+    """The verdicts in words, each with the names of its models."""
+    groups: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        groups.setdefault(str(verdict), []).append(name)
+    return list(groups.items())
 
 
 def describe_others(head: Revision, verdicts: dict[str, Verdict], measured: bool) -> str:
-    """A sentence on the models of `head` beside the selected one; nothing where there are none.
-    `measured`: whether the spread over seeds was measured."""
+    """A sentence on how the other models of `head` compare with the selected one; empty if there
+    are none. `measured`: whether the spread over seeds was measured."""
     if not verdicts:
         return ""
     judged = "; ".join(f"{join_names(names)}: {word}" for word, names in group_by_verdict(verdicts))
-    judged += "" if measured else ", where the spread over seeds is assumed"
-    return f"Test accuracies against {escape.code(head.selected)}, which is selected: {judged}."
+    judged += "" if measured else ", with an assumed spread over seeds"
+    return (
+        f"Test accuracies compared with that of the selected model {escape.code(head.selected)}: "
+        f"{judged}."
+    )
 
 
 def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
-    """`ran` are the stages that just ran because ``dvc.lock`` was out of date."""
+    """Compare two revisions. `ran`: the stages that just ran because ``dvc.lock`` was out of date.
+    Raises `UserError` if there is no revision `head_name`."""
     current = params.load()
     head, dirty = history.read_working_tree()
     if head_name:
@@ -80,8 +85,8 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         if not commit:
             raise UserError(f"there is no revision {head_name!r} here")
         head, dirty = Revision(history.name_commit(head_name, commit), commit), []
-    found = history.find_base(base_name, head, bool(dirty))
-    base = found.revision
+    comparison = history.find_base(base_name, head, bool(dirty))
+    base = comparison.revision
     wanted, bounds = head.options(current)
     spread = comparing.choose_spread(base, head)
     verdicts = (
@@ -92,15 +97,15 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     selected = (
         comparing.compare_selected(base, head, spread, wanted.false_alarm_rate) if base else ""
     )
-    notes = [*([found.why] if found.why else []), *list_messages(base, head, dirty)]
+    notes = [*([comparison.why] if comparison.why else []), *list_messages(base, head, dirty)]
     others = comparing.judge_against_selected(head, spread, wanted.false_alarm_rate)
     judged = any(
-        one.difference or one.words == noise.NOT_JUDGED
-        for one in (*verdicts.values(), *others.values())
+        verdict.difference or verdict.words == noise.NOT_JUDGED
+        for verdict in (*verdicts.values(), *others.values())
     )
     if verdicts or judged:
         notes += comparing.list_notes(spread, base or head, head, judged or bool(selected))
-    result = Content(
+    content = Content(
         head=head,
         messages=notes,
         base=base,
@@ -114,29 +119,30 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         others=describe_others(head, others, measured=bool(spread)),
         seeds=spread and spread["n"],
         rate=wanted.false_alarm_rate,
-        gate=gate.run_checks(found, head, bounds, spread, ran),
+        gate=gate.run_checks(comparison, head, bounds, spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
         missing=describe_missing(head),
-        lost=found.why if found.lost else "",
+        lost=comparison.why if comparison.lost else "",
     )
-    result.messages[:0] = comparing.list_damages(base, head)  # behind all that reads files
-    return result
+    content.messages[:0] = comparing.list_damages(base, head)  # last, once all files are read
+    return content
 
 
 def describe_missing(head: Revision) -> str:
-    """A sentence where DVC's cache does not hold what `head` made; else nothing."""
+    """A sentence on the outputs of the working tree that DVC's cache lacks; empty if it lacks
+    none, or if `head` is a commit."""
     missing = [] if head.commit else revisions.list_missing_outputs()
     if not missing:
         return ""
     return (
-        f"DVC's cache does not hold {join_names(missing)}: the review does without; `dvc pull` "
-        "brings them."
+        f"DVC's cache does not hold {join_names(missing)}. The review does not need them; `dvc "
+        "pull` fetches them."
     )
 
 
 def reproduce() -> tuple[list[Outdated], str]:
-    """Run what is out of date. Returns the stages for which that was so, and what a reader must
-    know, in a sentence, where that failed."""
+    """Run the stages that are out of date. Returns these stages, and a sentence if `dvc repro`
+    failed."""
     stages = history.read_working_tree()[0].outdated
     if stages and run_dvc("repro"):
         why = "dvc.lock was out of date, or results were missing, and `dvc repro` failed"
@@ -145,7 +151,7 @@ def reproduce() -> tuple[list[Outdated], str]:
 
 
 def write_failure(head: str | None, why: str) -> None:
-    """Write the pages of a review that ended early."""
+    """Write the pages of a review that failed."""
     name = revisions.strip_markup(head or "the working tree")
     write_pages(Content(Revision(name, None), [revisions.strip_markup(why)]))
 
@@ -162,7 +168,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
         write_failure(head, str(error))
         raise UserError(str(error)) from None
     except Exception as error:
-        write_failure(head, f"The review broke off by a fault of its own: {type(error).__name__}")
+        write_failure(head, f"The review failed through a bug of its own: {type(error).__name__}")
         raise
     if failure:
         content.messages.insert(0, failure)
@@ -170,7 +176,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
         content.messages.insert(
             0,
             f"The committed dvc.lock was out of date, or results were missing: {join_names(ran)} "
-            "had to run. What follows are the new results, which are still to be committed.",
+            "had to run. The results below are new and not committed yet.",
         )
     write_pages(content)
     print(f"{content.head.name} against {content.base.name if content.base else 'nothing'}")
@@ -186,9 +192,9 @@ def main(base: str, head: str | None, repro: bool) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     history.add_base_option(parser)
-    parser.add_argument("--head", help="the revision that is reviewed (default: the working tree)")
+    parser.add_argument("--head", help="the revision to review (default: the working tree)")
     parser.add_argument(
-        "--repro", action="store_true", help="first run `dvc repro` where dvc.lock is out of date"
+        "--repro", action="store_true", help="first run `dvc repro` if dvc.lock is out of date"
     )
 
 

@@ -1,9 +1,9 @@
 """Convert the selected model to a TensorFlow SavedModel, for TensorFlow Serving and the like:
 ``make savedmodel``.
 
-Reads ``exports/model.keras`` and the test images; replaces ``savedmodel/``. The SavedModel must
-predict the images as the Keras model does, in float32. TensorFlow writes different bytes each time,
-so DVC does not track the folder.
+Reads ``exports/model.keras`` and the test images; replaces ``savedmodel/``. Fails unless the
+SavedModel predicts the images like the Keras model, in float32. TensorFlow writes different bytes
+each time, so DVC does not track the folder.
 """
 
 from pathlib import Path
@@ -24,27 +24,27 @@ def main() -> None:
     source, selection = Path("exports/model.keras"), Path("reports/selection.json")
     if not source.exists():
         raise UserError(f"{source} is missing: run `dvc repro` to make it")
-    stopped = "run `dvc repro`, which was stopped before it was done"
+    stopped = "run `dvc repro`; the last run was stopped early"
     if files.sha256(source) != files.read_json(selection)["sha256"]:
         raise UserError(f"{source} is not the model that {selection} names: {stopped}")
     images = Prepared().images("test")
     shape = files.read_json(source.with_name("training.json"))["image_shape"]
     if list(images.shape[1:]) != shape:
         raise UserError(
-            f"{source} takes images of the shape {shape}, and those in data/prepared have "
+            f"{source} takes images of the shape {shape}, but those in data/prepared have "
             f"{list(images.shape[1:])}: {stopped}"
         )
     checking.start(train.threads, train.instruction_set)
     import tensorflow
 
-    whole = checking.in_float32(checking.load(source))
-    expected = checking.predict_in_batches(whole.predict_on_batch, images)
-    model = onnx.for_inference(whole)
+    network = checking.in_float32(checking.load(source))
+    expected = checking.predict_in_batches(network.predict_on_batch, images)
+    model = onnx.for_inference(network)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)
         difference = checking.require_equal(
-            "the SavedModel", lambda some: loaded.serve([some]), images, expected
+            "the SavedModel", lambda batch: loaded.serve([batch]), images, expected
         )
     print(
         f"{TARGET}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}"

@@ -1,12 +1,12 @@
-"""Search hyperparameters: run the study that searches/NAME.yaml describes, or go on with it.
+"""Search hyperparameters: run or resume the study that searches/NAME.yaml describes.
 
-Each trial trains one model by the pipeline's own stages, in a clone on a worker; Optuna proposes
-the values and gives hopeless trials up while they train. What a trial trained stays as the DVC
-experiment NAME-NUMBER. Judged by validation data; at the end the best is compared with params.yaml
-as it is on new seeds, and only a best that is better is predicted on the test set.
+Each trial trains one model with the pipeline's own stages, in a clone on a worker; Optuna suggests
+the values and prunes hopeless trials while they train. Each complete trial is kept as the DVC
+experiment NAME-NUMBER. Trials are judged on validation data; at the end the best one is compared
+on new seeds with params.yaml as it is, and evaluated on the test set only if it is better.
 
-Writes searches/NAME/index.html and trials.csv. Stop it whenever you like: started again, it goes
-on. docs/search.md says more.
+Writes searches/NAME/index.html and trials.csv. Stop it whenever you like: the next start resumes
+it. See docs/search.md.
 """
 
 import argparse
@@ -67,8 +67,8 @@ def run(
     scheduler: str | None,
     remote: bool,
 ) -> None:
-    """Run the search on a cluster, confirm its best, and write the page. The trials start from
-    `options`, whose file has the text `parameters`, also where that changes meanwhile."""
+    """Run the search on a cluster, confirm the best trial, and write the page. The trials start
+    from `options`; `parameters` is the text of their file, which may change in the meantime."""
     from commands.parallel import cluster, dispatch, exchange
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
@@ -78,14 +78,17 @@ def run(
     plan = routes.bring_up_to_date(target, remote)
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made
     refuse_odd_validation()
-    ways = [routes.find_route(plan, target, more) for more in (keys, [*keys, "seed"])]
+    route, seeded_route = (
+        routes.find_route(plan, target, changed) for changed in (keys, [*keys, "seed"])
+    )
     base = experiments.read_base(parameters, sources.find_untracked(options))
-    common = routes.describe_base(ways[0], keys, base.values)
+    common = routes.describe_base(route, keys, base.values)
     study = studies.open_study(name, search, common, options.seed, DATABASE)
-    environment = {one: os.environ.get(one) for one in dispatch.BITS}  # before Dask changes it
-    exchange.share_all({one for way in ways for one in way.given}, remote)
+    # before Dask changes it
+    environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}
+    exchange.share_all({*route.given, *seeded_route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
-    files.remove(scratch)  # of a start that was killed
+    files.remove(scratch)  # left by a search that was killed
     for folder in (kept, logs):
         folder.mkdir(parents=True, exist_ok=True)
     with cluster.connect(scheduler, workers, scratch.absolute()) as client:
@@ -98,18 +101,20 @@ def run(
             kept.absolute(),
             logs,
         )
-        trainings = Trainings(name, search, runner, base, *ways)
-        with dispatch.clones(client, runner.name, base.content, remote, environment, runner.hear):
+        trainings = Trainings(name, search, runner, base, route, seeded_route)
+        with dispatch.clones(
+            client, runner.name, base.content, remote, environment, runner.handle_message
+        ):
             try:
                 carry_out(study, trainings, options.review.false_alarm_rate)
             finally:
                 runner.stop_all()
-    files.remove(kept)  # of trials that were given up: nothing goes on from them any more
+    files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
 
 
 def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
-    """Run the trials, confirm the best, and write the page, also of what is there when it ends
-    early."""
+    """Run the trials, confirm the best one at the false alarm rate `rate`, and write the page, even
+    if the search fails or is stopped."""
     from commands.searching import confirmation, page, studies
     from commands.searching.campaign import Campaign
 
@@ -122,17 +127,17 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
             test = confirmation.look_at_test(study, trainings, verdict.trial)
     except BaseException:
         page.write(name, search, study)
-        print(f"what is done is kept: `python -m commands.search {name}` goes on", file=sys.stderr)
+        print(f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr)
         raise
     pull = " --pull" if trainings.runner.remote else ""
     written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
     if best is None:
-        raise UserError(f"no trial is complete: {written} says what became of each")
+        raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
     if verdict:
         print(f"against params.yaml as it is, on new seeds: {verdict.word} (p {verdict.p:.3f})")
     elif search.confirm_seeds:
-        print("these are the values of params.yaml: there is nothing to confirm")
+        print("its values are those of params.yaml: there is nothing to confirm")
     if test:
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
@@ -140,20 +145,20 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
 
 
 def refuse_odd_validation() -> None:
-    """Raises `UserError` where the validation images are those of another part: a search would be
-    judged on what it trains on, or look at the test set in each trial."""
+    """Raise `UserError` if the validation images are those of another part: each trial would be
+    judged on its own training images, or on the test set."""
     data = files.read_json(inputs.PREPARED)
     for part in ("test", "training"):
         if data[f"validation_is_{part}"]:
             raise UserError(
-                f"params.yaml: the validation images are the {part} images: a search needs its "
-                "own; set split.method: stratified, for instance"
+                f"params.yaml: the validation images are the {part} images, but a search needs "
+                "separate ones: set split.method, for instance to stratified"
             )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="of the study: searches/NAME.yaml")
-    add_cluster_options(parser, "trials side by side")
+    parser.add_argument("name", help="name of the study: searches/NAME.yaml")
+    add_cluster_options(parser, "trials in parallel")
     parser.add_argument(
         "--anew", action="store_true", help="delete the study and its experiments first"
     )

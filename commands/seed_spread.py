@@ -1,12 +1,12 @@
 """Measure how much the models' accuracies differ between seeds alone: the noise against which a
 change is judged.
 
-Runs the pipeline once per seed, by ``dvc exp run --temp -S seed=N``, in a folder of DVC's own
-beside the working tree. The committed results, which must belong to the committed code, count as
-the first seed. Writes ``reports/seed_spread.json``, to be committed:
+Runs the pipeline once per seed, by ``dvc exp run --temp -S seed=N``, in a temporary folder of DVC.
+The committed results, which must belong to the committed code, count as the first seed. Writes
+``reports/seed_spread.json``, to be committed:
 
-    measured_on  data set, digests of its images, of the code and of the parameters
-    n, seeds     their number, and the seeds
+    measured_on  data set; digests of its images, of the code and of the parameters
+    n, seeds     the number of seeds, and the seeds
     models       for each: family and size; the accuracies by seed, their mean and standard
                  deviation
 
@@ -34,13 +34,14 @@ from stages.runtime.progress import format_time
 from stages.storage import files
 from stages.training import backend
 
-LEAST = 5  # seeds
+SEEDS = 5
 CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
 
 
 def run(seed: int, head: str, provenance: dict[str, str], options: params.Params) -> Accuracies:
-    """The accuracies with another seed; an experiment that did it at this commit is taken as it is.
-    Raises `UserError` unless it ran on `provenance`, where the committed results belong."""
+    """The accuracies with another seed, from the commit `head`; an experiment that already ran
+    there is reused. Raises `UserError` if it failed, or does not have the `provenance` of the
+    committed results."""
     name = f"seed-{seed}-of-{head[:7]}"
     command = ("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}")
     if not history.find_commit(name) and run_dvc(*command):
@@ -53,7 +54,7 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
     ):
         raise UserError(
             f"the experiment {name} has other data, code or parameters than the commit: the "
-            "working tree was changed when it began.\n       Remove it by `dvc exp remove "
+            "working tree had changed when it started.\n       Remove it by `dvc exp remove "
             f"{name}`, and start again with a clean working tree; {SPREAD} keeps what was measured "
             "before"
         )
@@ -74,8 +75,8 @@ def main(seeds: int) -> None:
             else f"the results of {outdated[0].stage} do not belong to the code and parameters"
         )
         raise UserError(
-            "the spread is measured against committed results: run `dvc repro` and commit. Now: "
-            f"{why}"
+            "the spread is measured against committed results: run `dvc repro` and commit. "
+            f"Currently: {why}"
         )
     refuse_other_backend(options.models)
     head = git.run("rev-parse", "HEAD")
@@ -95,26 +96,25 @@ def main(seeds: int) -> None:
         spread.write(provenance, measured, options.models)
     spread.write(provenance, measured, options.models)
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
-    for model, one in files.read_json(SPREAD)["models"].items():
-        print(f"  {model}: {one['test_accuracy']['sd']:.4f}")
+    for model, accuracies in files.read_json(SPREAD)["models"].items():
+        print(f"  {model}: {accuracies['test_accuracy']['sd']:.4f}")
 
 
 def refuse_other_backend(models: Iterable[str]) -> None:
-    """Raise `UserError` where another backend would compute the other seeds than computed the
-    committed results of one of the `models`: the spread would be that of both. (The device is not
-    compared.)"""
+    """Raise `UserError` if the other seeds would be computed by another backend than the committed
+    results of one of the `models`, which would mix two spreads. (The device is not compared.)"""
     now = backend.choose_backend()
     for file in (Path("reports/models") / model / "training.json" for model in models):
         if not (by := files.read_json(file)["computed_by"]).startswith(now):
             raise UserError(
-                f"{file} was computed by {by}, and {now} would compute the other seeds: set "
-                "KERAS_BACKEND to the same"
+                f"{file} was computed by {by}, but {now} would compute the other seeds: set "
+                "KERAS_BACKEND to the same backend"
             )
 
 
 def is_there(path: str) -> bool:
-    """Whether DVC's temporary folder has what lies at a relative `path`: it holds what is in git or
-    under DVC. What an absolute one leads to may be in the cache already."""
+    """Whether DVC's temporary folder will have the file at `path`: a relative one if it is tracked
+    by git or DVC; an absolute one always, since it may be in DVC's cache already."""
     return Path(path).is_absolute() or any(map(sources.is_tracked, (path, f"{path}.dvc")))
 
 
@@ -122,7 +122,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         type=cli.number(int, 2),
-        default=LEAST,
+        default=SEEDS,
         help="number of seeds, including the committed one (default: %(default)s)",
     )
 

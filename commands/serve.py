@@ -1,16 +1,16 @@
-"""Serve a trained model over HTTP: images in, classes out. What the stage export wrote is run by
-ONNX Runtime, any other model by Keras.
+"""Serve a trained model over HTTP: images in, classes out. Exported models run in ONNX Runtime,
+others in Keras.
 
-    POST /predict    an image as the body, or several as files of multipart/form-data; JSON back:
-                     for each its class, probability and runners-up; and the model's digest
+    POST /predict    an image as the body, or several as files of multipart/form-data; returns JSON:
+                     each image's class, probability and runners-up; and the model's digest
     GET /health      which model is served
-    GET /metrics     requests, times and batches, for Prometheus
-    GET /docs        a page to try it on (it loads its JavaScript from the internet);
-                     /openapi.json is the description
+    GET /metrics     requests, durations and batches, for Prometheus
+    GET /docs        a page to try it out (it loads its JavaScript from the internet);
+                     /openapi.json is the OpenAPI description
 
-A request that is refused is answered by a status below 500 and a sentence. Nothing is written. On
-SIGTERM or Ctrl-C no further connection is taken, and what has begun is answered. Authentication and
-TLS are left to the proxy in front.
+A bad request is answered with a status below 500 and a sentence. Nothing is written to disk. On
+SIGTERM or Ctrl-C the server takes no new connections and finishes the requests in progress.
+Authentication and TLS are left to a reverse proxy.
 """
 
 import argparse
@@ -25,33 +25,32 @@ from commands.serving.server import Connection, Server
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 
-ENDING = 30  # seconds for what has begun, once the server is told to stop
+GRACEFUL_SHUTDOWN = 30  # seconds for requests in progress, once the server is told to stop
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
     limits = Limits()
-    whole = cli.number(int, 1)
+    positive = cli.number(int, 1)
     for name, kind, default, text in (
-        ("--model", str, None, "a model below models/, or a folder; without it, the selected one"),
+        ("--model", str, None, "a model below models/, or a model's folder (default: selected)"),
         ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
         ("--port", cli.number(int, 1, 65535), 8000, "port to listen on"),
-        ("--threads", whole, None, "threads of ONNX Runtime; without it, one per core"),
-        ("--request-bytes", whole, limits.request_bytes, "bytes in a request at most"),
-        ("--images", whole, limits.images, "images in a request at most"),
-        ("--pixels", whole, limits.pixels, "pixels in an image at most"),
+        ("--threads", positive, None, "threads of ONNX Runtime (default: one per core)"),
+        ("--request-bytes", positive, limits.request_bytes, "maximum bytes per request"),
+        ("--images", positive, limits.images, "maximum images per request"),
+        ("--pixels", positive, limits.pixels, "maximum pixels per image"),
         ("--seconds", cli.number(float, 0.001), limits.seconds, "seconds for a request to arrive"),
-        ("--connections", whole, limits.connections, "connections; others are answered 503"),
+        ("--connections", positive, limits.connections, "connections; others are answered 503"),
     ):
-        text += "" if default is None else " (%(default)s)"
+        text += "" if default is None else " (default: %(default)s)"
         parser.add_argument(name, type=kind, default=default, help=text)
     parser.add_argument(
-        "--int8", action="store_true", help="run the network in 8-bit integers that was exported"
+        "--int8", action="store_true", help="run the network that was exported in 8-bit integers"
     )
     parser.add_argument(
         "--refuse",
         action="store_true",
-        help="give no class (null) below the confidence that export.accepted_accuracy chose",
+        help="give no class (null) below the confidence chosen by export.accepted_accuracy",
     )
 
 
@@ -67,25 +66,26 @@ def main(
     chosen = trained.open_model(model, int8)
     confidence = trained.read_confidence(chosen) if refuse else 0.0
     predict = network.start(chosen, threads)
-    first = predict(np.zeros((1, *chosen.training.shape), np.uint8))  # ready for the first request
-    if not np.isfinite(first).all():
-        raise UserError(f"{chosen.file} gives probabilities that are no numbers (NaN)")
-    bounds = Limits(**limits)
+    # warm up, so that the first request is fast
+    probabilities = predict(np.zeros((1, *chosen.training.shape), np.uint8))
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{chosen.file} predicts NaN instead of probabilities")
+    request_limits = Limits(**limits)
     config = uvicorn.Config(
-        make_app(chosen, predict, bounds, confidence),
+        make_app(chosen, predict, request_limits, confidence),
         host=host,
         port=port,
         http=Connection,
         ws="none",
         access_log=False,
         server_header=False,
-        limit_concurrency=bounds.connections,
-        timeout_graceful_shutdown=ENDING,
+        limit_concurrency=request_limits.connections,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
     )
     server = Server(config)
     try:
         server.run()
-    except KeyboardInterrupt:  # which uvicorn raises again, once it has ended
+    except KeyboardInterrupt:  # which uvicorn raises again after its shutdown
         pass
     except SystemExit:
         if server.started:

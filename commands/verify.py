@@ -1,16 +1,16 @@
 """Rerun the pipeline of the last commit, and report whether its results are re-created.
 
 Clones the last commit into a temporary folder, without DVC's cache, and runs ``dvc repro`` there
-from the beginning. The verdict is one of
+from scratch. The verdict is one of
 
     equal bits        every output equals the committed one: by its digest in dvc.lock, or as the
                       file in git
     within tolerance  this processor lacks the instruction set that the committed results ask for
-                      (``train.instruction_set``), which explains other bits; the data are equal,
-                      and accuracies differ by at most ``verify.accuracy_tolerance``
+                      (``train.instruction_set``), which explains differing bits; the data are
+                      equal, and accuracies differ by at most ``verify.accuracy_tolerance``
     not re-created    anything else; the exit status is 1
 
-Where bits differ, it names the models that do. Takes as long as a ``dvc repro`` from the beginning.
+If bits differ, it names the models and files. Takes as long as a ``dvc repro`` from scratch.
 """
 
 import math
@@ -62,14 +62,14 @@ def main() -> None:
     revision = git.run("rev-parse", "HEAD")
     if outdated := find_outdated(revision):
         raise UserError(
-            "there is nothing to verify: the last commit's results are not those of its code and "
+            "there is nothing to verify: the last commit's results do not belong to its code and "
             f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "
             "repro`, and commit"
         )
     if git.list_changed():
         print(
-            "The working tree has changes that are not committed: the last commit is verified, "
-            "without them."
+            "The working tree has uncommitted changes: only the last commit is verified, without "
+            "them."
         )
     with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary) / "clone"
@@ -82,7 +82,7 @@ def main() -> None:
             raise UserError(f"`dvc repro` failed in the clone with exit status {status}")
         obtained, obtained_metrics = read_digests(clone), files.read_json(clone / METRICS)
         in_git = git.list_changed(folder=clone)
-        # a lock file keeps stages that the pipeline no longer has; those did not run, and their
+        # a lock file keeps stages that the pipeline no longer has: these did not run, so their
         # outputs do not exist
         committed = {path: digest for path, digest in committed.items() if (clone / path).exists()}
     print(f"\n{revision}:")
@@ -108,36 +108,36 @@ def judge(
     asked: str,
     found: str,
 ) -> str:
-    """The verdict in words, from the digests of both runs, the files `in_git` that the new run
-    changed, and the instruction sets: `asked` for in the committed results, and `found` here.
-    Raises `UserError` when the results were not re-created."""
+    """The verdict in words. `in_git`: the files in git that the new run changed; `accuracy`: the
+    differences; `asked`: the instruction set of the committed results; `found`: of this processor.
+    Raises `UserError` if the results were not re-created."""
     changed = sorted(
         {path for path, digest in committed.items() if obtained.get(path) != digest} | set(in_git)
     )
     if not changed:
-        return f"equal bits: all {len(committed)} outputs are the same, and so are the files in git"
+        return f"equal bits: all {len(committed)} outputs and the files in git are the same"
     models = sorted({path.split("/")[1] for path in changed if path.startswith("models/")})
-    differing = f"Models with other bits: {', '.join(models) or 'none'}. Files that differ:\n" + (
+    differing = f"Models that differ: {', '.join(models) or 'none'}. Files that differ:\n" + (
         "\n".join(f"  {path}" for path in changed)
     )
     worst = max(accuracy, key=accuracy.get)
     if accuracy[worst] > tolerance:
         why = f"{worst} differs by {accuracy[worst]:.4f}, more than {tolerance}"
     elif any(path.startswith("data/") for path in changed):
-        why = "the data are other ones"
+        why = "the data differ"
     elif processor.has(found, asked):
         why = (
             f"this processor has the instruction set that train.instruction_set asks for "
             f"({asked}): the bits should be equal if TensorFlow computed the committed results on "
-            f"such a processor too; {worst} differs by {accuracy[worst]:.4f}"
+            f"such a processor as well; {worst} differs by {accuracy[worst]:.4f}"
         )
     else:
         return (
-            f"within tolerance: accuracies differ by at most {accuracy[worst]:.4f} ({worst}), "
-            f"{tolerance} is allowed. This processor has the instruction set {found}, the "
-            f"committed results ask for {asked}: other kernels, which round otherwise. "
-            "Results of train.instruction_set=avx2 have the same bits on both, if this is an "
-            f"x86-64 processor. {differing}"
+            f"within tolerance: accuracies differ by at most {accuracy[worst]:.4f} ({worst}); "
+            f"{tolerance} is allowed. This processor has the instruction set {found}, but the "
+            f"committed results ask for {asked}: other kernels, which round differently. "
+            "With train.instruction_set=avx2 the bits are the same on both, if this is an x86-64 "
+            f"processor. {differing}"
         )
     raise UserError(f"not re-created: {why}. {differing}")
 

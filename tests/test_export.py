@@ -234,7 +234,7 @@ def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Proj
     assert finished.path("exports/model.int8.onnx").read_bytes() == first
     finished.edit_params(lambda params: params["export"].update(int8_fall=None))
     run_export(finished)
-    assert "was not made" in finished.command("predict", "--int8", "00.png", status=1)
+    assert "was not exported" in finished.command("predict", "--int8", "00.png", status=1)
 
 
 def test_a_fall_beyond_what_is_allowed_stops_the_export(

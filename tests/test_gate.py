@@ -41,8 +41,8 @@ def test_a_calibration_error_beyond_the_bound_closes_the_gate(
 ):
     monkeypatch.chdir(finished.folder)
     head = Revision("the working tree", None)
-    error = head.report(head.selected, "metrics.json")["test"]["expected_calibration_error"]
-    below, above = (gate.check_calibration(head, error + more) for more in (-1e-6, 1e-6))
+    error = head.read_report(head.selected, "metrics.json")["test"]["expected_calibration_error"]
+    below, above = (gate.check_calibration(head, error + margin) for margin in (-1e-6, 1e-6))
     assert not below.passed and above.passed
 
 
@@ -73,8 +73,8 @@ def test_the_gate_on_8_bit_integers(
     monkeypatch.chdir(finished.folder)
     path = finished.path("reports/export.json")
 
-    def check(most: float | None = 0.01) -> gate.Check:
-        return gate.check_int8(Revision("the working tree", None), most)
+    def check(allowed_fall: float | None = 0.01) -> gate.Check:
+        return gate.check_int8(Revision("the working tree", None), allowed_fall)
 
     assert check().passed is None and "was exported" in check().words
     for accuracy, passed in ((0.86, True), (0.85, True), (0.8499, False)):

@@ -175,7 +175,7 @@ def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
     ],
 )
 def test_a_parameter_that_is_new_is_not_a_changed_one(now: Any, before: Any, so: bool):
-    assert outdated.extends(now, before) == so
+    assert outdated.is_extension(now, before) == so
 
 
 def test_recheck_is_advised_only_where_code_changed(
@@ -212,10 +212,10 @@ def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
 
 def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
-    assert not read_working_tree()[0].stale(MODEL)
+    assert not read_working_tree()[0].is_stale(MODEL)
     with finished.path("data/embedded/fashion_mnist.npz").open("ab") as file:
         file.write(b"x")
-    assert read_working_tree()[0].stale(MODEL)
+    assert read_working_tree()[0].is_stale(MODEL)
 
 
 def test_a_damaged_lock_in_a_revision(finished: Project):

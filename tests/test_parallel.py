@@ -196,7 +196,7 @@ def test_a_shallow_clone_is_refused(
     )
     monkeypatch.chdir(tmp_path / "shallow")
     with pytest.raises(UserError, match="git fetch --unshallow"):
-        snapshot.bundle("HEAD")
+        snapshot.make_bundle("HEAD")
 
 
 def test_ctrl_c_in_a_stage_that_runs_here_starts_no_other(project: Project):
@@ -302,10 +302,10 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(project.folder)
-    head, commit = snapshot.commit(snapshot.tree())
+    head, commit = snapshot.commit_tree(snapshot.write_tree())
     assert head == commit
     project.path("new.txt").write_text("new")
-    head, commit = snapshot.commit(snapshot.tree())
+    head, commit = snapshot.commit_tree(snapshot.write_tree())
     assert project.run("git", "show", f"{commit}:new.txt") == "new"
     assert project.changes() == ["?? new.txt"]
 
@@ -325,7 +325,7 @@ def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
     project.run("git", "add", "committed")
     untracked = sources.choose_untracked(folders)
     assert untracked == ["named absolutely", "photographs [1]"]
-    content = snapshot.tree(untracked)
+    content = snapshot.write_tree(untracked)
     names = project.run("git", "ls-tree", "-r", "--name-only", content).splitlines()
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]
 

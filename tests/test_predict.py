@@ -129,10 +129,10 @@ def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_ove
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found = list(pictures.find([tmp_path]))
+    found = list(pictures.find_files([tmp_path]))
     assert found == [tmp_path / "closed", tmp_path / "open/a.png"]
     with pytest.raises(PermissionError):
-        pictures.read(found[0], 1000)
+        pictures.read_file(found[0], 1000)
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
@@ -141,18 +141,20 @@ def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
         (tmp_path / name).touch()
     (tmp_path / "open/link").symlink_to(tmp_path / "other")
     (tmp_path / "open/without").symlink_to(tmp_path / "none")
-    found = list(pictures.find([tmp_path / "open"]))
+    found = list(pictures.find_files([tmp_path / "open"]))
     assert found == [tmp_path / "open/a.png", tmp_path / "open/link"]
     with pytest.raises(BadImage, match="link"):
-        pictures.read(found[1], 1000)
-    assert list(pictures.find([tmp_path / "open/link"])) == [tmp_path / "open/link/below/b.png"]
+        pictures.read_file(found[1], 1000)
+    assert list(pictures.find_files([tmp_path / "open/link"])) == [
+        tmp_path / "open/link/below/b.png"
+    ]
 
 
 def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):
     explainer = SimpleNamespace(
-        target=tmp_path, heat=lambda image, number: np.zeros((1, 1)), place=None
+        target=tmp_path, compute_heat=lambda image, number: np.zeros((1, 1))
     )
-    explainer.place = lambda path: Explainer.place(explainer, path)
+    explainer.choose_output = lambda path: Explainer.choose_output(explainer, path)
     image = np.zeros((4, 4, 1), np.uint8)
     (tmp_path / "a.png.png/kept").mkdir(parents=True)
     (tmp_path / "folder").touch()
@@ -165,7 +167,7 @@ def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):
 def test_pictures_of_equal_names_in_several_folders_stay_apart():
     explainer = SimpleNamespace(target=Path("why"))
     paths = (Path("/a/x.png"), Path("a/x.png"), Path("../a/x.png"), Path("../../a/x.png"))
-    places = {Explainer.place(explainer, path) for path in paths}
+    places = {Explainer.choose_output(explainer, path) for path in paths}
     assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
@@ -183,8 +185,8 @@ def test_the_map_is_that_of_grad_cam(tmp_path: Path):
     model.save(tmp_path / "model.keras")
     explainer = Explainer(tmp_path / "model.keras", tmp_path)
     image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
-    np.testing.assert_allclose(explainer.heat(image, 0), image[..., 0] / 15, atol=1e-6)
-    assert not explainer.heat(image, 1).any()
+    np.testing.assert_allclose(explainer.compute_heat(image, 0), image[..., 0] / 15, atol=1e-6)
+    assert not explainer.compute_heat(image, 1).any()
 
 
 def test_the_map_is_one_that_all_paths_pass_and_of_the_image_as_it_is(tmp_path: Path):
@@ -209,7 +211,7 @@ def test_the_map_is_one_that_all_paths_pass_and_of_the_image_as_it_is(tmp_path: 
     explainer = Explainer(tmp_path / "model.keras", tmp_path)
     image = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
     for _ in range(8):
-        np.testing.assert_allclose(explainer.heat(image, 0), image[..., 0] / 63, atol=1e-6)
+        np.testing.assert_allclose(explainer.compute_heat(image, 0), image[..., 0] / 63, atol=1e-6)
 
 
 def test_an_exported_folder_explains_itself(finished: Project):
@@ -434,18 +436,18 @@ KERAS = {  # of a folder without an ONNX file
     "wider": (in_config(wider), "but its layers need"),
     "compressed": (in_archive(lambda _: None, zipfile.ZIP_DEFLATED), "is compressed"),
     "compressed weights": (in_archive(compressed_weights), "is compressed"),
-    "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
+    "shape": (in_training(image_shape=[27, 28, 1]), "training.json says (27, 28, 1)"),
     "no file": (lambda folder: (folder / "model.keras").unlink(), "is missing"),
-    "NaN": (no_numbers, "no numbers (NaN)"),
+    "NaN": (no_numbers, "NaN"),
 }
 EXPORTED = {
     "changed": (onnx(lambda content: content[:-1] + b" ", signed=False), "digests differ"),
     "no protobuf": (onnx(lambda content: b"\xff" * 99), "ONNX Runtime cannot load it"),
     "truncated": (onnx(lambda content: content[:-1000]), "ONNX Runtime cannot load it"),
-    "other network": (onnx(other_output), "no network that the stage export wrote"),
+    "other network": (onnx(other_output), "not written by the stage export"),
     "large": (in_training(image_shape=[20_000, 20_000, 1]), "less than or equal to 4096"),
-    "shape": (in_training(image_shape=[27, 28, 1]), "training.json speaks of (27, 28, 1)"),
-    "classes": (in_training(class_names=["a"]), "tells 10 classes apart"),
+    "shape": (in_training(image_shape=[27, 28, 1]), "training.json says (27, 28, 1)"),
+    "classes": (in_training(class_names=["a"]), "has 10 classes"),
     "missing key": (in_training(preprocess=None), "preprocess: Field required"),
     "type": (in_training(decoded_channels="1"), "decoded_channels: "),
     "name": (in_training(model="a</title><script>"), "model: A name has"),

@@ -73,12 +73,12 @@ def test_the_least_that_is_left_comes_first_and_none_before_the_one_it_starts_fr
     long, short, next_one = row("long", 20), row("short", 11), row("next", 1, starts_from="long")
     assert [one.name for one in rows.order([next_one, long, short])] == ["short", "long", "next"]
     write_checkpoint(long, 1, epochs=7, finished=True)
-    assert long.begun() == {1: (7, True)} and long.minutes_left() == 10
+    assert long.read_progress() == {1: (7, True)} and long.minutes_left() == 10
     assert [one.name for one in rows.order([next_one, long, short])] == ["long", "next", "short"]
     write_checkpoint(short, 1, epochs=1)
     assert short.minutes_left() == pytest.approx(11 * 0.9)
     (short.checkpoints / "seed-2.npz").write_bytes(b"damaged")
-    assert short.begun() == {1: (1, False)}
+    assert short.read_progress() == {1: (1, False)}
 
 
 def test_progress_is_that_of_this_sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -86,13 +86,13 @@ def test_progress_is_that_of_this_sitting(tmp_path: Path, monkeypatch: pytest.Mo
     one = row("one", 20)
     write_history(one, 1, 9, written=100)  # left by an earlier run
     watch = progress.Watch(one, started=1000)
-    watch.look()
+    watch.describe()
     assert watch.first is None
     write_history(one, 1, 3, written=1000)  # taken up, and one epoch done
-    watch.look()
+    watch.describe()
     assert watch.seconds is None
     write_history(one, 1, 5, written=1060)
-    watch.look()
+    watch.describe()
     assert watch.seconds == 30
 
 
@@ -104,10 +104,10 @@ def test_the_time_left_is_not_that_of_a_head_s_epochs(
     watch = progress.Watch(one, started=1000)
     for epochs, written in ((2, 1001), (6, 1003), (7, 1100)):
         write_history(one, 1, epochs, written, head=6)
-        watch.look()
+        watch.describe()
         assert watch.seconds is None
     write_history(one, 1, 8, written=1130, head=6)
-    assert "30.0 s an epoch, at most 3 min left" in watch.look()
+    assert "30.0 s per epoch, at most 3 min left" in watch.describe()
 
 
 def shrink(content: Any) -> None:

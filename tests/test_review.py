@@ -337,9 +337,9 @@ def no_model(project: Project) -> None:
     ("change", "said"),
     [
         (lambda project: None, "the same predictions"),
-        (other_classes, "not comparable: other classes"),
+        (other_classes, "not comparable: different classes"),
         (other_images, "not comparable: different test data"),
-        (reordered, "not comparable: predictions of other images"),
+        (reordered, "not comparable: predictions of different images"),
         (no_predictions, "not comparable: the working tree has no predictions of mnist-dense"),
         (no_model, "not comparable: the working tree has no results of mnist-dense"),
     ],
@@ -392,7 +392,7 @@ def test_another_selected_model_is_judged_without_a_measured_spread(
     assert "the noise is 0." in said and said.endswith((f"{noise.CHANCE}.", f"{noise.WORSE}."))
     assert "was not measured on this data set" in text
     words = f"{noise.BETTER}|{noise.CHANCE}"
-    assert re.search(rf"against `{other}`, which is selected: `{base.selected}`: ({words})", text)
+    assert re.search(rf"selected model `{other}`: `{base.selected}`: ({words})", text)
 
 
 def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
@@ -403,14 +403,14 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     for said in (
         "dvc.lock is out of date",
         f"train@{MODEL}",
-        "not committed: ",
+        "uncommitted changes: ",
         "stages/new.py",
         "judged by: `gate.selected_fall`",
         "**not judged: the results in the working tree",
     ):
         assert said in text
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
-    of_others = re.search(rf"Test accuracies against `{selected}`.*", text)[0]
+    of_others = re.search(rf"Test accuracies compared with .* `{selected}`: .*", text)[0]
     assert noise.NOT_JUDGED in of_others and noise.CHANCE not in of_others
     finished.path("reports/metrics.json").unlink()
     assert "There are no results" in review(finished)

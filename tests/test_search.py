@@ -308,14 +308,14 @@ def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
         def wait(self) -> Event:
             return Event(self.running.pop(0), **self.outcomes.pop(0))
 
-        def log(self, name: str) -> str:
+        def locate_log(self, name: str) -> str:
             return name
 
     def run(*outcomes: dict) -> list[str]:
         runner = Runner(list(outcomes))
         trainings = SimpleNamespace(
             runner=runner, base=base, seed=1, start=runner.running.append,
-            name_run=lambda number, seed: str(number), take=lambda run, result: 0.5,
+            name_run=lambda number, seed: str(number), save_result=lambda run, result: 0.5,
         )  # fmt: skip
         study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=1))
         Campaign(study, search, trainings).run()
@@ -374,7 +374,12 @@ def test_a_study_that_goes_on_draws_other_values(tmp_path: Path):
         ),
         ("{choice: [0.3, 0.6]}", "{low: 0.1, high: 0.1}", 12, "the range is empty"),
         ("{choice: [0.3, 0.6]}", "{choice: []}", 12, "at least 1 item"),
-        ("{choice: [0.3, 0.6]}", "{low: 0, high: 0.1, log: true}", 12, "log needs low above 0"),
+        (
+            "{choice: [0.3, 0.6]}",
+            "{low: 0, high: 0.1, log: true}",
+            12,
+            "log needs low to be above 0",
+        ),
         ("{choice: [0.3, 0.6]}", "{choice: [0.3, -1.0]}", 12, "greater than 0"),
         ("{choice: [0.3, 0.6]}", "{low: 0.1, high: 0.2}", None, "each range needs a step"),
         ("train.learning_rate", "split.validation", 12, "cannot be searched"),
@@ -388,7 +393,7 @@ def test_a_study_that_goes_on_draws_other_values(tmp_path: Path):
         ("model: fashion-2blocks", "model: mnist-dens", 1, "Did you mean mnist-dense"),
         ("model: fashion-2blocks", "model: vgg16", 1, "is not trained"),
         ("sampler: BruteForceSampler", "sampler: TPE", 5, "TPESampler"),
-        ("confirm_seeds: 0", "confirm_seeds: 1", None, "one seed shows no spread"),
+        ("confirm_seeds: 0", "confirm_seeds: 1", None, "one seed has no spread"),
         ("pruner: NopPruner", "pruner: PercentilePruner", 8, "percentile"),
         ("sampler_arguments: {}", "sampler_arguments: {seed: 5}", 6, "leave it out"),
     ],
@@ -459,7 +464,7 @@ def test_the_values_of_params_yaml_begin_a_study_where_they_lie_in_its_space(
     values: dict, inside: list, outside: list
 ):
     space = Values(**values)
-    assert all(map(space.holds, inside)) and not any(map(space.holds, outside))
+    assert all(map(space.contains, inside)) and not any(map(space.contains, outside))
 
 
 def test_a_step_of_a_range_is_the_decimal_fraction_that_it_is_written_as():

@@ -88,7 +88,7 @@ def test_another_platform_inside_the_tolerance_with_the_models_that_differ():
     committed = {"models/net/model.keras": "1", "models/dense/model.keras": "1"}
     obtained = committed | {"models/net/model.keras": "2"}
     said = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, *OTHER)
-    assert said.startswith("within tolerance") and "other bits: net." in said
+    assert said.startswith("within tolerance") and "that differ: net." in said
 
 
 def test_a_committed_report_that_the_run_does_not_give():
@@ -101,7 +101,7 @@ def test_a_committed_report_that_the_run_does_not_give():
 
 def test_no_platform_explains_other_data():
     no_difference = compare_accuracies(METRICS, METRICS)
-    with pytest.raises(UserError, match="the data are other ones"):
+    with pytest.raises(UserError, match="the data differ"):
         judge({"data/split": "1"}, {"data/split": "2"}, [], no_difference, 0.01, *OTHER)
 
 

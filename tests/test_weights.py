@@ -345,8 +345,8 @@ def test_a_network_predicts_as_keras_does_with_its_weights(
     application.load(ours, tmp_path / name, "MobileNet", top)
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     last = theirs.get_layer("conv_pw_13_relu").output
-    features = keras.Model(theirs.inputs, last)(image / 127.5 - 1)
-    found = keras.Model(ours.inputs, ours.get_layer("conv_pw_13_relu").output)(image)
+    features = keras.Model(theirs.input, last)(image / 127.5 - 1)
+    found = keras.Model(ours.input, ours.get_layer("conv_pw_13_relu").output)(image)
     np.testing.assert_allclose(found, features, rtol=1e-4, atol=1e-5)
 
 

@@ -1,10 +1,9 @@
-"""Run the pipeline's stages side by side, and collect the results by a plain `dvc repro`.
+"""Run the pipeline's stages in parallel, and collect the results by a plain `dvc repro`.
 
-Each stage instance that is not up to date runs as soon as those that it depends on are done, on a
-worker of a Dask cluster: by default processes on this machine, with --scheduler any cluster. A
-worker runs it under DVC in a clone of its own, with the working tree as it is, also where it is not
-committed. Results travel through DVC's cache, or with --remote through its default remote.
-docs/scale.md says more.
+Each stage instance that is out of date runs on a worker of a Dask cluster as soon as its
+dependencies are done: by default processes on this machine, with --scheduler any cluster. A worker
+runs it under DVC in its own clone of the working tree, with all uncommitted changes. Results are
+exchanged through DVC's cache, or with --remote through its default remote. See docs/scale.md.
 """
 
 import argparse
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
     from commands.parallel.dispatch import Dispatch
 
 SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
-SHOWN = 5  # names of files that changed
+MAX_LISTED = 5  # names of files that changed
 
 
 def collect(targets: list[str], pull: list[str]) -> None:
-    """Plain `dvc repro` in the working tree, which finds all results in the run-cache."""
+    """Run a plain `dvc repro` in the working tree, which finds all results in the run-cache."""
     print("Collecting by `dvc repro`:", flush=True)
     if run_dvc("repro", *pull, *targets):
         raise UserError("`dvc repro` failed: see above")
@@ -40,35 +39,35 @@ def collect(targets: list[str], pull: list[str]) -> None:
 def run(
     targets: list[str], workers: int, scheduler: str | None, remote: bool, options: params.Params
 ) -> None:
-    plan = graph.read(targets)
+    plan = graph.read_plan(targets)
     check_names(plan, options.parallel)
     failed = []
     pull = ["--pull"] if remote else []
-    if first := plan.of_stages(options.parallel.here):
+    if first := plan.list_to_run(options.parallel.here):
         run_dvc("repro", "--single-item", "--keep-going", *pull, *first)
-        plan = graph.read(targets)
+        plan = graph.read_plan(targets)
         failed = [
             f"{address} failed, in the working tree: see above"
-            for address in plan.of_stages(options.parallel.here)
+            for address in plan.list_to_run(options.parallel.here)
         ]
-    to_run = plan.can_travel(options.parallel.here)
+    to_run = plan.list_remote(options.parallel.here)
     done, records = [], {}
     if to_run:
         untracked = sources.find_untracked(options)
-        content = snapshot.tree(untracked)
+        content = snapshot.write_tree(untracked)
         dispatch = run_on_cluster(plan, to_run, content, workers, scheduler, remote, options)
         done, records = dispatch.done, dispatch.records
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.waiting:
             failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
-        if changed := snapshot.list_changes(content, snapshot.tree(untracked)):
-            more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        if changed := snapshot.list_changes(content, snapshot.write_tree(untracked)):
+            more = f" and {len(changed) - MAX_LISTED} more" if len(changed) > MAX_LISTED else ""
             failed.append(
-                f"files changed meanwhile ({', '.join(changed[:SHOWN])}{more}): results lie in the "
-                "cache, and `dvc repro` takes up those that still fit"
+                f"files changed meanwhile ({', '.join(changed[:MAX_LISTED])}{more}): the results "
+                "are in the cache, and `dvc repro` uses those that still fit"
             )
-            done = []  # to collect
-    for path, text in records.items():  # no outputs of DVC's, which `collect` would bring
+            done = []  # nothing to collect
+    for path, text in records.items():  # not outputs of DVC, so `collect` does not bring them
         files.write_text(Path(path), text)
     if done or not failed:
         collect(done if failed else targets, pull)
@@ -77,8 +76,8 @@ def run(
 
 
 def check_names(plan: graph.Plan, options: Parallel) -> None:
-    """Raises `UserError` where `parallel` in ``params.yaml`` has a name that means no stage there:
-    an address under `resources`, and a name alone under `beyond` and `here`."""
+    """Raise `UserError` if `parallel` in ``params.yaml`` names an unknown stage: `resources` has
+    addresses, `beyond` and `here` have bare names."""
     names = sorted({address.split(":")[-1] for address in plan.stages})
     for address in options.resources:
         if address.split("@")[0] not in plan.stages:
@@ -109,27 +108,28 @@ def run_on_cluster(
     from commands.parallel.dispatch import Dispatch
     from commands.parallel.progress import Display
 
-    begin, dispatch = time.monotonic(), Dispatch(plan, to_run, options.parallel, remote)
+    started, dispatch = time.monotonic(), Dispatch(plan, to_run, options.parallel, remote)
     try:
         with (
             cluster.connect(scheduler, workers, SCRATCH.absolute()) as client,
-            Display(len(to_run), SCRATCH / "logs") as show,
+            Display(len(to_run), SCRATCH / "logs") as display,
         ):
-            if lack := dispatch.check(client):
+            if lack := dispatch.find_lack(client):
                 if not scheduler:
                     raise UserError(
-                        f"params.yaml: parallel.resources: {lack}. Fewer --workers have more each"
+                        f"params.yaml: parallel.resources: {lack}. With fewer --workers, each has "
+                        "more"
                     )
-                show.say(f"{lack}: waiting for such a worker")
-            dispatch.run(client, content, show)
+                display.say(f"{lack}: waiting for such a worker")
+            dispatch.run(client, content, display)
     except (KeyboardInterrupt, SystemExit):
         print(
-            "\nWhat is done lies in the cache: the next run, or `dvc repro`, takes it up.",
+            "\nFinished results are in the cache: the next run, or `dvc repro`, uses them.",
             file=sys.stderr,
         )
         raise
     print(
-        f"{len(dispatch.done)} of {len(to_run)} stages done in {time.monotonic() - begin:.0f} s",
+        f"{len(dispatch.done)} of {len(to_run)} stages done in {time.monotonic() - started:.0f} s",
         flush=True,
     )
     return dispatch
@@ -148,7 +148,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "targets",
         nargs="*",
-        help="stages, or a dvc.yaml, as `dvc repro` takes them; none: the root pipeline",
+        help="targets as for `dvc repro`: stages or a dvc.yaml (default: the root pipeline)",
     )
     add_cluster_options(parser, "processes")
 

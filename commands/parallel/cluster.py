@@ -1,4 +1,4 @@
-"""The Dask cluster that the stages run on: processes on this machine, or one that runs already."""
+"""The Dask cluster that the stages run on: processes on this machine, or an existing cluster."""
 
 import asyncio
 import logging
@@ -22,13 +22,13 @@ from stages.runtime.text import first_line
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 WAIT = 10.0  # seconds for a scheduler to answer
-LOOK = 1.0  # seconds between two looks at the cluster, to which workers may come
+INTERVAL = 1.0  # seconds between two looks at the cluster, since workers may join
 LOST = (
-    "the Dask scheduler was lost, and with it what was running: what is done lies in the cache, "
-    "and the next run takes it up"
+    "the Dask scheduler was lost, and with it all running stages: finished results are in the "
+    "cache, and the next run uses them"
 )
 SETTINGS = {
-    # what Dask measures of its own, all the time: 1.4 % of a core for each worker
+    # Dask's own monitoring: costs 1.4 % of a core for each worker
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -36,8 +36,8 @@ SETTINGS = {
     # workers
     "distributed.nanny.pre-spawn-environ": {},
 }
-# what a worker runs first: a terminal sends Ctrl-C to it too, and it would end with a traceback;
-# the process that started it ends it
+# run first in a worker: the terminal sends Ctrl-C to it too, which would end it with a traceback;
+# the process that started it stops it
 PRELOAD = """import signal
 signal.signal(signal.SIGINT, lambda *_: None)
 """
@@ -46,13 +46,13 @@ signal.signal(signal.SIGINT, lambda *_: None)
 @contextmanager
 def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Client]:
     """A client of the cluster at the address `scheduler`, or of `workers` processes started here,
-    which keep their files in the folder `scratch`. Raises `UserError` when no scheduler answers."""
+    which keep their files in the folder `scratch`. Raises `UserError` if no scheduler answers."""
     cloudpickle.register_pickle_by_value(worker)
     if scheduler:
         try:
             asyncio.run(asyncio.wait_for(greet(scheduler), WAIT))
             client = Client(scheduler, timeout=WAIT, set_as_default=False)
-        # TypeError: of tls:// without certificates
+        # TypeError: tls:// without certificates
         except (OSError, TimeoutError, TypeError, ValueError) as error:
             why = str(error) or f"not within {WAIT:.0f} s"
             raise UserError(f"no Dask scheduler answers at {scheduler}: {why}") from None
@@ -76,15 +76,15 @@ def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
 
 
 async def greet(address: str) -> None:
-    """Connect to `address` as a client of Dask's does, which would go on trying in the background
-    where that fails."""
+    """Connect to `address` once, as a Dask client does; a client itself would keep retrying in the
+    background."""
     connection = await dask_connect(address, **Security().get_connection_args("client"))
     await connection.close()
 
 
 def specify_workers(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
-    """What Dask starts here: processes of one thread, which share the machine's memory evenly; each
-    GPU belongs to one of them."""
+    """The workers for Dask to start here: single-threaded processes that share the machine's memory
+    evenly; each GPU belongs to one of them."""
     memory = psutil.virtual_memory().total / 1e9 / workers
     options = {
         "nthreads": 1,
@@ -124,10 +124,10 @@ def list_gpus() -> list[str]:
 
 
 def submit(client: Client, name: str, request: dict[str, Any], needs: dict[str, float]) -> Future:
-    """Have a worker that has what the stage `needs` run a `request`, as `worker` takes it, in a
-    clone of the run `name`. The task is known by the request's address."""
-    # a function without a name, since Dask would send one that has a name as a reference to this
-    # module, which workers lack
+    """Submit a `request`, as `worker` takes it, to run in a clone of the run `name` on a worker
+    that has what the stage `needs`. The task's key contains the request's address."""
+    # a lambda, since Dask would send a named function as a reference to this module, which workers
+    # lack
     return client.submit(
         lambda: worker.run(name, request, "gpu" in needs),
         key=f"{request['address']}-{name}",
@@ -136,16 +136,16 @@ def submit(client: Client, name: str, request: dict[str, Any], needs: dict[str, 
 
 
 def describe_loss(future: Future) -> str | None:
-    """Why a task that has ended has no outcome, by a fault that is not its stage's; None where it
-    has one. Raises `UserError` where the scheduler was lost, and with it all tasks."""
-    if future.status in ("cancelled", "lost"):  # nobody here cancels one and waits for it
+    """Why a finished task has no outcome, through no fault of its stage; None if it has one. Raises
+    `UserError` if the scheduler, and with it all tasks, was lost."""
+    if future.status in ("cancelled", "lost"):  # tasks cancelled here are not waited for
         raise UserError(LOST)
     return first_line(future.exception()) if future.status == "error" else None
 
 
 def list_offers(client: Client) -> list[dict[str, float]]:
-    """What each worker of the cluster has: its threads and its resources. Raises `UserError` where
-    its scheduler was lost."""
+    """The threads and resources of each worker of the cluster. Raises `UserError` if its scheduler
+    was lost."""
     known = client.scheduler_info(n_workers=-1)
     if "workers" not in known:  # the client has given up
         raise UserError(LOST)
@@ -155,18 +155,18 @@ def list_offers(client: Client) -> list[dict[str, float]]:
     ]
 
 
-def fits(
+def can_start(
     needs: dict[str, float], taken: list[dict[str, float]], offers: list[dict[str, float]]
 ) -> bool:
-    """Whether a stage that `needs` so much can start beside those that have `taken` theirs: one
-    worker has enough of all, and the workers together have enough left."""
+    """Whether a stage with these `needs` can start beside stages that have `taken` theirs: one
+    worker has enough of everything, and the workers together have enough left."""
     needs = {"threads": 1} | needs
     if not any(
         all(offer.get(name, 0) >= amount for name, amount in needs.items()) for offer in offers
     ):
         return False
-    gone = {name: sum(({"threads": 1} | one).get(name, 0) for one in taken) for name in needs}
+    used = {name: sum(({"threads": 1} | other).get(name, 0) for other in taken) for name in needs}
     return all(
-        sum(offer.get(name, 0) for offer in offers) - gone[name] >= amount
+        sum(offer.get(name, 0) for offer in offers) - used[name] >= amount
         for name, amount in needs.items()
     )

@@ -1,4 +1,4 @@
-"""Submit stage instances to a Dask cluster, each as soon as those that it depends on are done."""
+"""Submit stage instances to a Dask cluster, each as soon as its dependencies are done."""
 
 import contextlib
 import os
@@ -16,16 +16,15 @@ from commands.parallel.progress import Display
 from commands.pipeline import graph, repository, snapshot
 from stages.params.schema import Parallel
 
-# variables that may change bits; Dask sets some of them in its workers, PYTHONHASHSEED even in this
-# process
+# variables that may change results; Dask sets some of them in its workers, PYTHONHASHSEED even in
+# this process
 BITS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KERAS_BACKEND", "PYTHONHASHSEED",
 )  # fmt: skip
 
 
 def find_needs(options: Parallel, address: str) -> dict[str, float]:
-    """What an instance takes of a worker: the entry of the instance itself, else of its stage, else
-    nothing."""
+    """The resources that an instance takes: its own entry, else that of its stage, else none."""
     wanted = options.resources.get(address) or options.resources.get(address.split("@")[0])
     return (
         {name: amount for name, amount in wanted.model_dump().items() if amount} if wanted else {}
@@ -33,47 +32,47 @@ def find_needs(options: Parallel, address: str) -> dict[str, float]:
 
 
 class Dispatch:
-    """One run of the instances `to_run` of a plan, in its order, with the environment as it is
+    """A run of the instances `to_run` of a plan, in its order, with the environment variables from
     before Dask starts.
 
-    After `run`: the addresses `done`, what went wrong with those `failed`, those still
-    `waiting` because of that, and the text of the `records` by path.
+    After `run`: the addresses `done`, the errors of those that `failed`, those still `waiting`
+    because of that, and the texts of the `records` by path.
     """
 
     def __init__(self, plan: graph.Plan, to_run: list[str], options: Parallel, remote: bool):
         self.plan, self.options, self.remote = plan, options, remote
         self.name = f"parallel-{uuid.uuid4().hex[:12]}"
         self.waiting = {
-            address: {one for one in plan.instances[address].upstream if one in to_run}
+            address: {needed for needed in plan.instances[address].upstream if needed in to_run}
             for address in to_run
         }
         self.done: list[str] = []
         self.failed: dict[str, str] = {}
         self.records: dict[str, str] = {}
         self.entries: dict[str, Any] = {}  # of lock files, by address
-        self.environment = {one: os.environ.get(one) for one in BITS}
+        self.environment = {variable: os.environ.get(variable) for variable in BITS}
 
-    def run(self, client: Client, content: str, show: Display) -> None:
-        """Run all on the cluster of `client`, with the tree `content` of the working tree."""
+    def run(self, client: Client, content: str, display: Display) -> None:
+        """Run everything on the cluster of `client`, in clones with the tree `content`."""
         to_run = set(self.waiting)
-        exchange.share_all(
-            {one for address in to_run for one in self.read_by(address)} - to_run, self.remote
-        )
-        with clones(client, self.name, content, self.remote, self.environment, show.event):
-            self.dispatch(client, show)
+        inputs = {needed for address in to_run for needed in self.list_inputs(address)}
+        exchange.share_all(inputs - to_run, self.remote)
+        handle_message = display.handle_message
+        with clones(client, self.name, content, self.remote, self.environment, handle_message):
+            self.dispatch(client, display)
 
-    def dispatch(self, client: Client, show: Display) -> None:
-        """Give the cluster only what it can start at once. What waits in the queue of one of Dask's
-        workers moves to another by the time that Dask expects of it, and that nobody knows here."""
+    def dispatch(self, client: Client, display: Display) -> None:
+        """Submit only what the cluster can start at once: Dask moves queued tasks between workers
+        by their expected durations, which it does not know here."""
         finished: queue.Queue[Future] = queue.Queue()
         running: dict[Future, str] = {}
         try:
             while self.waiting or running:
                 offers = cluster.list_offers(client)
                 for address in [address for address, needs in self.waiting.items() if not needs]:
-                    if cluster.fits(
+                    if cluster.can_start(
                         find_needs(self.options, address),
-                        [find_needs(self.options, one) for one in running.values()],
+                        [find_needs(self.options, other) for other in running.values()],
                         offers,
                     ):
                         del self.waiting[address]
@@ -81,55 +80,57 @@ class Dispatch:
                         running[future] = address
                         future.add_done_callback(finished.put)
                 if not running and all(self.waiting.values()):
-                    return  # the rest waits for what has failed
+                    return  # the rest depends on failed instances
                 try:
-                    future = finished.get(timeout=cluster.LOOK)
+                    future = finished.get(timeout=cluster.INTERVAL)
                 except queue.Empty:
                     continue
                 address = running.pop(future)
-                failure = self.take(address, future)
-                show.end(address, failure)
+                failure = self.record_outcome(address, future)
+                display.end(address, failure)
                 if failure:
-                    self.failed[address] = f"{failure}: {show.log(address)}"
+                    self.failed[address] = f"{failure}: {display.locate_log(address)}"
         finally:
             client.cancel(list(running))
 
-    def read_by(self, address: str) -> list[str]:
-        return self.plan.read_by(address, self.options.beyond)
+    def list_inputs(self, address: str) -> list[str]:
+        return self.plan.list_inputs(address, self.options.beyond)
 
-    def check(self, client: Client) -> str | None:
-        """Say which instance asks for more than any worker has at this moment, if one does."""
+    def find_lack(self, client: Client) -> str | None:
+        """A sentence on the first instance that asks for more than any worker has at the moment;
+        None if there is none."""
         offers = cluster.list_offers(client)
         for address in self.waiting:
             needs = find_needs(self.options, address)
-            if not cluster.fits(needs, [], offers):
-                most = {
+            if not cluster.can_start(needs, [], offers):
+                largest = {
                     name: max((offer.get(name, 0) for offer in offers), default=0) for name in needs
                 }
                 asked = [
-                    f"{name} {amount:g} (the most that a worker has: {most[name]:g})"
+                    f"{name} {amount:g} (the most that a worker has: {largest[name]:g})"
                     for name, amount in needs.items()
                 ]
                 return f"{address} asks for {', '.join(asked) or 'a worker, and there is none'}"
         return None
 
     def submit(self, client: Client, address: str) -> Future:
-        read = self.read_by(address)
+        inputs = self.list_inputs(address)
         locks: dict[str, dict[str, Any]] = {}
-        for one in (self.plan.instances[upstream] for upstream in read):
-            if one.address in self.entries:
-                locks.setdefault(one.lock, {})[one.name] = self.entries[one.address]
+        for instance in (self.plan.instances[upstream] for upstream in inputs):
+            if instance.address in self.entries:
+                entry = self.entries[instance.address]
+                locks.setdefault(instance.lock, {})[instance.name] = entry
         request = {
             "module": "commands.parallel.instance",
             "address": address,
-            "upstream": read,
+            "upstream": inputs,
             "locks": locks,
             "remote": self.remote,
         }
         return cluster.submit(client, self.name, request, find_needs(self.options, address))
 
-    def take(self, address: str, future: Future) -> str | None:
-        """Take up the outcome of an instance; returns what went wrong, if anything."""
+    def record_outcome(self, address: str, future: Future) -> str | None:
+        """Record the outcome of an instance. Returns what went wrong, if anything."""
         if loss := cluster.describe_loss(future):
             return f"failed: {loss}"
         outcome = future.result()
@@ -150,16 +151,17 @@ def clones(
     content: str,
     remote: bool,
     environment: dict[str, str | None],
-    hear: Callable[[tuple[float, dict]], None],
+    handle_message: Callable[[tuple[float, dict]], None],
 ) -> Iterator[None]:
-    """Give each worker of the cluster, for the run `name`, clones with the tree `content`, which
-    share the cache of the working tree unless they use its `remote`. Events go to `hear`."""
-    head, commit = snapshot.commit(content)
+    """Give each worker of the cluster clones with the tree `content`, for the run `name`. They
+    share the working tree's cache unless they use its `remote`. `handle_message` gets their
+    events."""
+    head, commit = snapshot.commit_tree(content)
     cache = Path(repository.find_cache())
     mark = None if remote else cache / name
     plugin = worker.Clones(
         name=name,
-        bundle=snapshot.bundle(commit),
+        bundle=snapshot.make_bundle(commit),
         head=head,
         snapshot=commit,
         config=format_config(None if remote else cache),
@@ -170,12 +172,12 @@ def clones(
         if mark:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
-        client.subscribe_topic(name, hear)
+        client.subscribe_topic(name, handle_message)
         client.register_plugin(plugin, name=name)
         try:
             yield
-        finally:  # the cluster may live on
-            # of workers that have come or gone: Ctrl-C reaches those on this machine too
+        finally:  # the cluster may outlive this run
+            # errors from workers that have left: Ctrl-C also reaches those on this machine
             with contextlib.suppress(Exception):
                 client.unregister_worker_plugin(name)
     finally:
@@ -184,9 +186,8 @@ def clones(
 
 
 def format_config(cache: Path | None) -> str:
-    """DVC's local configuration of a clone: the cache of the one who started the run, or the
-    machine's own."""
-    # with which DVC reads it: it quotes what has a meaning there, such as #
+    """DVC's local configuration of a clone, with the `cache` of the working tree, or its own."""
+    # the library with which DVC reads it: it quotes special characters such as #
     config = ConfigObj(interpolation=False)
     config["core"] = {"site_cache_dir": ".dvc/tmp/site"}
     if cache:

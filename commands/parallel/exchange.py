@@ -1,10 +1,10 @@
-"""How a stage's result goes from one DVC repository to another: through a cache that both use, or
-through DVC's remote.
+"""Transfer a stage's result from one DVC repository to another: through a shared cache, or through
+DVC's remote.
 
 DVC's run-cache finds a result by the stage's command, dependencies and parameters. `dvc repro`
-enters a stage there only when DVC caches all its outputs; `share` enters the others too, so that
-what is declared ``cache: false`` (reports, large models) can travel. `dvc gc` frees what such
-outputs take in the cache.
+stores a stage there only if DVC caches all its outputs; `share` stores the others too, so that
+outputs declared ``cache: false`` (reports, large models) can be transferred. `dvc gc` frees their
+space in the cache.
 """
 
 import json
@@ -23,8 +23,8 @@ TRIES = 5
 
 
 def reproduce(repo: "Repo", address: str, remote: bool) -> None:
-    """`dvc repro --single-item`. DVC fails when it looks at an entry of the run-cache just while
-    another process writes it: then it is called again. Raises `DvcException`."""
+    """Run `dvc repro --single-item`; retry it if DVC fails because another process is just writing
+    an entry of the run-cache. Raises `DvcException`."""
     from dvc.exceptions import DvcException
 
     for left in reversed(range(TRIES)):
@@ -32,13 +32,13 @@ def reproduce(repo: "Repo", address: str, remote: bool) -> None:
             repo.reproduce(address, single_item=True, pull=remote)
             return
         except DvcException as error:
-            if not (left and came_too_early(error.__cause__, repo)):
+            if not (left and is_from_race(error.__cause__, repo)):
                 raise
 
 
-def came_too_early(error: BaseException | None, repo: "Repo") -> bool:
-    """Whether DVC found an entry of the run-cache half written: its folder was still empty, or the
-    writer's temporary file in it was gone at the second look."""
+def is_from_race(error: BaseException | None, repo: "Repo") -> bool:
+    """Whether DVC failed on a half-written entry of the run-cache: its folder was still empty, or
+    the writer's temporary file vanished."""
     from dvc.stage import cache
 
     if isinstance(error, FileNotFoundError):
@@ -48,27 +48,27 @@ def came_too_early(error: BaseException | None, repo: "Repo") -> bool:
 
 
 def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
-    """Put the outputs of an up-to-date `stage` into the cache and the stage into the run-cache;
-    with `remote`, also into DVC's default remote: first the outputs, so that whoever finds the
-    entry finds them too."""
+    """Store the outputs of an up-to-date `stage` in the cache, and the stage in the run-cache; with
+    `remote`, also in DVC's default remote: the outputs first, so that whoever finds the entry also
+    finds them."""
     with repository.hold_lock(repo):
         repo.stage_cache.save(stage)
         if remote:
             if repo.cloud.push(list_objects(stage)).failed:
-                raise RuntimeError(f"outputs of {stage.addressing} did not get into the remote")
-            there = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
-            repo.stage_cache.transfer(repo.cache.legacy, there, force=False)
+                raise RuntimeError(f"outputs of {stage.addressing} could not be pushed")
+            target = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+            repo.stage_cache.transfer(repo.cache.legacy, target, force=False)
 
 
 def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
-    """Make the outputs of the stages at `addresses` in the working tree what dvc.lock says, from
-    the cache; with `remote`, what is not there comes from DVC's default remote."""
+    """Check out the outputs of the stages at `addresses` from the cache; with `remote`, what is
+    missing there comes from DVC's default remote."""
     for address in addresses:
         (stage,) = repo.stage.collect(address)
         with repository.hold_lock(repo):
             wanted = list_objects(stage)
             if remote and repo.cloud.pull(wanted).failed:
-                raise RuntimeError(f"outputs of {address} did not come from the remote")
+                raise RuntimeError(f"outputs of {address} could not be pulled")
             for out in stage.outs:
                 out.checkout(force=True)
 
@@ -87,13 +87,13 @@ def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:
 def list_objects(stage: "Stage") -> set:
     """The hashes of the outputs of `stage`, and of the files in them."""
     for out in stage.outs:
-        # of this object in memory: DVC passes over outputs that it does not cache
+        # only in memory: DVC would skip outputs that it does not cache
         out.use_cache = True
     return set().union(*stage.get_used_objs().values())
 
 
 def share_all(addresses: Iterable[str], remote: bool) -> None:
-    """Put what up-to-date stages made where the workers find it."""
+    """`share` the results of up-to-date stages, so that the workers find them."""
     from dvc.repo import Repo
 
     with Repo() as repo:

@@ -1,17 +1,17 @@
-"""Run one stage instance in a worker's clone; the worker starts this, and nobody else.
+"""Run one stage instance in a worker's clone; only started by the worker.
 
 usage: python -m commands.parallel.instance REQUEST
 
 REQUEST is a JSON file:
 
-    address     the stage, as `dvc repro` takes it
+    address     the stage, as for `dvc repro`
     upstream    the addresses of the stages whose outputs it reads
-    locks       what to enter into lock files: {file: {stage: entry}}, from instances that ran
+    locks       entries to add to lock files: {file: {stage: entry}}, of instances that ran
                 meanwhile
-    remote      whether results travel through DVC's default remote
+    remote      whether results are exchanged through DVC's default remote
 
-Beside it comes ``result.json``: the stage's own `entry` in its lock file, and the text of the
-`records` that it wrote. The process, and all that it started, ends when its parent does.
+Writes ``result.json`` beside it: the stage's `entry` in its lock file, and the texts of the
+`records` that it wrote. The process and its children end when its parent does.
 """
 
 import json
@@ -25,12 +25,12 @@ from typing import Any
 
 from commands.parallel import exchange
 
-# what stages write and DVC does not know
+# files that stages write and DVC does not track
 RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
 
 
 def end_with_parent() -> None:
-    """End this process, and all that it starts, soon after its parent ends."""
+    """End this process and its children soon after its parent ends."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -41,8 +41,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def enter(locks: dict[str, dict[str, Any]]) -> None:
-    """Enter stages into lock files, as DVC would."""
+def add_entries(locks: dict[str, dict[str, Any]]) -> None:
+    """Add entries of stages to lock files, as DVC would."""
     from dvc.utils.serialize import modify_yaml
 
     for file, stages in locks.items():
@@ -55,8 +55,8 @@ def main(request_file: Path) -> None:
     from dvc.repo import Repo
 
     request = json.loads(request_file.read_text(encoding="utf-8"))
-    enter(request["locks"])
-    begin = time.time()
+    add_entries(request["locks"])
+    started = time.time()
     with Repo() as repo:
         exchange.fetch_all(repo, request["upstream"], request["remote"])
         _, entry = exchange.run(repo, request["address"], request["remote"])
@@ -64,7 +64,7 @@ def main(request_file: Path) -> None:
         path
         for pattern in RECORDS
         for path in Path().glob(pattern)
-        if path.stat().st_mtime >= begin
+        if path.stat().st_mtime >= started
     }
     records = {path.as_posix(): path.read_text(encoding="utf-8") for path in written}
     result = request_file.with_name("result.json")

@@ -1,5 +1,5 @@
-"""Command-line options that say where work runs, of the parallel run and the search (recheck has
-the number of workers alone), and what both do before it runs."""
+"""Command-line options for where work runs, shared by the parallel run and the search (recheck only
+has the number of workers), and their preparation."""
 
 import argparse
 
@@ -11,12 +11,12 @@ from stages.runtime.processor import count_cores
 
 
 def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
-    """Add ``--workers``, which are so many `workers` on this machine, ``--scheduler`` and
+    """Add ``--workers``, described as `workers` on this machine, ``--scheduler`` and
     ``--remote``."""
     parser.add_argument(
         "--workers",
         type=cli.number(int, 1),
-        help=f"{workers} on this machine; default: its cores divided by train.threads",
+        help=f"{workers} on this machine (default: its cores divided by train.threads)",
     )
     parser.add_argument(
         "--scheduler",
@@ -26,13 +26,13 @@ def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
     parser.add_argument(
         "--remote",
         action="store_true",
-        help="exchange results through DVC's default remote: no folder is shared",
+        help="exchange results through DVC's default remote, if no folder is shared",
     )
 
 
 def prepare(workers: int | None, remote: bool, options: Params) -> int:
-    """The number of workers. Raises `UserError` where results are to travel through a `remote`, and
-    there is none."""
+    """The number of workers. Raises `UserError` if results are to be exchanged through a `remote`,
+    but there is none."""
     if remote and not graph.has_remote():
-        raise UserError("DVC has no default remote: `dvc remote add --default NAME URL` makes one")
+        raise UserError("DVC has no default remote: add one by `dvc remote add --default NAME URL`")
     return workers or max(1, count_cores() // options.train.threads)

@@ -1,5 +1,5 @@
-"""What the user sees: a line when a stage starts and ends; on a terminal what runs, and how much is
-left; a log file a stage."""
+"""Show the progress: a line when a stage starts and ends; on a terminal also the running stages and
+a progress bar. Each stage has a log file."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.progress import (
 
 
 class Display:
-    """Shows a run of `total` stage instances; their logs go into the folder `logs`."""
+    """Shows a run of `total` stage instances; their logs are written to the folder `logs`."""
 
     def __init__(self, total: int, logs: Path):
         self.console = Console(highlight=False, soft_wrap=True)
@@ -43,11 +43,12 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
-    def log(self, stage: str) -> Path:
+    def locate_log(self, stage: str) -> Path:
         return self.logs / f"{stage.replace('/', '-').replace(':', '-')}.log"
 
-    def event(self, event: tuple[float, dict]) -> None:
-        """What a worker says: that a stage starts `where`, or some `text` that it printed."""
+    def handle_message(self, event: tuple[float, dict]) -> None:
+        """Handle a worker's message: that a stage starts, with `where`, or `text` that it
+        printed."""
         message = event[1]
         stage = message["stage"]
         if "where" in message:
@@ -56,22 +57,22 @@ class Display:
                 self.remove(stage)
             else:
                 self.say(f"{stage}: on {message['where']}")
-            self.log(stage).write_bytes(b"")
+            self.locate_log(stage).write_bytes(b"")
             self.started[stage] = time.monotonic(), message["where"]
             self.rows[stage] = self.live.add_task(f"  {stage}, {message['where']}", total=1)
         else:
-            with open(self.log(stage), "a", encoding="utf-8") as file:
+            with open(self.locate_log(stage), "a", encoding="utf-8") as file:
                 file.write(message["text"])
 
     def end(self, stage: str, failure: str | None = None) -> None:
-        """The stage is done, or has failed."""
+        """Report that a stage is done, or has failed."""
         self.done += 1
         self.remove(stage)
         self.live.advance(self.all)
-        begin, where = self.started.get(stage, (time.monotonic(), "no worker"))
+        started, where = self.started.get(stage, (time.monotonic(), "no worker"))
         self.say(
             f"[{self.done}/{self.total}] {stage}: {failure or 'done'}, "
-            f"{time.monotonic() - begin:.1f} s, {where}"
+            f"{time.monotonic() - started:.1f} s, {where}"
         )
 
     def remove(self, stage: str) -> None:

@@ -1,8 +1,8 @@
-"""What a Dask worker does: keep clones of the project, one a thread, and run one stage instance at
-a time in each.
+"""The work of a Dask worker: keep clones of the project, one per thread, and run one stage instance
+at a time in each.
 
-Sent to the workers as source, by value: they need the project's requirements and git, and no copy
-of the project.
+Sent to the workers by value: they need the project's requirements and git, but no copy of the
+project.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-BEAT = 0.2  # seconds between two looks at a running stage
+INTERVAL = 0.2  # seconds between two looks at a running stage
 GRACE = 5.0  # seconds that a stage has to end
 
 
 @dataclass(eq=False)
 class Clones(WorkerPlugin):
-    """The project as it was when the run began, on one worker. The working tree belongs to the
-    commit `head`; what `snapshot` holds beyond it is not committed in the clones either."""
+    """The project as it was when the run began, on one worker. In the clones, HEAD is the commit
+    `head`, and what `snapshot` changes is uncommitted, as in the user's working tree."""
 
-    name: str  # of this run; events go to the topic of this name
+    name: str  # of this run, and of the topic of its events
     bundle: bytes  # a git bundle with the commit `snapshot`
     head: str
     snapshot: str
     config: str  # the content of DVC's configuration file in the clones
-    mark: str | None  # a file that the worker must see too, where a cache folder is shared
+    mark: str | None  # with a shared cache folder: a file in it that the worker must see
     environment: dict[str, str | None]  # of the stages, in place of the worker's own
-    running: set[str] = field(default_factory=set)  # the tasks under way
+    running: set[str] = field(default_factory=set)  # keys of tasks
     ended: bool = False
 
     def setup(self, worker: Worker) -> None:
@@ -46,21 +46,22 @@ class Clones(WorkerPlugin):
         (self.folder / "bundle").write_bytes(self.bundle)
 
     async def teardown(self, worker: Worker) -> None:
-        """End what runs, and remove the clones."""
+        """Stop running tasks, and remove the clones."""
         self.ended = True
         while self.running:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(INTERVAL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def clone(self) -> Path:
-        """The clone of this thread."""
+    def open_clone(self) -> Path:
+        """The clone of this thread, made on first use. Raises RuntimeError if the worker does not
+        see a shared cache folder."""
         clone = self.folder / f"clone-{threading.get_ident()}"
         if not (clone / ".dvc/config.local").exists():
             if self.mark and not Path(self.mark).exists():
                 cache = Path(self.mark).parent
                 raise RuntimeError(
-                    f"{socket.gethostname()} does not see the cache folder {cache} of the one who "
-                    "started the run"
+                    f"{socket.gethostname()} does not see the cache folder {cache} of the machine "
+                    "that started the run"
                 )
             shutil.rmtree(clone, ignore_errors=True)
             git(self.folder, "init", "--quiet", str(clone))
@@ -71,8 +72,8 @@ class Clones(WorkerPlugin):
         return clone
 
     def run(self, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
-        """Run the `module` of a request; returns its `status` and, after success, what it left as
-        result.json. Its output goes out as events."""
+        """Run the `module` of a request. Returns its exit `status` and, after success, the content
+        of its result.json. Its output is sent as events."""
         key = get_worker().get_current_task()
         self.running.add(key)
         try:
@@ -84,27 +85,27 @@ class Clones(WorkerPlugin):
         worker = get_worker()
         where = f"{socket.gethostname()} {worker.name}"
         worker.log_event(self.name, {"stage": request["address"], "where": where})
-        clone = self.clone()
+        clone = self.open_clone()
         folder = clone / ".dvc/tmp/parallel"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        progress = folder / "progress.json"  # which not every module writes
+        progress = folder / "progress.json"  # not every module writes it
         progress.unlink(missing_ok=True)
         with open(folder / "log", "w+b") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", request["module"], str(folder / "request.json")],
                 cwd=clone,
-                env=self.variables(gpu),
+                env=self.build_environment(gpu),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-            read, told = 0, ""
+            read, last_rows = 0, ""
             try:
                 while True:
                     try:
-                        status = process.wait(BEAT)
+                        status = process.wait(INTERVAL)
                     except subprocess.TimeoutExpired:
                         status = None
                     text = os.pread(log.fileno(), 1 << 20, read)
@@ -115,35 +116,35 @@ class Clones(WorkerPlugin):
                             {"stage": request["address"], "text": text.decode(errors="replace")},
                         )
                     rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
-                    if rows and rows != told:
-                        told = rows
+                    if rows and rows != last_rows:
+                        last_rows = rows
                         worker.log_event(self.name, {"stage": request["address"], "progress": rows})
                     if not text and status is not None:
                         break
                     task = worker.state.tasks.get(key)
                     if self.ended or task is None or task.state == "cancelled":
-                        raise RuntimeError("nobody waits for this result any more")
+                        raise RuntimeError("this result is no longer wanted")
             finally:
                 end(process)
         if status:
             return {"status": status}
         return {"status": 0} | json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
-    def variables(self, gpu: bool) -> dict[str, str]:
-        """The environment of a stage; one that asks for no GPU sees none."""
-        given = os.environ | {
+    def build_environment(self, gpu: bool) -> dict[str, str]:
+        """The environment variables of a stage; without `gpu` it sees no GPU."""
+        variables = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONSAFEPATH": None,  # would lead past the clone, to the code that is installed
+            "PYTHONSAFEPATH": None,  # would import the installed code instead of the clone's
             "PYTHONUNBUFFERED": "1",
         }
-        given |= self.environment
+        variables |= self.environment
         if not gpu:
-            given["CUDA_VISIBLE_DEVICES"] = "-1"
-        return {name: value for name, value in given.items() if value is not None}
+            variables["CUDA_VISIBLE_DEVICES"] = "-1"
+        return {name: value for name, value in variables.items() if value is not None}
 
 
 def end(process: subprocess.Popen) -> None:
-    """End a process, and all that it started: one that was killed leaves its stage behind."""
+    """End a process and its children: killing it alone would leave its stage running."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -160,5 +161,5 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def run(name: str, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
-    """The Dask task: one stage instance, in the clones of the run `name`."""
+    """The Dask task: run one stage instance in a clone of the run `name`."""
     return get_worker().plugins[name].run(request, gpu)

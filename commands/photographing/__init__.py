@@ -1,1 +1,1 @@
-"""What the command photographs does before the run."""
+"""The library of `commands.photographs`: what happens before the run."""

@@ -1,4 +1,4 @@
-"""The networks that ``commands.photographs`` offers, and what is set in ``params.yaml``."""
+"""The networks that ``commands.photographs`` offers, and the settings for ``params.yaml``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,21 @@ from stages.runtime.errors import UserError
 from stages.sources import classes
 from stages.storage import files
 
-BATCH = 32  # images a step
-STEPS = 500  # of fine-tuning, about
-EPOCHS = (5, 20)  # of fine-tuning, at least and at most
-# of SGD with momentum, at its highest: 0.001, or Adam at 0.0001, undoes what the weights know.
-# Measured with MobileNet's upper half at 224 pixels on the flowers: validation accuracy 0.74 after
-# an epoch at 0.001, from 0.87 of the head alone; 0.91 after three at 0.0003
+BATCH = 32  # images per step
+STEPS = 500  # of fine-tuning, approximately
+EPOCHS = (5, 20)  # of fine-tuning: minimum, maximum
+# the peak, for SGD with momentum: 0.001, or Adam at 0.0001, destroys the pre-trained features.
+# Measured with MobileNet's upper half at 224 pixels on the flowers: validation accuracy 0.87 with
+# the head alone; then 0.74 after an epoch at 0.001, but 0.91 after three at 0.0003
 LEARNING_RATE = 0.0003
-UNEQUAL = 1.5  # times as many images in the largest class as in the smallest: classes are weighed
+# the ratio of the largest class's images to the smallest's above which classes are weighted
+IMBALANCE = 1.5
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An architecture of params.yaml, and what suits it; the accuracy on 4,317 photographs of five
-    flowers is in docs/photographs.md."""
+    """An architecture of params.yaml with a suitable image size; docs/photographs.md has accuracies
+    on 4,317 photographs of five flowers."""
 
     architecture: str
     image_size: int  # pixels
@@ -50,7 +51,7 @@ def plan_settings(
 ) -> dict[str, object]:
     """The keys of params.yaml to set, with their values."""
     counts = np.bincount(images.labels[: images.train])
-    steps = -(-len(parts["train"]) // BATCH)  # an epoch
+    steps = -(-len(parts["train"]) // BATCH)  # per epoch
     epochs = int(np.clip(round(STEPS / steps), *EPOCHS)) if tuned else 1
     return {
         "dataset": name,
@@ -84,18 +85,18 @@ def plan_settings(
         "train.loss_arguments": {"label_smoothing": 0.1},
         "train.batch_size": BATCH,
         "train.epochs": epochs,
-        # accuracies of few validation images are too coarse to choose an epoch by: on the flowers
-        # they chose one of the head's, before fine-tuning
+        # the accuracy on few validation images is too coarse to choose an epoch by: on the flowers
+        # it chose one of the head alone, before fine-tuning
         "train.early_stopping.monitor": "val_loss",
         "train.early_stopping.patience": None,
         "train.early_stopping.restore_best": "always",
         "train.calibration": "temperature",
-        "train.class_weight": "balanced" if counts.max() > UNEQUAL * counts.min() else "none",
+        "train.class_weight": "balanced" if counts.max() > IMBALANCE * counts.min() else "none",
     }
 
 
 def check_settings(settings: dict[str, object]) -> None:
-    """Raise `UserError` where the settings contradict what else params.yaml says."""
+    """Raise `UserError` if the settings conflict with the rest of params.yaml."""
     _, values = read_yaml(Path("params.yaml"))
     values["datasets"].setdefault(settings["dataset"], {})
     if fault := keys.find_conflict(settings, values):
@@ -103,7 +104,7 @@ def check_settings(settings: dict[str, object]) -> None:
 
 
 def write_settings(settings: dict[str, object]) -> None:
-    """Set keys of params.yaml, each given with its section: ``train.epochs``."""
+    """Set dotted keys of params.yaml, such as ``train.epochs``."""
 
     def change(values: dict[str, Any]) -> None:
         values["datasets"].setdefault(settings["dataset"], {})

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine."""
+"""Estimate how long a run will take on this machine."""
 
 import contextlib
 import time
@@ -17,32 +17,32 @@ from stages.runtime import progress
 from stages.sources import archives, classes
 from stages.training import backend
 
-OTHER_STAGES = 60  # seconds, beside computing: starts of TensorFlow, export, reports
-DECODED = 0.03  # seconds to decode and resize a photograph, for each megabyte of its file, about
+OVERHEAD = 60  # seconds besides computing: starting TensorFlow, export, reports
+DECODING = 0.03  # seconds to decode and resize a photograph, per megabyte, approximately
 SAMPLE = 8  # photographs that are decoded to measure it
 
 
 def time_decoding(path: Path, images: classes.Classes, options: Params, size: int) -> float:
-    """Seconds to decode one of the `images` at `path` and to resize it to `size` pixels, by some of
-    them; by their size in a tar file, which would be read once through."""
+    """Seconds to decode one of the `images` at `path` and resize it to `size` pixels: measured on a
+    sample; for a tar file, which would have to be read in full, estimated from the file sizes."""
     if archives.find_kind(path) == "tar":
-        return DECODED * float(np.mean(images.sizes)) / 1e6
-    places = np.linspace(0, len(images.names) - 1, min(SAMPLE, len(images.names))).astype(int)
-    wanted = {images.prefix + images.names[place]: images.sizes[place] for place in places}
-    prepared = options.preprocess.model_copy(update={"image_size": size, "aspect": "crop"})
-    contents = list(archives.read_contents(path, wanted))
-    before = time.perf_counter()
+        return DECODING * float(np.mean(images.sizes)) / 1e6
+    numbers = np.linspace(0, len(images.names) - 1, min(SAMPLE, len(images.names))).astype(int)
+    sample = {images.prefix + images.names[number]: images.sizes[number] for number in numbers}
+    preprocess = options.preprocess.model_copy(update={"image_size": size, "aspect": "crop"})
+    contents = list(archives.read_contents(path, sample))
+    started = time.perf_counter()
     for _, content in contents:
-        with contextlib.suppress(BadImage):  # which is refused, or left out, later
-            resized(decode(content, 3, options.download.limits.pixels), prepared)
-    return (time.perf_counter() - before) / len(contents)
+        with contextlib.suppress(BadImage):  # refused, or left out, later
+            resized(decode(content, 3, options.download.limits.pixels), preprocess)
+    return (time.perf_counter() - started) / len(contents)
 
 
 def time_network(
     architecture: Application, size: int, train: Train, weights: Path | None
 ) -> tuple[float, float]:
-    """Seconds an image of `size` pixels takes to be predicted, and to be trained on. Raises
-    `UserError` where the file `weights`, if it is here, is not the network's."""
+    """Seconds to predict an image of `size` pixels, and to train on it. Raises `UserError` if the
+    file `weights`, if given, does not fit the network."""
     backend.start(train.threads, train.instruction_set)
     import keras
 
@@ -60,25 +60,25 @@ def time_network(
     model.compile("sgd", "sparse_categorical_crossentropy")
     images, labels = np.zeros((BATCH, size, size, 3), np.uint8), np.zeros(BATCH, int)
     seconds = []
-    computed = (
+    steps = (
         lambda: model.predict_on_batch(images),
         lambda: model.train_on_batch(images, labels),
     )
-    for compute in progress.track(computed, "speed of this machine", "batches"):
-        compute()
-        before = time.perf_counter()
-        compute()
-        seconds.append((time.perf_counter() - before) / BATCH)
+    for run_step in progress.track(steps, "speed of this machine", "batches"):
+        run_step()  # warm up: compile the graph
+        started = time.perf_counter()
+        run_step()
+        seconds.append((time.perf_counter() - started) / BATCH)
     keras.utils.clear_session()
     return seconds[0], seconds[1]
 
 
 def estimate_seconds(
-    parts: splitting.Parts, epochs: int, decoded: float, predicted: float, trained: float
+    parts: splitting.Parts, epochs: int, decoding: float, prediction: float, training: float
 ) -> float:
-    """Seconds from here to the end, from those of an image. The images are decoded twice, to check
-    and to prepare them, and predicted twice in all by the network as it is and as it is trained, an
-    image and its mirror image then; and once an epoch the validation set."""
+    """Seconds of the whole run, from the seconds per image. Each image is decoded twice, for the
+    check and for the preparation, and counted as predicted twice; the validation set is also
+    predicted once per epoch."""
     images = sum(map(len, parts.values()))
-    an_epoch = len(parts["train"]) * trained + len(parts["validation"]) * predicted
-    return OTHER_STAGES + images * 2 * (decoded + predicted) + epochs * an_epoch
+    epoch = len(parts["train"]) * training + len(parts["validation"]) * prediction
+    return OVERHEAD + images * 2 * (decoding + prediction) + epochs * epoch

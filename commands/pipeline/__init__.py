@@ -1,2 +1,2 @@
-"""The pipeline as DVC and git know it: the stages and what is out of date, lock files, keys of
-params.yaml, the working tree. Several commands use it."""
+"""The pipeline as DVC and git see it: stages, lock files, keys of params.yaml, the working tree.
+Shared by several commands."""

@@ -1,4 +1,5 @@
-"""The digests of code that trainings depend on in place of the code: a comment changes none."""
+"""The digests of code that trainings depend on instead of the code itself: comments do not change
+them."""
 
 from dvc.repo import Repo
 from dvc.stage import Stage
@@ -9,7 +10,7 @@ from stages.runtime.errors import UserError
 
 
 def find_makers(repo: Repo) -> list[Stage]:
-    """The stages that write digests of code, which trainings depend on in place of the code."""
+    """The stages that write the digests of code."""
     return [
         stage
         for stage in repo.index.stages
@@ -18,7 +19,8 @@ def find_makers(repo: Repo) -> list[Stage]:
 
 
 def refresh() -> None:
-    """Run the stages that write digests of code, where they are out of date; they take seconds."""
+    """Run the stages that write digests of code if they are out of date, which takes seconds.
+    Raises `UserError` if one fails."""
     with repository.open_repo(None) as repo:
         compare = outdated.make_comparison(repo, repo.index.stages)
         stages = [
@@ -28,4 +30,4 @@ def refresh() -> None:
         ]
     for stage in stages:
         if run_dvc("repro", "--quiet", "--single-item", stage):
-            raise UserError(f"the stage {stage} failed, which the trainings depend on")
+            raise UserError(f"the stage {stage}, which the trainings depend on, failed")

@@ -1,4 +1,4 @@
-"""The pipeline's graph, as DVC sees it."""
+"""The graph of the pipeline, from DVC."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from stages.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Instance:
-    """A stage instance: its address as `dvc repro` takes it, its name in the lock file `lock`, and
-    the instances that it depends on directly. `shareable`: whether DVC's run-cache can hold its
+    """A stage instance: its address for `dvc repro`, its name in the lock file `lock`, and the
+    addresses of its direct dependencies. `shareable`: whether DVC's run-cache can store its
     result."""
 
     address: str
@@ -21,63 +21,63 @@ class Instance:
 
     @property
     def bare_name(self) -> str:
-        """The name of the stage alone, without its file and without the item."""
+        """The name of the stage without file and item."""
         return self.name.split("@")[0]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the targets need, each instance behind those that it depends on; the addresses
-    `to_run`: of what is not up to date, or stands behind something that is not; and the
-    addresses of all `stages`, also of those that the targets do not need."""
+    """All instances that the targets need, in topological order; the addresses `to_run` of those
+    that are out of date or depend on one that is; and the addresses of all `stages`, including
+    those that the targets do not need."""
 
     instances: dict[str, Instance]
     to_run: set[str]
     stages: list[str]
 
-    def of_stages(self, names: Collection[str]) -> list[str]:
-        """Those of `to_run` that are instances of stages with these names, in whatever file."""
+    def list_to_run(self, names: Collection[str]) -> list[str]:
+        """The addresses in `to_run` of stages with these names, in any file."""
         return [
             address
-            for address, one in self.instances.items()
-            if address in self.to_run and one.bare_name in names
+            for address, instance in self.instances.items()
+            if address in self.to_run and instance.bare_name in names
         ]
 
-    def read_by(self, address: str, beyond: Collection[str]) -> list[str]:
-        """The instances whose outputs an instance needs: those that it depends on directly; all
-        before it, where its stage is of those `beyond`."""
+    def list_inputs(self, address: str, beyond: Collection[str]) -> list[str]:
+        """The instances whose outputs an instance reads: its direct dependencies; if its stage is
+        in `beyond`, also the indirect ones."""
         if self.instances[address].bare_name in beyond:
             return self.list_upstream(address)
-        return [one for one in self.instances if one in self.instances[address].upstream]
+        upstream = self.instances[address].upstream
+        return [candidate for candidate in self.instances if candidate in upstream]
 
     def list_upstream(self, address: str) -> list[str]:
-        """The instances that one depends on, directly or not."""
+        """The direct and indirect dependencies of an instance."""
         needed = set(self.instances[address].upstream)
-        for one in reversed(self.instances):
-            if one in needed:
-                needed.update(self.instances[one].upstream)
-        return [one for one in self.instances if one in needed]
+        for candidate in reversed(self.instances):
+            if candidate in needed:
+                needed.update(self.instances[candidate].upstream)
+        return [candidate for candidate in self.instances if candidate in needed]
 
-    def can_travel(self, here: Collection[str]) -> list[str]:
-        """What of `to_run` can run elsewhere: without what the run-cache cannot hold, the stages
-        `here`, and all that depends on these."""
-        stay = set(self.of_stages(here)) | {
+    def list_remote(self, here: Collection[str]) -> list[str]:
+        """The addresses in `to_run` that can run on a cluster: not the stages `here`, not those
+        that the run-cache cannot store, and nothing that depends on either."""
+        local = set(self.list_to_run(here)) | {
             address for address in self.to_run if not self.instances[address].shareable
         }
         for address, instance in self.instances.items():
-            if stay.intersection(instance.upstream):
-                stay.add(address)
-        return [address for address in self.instances if address in self.to_run - stay]
+            if local.intersection(instance.upstream):
+                local.add(address)
+        return [address for address in self.instances if address in self.to_run - local]
 
 
-def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
-    """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is not up to date.
-    The stages `without`, by address, are left out, as if they were up to date, with all their
-    items. Raises `UserError` when DVC cannot read the pipeline, or has no such
-    target.
+def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
+    """Ask DVC for the graph of `targets` (none: the root pipeline) and for what is out of date. The
+    stages with the addresses `without` are left out with all their items, as if up to date. Raises
+    `UserError` if DVC cannot read the pipeline, or has no such target.
 
-    DVC's lock is held for one stage at a time: a `dvc repro` that takes it between two stages would
-    else fail."""
+    Holds DVC's lock for one stage at a time: otherwise a concurrent `dvc repro`, which takes the
+    lock between two stages, would fail."""
     from dvc.exceptions import DvcException
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -94,12 +94,16 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
         instances = {}
         for stage in stages:
             if stage.cmd:
-                upstream = tuple(one.addressing for one in graph.successors(stage) if one.cmd)
+                upstream = tuple(
+                    dependency.addressing
+                    for dependency in graph.successors(stage)
+                    if dependency.cmd
+                )
                 lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
                 instances[stage.addressing] = Instance(
                     stage.addressing, stage.name, lock, upstream, is_shareable(stage)
                 )
-        every = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
+        addresses = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
         changed = set()
         for stage in stages:
             with hold_lock(repo):
@@ -108,12 +112,12 @@ def read(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     for address, instance in instances.items():
         if changed.intersection(instance.upstream):
             changed.add(address)
-    return Plan(instances, changed, sorted(every))
+    return Plan(instances, changed, sorted(addresses))
 
 
 def is_shareable(stage) -> bool:
-    """Whether the run-cache can hold what this stage of DVC's makes: it has dependencies and
-    outputs, all local."""
+    """Whether the run-cache can store the result of a DVC stage: it has dependencies and outputs,
+    all local."""
     return bool(stage.cmd and stage.deps and stage.outs) and not (
         stage.frozen
         or stage.always_changed

@@ -12,18 +12,18 @@ from stages.params.schema import Params
 
 
 def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
-    """Set keys in `values`. Raises `KeyError` with the name of a section that is missing."""
+    """Set dotted keys in `values`. Raises `KeyError` with the name of a missing section."""
     for key, value in settings.items():
         section, _, last = key.rpartition(".")
-        place = look_up(section, values) if section else values
-        if not isinstance(place, dict):
+        content = look_up(section, values) if section else values
+        if not isinstance(content, dict):
             raise KeyError(section)
-        place[last] = value
+        content[last] = value
 
 
 def rewrite(text: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """The text of a YAML file after a `change` of its values, with its comments, as DVC writes
-    it."""
+    """The text of a YAML file after `change` has modified its values; comments are kept, and it is
+    formatted as DVC does."""
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     values = parse_yaml_for_update(text, "params.yaml")
@@ -32,8 +32,8 @@ def rewrite(text: str, change: Callable[[dict[str, Any]], None]) -> str:
 
 
 def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Problem]:
-    """What the schema of ``params.yaml`` has against `settings` together, set in `base`. Raises
-    `KeyError` as `set_all` does."""
+    """What is wrong by the schema of ``params.yaml`` once all `settings` are set in `base`. Raises
+    `KeyError` like `set_all`."""
     values = copy.deepcopy(base)
     set_all(settings, values)
     try:
@@ -44,16 +44,16 @@ def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Proble
 
 
 def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
-    """The first of `list_problems`, as a sentence; None where there is none."""
+    """The first of `list_problems` as a sentence, or None."""
     return next((f"{dotted(place)}: {what}" for place, what in list_problems(settings, base)), None)
 
 
 def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `values` without some keys."""
+    """A copy of `values` without these dotted keys."""
     values = copy.deepcopy(values)
     for key in keys:
         section, _, last = key.rpartition(".")
-        place = look_up(section, values)
-        if isinstance(place, dict):
-            place.pop(last, None)
+        content = look_up(section, values)
+        if isinstance(content, dict):
+            content.pop(last, None)
     return values

@@ -1,4 +1,4 @@
-"""What stands in a lock file."""
+"""Read DVC's lock files."""
 
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,28 @@ Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
 def parse(text: str, name: str = "dvc.lock") -> Lock:
-    """The stages of a lock file, by its text. Raises `UserError` when that is damaged; `name` says
-    which file it is."""
+    """The stages in the text of the lock file `name`. Raises `UserError` if it is damaged."""
     try:
         return COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text)).get("stages", {})
     except (YAMLError, ValueError, Invalid):
         raise UserError(
-            f"{name} is damaged: bring an earlier version back by git, or make it anew by `dvc "
-            "repro`"
+            f"{name} is damaged: restore an earlier version with git, or recreate it by `dvc repro`"
         ) from None
 
 
 def read(path: Path) -> Lock:
-    """The stages of the lock file at `path`; none where there is no file. Raises `UserError` when
-    it is damaged."""
+    """The stages of the lock file at `path`; empty if there is no file. Raises `UserError` if it is
+    damaged."""
     return parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
 
 
 def read_parameters(lock: Lock, stage: str) -> dict[str, Any]:
-    """The parameters that made the results of `stage`, without the seed."""
+    """The parameters with which `stage` ran, without the seed."""
     return {
         key: value for key, value in lock[stage]["params"]["params.yaml"].items() if key != "seed"
     }
 
 
 def read_digests(lock: Lock, stage: str, kind: str = "deps") -> dict[str, str]:
-    """The digests of what `stage` depends on, or of its outputs (`kind` outs), by their paths."""
+    """The digests of the dependencies of `stage`, or of its outputs (`kind` outs), by path."""
     return {entry["path"]: entry["md5"] for entry in lock.get(stage, {}).get(kind, [])}

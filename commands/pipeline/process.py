@@ -1,4 +1,4 @@
-"""Commands of DVC's as processes that end with this one."""
+"""Run DVC commands as subprocesses that end with this process."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 
 
-def environment() -> dict[str, str]:
-    """The environment of a stage: `python` in its command is the one that runs this, and the code
-    that it imports is that of its folder."""
+def build_environment() -> dict[str, str]:
+    """The environment variables of a stage: `python` in its command is this interpreter, and
+    imports code from the stage's folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     variables = os.environ | {"PATH": path}
-    variables.pop("PYTHONSAFEPATH", None)  # leads past the folder, to the code that is installed
+    variables.pop("PYTHONSAFEPATH", None)  # would import the installed code instead
     return variables
 
 
@@ -25,16 +25,16 @@ def start_dvc(
     output: IO | None = None,
     variables: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen]:
-    """Start ``dvc`` with `arguments` in `folder`, with environment `variables` beside those that
-    there are; `output` takes both its streams. It is ended where the block ends by an exception,
-    such as Ctrl-C, or SIGTERM after `cli.exit_on_sigterm`; a stage that it runs ends within a
+    """Start ``dvc`` with `arguments` in `folder`, with additional environment `variables`; `output`
+    receives stdout and stderr. If the block raises an exception, such as by Ctrl-C, or SIGTERM
+    after `cli.exit_on_sigterm`, the process is terminated; a stage that it runs ends within a
     second (`stages.runtime.guard`)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=folder,
         stdout=output,
         stderr=output and subprocess.STDOUT,
-        env=environment() | (variables or {}),
+        env=build_environment() | (variables or {}),
     )
     try:
         yield process
@@ -47,6 +47,6 @@ def start_dvc(
 def run_dvc(
     *arguments: str, folder: Path | None = None, variables: dict[str, str] | None = None
 ) -> int:
-    """The exit status of ``dvc`` with `arguments`."""
+    """Run ``dvc`` with `arguments`. Returns its exit status."""
     with start_dvc(*arguments, folder=folder, variables=variables) as process:
         return process.wait()

@@ -16,11 +16,11 @@ from dvc.repo import Repo
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
-BUSY = "another command of DVC's runs in this folder: wait for it, or end it"
+BUSY = "another DVC command is running in this folder: wait for it, or stop it"
 
 
 class Busy(UserError):
-    """Another command of DVC's runs here."""
+    """Another DVC command is running here."""
 
 
 class Unreadable(UserError):
@@ -29,11 +29,12 @@ class Unreadable(UserError):
 
 @contextlib.contextmanager
 def open_repo(revision: str | None) -> Iterator[Repo]:
-    """DVC's view of the working tree, or of a temporary clone at `revision`, which is the current
-    folder meanwhile and shares DVC's cache. Raises `Unreadable` where DVC cannot read the pipeline,
-    `Busy` where another command of DVC's runs there.
+    """DVC's view of the working tree, or of a temporary clone at `revision`, which shares DVC's
+    cache and is the current folder inside the block. Raises `Unreadable` if DVC cannot read the
+    pipeline, `Busy` if another DVC command is running there.
 
-    DVC's lock is not held meanwhile: a `dvc repro` that takes it between two stages would fail."""
+    DVC's lock is not held: otherwise a concurrent `dvc repro`, which takes the lock between two
+    stages, would fail."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -59,7 +60,7 @@ def find_cache() -> str:
 
 @contextlib.contextmanager
 def hold_lock(repo: Repo) -> Iterator[None]:
-    """Hold DVC's lock. Raises `Busy` where another command of DVC's holds it for longer."""
+    """Hold DVC's lock. Raises `Busy` if another DVC command does not release it soon."""
     try:
         with repo.lock:
             yield
@@ -69,8 +70,8 @@ def hold_lock(repo: Repo) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clone_at(revision: str) -> Iterator[dict[str, Any]]:
-    """Work in a temporary clone at `revision`. Gives the configuration with which DVC takes its
-    cache from here, and leaves nothing of the clone elsewhere."""
+    """Work in a temporary clone at `revision`. Yields a configuration with which DVC uses this
+    project's cache, and leaves no traces of the clone elsewhere."""
     cache = find_cache()
     with tempfile.TemporaryDirectory(prefix="revision-") as folder:
         clone = Path(folder) / "clone"

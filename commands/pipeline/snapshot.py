@@ -1,5 +1,5 @@
-"""The user's working tree as a git commit that no branch knows, with what is changed and not
-committed, and new files."""
+"""Snapshot the user's working tree, with uncommitted changes and new files, as a git commit on no
+branch."""
 
 import shutil
 import tempfile
@@ -11,9 +11,9 @@ from stages.runtime import git
 from stages.runtime.errors import UserError
 
 
-def tree(without: Iterable[str] = ()) -> str:
-    """The id of the working tree's content: of all files that git does not ignore, but for those at
-    the paths `without`. The index stays as it is."""
+def write_tree(without: Iterable[str] = ()) -> str:
+    """Write the working tree to git: all files that git does not ignore, except those at the paths
+    `without`. Returns the id of the tree object. The index is not changed."""
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "index"
         if (index := Path(git.run("rev-parse", "--git-path", "index"))).exists():
@@ -27,9 +27,9 @@ def list_changes(before: str, after: str) -> list[str]:
     return git.run("diff-tree", "-r", "--name-only", before, after).splitlines()
 
 
-def commit(content: str) -> tuple[str, str]:
-    """The commit HEAD, and one on top of it that holds the tree `content`: HEAD itself where that
-    is the same."""
+def commit_tree(content: str) -> tuple[str, str]:
+    """The commit HEAD, and a new commit on top of it with the tree `content`; HEAD again if it has
+    that tree."""
     head = git.run("rev-parse", "--verify", "HEAD^{commit}")
     if git.run("rev-parse", "HEAD^{tree}") == content:
         return head, head
@@ -37,13 +37,13 @@ def commit(content: str) -> tuple[str, str]:
     return head, git.run(*author, "commit-tree", content, "-p", head, "-m", "the working tree")
 
 
-def bundle(commit: str) -> bytes:
-    """A git bundle with `commit` and all before it. Raises `UserError` in a shallow clone, which
-    lacks what is before."""
+def make_bundle(commit: str) -> bytes:
+    """A git bundle with `commit` and its history. Raises `UserError` in a shallow clone, which
+    lacks the history."""
     if git.run("rev-parse", "--is-shallow-repository") == "true":
         raise UserError(
-            "this is a shallow clone, and workers need the whole history: `git fetch --unshallow` "
-            "brings it"
+            "this is a shallow clone, but workers need the whole history: `git fetch --unshallow` "
+            "fetches it"
         )
     reference = f"refs/parallel/{commit}"
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,1 +1,2 @@
-"""What predict is made of: the folder of a trained model, and the images to classify."""
+"""The library of `commands.predict` and `commands.serve`: the folder of a trained model, and the
+images to classify."""

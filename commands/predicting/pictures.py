@@ -1,5 +1,5 @@
-"""The image files to classify: found, read within limits, and prepared as in training. What is
-wrong with one file is said of that file, and the others go on."""
+"""Find the image files to classify, read them within limits, and prepare them as in training. A
+fault of one file is reported for that file, and the others are still classified."""
 
 import os
 import stat
@@ -22,10 +22,10 @@ from stages.images.resize import resized
 from stages.params.schema import Limits
 from stages.runtime.processor import count_cores
 
-BATCH = 64  # images that are predicted at a time, at most; as many more are decoded meanwhile
-BATCH_BYTES = 32_000_000  # of them; one image, where that has more
+MAX_BATCH = 64  # images predicted at a time; as many more are decoded meanwhile
+MAX_BATCH_BYTES = 32_000_000  # but at least one image
 LIMIT = "download.limits.{} in params.yaml"
-# of pictures within the limit, of which `decode` tells Pillow half
+# raised for pictures within the limit, since `decode` sets Pillow's to half of it
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
@@ -36,21 +36,20 @@ class Download(Part):
 
 
 class Parameters(Part):
-    """What predict reads of params.yaml, whatever else it holds."""
+    """The part of params.yaml that predict reads."""
 
     download: Download
 
 
 def read_limits() -> Limits:
-    """What an image file may hold at most: for prediction the same as for training. Raises
-    `UserError`."""
+    """The limits on an image file, the same as for training. Raises `UserError`."""
     return params.checked(ROOT / "params.yaml", Parameters).download.limits
 
 
-def find(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files to classify: those named, and of folders all whose suffix is an image's, at any
-    depth, sorted. Inside folders, what systems leave behind is passed over, as in training. Folders
-    that cannot be listed, or hold no images, are among them: `read` says what is wrong."""
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files to classify: the named ones, and in folders all with an image's suffix, at any
+    depth, sorted. Files that operating systems leave in folders are skipped, as in training.
+    Folders that cannot be listed or hold no images are included: `read_file` reports the fault."""
     for path in paths:
         if not is_folder(path):
             yield path
@@ -59,19 +58,19 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def list_folder(path: Path) -> list[Path]:
-    """The images in a folder at any depth, and the folders below it that cannot be listed, or are
-    links to others with images, which are not followed."""
-    found, unlisted = [], []
-    for place, folders, names in os.walk(path, onerror=unlisted.append):
+    """The images in a folder at any depth; the folders below it that cannot be listed; and links to
+    folders with images, which are not followed."""
+    listed, errors = [], []
+    for place, folders, names in os.walk(path, onerror=errors.append):
         folders[:] = [name for name in folders if not is_hidden(f"{name}/")]
-        links = (one for name in folders if (one := Path(place, name)).is_symlink())
-        found += [one for one in links if holds_images(one)]
-        found += [Path(place, name) for name in names if is_image_file(name)]
-    return found + [Path(error.filename) for error in unlisted]
+        links = (link for name in folders if (link := Path(place, name)).is_symlink())
+        listed += [link for link in links if has_images(link)]
+        listed += [Path(place, name) for name in names if is_image_file(name)]
+    return listed + [Path(error.filename) for error in errors]
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether there is an image in a folder, at any depth; links below it are not followed."""
+def has_images(folder: Path) -> bool:
+    """Whether a folder has an image at any depth; links below it are not followed."""
     return any(is_image_file(name) for _, _, names in os.walk(folder) for name in names)
 
 
@@ -82,29 +81,29 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def read(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes. A pipe, a device or a socket is never
-    opened: to read it may never end. Raises `BadImage`, or OSError."""
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`. Pipes, devices and sockets are never
+    opened: reading them might never end. Raises `BadImage`, or OSError."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        os.scandir(path).close()  # where it may not be listed, that is what is wrong
-        if path.is_symlink() and holds_images(path):
+        os.scandir(path).close()  # raises if it may not be listed
+        if path.is_symlink() and has_images(path):
             raise BadImage("a link to a folder, which is not followed: name that folder")
         raise BadImage("this folder holds no images")
     if not stat.S_ISREG(status.st_mode):
         raise BadImage("not a regular file")
-    if status.st_size > most:
+    if status.st_size > max_bytes:
         limit = LIMIT.format("file_bytes")
-        raise BadImage(f"{status.st_size:,} bytes, more than {most:,}, the limit {limit}")
+        raise BadImage(f"{status.st_size:,} bytes, more than {max_bytes:,}, the limit {limit}")
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        return file.read(most)
+        return file.read(max_bytes)
 
 
 def prepare(path: Path, training: Training, limits: Limits) -> np.ndarray | str:
-    """The image in a file as the network takes it, uint8 (height, width, channels); or what is
-    wrong with the file."""
+    """The image in a file as the network takes it, uint8 (height, width, channels); or a message
+    that says what is wrong with the file."""
     try:
-        content = read(path, limits.file_bytes)
+        content = read_file(path, limits.file_bytes)
         return prepare_content(content, training, limits.pixels, LIMIT.format("pixels"))
     except OSError as error:
         return error.strerror or str(error)
@@ -115,11 +114,12 @@ def prepare(path: Path, training: Training, limits: Limits) -> np.ndarray | str:
 
 
 def prepare_content(content: bytes, training: Training, pixels: int, limit: str) -> np.ndarray:
-    """The image in the content of a file as the network takes it, uint8 (height, width, channels).
-    Raises `BadImage`, above all for more than `pixels` pixels; `limit` says whose limit that is."""
+    """The image in a file's content as the network takes it, uint8 (height, width, channels).
+    Raises `BadImage`, also for more than `pixels` pixels; `limit` names that limit in the
+    message."""
     height, width, channels = training.shape
     image = decode(content, training.decoded_channels, pixels, limit)
-    # training may have kept the size that all its images had: another one is brought to it
+    # image_size may be empty, if all training images had the same size: resize to that
     size = height if height == width else None
     image = resized(
         image, training.preprocess.model_copy(update={"channels": channels, "image_size": size})
@@ -127,14 +127,14 @@ def prepare_content(content: bytes, training: Training, pixels: int, limit: str)
     if image.shape != (height, width, channels):
         raise BadImage(
             f"the model takes images of {height}×{width} pixels, "
-            f"and this one has {image.shape[0]}×{image.shape[1]}"
+            f"but this one has {image.shape[0]}×{image.shape[1]}"
         )
     return image
 
 
-def batch_size(training: Training) -> int:
-    """How many images are predicted at a time, at most."""
-    return max(1, min(BATCH, BATCH_BYTES // int(np.prod(training.shape))))
+def choose_batch_size(training: Training) -> int:
+    """The largest number of images to predict at a time."""
+    return max(1, min(MAX_BATCH, MAX_BATCH_BYTES // int(np.prod(training.shape))))
 
 
 def classify(
@@ -145,46 +145,47 @@ def classify(
     confidence: float,
     limits: Limits,
 ) -> Iterator[tuple[Row | str, Path, np.ndarray | None]]:
-    """For each file its row, or what is wrong with it; the file; and its image. Answers below
-    `confidence` are refused. While the network computes, the next files are decoded, one on each
-    core."""
+    """Yield for each file its row, or a message that says what is wrong; its path; and its image.
+    Answers below `confidence` are refused. While the network computes, the next files are decoded,
+    one per core."""
     paths = iter(paths)
-    batch = batch_size(training)
+    batch_size = choose_batch_size(training)
     with ThreadPoolExecutor(count_cores()) as threads:
 
-        def begin() -> list[tuple[Path, Future]]:
+        def start_batch() -> list[tuple[Path, Future]]:
             return [
                 (path, threads.submit(prepare, path, training, limits))
-                for path in islice(paths, batch)
+                for path in islice(paths, batch_size)
             ]
 
-        ahead = begin()
+        ahead = start_batch()
         while ahead:
-            chunk, ahead = ahead, begin()
+            chunk, ahead = ahead, start_batch()
             images = [future.result() for _, future in chunk]
             good = [image for image in images if not isinstance(image, str)]
-            rows = iter(predict(np.stack(good)) if good else [])
+            predictions = iter(predict(np.stack(good)) if good else [])
             for (path, _), image in zip(chunk, images):
                 if isinstance(image, str):
                     yield image, path, None
                 else:
-                    found = row(path, next(rows), training.class_names, top, confidence)
-                    yield found, path, image
+                    row = make_row(path, next(predictions), training.class_names, top, confidence)
+                    yield row, path, image
 
 
-def row(
+def make_row(
     path: Path | str,
     probabilities: np.ndarray,
     names: list[str],
     top: int,
     confidence: float = 0.0,
 ) -> Row | str:
-    """The `top` most probable classes of a file, or what is wrong with the `probabilities`, float
-    (classes,). Where even the most probable is below `confidence`, all are runners-up."""
+    """The `top` most probable classes of a file from its `probabilities`, float (classes,), or a
+    message if these are NaN. If even the most probable is below `confidence`, all are
+    runners-up."""
     if not np.isfinite(probabilities).all():
         return (
-            "the model gives probabilities that are no numbers (NaN): its weights are damaged, or "
-            "its training failed"
+            "the model predicts NaN instead of probabilities: its weights are damaged, or its "
+            "training failed"
         )
     order = np.argsort(-probabilities, kind="stable")[:top]
     classes = [

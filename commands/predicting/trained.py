@@ -1,5 +1,5 @@
-"""The folder of a trained model, which may come from anywhere: found, and checked before it is
-used. Every fault is a `UserError` that fits where the folder comes from."""
+"""Find the folder of a trained model, which may come from anywhere, and check it before use. Every
+fault is a `UserError` with a remedy that suits the folder's origin."""
 
 import os
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from stages.params.schema import Preprocess
 from stages.runtime.errors import UserError
 from stages.storage import files
 
-ROOT = Path(__file__).parents[2]  # of the project, whichever folder a command is started in
-MOST_BYTES = 64_000_000  # of training.json
-MOST_SIDE = 4096  # pixels of an image as the network takes it
-Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+ROOT = Path(__file__).parents[2]  # of the project, wherever a command is started
+MAX_BYTES = 64_000_000  # of training.json
+MAX_SIDE = 4096  # pixels of an image as the network takes it
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Channels = Literal[1, 3]
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Part(BaseModel):
-    """A part of training.json: what predict reads of it, with its types; more may be there."""
+    """A part of training.json that predict reads; extra keys are allowed."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -34,12 +34,12 @@ class File(Part):
 
 class Train(Part):
     threads: Annotated[int, Field(ge=1, le=1024)]
-    instruction_set: Literal["avx512", "avx2"] = "avx512"  # models of before it was a key lack it
+    instruction_set: Literal["avx512", "avx2"] = "avx512"  # missing in old models
 
 
 class Training(Part):
-    """What predict reads of training.json: name and classes, how an image is prepared, and which
-    file it describes."""
+    """The part of training.json that predict reads: name, classes, how to prepare an image, and
+    which file it describes."""
 
     model: Name
     class_names: Annotated[list[str], Field(min_length=1)]
@@ -60,7 +60,7 @@ class Int8(Part):
 
 
 class Metrics(Part):
-    """What predict reads of metrics.json."""
+    """The part of metrics.json that predict reads."""
 
     refusal: Refusal | None = None
     int8: Int8 = Int8()
@@ -68,8 +68,8 @@ class Metrics(Part):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model on disk: `file` is the one that predicts, model.onnx of an exported folder,
-    model.keras of any other."""
+    """A trained model on disk. `file`: the network to predict with, an ONNX file in an exported
+    folder, model.keras in any other."""
 
     folder: Path
     training: Training
@@ -78,90 +78,92 @@ class Trained:
 
 
 def open_model(model: str | None, int8: bool = False) -> Trained:
-    """The model that the user names, checked: a folder, a name below ``models/``, or None for the
-    selected one; `int8`: the same network in 8-bit integers."""
+    """Find and check the model that the user names: a folder, a name below ``models/``, or None for
+    the selected one; `int8`: the same network in 8-bit integers."""
     trained = open_float32(model)
     if not int8:
         return trained
     digest = is_exported(trained.folder) and read_digests(trained.folder).get(INT8)
     if not digest:
         raise UserError(
-            f"--int8: {trained.folder / INT8} was not made: set export.int8_fall in params.yaml, "
-            "such as to 0.01, and run `dvc repro`; the selected model gets it"
+            f"--int8: {trained.folder / INT8} was not exported: set export.int8_fall in "
+            "params.yaml, for instance to 0.01, and run `dvc repro`; this exports it for the "
+            "selected model"
         )
     check_digest(trained.folder / INT8, digest, DIGESTS)
     return replace(trained, file=trained.folder / INT8, sha256=digest)
 
 
 def open_float32(model: str | None) -> Trained:
-    """The model that the user names, as it was trained."""
+    """As `open_model`, in float32."""
     if model is not None:
-        return check(find_folder(model))
+        return open_folder(find_folder(model))
     selection = files.read_json(shorten(ROOT / "reports" / "selection.json"))
     exports = shorten(ROOT / "exports")
     if is_exported(exports):
-        trained = check(exports)
+        trained = open_folder(exports)
         if trained.training.file.sha256 == selection["sha256"]:
             return trained
-    return check(find_folder(selection["selected"]))  # the stage export did not run yet
+    return open_folder(find_folder(selection["selected"]))  # the stage export has not run yet
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether the stage export wrote the folder, and so ONNX Runtime can run its model."""
+    """Whether the stage export wrote the folder, so that ONNX Runtime can run its model."""
     return (folder / DIGESTS).is_file() and (folder / "training.json").is_file()
 
 
 def find_folder(model: str) -> Path:
-    """The folder of a model: a name below ``models/``, or a path."""
+    """The folder of a model, given as a name below ``models/`` or as a path. Raises `UserError`."""
     places = (shorten(ROOT / "models" / model), Path(model))
     for place in places:
         if is_exported(place) or (place / "model.keras").is_file():
             return place
     if there := next((place for place in places if place.is_dir()), None):
-        raise UserError(f"{there}/model.keras is missing: {advice(there)}")
+        raise UserError(f"{there}/model.keras is missing: {advise(there)}")
     known = sorted(path.parent.name for path in (ROOT / "models").glob("*/model.keras"))
-    those = f"there are {', '.join(known)}" if known else "`dvc repro` or `dvc checkout` makes them"
+    hint = f"there are {', '.join(known)}" if known else "`dvc repro` or `dvc checkout` makes them"
     raise UserError(
         f"there is no model {model!r}, neither below models/ nor as a folder with model.keras: "
-        f"{those}"
+        f"{hint}"
     )
 
 
 def shorten(path: Path) -> Path:
-    """An absolute path as it is written from the working directory, if it lies below that."""
+    """An absolute path, relative to the working directory if it is below that."""
     try:
         return path.relative_to(Path.cwd())
     except (OSError, ValueError):  # the working directory may be gone
         return path
 
 
-def advice(folder: Path) -> str:
-    """How a damaged or missing file of a model comes back: from the pipeline that made it, or from
-    where it was fetched."""
+def advise(folder: Path) -> str:
+    """How to restore a damaged or missing file of a model: from the pipeline, if that made the
+    folder, or from where it was downloaded."""
     place = Path(os.path.abspath(folder))
     if (ROOT / "dvc.yaml").exists() and (
         ROOT / "models" in place.parents or place == ROOT / "exports"
     ):
-        return "`dvc checkout` brings it back, or `dvc repro` makes it again"
-    return "fetch the model again from where it came, for instance by `dvc artifacts get`"
+        return "`dvc checkout` restores it, or `dvc repro` makes it again"
+    return "download the model again from where it came, for instance by `dvc artifacts get`"
 
 
-def check(folder: Path) -> Trained:
-    """The model in `folder`, whose files have the digests that are recorded beside them: in
-    ``SHA256SUMS`` of an exported folder, else in training.json."""
+def open_folder(folder: Path) -> Trained:
+    """The model in `folder`, after a check of its files against the recorded digests: in
+    ``SHA256SUMS`` of an exported folder, else in training.json. Raises `UserError`."""
     if is_exported(folder):
         digests = read_digests(folder)
         for name in ("training.json", "model.onnx"):
             check_digest(folder / name, digests.get(name), DIGESTS)
-        return Trained(folder, describe(folder), folder / "model.onnx", digests["model.onnx"])
-    training = describe(folder)
+        network = folder / "model.onnx"
+        return Trained(folder, read_training(folder), network, digests[network.name])
+    training = read_training(folder)
     check_keras(folder, training)
     return Trained(folder, training, folder / "model.keras", training.file.sha256)
 
 
 def read_confidence(trained: Trained) -> float:
-    """The probability of a class below which the model's answer is to be refused, as the stage
-    export chose it."""
+    """The confidence that the stage export chose: answers with a lower probability are to be
+    refused. Raises `UserError` if it chose none."""
     path = trained.folder / "metrics.json"
     if is_exported(trained.folder):
         check_digest(path, read_digests(trained.folder).get(path.name), DIGESTS)
@@ -171,24 +173,24 @@ def read_confidence(trained: Trained) -> float:
             return refusal.confidence
     raise UserError(
         f"--refuse: no confidence was chosen for the model in {trained.folder}: set "
-        "export.accepted_accuracy in params.yaml, such as to 0.95, and run `dvc repro`; the "
-        "selected model gets it"
+        "export.accepted_accuracy in params.yaml, for instance to 0.95, and run `dvc repro`; this "
+        "chooses one for the selected model"
     )
 
 
 def check_keras(folder: Path, training: Training) -> None:
-    """Raise `UserError` unless model.keras is the file that training.json speaks of."""
+    """Raise `UserError` unless model.keras is the file that training.json describes."""
     check_digest(folder / "model.keras", training.file.sha256, "training.json")
 
 
 def check_digest(path: Path, sha256: str | None, record: str) -> None:
-    """Raise `UserError` unless the file has the digest that the file `record` beside it tells."""
+    """Raise `UserError` unless the file has this digest, which the file `record` beside it gave."""
     if not path.is_file():
-        raise UserError(f"{path} is missing: {advice(path.parent)}")
+        raise UserError(f"{path} is missing: {advise(path.parent)}")
     if files.sha256(path) != sha256:
         raise UserError(
             f"{path} is damaged, or not the file that {path.with_name(record)} describes: their "
-            f"SHA-256 digests differ: {advice(path.parent)}"
+            f"SHA-256 digests differ: {advise(path.parent)}"
         )
 
 
@@ -199,22 +201,21 @@ def read_digests(folder: Path) -> dict[str, str]:
 
 
 def read_bounded(path: Path) -> bytes:
-    """The content of a file of at most `MOST_BYTES`."""
+    """The content of a file of at most `MAX_BYTES`. Raises `UserError`."""
     if not path.is_file():
-        raise UserError(f"{path} is missing: {advice(path.parent)}")
-    if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes: {advice(path.parent)}")
+        raise UserError(f"{path} is missing: {advise(path.parent)}")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES:,} bytes: {advise(path.parent)}")
     return path.read_bytes()
 
 
-def describe(folder: Path) -> Training:
-    """What training.json says, checked by its schema."""
+def read_training(folder: Path) -> Training:
+    """The content of training.json, validated."""
     return validate(Training, folder / "training.json")
 
 
 def validate(schema: type[Checked], path: Path) -> Checked:
-    """What the JSON file at `path` says, checked by `schema`. Raises `UserError` with what is wrong
-    there."""
+    """The content of the JSON file at `path`, validated by `schema`. Raises `UserError`."""
     content = read_bounded(path)
     try:
         return schema.model_validate_json(content)
@@ -222,5 +223,5 @@ def validate(schema: type[Checked], path: Path) -> Checked:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))
         where = f"{key}: " if key else ""
-        advised = advice(path.parent)
-        raise UserError(f"{path} is damaged: {where}{first['msg']}: {advised}") from None
+        remedy = advise(path.parent)
+        raise UserError(f"{path} is damaged: {where}{first['msg']}: {remedy}") from None

@@ -1,2 +1,2 @@
-"""The library of `commands.recheck`: which trainings differ in code alone, the short experiment
-that both codes run, and the comparison of what they compute."""
+"""The library of `commands.recheck`: the trainings that differ only in code, the short experiment
+that both codes run, and the comparison of the results."""

@@ -1,5 +1,5 @@
-"""What a training is cut down to when two codes are compared: a few batches, and so few validation
-images that early stopping acts within some epochs."""
+"""Cut a training down for the comparison of two codes: to a few batches, and so few validation
+images that early stopping acts within a few epochs."""
 
 import shutil
 from dataclasses import dataclass
@@ -21,12 +21,11 @@ PARAMS = {ROOT: Path("params.yaml"), REPLICATIONS: Path("replications/params.yam
 
 @dataclass(frozen=True)
 class Cut:
-    """The size of a short experiment; `patience` is None where the recipe stops at no epoch but
-    the last."""
+    """The size of a short experiment; `patience` is None if the recipe has no early stopping."""
 
     batch_size: int
     prediction_batch_size: int
-    steps: int  # batches an epoch, the last of which is smaller
+    steps: int  # batches per epoch; the last one is smaller
     epochs: int
     patience: int | None
     images: dict[str, int]  # of each part
@@ -35,15 +34,15 @@ class Cut:
 def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> Cut:
     """The cut of a recipe, for images of a shape (height, width, channels).
 
-    With early stopping the epochs suffice for it to act: the validation accuracy of n images takes
-    n + 1 values, so it rises at most n times after the first epoch, each time after at most
-    `patience` epochs. Where it watches the loss of the validation set, that rises soon (`cut_data`
-    shifts the labels); on training images nothing is certain, and `sides.count_epochs` tells.
+    With early stopping, there are enough epochs for it to act: the validation accuracy of n images
+    has n + 1 possible values, so it rises at most n times after the first epoch, each time after at
+    most `patience` epochs. If it monitors the validation loss, that soon rises (`cut_data` shifts
+    the labels); with training metrics nothing is certain, and `sides.count_epochs` tells.
     """
     height, width = image_shape[:2]
-    most = max(2, budget.pixels // (height * width))
-    batch_size = min(train["batch_size"], most)
-    prediction_batch_size = min(train["prediction_batch_size"], most)
+    max_batch = max(2, budget.pixels // (height * width))
+    batch_size = min(train["batch_size"], max_batch)
+    prediction_batch_size = min(train["prediction_batch_size"], max_batch)
     patience, epochs = train["early_stopping"]["patience"], budget.epochs
     if patience is not None:
         patience = min(patience, budget.patience)
@@ -57,8 +56,8 @@ def plan_cut(train: dict[str, Any], image_shape: list[int], budget: Recheck) -> 
 
 
 def read_recipe(folder: Path, pipeline: str, name: str) -> dict[str, Any]:
-    """The recipe of a training, complete: the section ``train``, or what an experiment of the
-    replications says, completed by ``common``."""
+    """The complete recipe of a training: the section ``train``, or that of an experiment of the
+    replications merged with ``common``."""
     _, content = read_yaml(folder / PARAMS[pipeline])
     if pipeline == ROOT:
         return content["train"]
@@ -85,23 +84,23 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         experiment["seeds"] = [seed]
         for other in content["experiments"].values():
             if other.get("starts_from") == f"replications/trained/{name}":
-                other["seeds"] = [seed]  # they must be among those of the row that it starts from
-        experiment["budget"] = {  # `cut_data` leaves one image more: drawing fewer takes part
+                other["seeds"] = [seed]  # must be among those of the row that it starts from
+        experiment["budget"] = {  # one image less than `cut_data` leaves, so that images are drawn
             "epochs": cut.epochs,
             "train": cut.images["train"],
             "evaluation": cut.images["test"],
         }
         for key in experiment.keys() & {"keep_model", "keep_optimizer"}:
-            experiment[key] = True  # there is more to compare then
+            experiment[key] = True  # leaves more to compare
     YAML(typ="safe").dump(content, path)
 
 
 def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
-    """The arguments of a schedule, with each phase (``decay_steps``, ``warmup_epochs``, …) at
-    most `steps` batches long, so that all take part."""
+    """The arguments of a learning rate schedule, with each phase (``decay_steps``,
+    ``warmup_epochs``, …) at most `steps` batches long, so that all phases run."""
     shortened = {}
     for name, value in arguments.items():
-        key = IN_EPOCHS.get(name, name)  # `steps` are about an epoch: they are cut alike
+        key = IN_EPOCHS.get(name, name)  # `steps` are about an epoch: cut both to the same length
         if key == "boundaries":
             shortened[key] = list(range(1, len(value) + 1))
         elif key.endswith("_steps") and value:
@@ -112,11 +111,11 @@ def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
 
 
 def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> None:
-    """Write prepared data like those in `source` to `target`: of each part as many images as the
-    cut has, and `spare` more, evenly spaced since classes may be stored one after the other.
+    """Write a subset of the prepared data in `source` to `target`: of each part as many images as
+    the cut has and `spare` more, evenly spaced, since they may be sorted by class.
 
-    Where early stopping watches the validation loss, the validation labels are shifted by one
-    class, so that training on the right ones raises it.
+    If early stopping monitors the validation loss, the validation labels are shifted by one class,
+    so that training on the right ones raises it.
     """
     target.mkdir(parents=True)
     description = files.read_json(source / "data.json")
@@ -126,8 +125,8 @@ def cut_data(source: Path, target: Path, cut: Cut, monitor: str, spare: int) -> 
         labels = np.load(source / f"{part}_labels.npy")
         count = min(cut.images[part] + spare, len(labels))
         chosen = np.linspace(0, len(labels) - 1, count).astype(int)
-        kept = labels[chosen]
+        chosen_labels = labels[chosen]
         if part == "validation" and monitor == "val_loss":
-            kept = (kept + 1) % len(description["class_names"])
+            chosen_labels = (chosen_labels + 1) % len(description["class_names"])
         np.save(target / f"{part}.npy", images[chosen])
-        np.save(target / f"{part}_labels.npy", kept)
+        np.save(target / f"{part}_labels.npy", chosen_labels)

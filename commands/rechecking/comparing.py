@@ -1,7 +1,7 @@
-"""What two trainings computed, compared bit by bit.
+"""Compare the results of two trainings bit by bit.
 
-Files are compared by what they hold, not by their bytes: a ``model.keras`` also holds names and
-versions, which a change of code may change without changing a result.
+Files are compared by their numbers, not by their bytes: a ``model.keras`` also holds names and
+versions, which new code may change without changing a result.
 """
 
 import io
@@ -15,32 +15,32 @@ import pandas as pd
 
 from stages.storage import files
 
-# of training.json: size and digest of a file, and names of layers, may differ with equal results
+# in training.json: size and digest of a file, and names of layers, may differ with equal results
 NOT_COMPARED = ("file", "layers")
 
 
 def collect_files(folder: Path, outs: tuple[str, ...]) -> dict[str, Path]:
-    """The files that a training wrote in `folder`, by their names within its outputs, so that
-    outputs which moved are found again: ``model.keras``, or ``seed-1/model.keras``."""
-    found = {}
+    """The files that a training wrote in `folder`, by their names within its outputs, such as
+    ``model.keras`` or ``seed-1/model.keras``, so that outputs may have moved."""
+    paths = {}
     for out in outs:
         path = folder / out
         if path.is_dir():
-            found |= {
+            paths |= {
                 file.relative_to(path).as_posix(): file
                 for file in path.rglob("*")
                 if file.is_file()
             }
         elif path.is_file():
-            found[path.name] = path
-    return found
+            paths[path.name] = path
+    return paths
 
 
 def compare(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
-    """The differences in words; empty where both computed the same bits.
+    """The differences in words; empty if both computed the same bits.
 
-    Each file of numbers that the old code wrote must be there, with equal content. What the new
-    code writes beyond that is no difference; `find_additions` names it.
+    Each file of numbers that the old code wrote must exist, with equal content. What the new code
+    writes in addition is no difference; `find_additions` names it.
     """
     if not any(name.endswith(".keras") for name in old):
         return ["the old code wrote no model: there is nothing to compare"]
@@ -52,43 +52,44 @@ def compare(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
         if name not in new:
             differences.append(f"{name}: only the old code writes it")
             continue
-        mine, other = read(path), read(new[name])
+        old_arrays, new_arrays = read(path), read(new[name])
         if name.endswith(".keras"):
-            mine, other = match_arrays(mine, other)
-        for key, value in mine.items():
-            if key not in other:
+            old_arrays, new_arrays = match_arrays(old_arrays, new_arrays)
+        for key, array in old_arrays.items():
+            if key not in new_arrays:
                 differences.append(f"{name}: {key}: only the old code has it")
-            elif what := describe_difference(value, other[key]):
-                differences.append(f"{name}: {key}: {what}")
+            elif difference := describe_difference(array, new_arrays[key]):
+                differences.append(f"{name}: {key}: {difference}")
         if name.endswith(".keras"):
             differences += [
-                f"{name}: {key}: only the new code has it" for key in other.keys() - mine.keys()
+                f"{name}: {key}: only the new code has it"
+                for key in new_arrays.keys() - old_arrays.keys()
             ]
     return differences
 
 
 def find_additions(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
-    """What the new code writes beyond the old: columns and keys of files that both write."""
+    """What only the new code writes: columns and keys in files that both write."""
     additions = []
     for name in sorted(old.keys() & new.keys()):
         if name.endswith(("training.json", ".csv", ".npz")):
-            before, now = (
+            before, after = (
                 {key.split(".")[0] for key in find_reader(name)(side[name])} for side in (old, new)
             )
-            additions += [f"{name}: {key}" for key in sorted(now - before)]
+            additions += [f"{name}: {key}" for key in sorted(after - before)]
     return additions
 
 
 def find_reader(name: str):
-    """The function that reads the numbers of a file into arrays by their names; None for a file
-    whose numbers are not compared."""
+    """The function that reads a file's numbers as named arrays; None for a file that is not
+    compared."""
     readers = {
         "training.json": read_description,
         ".keras": read_weights,
         ".npz": read_archive,
         ".csv": read_table,
     }
-    return next((read for end, read in readers.items() if name.endswith(end)), None)
+    return next((read for suffix, read in readers.items() if name.endswith(suffix)), None)
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -114,18 +115,18 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a table, as text: all digits count."""
+    """The columns of a table, as text, so that all digits count."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return {f"column {name}": table[name].to_numpy(dtype=str) for name in table}
 
 
 def read_description(path: Path) -> dict[str, np.ndarray]:
-    """What stands in a ``training.json``, as text by keys such as ``train.batch_size``."""
+    """The content of a ``training.json``, as text by dotted keys such as ``train.batch_size``."""
 
     def flatten(value: Any, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         if isinstance(value, dict) and value:
-            parts = (flatten(one, (*keys, key)) for key, one in value.items())
-            return {key: one for part in parts for key, one in part.items()}
+            parts = (flatten(child, (*keys, key)) for key, child in value.items())
+            return {key: text for part in parts for key, text in part.items()}
         return {".".join(keys): np.array(str(value))}
 
     content = files.read_json(path)
@@ -135,19 +136,19 @@ def read_description(path: Path) -> dict[str, np.ndarray]:
 def match_arrays(
     old: dict[str, np.ndarray], new: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Both, without the arrays that have other names now and equal content: a class of layers that
-    was renamed. Predictions, which are compared too, show whether they take the same places."""
-    gone, come = dict(old), dict(new)
+    """Both, without arrays of equal content under different names, as after renaming a layer class.
+    The predictions, which are compared too, show whether they serve the same purpose."""
+    left_old, left_new = dict(old), dict(new)
     for name in old.keys() - new.keys():
-        for other in come.keys() - old.keys():
-            if not describe_difference(old[name], come[other]):
-                del gone[name], come[other]
+        for new_name in left_new.keys() - old.keys():
+            if not describe_difference(old[name], left_new[new_name]):
+                del left_old[name], left_new[new_name]
                 break
-    return gone, come
+    return left_old, left_new
 
 
 def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
-    """In words, how two arrays differ in a bit; empty where they do not."""
+    """How two arrays differ, in words; empty if all bits are equal."""
     old, new = np.asarray(old), np.asarray(new)
     if old.shape != new.shape:
         return f"shape {new.shape} instead of {old.shape}"
@@ -156,7 +157,7 @@ def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
     elif old.dtype != new.dtype:
         return f"type {new.dtype} instead of {old.dtype}"
     else:
-        places = np.argwhere(np.atleast_1d(differs(old, new)))
+        places = np.argwhere(np.atleast_1d(find_differing(old, new)))
     if not len(places):
         return ""
     first = tuple(places[0].tolist()) if old.shape else ()
@@ -167,10 +168,11 @@ def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
     )
 
 
-def differs(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Which values differ in a bit, bool of the arrays' shape: NaN equals NaN, 0.0 is not -0.0."""
+def find_differing(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Which values differ in any bit, bool of the arrays' shape: NaN equals NaN, 0.0 is not
+    -0.0."""
     size = old.dtype.itemsize
-    one, other = (
+    old_bytes, new_bytes = (
         np.frombuffer(array.tobytes(), np.uint8).reshape(*array.shape, size) for array in (old, new)
     )
-    return (one != other).any(axis=-1)
+    return (old_bytes != new_bytes).any(axis=-1)

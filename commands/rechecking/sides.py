@@ -1,6 +1,6 @@
-"""The short experiment: the code of a revision, or of the working tree, trains in a temporary
-folder of its own by the stage's command, as DVC would start it. No code of another revision is
-imported here."""
+"""The short experiment: the code of a revision or of the working tree trains in a separate
+temporary folder, by the stage's command, as DVC would start it. No code of another revision is
+imported into this process."""
 
 import shlex
 import shutil
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands.pipeline import sources
-from commands.pipeline.process import environment
+from commands.pipeline.process import build_environment
 from commands.rechecking import budget, comparing
 from commands.rechecking.stale import Training
 from stages.params.reading import read_yaml
@@ -23,10 +23,10 @@ from stages.runtime import git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
-# what no training reads, and would only be copied
+# not read by any training, so not copied
 UNREAD = ("reports", "benchmarks", "tests", "docs", "replications/results", "replications/curves")
 PATHS = sources.exclude([*UNREAD, "data/embedded"])
-CHECKPOINTS = {  # of the present code
+CHECKPOINTS = {  # glob patterns, of the present code
     budget.ROOT: "models/{name}/checkpoint.npz",
     budget.REPLICATIONS: "replications/checkpoints/{name}/*.npz",
 }
@@ -34,8 +34,8 @@ CHECKPOINTS = {  # of the present code
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the comparison of a training says: it has `differences`, or is equal in `steps`, with
-    `additions` that only the present code writes; `resumed` where it was stopped on the way."""
+    """The outcome of a comparison: `differences`, or equality in `steps` batches, with `additions`
+    that only the present code writes; `resumed`: whether it was interrupted and resumed."""
 
     differences: list[str]
     steps: int = 0
@@ -44,18 +44,18 @@ class Verdict:
 
 
 def copy_revision(revision: str, target: Path) -> None:
-    """Copy the files of a revision that a training may read."""
+    """Copy the files of a revision that a training may read to `target`."""
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         git.run("archive", f"--output={file.name}", revision, "--", *PATHS)
         with tarfile.open(file.name) as archive:
-            # which Python has from 3.11.4 on; the archive is git's
+            # available from Python 3.11.4 on; git's own archive is safe without it
             archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
             archive.extractall(target)
 
 
 def copy_working_tree(target: Path, without: Iterable[str]) -> Path:
-    """Copy the files of the working tree that a training may read, with those not committed yet;
-    not what lies at the paths `without`. Returns `target`."""
+    """Copy the files of the working tree that a training may read to `target`, including
+    uncommitted ones, but not those at the paths `without`. Returns `target`."""
     paths = [*PATHS, *sources.exclude(without)]
     listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
     for name in filter(None, listed.split("\0")):
@@ -74,18 +74,18 @@ def compare_codes(
     folder: Path,
     stop: threading.Event,
 ) -> Verdict:
-    """Run the short experiment with both codes, in the empty `folder`, and compare what they
-    computed. `chain` are the trainings that this one goes on from. Raises `UserError` once it is to
-    `stop`.
+    """Run the short experiment with both codes in the empty `folder`, and compare the results.
+    `chain`: the trainings that this one starts from. Raises `UserError` if a training fails, or
+    once `stop` is set.
 
-    The present code is stopped after an epoch and goes on from its checkpoint; the old one is not.
+    Only the present code is interrupted after an epoch and resumed from its checkpoint.
     """
     old, new = folder / "old", folder / "new"
     cut = prepare_side(training, chain, old_code, old, options)
     prepare_side(training, chain, new_code, new, options)
-    for one in chain:
-        run(one.entry["cmd"], old, stop)
-        run(one.command, new, stop)
+    for predecessor in chain:
+        run(predecessor.entry["cmd"], old, stop)
+        run(predecessor.command, new, stop)
     run(training.entry["cmd"], old, stop)
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
     resumed = interrupt(training.command, new, checkpoint, stop)
@@ -94,11 +94,11 @@ def compare_codes(
         comparing.collect_files(old, tuple(out["path"] for out in training.entry["outs"])),
         comparing.collect_files(new, training.outs),
     ]
-    if found := comparing.compare(*results):
-        return Verdict(found)
+    if differences := comparing.compare(*results):
+        return Verdict(differences)
     epochs = count_epochs(results[0])
     if cut.patience is not None and epochs == cut.epochs:
-        return Verdict([f"early stopping did not act in {epochs} epochs: nothing is shown of it"])
+        return Verdict([f"early stopping did not act in {epochs} epochs, so it was not compared"])
     additions = tuple(comparing.find_additions(*results))
     return Verdict([], epochs * cut.steps, additions, resumed)
 
@@ -106,15 +106,15 @@ def compare_codes(
 def prepare_side(
     training: Training, chain: Sequence[Training], code: Path, folder: Path, options: Recheck
 ) -> budget.Cut:
-    """Copy `code` into `folder`, with parameters and data cut down; both sides get the same.
-    Returns the cut of `training`."""
+    """Copy `code` to `folder`, with parameters and data cut down, the same for both sides. Returns
+    the cut of `training`. Raises `UserError` if one has no prepared data."""
     shutil.copytree(code, folder)
     pipeline, cut = training.pipeline, None
-    trained = {out for one in chain for out in one.outs}
+    trained = {out for predecessor in chain for out in predecessor.outs}
     seed = find_first_seed(folder, training)
-    for one in (*chain, training):
-        recipe = budget.read_recipe(folder, pipeline, one.key)
-        for path in filter(lambda path: str(path) not in trained, one.data):
+    for member in (*chain, training):
+        recipe = budget.read_recipe(folder, pipeline, member.key)
+        for path in filter(lambda path: str(path) not in trained, member.data):
             for prepared in (path, path / "prepared"):
                 if (prepared / "data.json").exists():
                     shape = files.read_json(prepared / "data.json")["image_shape"]
@@ -127,13 +127,13 @@ def prepare_side(
             else:
                 copy(path, folder / path)
         if cut is None:
-            raise UserError(f"{one.address}: none of its dependencies holds prepared data")
-        budget.cut_params(folder, pipeline, one.key, cut, seed)
+            raise UserError(f"{member.address}: none of its dependencies is prepared data")
+        budget.cut_params(folder, pipeline, member.key, cut, seed)
     return cut
 
 
 def find_first_seed(folder: Path, training: Training) -> int | None:
-    """The seed that a replication trains with here; None of a model, which has one alone."""
+    """The first seed of a replication; None for a model, which has only one."""
     if training.pipeline == budget.ROOT:
         return None
     _, content = read_yaml(folder / budget.PARAMS[training.pipeline])
@@ -149,16 +149,16 @@ def copy(source: Path, target: Path) -> None:
 
 
 def start(command: str, folder: Path, output: int) -> subprocess.Popen:
-    """A stage's command in `folder`, with the Python that runs this."""
-    variables = environment()
-    variables.pop("PYTHONPATH", None)  # it may lead to the code of the working tree
+    """Start a stage's command in `folder`, with this Python interpreter."""
+    variables = build_environment()
+    variables.pop("PYTHONPATH", None)  # it may point to the code of the working tree
     return subprocess.Popen(
         shlex.split(command), cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT
     )
 
 
 def run(command: str, folder: Path, stop: threading.Event) -> None:
-    """Run a command to its end. Raises `UserError` with its last lines where it fails."""
+    """Run a command to its end. Raises `UserError` with its last lines if it fails."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         status = wait(start(command, folder, output.fileno()), stop)
         if status:
@@ -172,21 +172,21 @@ def run(command: str, folder: Path, stop: threading.Event) -> None:
 
 def interrupt(command: str, folder: Path, checkpoint: str, stop: threading.Event) -> bool:
     """Start a training and kill it as soon as it has written its first checkpoint. Returns whether
-    that came about, and the checkpoint is there to go on from."""
+    there is a checkpoint to resume from."""
 
-    def written() -> bool:
+    def has_checkpoint() -> bool:
         return any(folder.glob(checkpoint))
 
-    wait(start(command, folder, subprocess.DEVNULL), stop, written)
-    return written()
+    wait(start(command, folder, subprocess.DEVNULL), stop, has_checkpoint)
+    return has_checkpoint()
 
 
 def wait(
-    process: subprocess.Popen, stop: threading.Event, enough: Callable[[], bool] = lambda: False
+    process: subprocess.Popen, stop: threading.Event, is_enough: Callable[[], bool] = lambda: False
 ) -> int:
-    """The exit status of a process, which is killed as soon as there is `enough` of it. Raises
-    `UserError` once it is to `stop`."""
-    while process.poll() is None and not enough() and not stop.is_set():
+    """Wait for a process, and kill it early if `is_enough`. Returns its exit status. Raises
+    `UserError` once `stop` is set."""
+    while process.poll() is None and not is_enough() and not stop.is_set():
         time.sleep(0.002)
     process.kill()
     status = process.wait()
@@ -196,6 +196,6 @@ def wait(
 
 
 def count_epochs(results: dict[str, Path]) -> int:
-    """The epochs that were trained, by the history; of a single seed."""
+    """The number of epochs trained, from the history; there is only one seed."""
     history = next(path for name, path in results.items() if name.endswith("history.csv"))
     return len(next(iter(comparing.read_table(history).values())))

@@ -1,5 +1,5 @@
-"""Which trainings differ from their results in code alone, and which revision the results were made
-with: by the lock files, through DVC."""
+"""Find the trainings whose code alone has changed since their results, and the revision that
+produced these, from the lock files and DVC."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from stages.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Training:
-    """A stage train: its name is ``train@KEY``; paths are relative to the project's folder."""
+    """A train stage, named ``train@KEY``; paths are relative to the project's folder."""
 
     pipeline: str
     name: str
     address: str  # as DVC's commands take it
     command: str
     outs: tuple[str, ...]
-    data: tuple[Path, ...]  # the dependencies that are no code
-    entry: dict[str, Any] | None  # of the lock file; None where it never ran
-    changes: tuple[Change, ...]  # what differs from the entry
+    data: tuple[Path, ...]  # the dependencies other than code
+    entry: dict[str, Any] | None  # in the lock file; None if it never ran
+    changes: tuple[Change, ...]  # since the entry
 
     @property
     def key(self) -> str:
@@ -36,36 +36,40 @@ class Training:
 
     @property
     def other_changes(self) -> list[str]:
-        """What differs and is not of code, with the data that the lock entry does not know."""
-        known = {one["path"] for one in self.entry["deps"]}
+        """What changed besides code, including data that the lock entry lacks."""
+        known = {dep["path"] for dep in self.entry["deps"]}
         new = {str(path) for path in self.data} - known
         return sorted(new | {change.name for change in self.changes if change.of_inputs})
 
     @property
-    def elsewhere(self) -> list[str]:
-        """The data and results here that are not what the lock files say."""
+    def differing_on_disk(self) -> list[str]:
+        """The data and results on disk that are not what the lock files say."""
         return [change.name for change in self.changes if change.on_disk]
 
     @property
     def new_outs(self) -> list[str]:
-        """The outputs that the lock entry does not know."""
-        return sorted({*self.outs} - {one["path"] for one in self.entry["outs"]})
+        """The outputs that the lock entry lacks."""
+        return sorted({*self.outs} - {out["path"] for out in self.entry["outs"]})
 
     @property
     def missing(self) -> list[str]:
-        """The data that are not here."""
+        """The data missing on disk."""
         return [str(path) for path in self.data if not path.exists()]
 
     def predecessors(self, trainings: Iterable["Training"]) -> list["Training"]:
-        """The trainings that this one goes on from, the first one first."""
-        wanted = {str(path) for path in self.data}
-        found = [one for one in trainings if wanted & set(one.outs)]
-        return [earlier for one in found for earlier in (*one.predecessors(trainings), one)]
+        """The trainings that this one starts from, the earliest first."""
+        inputs = {str(path) for path in self.data}
+        direct = [training for training in trainings if inputs & set(training.outs)]
+        return [
+            predecessor
+            for training in direct
+            for predecessor in (*training.predecessors(trainings), training)
+        ]
 
 
 def find_trainings(pipeline: str) -> list[Training]:
-    """All trainings of a pipeline, in its order; the digests of code that stages read are made anew
-    before."""
+    """All trainings of a pipeline, in its order, after refreshing the digests of code that stages
+    read."""
     digests.refresh()
     entries = lockfile.read(Path(pipeline).with_suffix(".lock"))
     with repository.open_repo(None) as repo:
@@ -92,40 +96,40 @@ def find_trainings(pipeline: str) -> list[Training]:
 
 
 def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
-    """The commit that the results of each training were made with, by its address: one that holds
-    the same lock entry, and the code whose digests stand in it. Of several the earliest, which
-    brought the entry. Trainings for which no commit is found are left out."""
-    found: dict[str, str] = {}
-    wanted = {one.address: one for one in trainings}
+    """The commit that produced the results of each training, by address: the earliest with the same
+    lock entry and with the code whose digests the entry has. Trainings without such a commit are
+    left out."""
+    revisions: dict[str, str] = {}
+    by_address = {training.address: training for training in trainings}
     tried = set()
-    for commit, addresses in find_holders(list(wanted.values())).items():
+    for commit, addresses in find_holders(list(by_address.values())).items():
         code = git.ask("rev-parse", f"{commit}:stages")
-        left = [address for address in addresses if address not in found]
+        left = [address for address in addresses if address not in revisions]
         if left and (code, *left) not in tried:
             tried.add((code, *left))
             try:
-                current = find_current(commit, [wanted[address] for address in left])
+                current = find_current(commit, [by_address[address] for address in left])
             except repository.Unreadable:
                 current = []
-            found |= dict.fromkeys(current, commit)
-    return found
+            revisions |= dict.fromkeys(current, commit)
+    return revisions
 
 
 def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
-    """The commits whose lock files hold the same entries as now, the earliest first, each with the
+    """The commits whose lock files have the same entries as now, the earliest first, each with the
     addresses of these trainings."""
     holders: dict[str, list[str]] = {}
     equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
     for commit in (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
-        for path in sorted({one.lock for one in trainings}):
+        for path in sorted({training.lock for training in trainings}):
             blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
             if (path, blob) not in equal:
                 text = git.ask("cat-file", "blob", blob) if blob else None
                 entries = read_entries(text, path) if text else {}
                 equal[path, blob] = [
-                    one.address
-                    for one in trainings
-                    if path == one.lock and entries.get(one.name) == one.entry
+                    training.address
+                    for training in trainings
+                    if path == training.lock and entries.get(training.name) == training.entry
                 ]
             if equal[path, blob]:
                 holders.setdefault(commit, []).extend(equal[path, blob])
@@ -133,8 +137,7 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
 
 
 def read_entries(text: str, path: str) -> lockfile.Lock:
-    """The entries of a lock file of some commit; none where it is damaged, as with the marks of a
-    conflict."""
+    """The entries of a lock file in some commit; empty if it is damaged, as by conflict markers."""
     try:
         return lockfile.parse(text, path)
     except UserError:
@@ -142,41 +145,41 @@ def read_entries(text: str, path: str) -> lockfile.Lock:
 
 
 def find_current(commit: str, trainings: list[Training]) -> list[str]:
-    """Those of the trainings whose code at a commit is the one that their lock entry there names,
-    by their addresses."""
+    """The addresses of the trainings whose code at a commit has the digests in their lock entry
+    there."""
     with repository.open_repo(commit) as repo:
         compare = outdated.make_comparison(repo, repo.index.stages)
         if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
         stages = {
             stage.addressing: stage
-            for pipeline in {one.pipeline for one in trainings}
+            for pipeline in {training.pipeline for training in trainings}
             for stage in repo.stage.collect(pipeline)
         }
         return [
-            one.address
-            for one in trainings
-            if (stage := stages.get(one.address))
+            training.address
+            for training in trainings
+            if (stage := stages.get(training.address))
             and not any(change.of_code for change in compare(stage))
         ]
 
 
 def carry_over(training: Training) -> None:
-    """Bring the lock entry of a training up to date with the code, as ``dvc commit --force`` does.
-    Outputs that are not here keep their digests. Raises `UserError` where one that is here has
-    another, or where more than code differs now."""
+    """Update the lock entry of a training to the present code, as ``dvc commit --force`` does.
+    Missing outputs keep their digests. Raises `UserError` if an existing one has another digest, or
+    if more than code has changed by now."""
     with repository.open_repo(None) as repo, repo.lock:
         (stage,) = repo.stage.collect(training.address)
         compare = outdated.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if change.of_inputs]:
-            raise UserError(f"{', '.join(others)} changed while code was compared: start again")
+            raise UserError(f"{', '.join(others)} changed during the comparison: start again")
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:
             if out.hash_info.value != entry[outdated.find_path(out)]:
                 raise UserError(
-                    f"{out} is not what dvc.lock says: `dvc checkout --force {out}` brings that "
-                    "back from the cache"
+                    f"{out} is not what dvc.lock says: `dvc checkout --force {out}` restores it "
+                    "from the cache"
                 )
         stage.commit(allow_missing=True)
         stage.dump(update_pipeline=False)

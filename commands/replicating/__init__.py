@@ -1,1 +1,1 @@
-"""What the command replicate is made of: the rows in their order, and how far one has come."""
+"""The library of `commands.replicate`: the rows to run, in order, and the progress of one."""

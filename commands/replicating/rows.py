@@ -1,5 +1,5 @@
-"""The rows that are to run: which are out of date, by DVC; in which order; and what a training that
-was stopped has behind it, by its checkpoints."""
+"""Find the rows to run: those that are out of date according to DVC, in order, with the progress of
+interrupted trainings according to their checkpoints."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ TABLE = f"{PIPELINE}:table"
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment that is to run. `steps` are its stages that are out of date, in order, as
-    `dvc repro` takes them; `seeds` are all of its seeds, `epochs` the most that one trains, and
-    `expected_epochs` as many as the document ran; `minutes` for all of it, as expected."""
+    """An experiment to run. `steps`: its out-of-date stages, in order, as addresses for `dvc
+    repro`; `seeds`: all its seeds; `epochs`: the maximum per seed; `expected_epochs`: as many as
+    the document ran; `minutes`: expected for all of it."""
 
     name: str
     steps: tuple[str, ...]
@@ -41,46 +41,46 @@ class Row:
     def checkpoints(self) -> Path:
         return FOLDER / "checkpoints" / self.name
 
-    def begun(self) -> dict[int, tuple[int, bool]]:
-        """What checkpoints hold: by seed the epochs done, and whether that is all of them. Whether
-        a checkpoint fits, only the training tells."""
-        found = {}
+    def read_progress(self) -> dict[int, tuple[int, bool]]:
+        """The progress in the checkpoints: by seed the epochs done, and whether that is all. Only
+        the training itself can tell whether a checkpoint fits."""
+        progress = {}
         for seed in self.seeds:
             file = self.checkpoints / f"seed-{seed}.npz"
             if file.exists() and (state := read_state(file)):
                 epochs = len(state["history"])
-                found[seed] = epochs, state["finished"] or epochs >= self.epochs
-        return found
+                progress[seed] = epochs, state["finished"] or epochs >= self.epochs
+        return progress
 
     def minutes_left(self) -> float:
-        """What is expected of it, less what checkpoints hold."""
+        """The expected minutes, minus those already in checkpoints."""
         done = sum(
             1 if finished else min(0.95, epochs / self.expected_epochs)
-            for epochs, finished in self.begun().values()
+            for epochs, finished in self.read_progress().values()
         )
         return self.minutes * (1 - done / len(self.seeds))
 
 
-def find(names: Iterable[str], download: bool) -> list[Row]:
-    """The rows of these names that are out of date (no name: all rows), those first of which the
-    least is left. Without `download`, data sets in ``replications/raw`` are taken as they are.
-    Raises `UserError` for a name that there is not."""
+def find_rows(names: Iterable[str], download: bool) -> list[Row]:
+    """The out-of-date rows with these names (no names: all rows), the shortest remaining time
+    first. Without `download`, data sets in ``replications/raw`` are used as they are. Raises
+    `UserError` for an unknown name."""
     root, replications = options.load()
     experiments = replications.experiments
     documents = options.documents(experiments)
     for name in names:
         if name not in experiments:
-            raise UserError(f"{name!r} is no experiment. {suggest(name, experiments)}")
+            raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")
     chosen = list(dict.fromkeys(names)) or list(experiments)
     addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in chosen}
-    # for each target DVC reads the lock file anew: all at once
+    # one target for all: DVC reads the lock file again for each target
     targets = addresses.values() if len(addresses) == 1 else [f"{PIPELINE}:evaluate"]
-    plan = graph.read(targets, without=() if download else (DOWNLOAD,))
+    plan = graph.read_plan(targets, without=() if download else (DOWNLOAD,))
     rows = []
     for name, address in addresses.items():
         if address not in plan.to_run:
             continue
-        steps = [one for one in plan.list_upstream(address) if one in plan.to_run]
+        steps = [step for step in plan.list_upstream(address) if step in plan.to_run]
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
         start, ran = Path(entry.starts_from), documents[name].trained.epochs
@@ -101,8 +101,8 @@ def find(names: Iterable[str], download: bool) -> list[Row]:
 
 
 def count_epochs(architecture: Architecture, epochs: int) -> int:
-    """The most epochs of a training whose recipe has so many `epochs`: with those of the head alone
-    where its weights are pre-trained."""
+    """The maximum epochs of a training whose recipe has this many `epochs`, including those of the
+    head alone if its weights are pre-trained."""
     if not architecture.pretrained:
         return epochs
     tuning = architecture.fine_tuning
@@ -110,7 +110,7 @@ def count_epochs(architecture: Architecture, epochs: int) -> int:
 
 
 def order(rows: list[Row]) -> list[Row]:
-    """The rows by the minutes that are left of them, each behind the one that it starts from."""
+    """Sort rows by the minutes left, each after the one that it starts from."""
     waiting = sorted(rows, key=Row.minutes_left)
     ordered = []
     while waiting:

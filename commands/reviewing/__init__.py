@@ -1,2 +1,2 @@
-"""What `commands.review` and `commands.gate` judge a change by: revisions, noise, and the spread
-over seeds."""
+"""The library of `commands.review` and `commands.gate`: revisions, noise, the spread over seeds,
+checks and pages."""

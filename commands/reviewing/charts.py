@@ -1,4 +1,4 @@
-"""The charts that only the review draws, as Vega-Lite specifications."""
+"""The review's own charts, as Vega-Lite specifications."""
 
 import pandas as pd
 
@@ -31,12 +31,11 @@ def draw_differences(table: pd.DataFrame) -> Spec:
 
 
 def draw_confusion_change(cells: pd.DataFrame, classes: list[str]) -> Spec:
-    """How many images more or less each cell of the confusion matrix has; `cells` has actual,
-    predicted, before, after, change. Blue is for the better, orange for the worse: more on the
-    diagonal, fewer beside it."""
+    """The change of the confusion matrix in images; `cells` has actual, predicted, before, after,
+    change. Improvements are blue (more on the diagonal, fewer off it), the opposite orange."""
     cells = cells[cells["change"] != 0]
     right, size = cells["actual"] == cells["predicted"], cells["change"].abs()
-    most = max(1, int(size.max())) if len(cells) else 1
+    largest = max(1, int(size.max())) if len(cells) else 1
     return draw_matrix(
         cells.assign(
             good=cells["change"].where(right, -cells["change"]),
@@ -49,9 +48,9 @@ def draw_confusion_change(cells: pd.DataFrame, classes: list[str]) -> Spec:
             "field": "size",
             "type": "quantitative",
             "legend": None,
-            "scale": {"domain": [0, most], "range": [0.08, 1]},
+            "scale": {"domain": [0, largest], "range": [0.08, 1]},
         },
         text="text",
-        white=f"datum.size > {0.6 * most}",
+        white=f"datum.size > {0.6 * largest}",
         tooltip=[{"field": name} for name in ("before", "after", "change")],
     )

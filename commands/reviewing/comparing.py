@@ -1,11 +1,11 @@
-"""A model of one revision against a model of another: whether they can be compared, and the
+"""Compare a model of one revision with a model of another: whether that is possible, and the
 difference with its noise."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from commands.reviewing import noise
-from commands.reviewing.revisions import Revision, same_test_data
+from commands.reviewing.revisions import Revision, have_same_test_data
 from commands.reviewing.spread import SPREAD, has_provenance
 from stages.runtime import escape, progress
 
@@ -14,8 +14,8 @@ NOT_COMPARABLE = "not comparable"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a model: the verdict, the reason where there is no difference to judge, else
-    the difference."""
+    """The verdict on a model in words, with the difference, or with the reason why there is none to
+    judge."""
 
     words: str
     reason: str = ""
@@ -28,28 +28,34 @@ class Verdict:
 
 
 def read_spread(revision: Revision) -> dict[str, Any] | None:
-    """What ``reports/seed_spread.json`` holds in a revision."""
-    return revision.json(str(SPREAD))
+    """The content of ``reports/seed_spread.json`` in a revision."""
+    return revision.read_json(str(SPREAD))
 
 
-def fits(content: dict[str, Any], revision: Revision) -> bool:
-    """Whether the spread was measured with the data, the code and the parameters of a revision."""
+def is_measured_on(content: dict[str, Any], revision: Revision) -> bool:
+    """Whether a spread was measured with the data, the code and the parameters of a revision."""
     return has_provenance(
         content["measured_on"], revision.lock, revision.dataset, list(content["models"])
     )
 
 
 def choose_spread(base: Revision | None, head: Revision) -> dict[str, Any] | None:
-    """The spread that a review judges by: that of the old revision if it belongs to it, since a
-    change shall not bring its own yardstick; else that of the new one if it belongs to that; else
-    any, of the working tree at last. None where none was measured on the new revision's data."""
-    contents = [(one, read_spread(one)) for one in (base, head) if one]
-    fitting = [content for one, content in contents if content and fits(content, one)]
+    """The spread that a review judges by: that of `base` if it was measured on `base`, since a
+    change must not bring its own yardstick; else that of `head` if it was measured on `head`; else
+    any other, the working tree's last. None if none was measured on the data of `head`."""
+    contents = [(revision, read_spread(revision)) for revision in (base, head) if revision]
+    fitting = [
+        content for revision, content in contents if content and is_measured_on(content, revision)
+    ]
     others = [content for _, content in contents] + [
         read_spread(Revision("the working tree", None))
     ]
     return next(
-        (one for one in fitting + others if one and one["measured_on"].get("data") == head.data),
+        (
+            content
+            for content in fitting + others
+            if content and content["measured_on"].get("data") == head.data
+        ),
         None,
     )
 
@@ -57,36 +63,34 @@ def choose_spread(base: Revision | None, head: Revision) -> dict[str, Any] | Non
 def list_notes(
     content: dict[str, Any] | None, base: Revision, head: Revision, needed: bool = True
 ) -> list[str]:
-    """Sentences on the yardstick: where the spread over seeds is missing, or was measured with code
-    or parameters that neither revision has, if it is `needed`; where it is another one now; and
-    where the parameters of the review or of the gate are."""
-    found = []
+    """Sentences on the yardstick: if the spread over seeds is `needed` and was not measured, or not
+    with the code and parameters of either revision; if it changed; and if parameters of the review
+    or the gate changed."""
+    notes = []
     if needed and content is None:
-        found.append(
+        notes.append(
             "The spread over seeds was not measured on this data set. It is assumed to be "
             f"{noise.ASSUMED:g} times the standard error of the test accuracy: `make seed-spread` "
             "measures it."
         )
-    elif needed and not any(fits(content, revision) for revision in (base, head)):
-        found.append(
-            "The spread over seeds is of other code, models or parameters: `make seed-spread` "
-            "measures it again."
+    elif needed and not any(is_measured_on(content, revision) for revision in (base, head)):
+        notes.append(
+            "The spread over seeds was measured with other code, models or parameters: `make "
+            "seed-spread` measures it again."
         )
-    of_base, of_head = (read_spread(one) for one in (base, head))
+    of_base, of_head = read_spread(base), read_spread(head)
     if of_base and of_head and of_base != of_head:
         which = base if content == of_base else head
-        found.append(
-            f"{SPREAD} is another one now; differences are judged by that of {which.name}."
-        )
-    before, after = (read_yardstick(one) for one in (base, head))
+        notes.append(f"{SPREAD} has changed; differences are judged by that of {which.name}.")
+    before, after = read_yardstick(base), read_yardstick(head)
     changed = [escape.code(key) for key, value in after.items() if value != before.get(key, value)]
     if changed:
-        found.append(f"This revision changes what it is judged by: {', '.join(changed)}.")
-    return found
+        notes.append(f"This revision changes what it is judged by: {', '.join(changed)}.")
+    return notes
 
 
 def read_yardstick(revision: Revision) -> dict[str, Any]:
-    """The parameters of a revision that a review and the gate judge by, by their dotted keys."""
+    """The parameters by which the review and the gate judge a revision, by their dotted keys."""
     return {
         f"{section}.{key}": value
         for section in ("review", "gate", "evaluate")
@@ -97,56 +101,61 @@ def read_yardstick(revision: Revision) -> dict[str, Any]:
 
 
 def list_damages(*revisions: Revision | None) -> list[str]:
-    """A sentence for each file that was read until now and could not be understood."""
+    """A sentence for each damaged file among those that were read so far."""
     return [
-        f"{path} in {one.name} is damaged: {what}."
-        for one in revisions
-        if one
-        for path, what in one.damaged.items()
+        f"{path} in {revision.name} is damaged: {fault}."
+        for revision in revisions
+        if revision
+        for path, fault in revision.damaged.items()
     ]
 
 
 def find_obstacle(base: Revision, head: Revision, old: str, new: str) -> Verdict | None:
     """Why there is no difference to judge between the model `old` of `base` and the model `new` of
-    `head`; None where there is one."""
+    `head`; None if there is one."""
     sides = ((base, old), (head, new))
     for revision, model in sides:
         if model not in revision.models:
             return Verdict(NOT_COMPARABLE, f"{revision.name} has no results of {model}")
-        read = [revision.report(model, name) for name in ("predictions.csv", "training.json")]
-        if any(one is None for one in read):
+        reports = [
+            revision.read_report(model, name) for name in ("predictions.csv", "training.json")
+        ]
+        if any(report is None for report in reports):
             return Verdict(NOT_COMPARABLE, f"{revision.name} has no predictions of {model}")
-    names = [revision.report(model, "training.json")["class_names"] for revision, model in sides]
-    if names[0] != names[1]:
-        return Verdict(NOT_COMPARABLE, "other classes")
+    old_names, new_names = (
+        revision.read_report(model, "training.json")["class_names"] for revision, model in sides
+    )
+    if old_names != new_names:
+        return Verdict(NOT_COMPARABLE, "different classes")
     for revision in (base, head):
         if not any(revision.tested_on):
             return Verdict(
                 NOT_COMPARABLE,
-                f"what {revision.name} was tested on is not known, dvc.lock does not say it",
+                f"dvc.lock does not say which images {revision.name} was tested on",
             )
-    if not same_test_data(base, head):
+    if not have_same_test_data(base, head):
         return Verdict(NOT_COMPARABLE, "different test data")
-    before, after = (revision.report(model, "predictions.csv") for revision, model in sides)
+    before, after = (revision.read_report(model, "predictions.csv") for revision, model in sides)
     if not before["actual"].equals(after["actual"]):
-        return Verdict(NOT_COMPARABLE, "predictions of other images")
-    if head.stale(new) or (base is head and head.stale(old)):
+        return Verdict(NOT_COMPARABLE, "predictions of different images")
+    if head.is_stale(new) or (base is head and head.is_stale(old)):
         return Verdict(
             noise.NOT_JUDGED, f"the results in {head.name} are of other code, data or parameters"
         )
-    before, after = (one.drop(columns="file", errors="ignore") for one in (before, after))
+    before, after = (table.drop(columns="file", errors="ignore") for table in (before, after))
     return Verdict(noise.SAME) if before.equals(after) else None
 
 
 def measure_difference(
     base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None
 ) -> tuple[noise.Difference, noise.Spread]:
-    """The model `old` of `base` against the model `new` of `head`, between which there is no
-    obstacle, with the content of seed_spread.json; and the spread of `new`."""
+    """The difference of the model `new` of `head` from the model `old` of `base`, between which
+    there is no obstacle, with the noise from `content`, that of seed_spread.json; and the spread of
+    `new`."""
     sides = ((base, old), (head, new))
-    predictions = [revision.report(model, "predictions.csv") for revision, model in sides]
+    predictions = [revision.read_report(model, "predictions.csv") for revision, model in sides]
     before, after = (
-        noise.find_spread(model, revision.report(model, "training.json"), content)
+        noise.find_spread(model, revision.read_report(model, "training.json"), content)
         if content
         else noise.assume_spread(table)
         for (revision, model), table in zip(sides, predictions)
@@ -157,7 +166,7 @@ def measure_difference(
 def judge_models(
     base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
-    """The verdict of each model that one of the revisions has results of."""
+    """The verdict on each model that has results in one of the revisions."""
     names = [*head.models, *(model for model in base.models if model not in head.models)]
     pairs = {name: (name, name) for name in names}
     return judge_pairs(base, head, pairs, content, rate)
@@ -166,7 +175,7 @@ def judge_models(
 def judge_against_selected(
     head: Revision, content: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
-    """The verdict of each other model of a revision against the one that it selects."""
+    """The verdict on each other model of a revision, compared with the selected one."""
     pairs = {name: (head.selected, name) for name in head.models if name != head.selected}
     return judge_pairs(head, head, pairs if head.selected else {}, content, rate)
 
@@ -178,32 +187,32 @@ def judge_pairs(
     content: dict[str, Any] | None,
     rate: float,
 ) -> dict[str, Verdict]:
-    """The verdicts of pairs of a model of `base` and one of `head`, corrected for their number."""
-    found, measured = {}, {}
+    """The verdicts on pairs of a model of `base` and one of `head`, corrected for their number."""
+    verdicts, measured = {}, {}
     for name, pair in progress.track(pairs.items(), "comparison of models", "models"):
         if obstacle := find_obstacle(base, head, *pair):
-            found[name] = obstacle
+            verdicts[name] = obstacle
         else:
             measured[name] = measure_difference(base, head, *pair, content)
     judged = noise.judge([difference for difference, _ in measured.values()], rate)
     for (name, (difference, spread)), (words, p) in zip(measured.items(), judged):
-        found[name] = Verdict(words, difference=difference, p=p, spread=spread)
-    return {name: found[name] for name in pairs}
+        verdicts[name] = Verdict(words, difference=difference, p=p, spread=spread)
+    return {name: verdicts[name] for name in pairs}
 
 
 def compare_selected(
     base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
 ) -> str:
-    """A sentence where another model is selected than before, with the verdict of the one selected
-    now against the one selected before; else nothing."""
+    """A sentence on a change of the selected model, with the verdict on the new one compared with
+    the former; empty if it did not change."""
     old, new = base.selected, head.selected
     if old == new or not old or not new:
         return ""
     start = f"Another model is selected: {escape.code(new)} now, {escape.code(old)} before"
     if obstacle := find_obstacle(base, head, old, new):
         return f"{start}: {obstacle}."
-    one, _ = measure_difference(base, head, old, new, content)
-    words, _ = noise.judge([one], rate)[0]
-    way = "higher" if one.difference > 0 else "lower"
-    sizes = f"{abs(one.difference):.4f} {way}, the noise is {one.noise:.4f}"
+    measured, _ = measure_difference(base, head, old, new, content)
+    words, _ = noise.judge([measured], rate)[0]
+    direction = "higher" if measured.difference > 0 else "lower"
+    sizes = f"{abs(measured.difference):.4f} {direction}, the noise is {measured.noise:.4f}"
     return f"{start}. Its test accuracy is {sizes}: {words}."

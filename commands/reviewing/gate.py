@@ -1,4 +1,4 @@
-"""What the gate checks of a change."""
+"""The checks of the gate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ from stages.params.schema import Gate
 from stages.runtime import escape
 from stages.runtime.errors import UserError
 
-# the verdicts of the replications' table that are as good as published
-HOLDS = ("within noise", "above")
+# the verdicts in the replications' table that count as reproduced
+REPRODUCED = ("within noise", "above")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, and what came of it in words; `passed` is None where there was nothing to
-    check."""
+    """The outcome of a check; `passed` is None if there was nothing to check."""
 
     name: str
     passed: bool | None
@@ -31,104 +30,114 @@ class Check:
 
 
 def check_lock(head: Revision, ran: Sequence[Outdated]) -> Check:
-    """That ``dvc.lock`` is up to date; also before the stages that just `ran`
-    because it was not."""
-    found = []
+    """Check that ``dvc.lock`` is up to date, and was so even before the stages that just `ran`."""
+    faults = []
     if head.outdated:
-        found.append(f"`dvc repro` would run {', '.join(map(escape.code, head.outdated))}")
-        found += filter(None, [outdated.give_recheck_hint(head.outdated)])
+        faults.append(f"`dvc repro` would run {', '.join(map(escape.code, head.outdated))}")
+        faults += filter(None, [outdated.give_recheck_hint(head.outdated)])
     elif ran:
-        found.append(
-            f"it was out of date, {', '.join(map(escape.code, ran))} had to run: the new results "
-            "are to be committed"
+        faults.append(
+            f"it was out of date, {', '.join(map(escape.code, ran))} had to run: commit the new "
+            "results"
         )
-    found += [f"{path} is damaged: {what}" for path, what in head.damaged.items()]
-    return Check("dvc.lock", not found, "; ".join(found) or "up to date")
+    faults += [f"{path} is damaged: {fault}" for path, fault in head.damaged.items()]
+    return Check("dvc.lock", not faults, "; ".join(faults) or "up to date")
 
 
 def check_selected(
-    base: Revision | None, head: Revision, most: float | None, content: dict[str, Any] | None
+    base: Revision | None,
+    head: Revision,
+    allowed_fall: float | None,
+    content: dict[str, Any] | None,
 ) -> Check:
-    """That the test accuracy of the selected model falls by at most `most` times the noise."""
+    """Check that the test accuracy of the selected model fell by at most `allowed_fall` times the
+    noise; `content`: of seed_spread.json."""
     name = "selected model"
-    if most is None:
+    if allowed_fall is None:
         return Check(name, None, "gate.selected_fall is empty")
     if base is None or not base.selected:
         return Check(name, None, "there is nothing to compare with")
     if not head.selected:
         return Check(name, False, "no model is selected: reports/selection.json is missing")
-    files = [head.report(head.selected, file) for file in ("training.json", "predictions.csv")]
-    if head.selected not in head.models or any(file is None for file in files):
+    reports = [
+        head.read_report(head.selected, file) for file in ("training.json", "predictions.csv")
+    ]
+    if head.selected not in head.models or any(report is None for report in reports):
         return Check(name, False, f"results of {head.selected} are missing")
     if obstacle := comparing.find_obstacle(base, head, base.selected, head.selected):
         unchanged = obstacle.words == noise.SAME
         return Check(name, True if unchanged else None, f"{head.selected}: {obstacle}")
-    one, _ = comparing.measure_difference(base, head, base.selected, head.selected, content)
+    measured, _ = comparing.measure_difference(base, head, base.selected, head.selected, content)
     times = (
-        f"{abs(one.difference) / one.noise:.1f} times the noise of {one.noise:.4f}"
-        if one.noise
+        f"{abs(measured.difference) / measured.noise:.1f} times the noise of {measured.noise:.4f}"
+        if measured.noise
         else "without any noise"
     )
     words = (
-        f"test accuracy of {head.selected} is {abs(one.difference):.4f} "
-        f"{'lower' if one.difference < 0 else 'higher'} than that of "
-        f"{base.selected} before, {times}; a fall by {most:g} times is allowed"
+        f"test accuracy of {head.selected} is {abs(measured.difference):.4f} "
+        f"{'lower' if measured.difference < 0 else 'higher'} than that of "
+        f"{base.selected} before, {times}; a fall of {allowed_fall:g} times is allowed"
     )
-    return Check(name, one.difference >= -most * one.noise, words)
+    return Check(name, measured.difference >= -allowed_fall * measured.noise, words)
 
 
-def check_calibration(head: Revision, bound: float | None) -> Check:
+def check_calibration(head: Revision, limit: float | None) -> Check:
+    """Check that the calibration error of the selected model is at most `limit`."""
     name = "calibration"
-    if bound is None:
+    if limit is None:
         return Check(name, None, "gate.calibration_error is empty")
-    metrics = head.report(head.selected, "metrics.json") if head.selected else None
-    if metrics and head.stale(head.selected):
+    metrics = head.read_report(head.selected, "metrics.json") if head.selected else None
+    if metrics and head.is_stale(head.selected):
         return Check(
             name, None, f"the results of {head.selected} are of other code, data or parameters"
         )
     if not metrics:
         return Check(name, False, "there are no results of a selected model")
     error = metrics["test"]["expected_calibration_error"]
-    words = f"expected calibration error of {head.selected} is {error:.4f}, {bound} is allowed"
-    if error > bound and "uncalibrated" not in metrics:
+    words = f"expected calibration error of {head.selected} is {error:.4f}; {limit} is allowed"
+    if error > limit and "uncalibrated" not in metrics:
         words += "; `train.calibration: temperature` may lower it"
-    return Check(name, error <= bound, words)
+    return Check(name, error <= limit, words)
 
 
-def check_int8(head: Revision, most: float | None) -> Check:
-    """That in 8-bit integers the test accuracy of the selected model is at most `most` lower."""
+def check_int8(head: Revision, allowed_fall: float | None) -> Check:
+    """Check that in 8-bit integers the selected model loses at most `allowed_fall` of its test
+    accuracy."""
     name = "int8"
-    if most is None:
+    if allowed_fall is None:
         return Check(name, None, "gate.int8_fall is empty")
-    measured = (head.json("reports/export.json") or {}).get("int8")
+    measured = (head.read_json("reports/export.json") or {}).get("int8")
     if not measured:
         return Check(name, None, "no network in 8-bit integers was exported")
-    if any(one.stage == "export" and one.stale for one in head.outdated):
+    if any(stage.stage == "export" and stage.stale for stage in head.outdated):
         return Check(name, None, "what was exported is of other code, data or parameters")
     before, after = measured["test"]["float32"], measured["test"]["int8"]
     words = (
         f"test accuracy of {head.selected} is {after:.4f} in 8-bit integers and {before:.4f} in "
-        f"float32; a fall by {most:g} is allowed"
+        f"float32; a fall of {allowed_fall:g} is allowed"
     )
-    return Check(name, round(before - after, 6) <= most, words)
+    return Check(name, round(before - after, 6) <= allowed_fall, words)
 
 
 def check_replications(base: Revision | None, head: Revision, wanted: bool) -> Check:
-    """That no experiment of the documents whose published figure was obtained again is now below
-    it. A table of older code shows nothing of this code: where all hold in it, that counts as not
-    checked, since to run the experiments again takes hours."""
+    """Check that every published figure that was reproduced in `base` still is. A table of older
+    code proves nothing about this code: if all figures hold in it, that counts as not checked,
+    since running the experiments again takes hours."""
     name = "replications"
-    tables = [one.table("replications/table.csv") if one else None for one in (base, head)]
+    tables = [
+        revision.read_table("replications/table.csv") if revision else None
+        for revision in (base, head)
+    ]
     if not wanted:
         return Check(name, None, "gate.replications is false")
     if tables[0] is None:
         return Check(name, None, "there is nothing to compare with")
-    held = [one for one in tables[0].to_dict("records") if one["verdict"] in HOLDS]
+    reproduced = tables[0].loc[tables[0]["verdict"].isin(REPRODUCED), "experiment"].tolist()
     now = {} if tables[1] is None else dict(zip(tables[1]["experiment"], tables[1]["verdict"]))
     lost = [
-        strip_markup(f"{one['experiment']} ({now.get(one['experiment'], 'gone')})")
-        for one in held
-        if now.get(one["experiment"]) not in HOLDS
+        strip_markup(f"{experiment} ({now.get(experiment, 'gone')})")
+        for experiment in reproduced
+        if now.get(experiment) not in REPRODUCED
     ]
     if lost:
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
@@ -142,7 +151,7 @@ def check_replications(base: Revision | None, head: Revision, wanted: bool) -> C
         return Check(
             name, None, f"the table is of older code: {len(stages)} of its stages are out of date"
         )
-    return Check(name, True, f"{len(held)} hold as before")
+    return Check(name, True, f"{len(reproduced)} hold as before")
 
 
 def run_checks(
@@ -152,7 +161,7 @@ def run_checks(
     content: dict[str, Any] | None,
     ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """All checks. `content` is that of seed_spread.json, `ran` the stages that just ran because
+    """Run all checks. `content`: of seed_spread.json; `ran`: the stages that just ran because
     ``dvc.lock`` was out of date."""
     lost = [Check("base", False, base.why)] if base.lost else []
     results = [
@@ -161,4 +170,4 @@ def run_checks(
         check_int8(head, options.int8_fall),
         check_replications(base.revision, head, options.replications),
     ]
-    return [*lost, check_lock(head, ran), *results]  # the lock last: it says what is damaged
+    return [*lost, check_lock(head, ran), *results]  # the lock is checked last: it names damage

@@ -1,4 +1,4 @@
-"""Where in git's history the revisions of a review lie."""
+"""Find the revisions of a review in git's history."""
 
 import argparse
 from dataclasses import dataclass
@@ -30,35 +30,36 @@ def read_working_tree() -> tuple[Revision, list[str]]:
 
 
 def find_commit(name: str) -> str | None:
-    """The commit that a name stands for: a branch, also of `origin` alone, a tag, a digest, or an
-    experiment of DVC. Raises `UserError` where several experiments have it."""
-    for one in (name, f"origin/{name}"):
-        found = git.ask("rev-parse", "--verify", "--quiet", f"{one}^{{commit}}")
-        if found:
-            return found
+    """The commit that a name stands for: a branch, perhaps only of `origin`, a tag, a hash, or a
+    DVC experiment; None if there is none. Raises `UserError` if several experiments have that
+    name."""
+    for candidate in (name, f"origin/{name}"):
+        commit = git.ask("rev-parse", "--verify", "--quiet", f"{candidate}^{{commit}}")
+        if commit:
+            return commit
     refs = (
         git.ask("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     ).splitlines()
     # refs/exps/12/3456/NAME
-    found = [ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")]
-    if len(found) > 1:
-        digests = ", ".join(one[:7] for one in found)
+    commits = [ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")]
+    if len(commits) > 1:
+        hashes = ", ".join(commit[:7] for commit in commits)
         raise UserError(
-            f"{len(found)} experiments are called {name!r}, {digests}: name one by its digest"
+            f"{len(commits)} experiments are called {name!r}: {hashes}: give the hash of one"
         )
-    return found[0] if found else None
+    return commits[0] if commits else None
 
 
 def name_commit(name: str, commit: str) -> str:
-    """A commit in words: by the name that led to it, where that stays as it is in Markdown."""
+    """A commit's short hash, after the name that led to it if that has no Markdown markup."""
     known = not commit.startswith(name) and strip_markup(name) == name
     return f"{name} ({commit[:7]})" if known else commit[:7]
 
 
 @dataclass(frozen=True)
 class Base:
-    """What a revision is compared with. Where there is no `revision`, `why` says so in a sentence;
-    `lost`: there must be one, and this clone does not have it."""
+    """The `revision` to compare with. If it is None, `why` explains that in a sentence; `lost`:
+    there should be one, but it is missing in this clone."""
 
     revision: Revision | None
     why: str = ""
@@ -66,25 +67,25 @@ class Base:
 
 
 def find_base(name: str, head: Revision, dirty: bool) -> Base:
-    """What `head` is compared with: the commit where it left the branch `name`."""
+    """The base of the comparison: the commit where `head` branched off from `name`."""
     if not git.ask("rev-parse", "--verify", "--quiet", "HEAD"):
         return Base(None, "There is no commit yet: nothing to compare with.")
     shallow = git.ask("rev-parse", "--is-shallow-repository") == "true"
-    fetch = (
-        "This clone is shallow: its history ends early. `git fetch --unshallow` brings the rest."
-    )
+    fetch = "This clone is shallow and lacks older commits: `git fetch --unshallow` fetches them."
     branch = escape.code(name)
     tip = find_commit(name)
     if not tip:
-        missing = f"There is no revision {branch} here: nothing to compare with. Is it fetched?"
+        missing = (
+            f"There is no revision {branch} here, so nothing to compare with. Has it been fetched?"
+        )
         return Base(None, fetch if shallow else missing, lost=True)
-    where = git.ask("merge-base", tip, head.commit or "HEAD")
-    if not where:
-        apart = f"The histories of {branch} and this revision have no commit in common."
-        return Base(None, fetch if shallow else apart, lost=True)
-    if where == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
-        if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{where}^"):
+    fork = git.ask("merge-base", tip, head.commit or "HEAD")
+    if not fork:
+        unrelated = f"The histories of {branch} and this revision have no commit in common."
+        return Base(None, fetch if shallow else unrelated, lost=True)
+    if fork == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
+        if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{fork}^"):
             return Base(None, "This is the first commit: nothing to compare with.")
-        part = f"This revision is part of {branch}, without a change of its own"
-        return Base(None, f"{part}: nothing to compare.")
-    return Base(Revision(name_commit(name, where), where))
+        unchanged = f"This revision is part of {branch} and has no changes of its own"
+        return Base(None, f"{unchanged}: nothing to compare.")
+    return Base(Revision(name_commit(name, fork), fork))

@@ -1,5 +1,5 @@
-"""What the review shows of each model: its metrics and curves in both revisions, and how its
-confusion matrix changed."""
+"""What the review shows of each model: metrics and curves in both revisions, and the change of the
+confusion matrix."""
 
 from typing import Any
 
@@ -11,45 +11,46 @@ from commands.reviewing.revisions import Revision
 from stages.drawing import vega
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-MOST_BLOCKS = 40  # epochs that a row of blocks shows
-CONFUSIONS = 3  # of a model, those that changed most
+MAX_BLOCKS = 40  # in a row, one for each epoch shown
+CONFUSIONS = 3  # listed for a model
 
 
 def draw_blocks(rows: list[list[float]]) -> list[str]:
-    """Rows of numbers as rows of block characters, on one scale."""
-    least, most = min(map(min, rows)), max(map(max, rows))
-    scale = (len(BLOCKS) - 1) / (most - least) if most > least else 0
-    step = max(1, -(-max(map(len, rows)) // MOST_BLOCKS))
-    return [
-        "".join(BLOCKS[round((value - least) * scale)] for value in row[::step]) for row in rows
-    ]
+    """Rows of numbers as sparklines of block characters, on a common scale."""
+    low, high = min(map(min, rows)), max(map(max, rows))
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0
+    step = max(1, -(-max(map(len, rows)) // MAX_BLOCKS))
+    return ["".join(BLOCKS[round((value - low) * scale)] for value in row[::step]) for row in rows]
 
 
 def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
-    """The learning curves of both revisions in one table, with the column `revision`."""
-    tables = [one.report(model, "curves.csv") for one in (base, head)]
+    """The learning curves of both revisions in one table, with the column `revision`; None if one
+    revision has none."""
+    tables = [revision.read_report(model, "curves.csv") for revision in (base, head)]
     if any(table is None for table in tables):
         return None
-    both = pd.concat(table.assign(revision=one.name) for table, one in zip(tables, (base, head)))
+    both = pd.concat(
+        table.assign(revision=revision.name) for table, revision in zip(tables, (base, head))
+    )
     return both.assign(
         **{name: pd.to_numeric(both[name], errors="coerce") for name in ("accuracy", "loss")}
     )
 
 
 def count_confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame:
-    """How many images each cell of the confusion matrix has in `base` (before) and `head` (after),
-    and the change."""
+    """The number of images in each cell of the confusion matrix in `base` (before) and `head`
+    (after), and the change."""
     counts = [
-        one.report(model, "predictions.csv").value_counts(["actual", "predicted"])
-        for one in (base, head)
+        revision.read_report(model, "predictions.csv").value_counts(["actual", "predicted"])
+        for revision in (base, head)
     ]
     table = pd.concat(counts, axis=1, keys=["before", "after"]).fillna(0).astype(int).sort_index()
     return table.assign(change=table["after"] - table["before"]).reset_index()
 
 
 def find_confusions(base: Revision, head: Revision, model: str) -> list[dict[str, Any]]:
-    """The cells beside the confusion matrix's diagonal that changed most: actual, predicted,
-    before, after, change."""
+    """The off-diagonal cells of the confusion matrix that changed most: actual, predicted, before,
+    after, change."""
     cells = count_confusion_change(base, head, model)
     cells = cells[(cells["actual"] != cells["predicted"]) & (cells["change"] != 0)]
     return (
@@ -62,19 +63,19 @@ def find_confusions(base: Revision, head: Revision, model: str) -> list[dict[str
 def describe_model(
     base: Revision | None, head: Revision, model: str, verdict: Verdict | None
 ) -> dict[str, Any]:
-    """What the templates show of a model: its headline metrics in both revisions (None where there
-    is nothing to compare with), the confusions that changed most, and its curves as blocks."""
+    """What the templates show of a model: its headline metrics in both revisions (None if there is
+    no `base`), the confusions that changed most, and its curves as blocks."""
     metrics = [
-        (one.json("reports/metrics.json") or {}).get(model, {}) if one else None
-        for one in (base, head)
+        (revision.read_json("reports/metrics.json") or {}).get(model, {}) if revision else None
+        for revision in (base, head)
     ]
     curves = read_curves(base, head, model) if base else None
     rows = []
     if curves is not None and verdict and verdict.words != noise.SAME:
         validation = curves[curves["part"] == "validation"]
         rows = [
-            validation.loc[validation["revision"] == one.name, "accuracy"].dropna().tolist()
-            for one in (base, head)
+            validation.loc[validation["revision"] == revision.name, "accuracy"].dropna().tolist()
+            for revision in (base, head)
         ]
     return {
         "name": model,
@@ -90,16 +91,16 @@ def describe_model(
 def draw_charts(
     base: Revision, head: Revision, verdicts: dict[str, Verdict]
 ) -> dict[str, vega.Spec]:
-    """The charts of the page, by the id of their place in it; numbered as the models are."""
+    """The charts of the page, by the ids of their elements, which number the models."""
     judged = [
         {
             "model": name,
-            "difference": one.difference.difference,
-            "noise": one.difference.noise,
-            "verdict": one.words,
+            "difference": verdict.difference.difference,
+            "noise": verdict.difference.noise,
+            "verdict": verdict.words,
         }
-        for name, one in verdicts.items()
-        if one.difference
+        for name, verdict in verdicts.items()
+        if verdict.difference
     ]
     result = {"differences": charts.draw_differences(pd.DataFrame(judged))} if judged else {}
     for number, (name, verdict) in enumerate(verdicts.items()):
@@ -109,7 +110,7 @@ def draw_charts(
         result[f"accuracy-{number}"] = vega.draw_learning_curves(curves, "accuracy", by="revision")
         result[f"loss-{number}"] = vega.draw_learning_curves(curves, "loss", by="revision")
         if verdict.difference:
-            classes = head.report(name, "training.json")["class_names"]
+            classes = head.read_report(name, "training.json")["class_names"]
             result[f"confusion-{number}"] = charts.draw_confusion_change(
                 count_confusion_change(base, head, name), classes
             )

@@ -1,4 +1,4 @@
-"""What both templates of the review show, and the files that they become."""
+"""Render the templates of the review as review.md and review.html."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from stages.storage import files
 
 TEMPLATES = Path(__file__).parent
 OUTPUTS = (Path("review.md"), Path("review.html"))
-LISTED = 5  # names in a sentence
+MAX_LISTED = 5  # names in a sentence
 
 
 @dataclass
 class Content:
-    """What both templates show; `missing`: which outputs are not here; `lost`: why there is nothing
-    to compare with, where there must be."""
+    """What both templates show. `missing`: a sentence on outputs that are not here; `lost`: why the
+    base of the comparison is missing."""
 
     head: Revision
     messages: list[str]
@@ -40,36 +40,34 @@ class Content:
 
 
 def join_names(names: Iterable[object]) -> str:
-    """A list in words, the first ones alone where it is long."""
+    """The names as code in a list; of a long list, the first ones and how many more."""
     names = list(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(escape.code(name) for name in names[:LISTED]) + more
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(escape.code(name) for name in names[:MAX_LISTED]) + more
 
 
 def format_change(model: dict[str, Any], measure: str) -> str:
-    """A metric before and now, once where it is the same, a dash where there is none."""
-    sides = [one for one in (model["old"], model["new"]) if one is not None]
+    """A metric before → now; a single value if both are the same, a dash for a missing one."""
+    sides = [metrics for metrics in (model["old"], model["new"]) if metrics is not None]
     form = "g" if measure == "learning_rate" else ".4f"
-    values = [format(one[measure], form) if measure in one else "–" for one in sides]
+    values = [format(metrics[measure], form) if measure in metrics else "–" for metrics in sides]
     return " → ".join(dict.fromkeys(values))
 
 
 def format_cell(value: Any) -> str:
-    """A parameter or its value as code in a Markdown table."""
+    """A parameter's name or value, as code in a Markdown table."""
     return escape.code("" if value is None else value, in_table=True)
 
 
 def explain_verdicts(seeds: int | None, rate: float) -> str:
-    """How the verdicts come about."""
+    """An explanation of the verdicts, for below the table."""
     spread = f"the spread over {seeds} seeds" if seeds else "the spread over seeds, assumed here"
     return (
-        "Only the test accuracy is judged. The noise is one standard deviation of the difference "
-        "that chance alone makes: another "
-        f"seed ({spread}), and the test images that only one of both networks "
-        "classifies right. Verdicts are "
-        "corrected for the number of models: of changes that change nothing, at most "
-        f"{100 * rate:g} % are called better or worse "
-        "in any model (more where a model's spread over seeds is larger than the others')."
+        "Only the test accuracy is judged. The noise is the standard deviation of the difference "
+        f"by chance alone: from another seed ({spread}), and from the test images that only one of "
+        "the two networks classifies right. Verdicts are corrected for the number of models: of "
+        f"changes without any effect, at most {100 * rate:g} % are called better or worse in any "
+        "model (more if one model's spread over seeds is larger than the others')."
     )
 
 

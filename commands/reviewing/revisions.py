@@ -1,4 +1,4 @@
-"""Two states of the project that are to be compared: commits, experiments, or the working tree."""
+"""The states of the project that a review compares: commits, experiments, or the working tree."""
 
 import io
 import json
@@ -21,35 +21,34 @@ from stages.runtime import escape, git
 from stages.runtime.errors import UserError
 
 PARAMETERS = ["params.yaml", "replications/params.yaml"]
-PIPELINE = "the pipeline"  # among what is damaged
+PIPELINE = "the pipeline"  # a key of `Revision.damaged`
 
 
 def strip_markup(text: str) -> str:
-    """A text from outside in one line, without the characters that Markdown or HTML takes for
-    markup, or GitHub for a mention."""
+    """Untrusted text in one line, without characters that are markup in Markdown or HTML, or a
+    mention on GitHub."""
     return escape.terminal(" ".join(re.sub(r"[`<>|@*\[\]~&$\\]", " ", str(text)).split()))
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, or the working tree where `commit` is None. What a revision does not hold is None,
-    or empty; so is what is damaged, and `damaged` then names it."""
+    """A commit, or the working tree if `commit` is None. Whatever a revision lacks is None or
+    empty; so is what is damaged, which `damaged` then names."""
 
     name: str  # in words
     commit: str | None
 
     @cached_property
     def damaged(self) -> dict[str, str]:
-        """What is wrong with the files that were read until now and cannot be understood, by their
-        paths."""
+        """What is wrong with the damaged files that were read so far, by their paths."""
         return {}
 
     @cached_property
     def _reports(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    def text(self, path: str) -> str | None:
-        """The text of a file, which git has where this is a commit."""
+    def read_text(self, path: str) -> str | None:
+        """The text of a file; that of a commit comes from git."""
         try:
             if self.commit:
                 content = git.read_file(self.commit, path)
@@ -62,8 +61,8 @@ class Revision:
             self.damaged[path] = strip_markup(str(error))
             return None
 
-    def json(self, path: str) -> dict[str, Any] | None:
-        text = self.text(path)
+    def read_json(self, path: str) -> dict[str, Any] | None:
+        text = self.read_text(path)
         if text is None:
             return None
         try:
@@ -77,11 +76,11 @@ class Revision:
             self.damaged[path] = strip_markup(str(error))
         return None
 
-    def table(self, path: str) -> pd.DataFrame | None:
-        text = self.text(path)
+    def read_table(self, path: str) -> pd.DataFrame | None:
+        text = self.read_text(path)
         if text is None:
             return None
-        names = {"actual": str, "predicted": str}  # of classes: digits are names too
+        names = {"actual": str, "predicted": str}  # class names, which may be digits
         try:
             table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=names)
         except ValueError as error:
@@ -94,29 +93,29 @@ class Revision:
             table[name] = table[name].map(escape.from_spreadsheet)
         return table
 
-    def report(self, model: str, name: str) -> Any:
-        """One of the files that evaluate wrote of a model, read once."""
+    def read_report(self, model: str, name: str) -> Any:
+        """The content of a file that evaluate wrote for a model; read only once."""
         if (model, name) not in self._reports:
-            read = self.json if name.endswith(".json") else self.table
+            read = self.read_json if name.endswith(".json") else self.read_table
             self._reports[model, name] = read(f"reports/models/{model}/{name}")
         return self._reports[model, name]
 
     @cached_property
     def models(self) -> list[str]:
         """The models that have results."""
-        return list(self.json("reports/metrics.json") or {})
+        return list(self.read_json("reports/metrics.json") or {})
 
     @cached_property
     def selected(self) -> str | None:
-        return (self.json("reports/selection.json") or {}).get("selected")
+        return (self.read_json("reports/selection.json") or {}).get("selected")
 
     @cached_property
     def lock(self) -> lockfile.Lock:
         try:
-            text = self.text("dvc.lock")
+            text = self.read_text("dvc.lock")
             return lockfile.parse(text) if text else {}
         except UserError:
-            self.damaged["dvc.lock"] = "it is no lock file of DVC's"
+            self.damaged["dvc.lock"] = "it is not a DVC lock file"
             return {}
 
     @cached_property
@@ -126,14 +125,15 @@ class Revision:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         try:
-            return dict(parse_yaml(self.text("params.yaml") or "{}", Path("params.yaml")) or {})
-        except (UserError, TypeError, ValueError) as error:  # the latter two: it is no mapping
+            text = self.read_text("params.yaml") or "{}"
+            return dict(parse_yaml(text, Path("params.yaml")) or {})
+        except (UserError, TypeError, ValueError) as error:  # the latter two: it is not a mapping
             self.damaged["params.yaml"] = strip_markup(str(error))
             return {}
 
     def options(self, current: Params) -> tuple[Review, Gate]:
-        """How the revision wants to be judged: its ``review`` and ``gate``, those of the `current`
-        parameters where it has none, or lacks a key that is newer than it."""
+        """The ``review`` and ``gate`` by which the revision is to be judged. Keys that it lacks,
+        perhaps because they are newer, come from the `current` parameters. Raises `UserError`."""
         if self.commit is None:
             return current.review, current.gate
         try:
@@ -141,10 +141,9 @@ class Revision:
                 type(part).model_validate(part.model_dump() | (self.parameters.get(key) or {}))
                 for key, part in (("review", current.review), ("gate", current.gate))
             )
-        except (ValidationError, TypeError) as error:  # TypeError: it is no section
+        except (ValidationError, TypeError) as error:  # TypeError: it is not a section
             raise UserError(
-                f"params.yaml of {self.name}: review or gate is not as this version wants it: "
-                f"{error}"
+                f"params.yaml of {self.name}: review or gate is not valid in this version: {error}"
             ) from None
 
     @cached_property
@@ -154,7 +153,7 @@ class Revision:
 
     @cached_property
     def outdated(self) -> list[Outdated]:
-        """The stages whose results are not those of the revision's code and parameters, or are
+        """The stages whose results do not belong to the revision's code and parameters, or are
         missing."""
         try:
             return outdated.find_outdated(self.commit)
@@ -164,44 +163,44 @@ class Revision:
             self.damaged[PIPELINE] = strip_markup(str(error))
             return []
 
-    def stale(self, model: str) -> bool:
-        """Whether the results of a model are those of other code, data or parameters than the
+    def is_stale(self, model: str) -> bool:
+        """Whether the results of a model belong to other code, data or parameters than the
         revision's."""
         makers = {
             *outdated.DATA,
-            "fingerprint",  # until it has run, nobody knows which trainings the code changed
+            "fingerprint",  # until it has run, it is unknown which trainings the code changed
             f"train@{model}",
             f"evaluate@{model}",
         }
-        names = {one.stage for one in self.outdated if one.stale}
+        names = {stage.stage for stage in self.outdated if stage.stale}
         names |= {name.split("@")[0] for name in names if name.startswith("data/")}
         return PIPELINE in self.damaged or not makers.isdisjoint(names)
 
     @cached_property
     def tested_on(self) -> tuple[str | None, ...]:
-        """Digests of the test images: of the array; of the data set and of its split."""
+        """Digests of the test images' array, of the data set, and of its split."""
         array = lockfile.read_digests(self.lock, "export").get("data/prepared/test.npy")
         return array, self.data, lockfile.read_digests(self.lock, "split", "outs").get("data/split")
 
 
-def same_test_data(one: Revision, other: Revision) -> bool:
-    """Whether both were tested on the same images: the same array, or the same data set split in
-    the same way and prepared in another."""
-    (array, *split), (other_array, *other_split) = one.tested_on, other.tested_on
-    return array == other_array is not None or (split == other_split and None not in split)
+def have_same_test_data(base: Revision, head: Revision) -> bool:
+    """Whether both were tested on the same images: the same array, or the same split of the same
+    data set, perhaps preprocessed differently."""
+    (array, *split), (head_array, *head_split) = base.tested_on, head.tested_on
+    return array == head_array is not None or (split == head_split and None not in split)
 
 
 def list_changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
-    """The parameters that differ, as ``dvc params diff`` finds them: name, old, new; None where
-    there is none."""
+    """The parameters that differ, as in ``dvc params diff``: name, old, new; a missing value is
+    None."""
     with Repo() as repo:
-        found = repo.params.diff(
+        changes = repo.params.diff(
             a_rev=base.commit, b_rev=head.commit or "workspace", targets=PARAMETERS
         ).get("diff", {})
     return [
         {"name": name, "old": values.get("old"), "new": values.get("new")}
-        for file in sorted(found)
-        for name, values in sorted(found[file].items())
+        for file in sorted(changes)
+        for name, values in sorted(changes[file].items())
     ]
 
 

@@ -1,5 +1,5 @@
-"""What the review reads of each file, with its type. It comes from a pull request, and is checked
-before anything is computed or shown."""
+"""What the review reads of each file, with types. The files come from a pull request, so they are
+validated before anything is computed or shown."""
 
 from typing import Annotated
 
@@ -65,7 +65,7 @@ class SeedSpread(TypedDict):
     models: Annotated[dict[ModelName, Measured], Field(min_length=1)]
 
 
-SCHEMAS = {  # of JSON files: what must be there, with its type; more may be
+SCHEMAS = {  # required content of JSON files; extra keys are allowed
     "metrics.json": TypeAdapter(Metrics),
     "training.json": TypeAdapter(Training),
     "selection.json": TypeAdapter(Selection),
@@ -73,7 +73,7 @@ SCHEMAS = {  # of JSON files: what must be there, with its type; more may be
     "export.json": TypeAdapter(Exported),
     "reports/metrics.json": TypeAdapter(dict[ModelName, dict[str, Number]]),  # of all models
 }
-COLUMNS = {  # that tables must have
+COLUMNS = {  # required columns of tables
     "predictions.csv": {"actual", "predicted"},
     "curves.csv": {"epoch", "part", "accuracy", "loss"},
     "table.csv": {"experiment", "verdict"},

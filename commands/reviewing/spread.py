@@ -12,31 +12,35 @@ from stages.storage import files
 
 SPREAD = Path("reports/seed_spread.json")
 MEASURES = ("test_accuracy", "validation_accuracy")
-DECIDING = ("split", "preprocess", "train", "evaluate")  # the stages that decide what is measured
+DECIDING = ("split", "preprocess", "train", "evaluate")  # the stages that determine the accuracies
 DIGITS = 6
 Accuracies = dict[str, dict[str, float]]  # by model and measure
 
 
 def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[str, str]:
-    """What decides the accuracies beside the seed, from the stages of ``dvc.lock``: the data set,
-    the images as they are prepared, the code of the trainings, and parameters."""
+    """What determines the accuracies besides the seed, from ``dvc.lock``: the data set, the
+    prepared images, the code of the trainings, and parameters. Raises `KeyError` if a stage is
+    missing."""
     stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
-    read = {model: lockfile.read_digests(lock, f"train@{model}") for model in models}
+    inputs = {model: lockfile.read_digests(lock, f"train@{model}") for model in models}
     code = {
-        path: md5 for deps in read.values() for path, md5 in deps.items() if outdated.is_code(path)
+        path: md5
+        for digests in inputs.values()
+        for path, md5 in digests.items()
+        if outdated.is_code(path)
     }
     parameters = {stage: lockfile.read_parameters(lock, stage) for stage in stages}
     return {
         "dataset": dataset,
         "data": lockfile.read_digests(lock, "split")[f"data/raw/{dataset}"],
-        "prepared": digest({model: read[model]["data/prepared"] for model in models}),
+        "prepared": digest({model: inputs[model]["data/prepared"] for model in models}),
         "code": digest(code),
         "parameters": digest(parameters),
     }
 
 
 def digest(value: Any) -> str:
-    """A short digest of a value that JSON can hold."""
+    """A short digest of a JSON-serialisable value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -47,18 +51,18 @@ def has_provenance(
     models: list[str],
     any_seed: bool = False,
 ) -> bool:
-    """Whether the results of a lock file have the `provenance` that `describe_provenance` gave;
-    with `any_seed`, but for the seed, by which the images are split."""
+    """Whether the results in a lock file have this `provenance`, as `describe_provenance` returns
+    it; with `any_seed`, apart from the prepared images, whose split depends on the seed."""
     ignored = {"prepared": None} if any_seed else {}
     try:
         return describe_provenance(lock, dataset, models) | ignored == provenance | ignored
-    except (KeyError, TypeError):  # a stage is not in it
+    except (KeyError, TypeError):  # a stage is missing
         return False
 
 
 def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
-    """Let a spread that belongs to the lock file as it was `before` belong to it as it is `after`
-    a recheck, which has shown that the code of a training computes the same."""
+    """Update the provenance of the spread from the lock file `before` a recheck to that `after` it,
+    if it matched: the recheck has shown that the code of a training still computes the same."""
     content = files.read_json(SPREAD) if SPREAD.exists() else None
     if not content or before == after:
         return
@@ -67,12 +71,13 @@ def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
         if describe_provenance(before, dataset, models) == content["measured_on"]:
             provenance = describe_provenance(after, dataset, models)
             files.write_json(SPREAD, content | {"measured_on": provenance})
-    except KeyError:  # a model that it was measured on is no longer there
+    except KeyError:  # a model that it was measured on no longer exists
         return
 
 
 def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
-    """What was measured already on the same data with the same code and parameters, by seed."""
+    """The accuracies measured before with the same `provenance`, by seed. Raises `UserError` if the
+    file is damaged."""
     if not SPREAD.exists():
         return {}
     try:
@@ -80,19 +85,19 @@ def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
         if content["measured_on"] == provenance:
             return {
                 seed: {
-                    model: {measure: one[measure]["values"][number] for measure in MEASURES}
-                    for model, one in content["models"].items()
+                    model: {measure: entry[measure]["values"][number] for measure in MEASURES}
+                    for model, entry in content["models"].items()
                 }
                 for number, seed in enumerate(content["seeds"])
             }
     except (UserError, AttributeError, LookupError, TypeError):
         raise UserError(f"{SPREAD} is damaged: delete it, and start again") from None
-    print(f"{SPREAD} was measured with other data, code or parameters: every seed runs again")
+    print(f"{SPREAD} was measured with other data, code or parameters: all seeds run again")
     return {}
 
 
 def summarise(values: list[float]) -> dict[str, Any]:
-    """Accuracies by seed with their mean and their standard deviation (of the sample: n - 1)."""
+    """Accuracies by seed with their mean and sample standard deviation (n - 1)."""
     return {
         "mean": round(statistics.mean(values), DIGITS),
         "sd": round(statistics.stdev(values), DIGITS),

@@ -1,13 +1,14 @@
-"""Whether the best trial is better than ``params.yaml`` as it is: judged on new seeds.
+"""Confirm on new seeds that the best trial is better than ``params.yaml`` as it is.
 
-The best of many trials looks better than it is, since chance helped to choose it. So the best and
-the parameters as they are train again, each with the same new seeds, which also draw other
-validation images where the split is random. The difference of their means is judged by the review's
-rule: its noise² is (sd_old² + sd_new²) / k over k seeds, with the degrees of freedom of Welch and
-Satterthwaite (Welch's t-test); it takes the two sides for independent, which errs on the safe side
-where a seed draws the same validation images for both. Where no seed draws any, the verdict is
-about the images that the best was chosen on, and the false alarms are more. Only a best that is
-called better is predicted on the test set, and only with the seed of ``params.yaml``.
+The best of many trials looks better than it is, since chance helped to select it. So both the best
+trial and the unchanged parameters are trained again with the same new seeds, which also draw
+different validation images if the split is random. The difference of their means is judged as in
+the review: its noise² is (sd_old² + sd_new²) / k over k seeds, with the degrees of freedom of Welch
+and Satterthwaite (Welch's t-test). This treats the two sides as independent, which is conservative
+if a seed draws the same validation images for both. If the split does not depend on the seed, the
+verdict is about the images on which the best trial was selected, and false alarms are more
+frequent. Only a best trial that is called better is evaluated on the test set, and only with the
+seed of ``params.yaml``.
 """
 
 import math
@@ -28,7 +29,8 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Verdict:
-    """The best trial, by number, against ``params.yaml`` as it is: the objective by seed."""
+    """The number of the best trial, and the objective by seed with ``params.yaml`` as it is (`old`)
+    and with the best trial's values (`new`)."""
 
     trial: int
     seeds: list[int]
@@ -39,8 +41,8 @@ class Verdict:
 
 
 def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
-    """Compare the best trial with the base on new seeds; None where there is nothing to compare.
-    `rate`: of false alarms. Raises `UserError` where a training fails."""
+    """Compare the best trial with the base on new seeds; None if there is nothing to compare.
+    `rate`: of false alarms. Raises `UserError` if a training fails."""
     search, best = trainings.search, studies.find_best(study)
     if best is None or not search.confirm_seeds:
         return None
@@ -50,7 +52,7 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
         return None
     first = trainings.seed + search.seeds
     seeds = list(range(first, first + search.confirm_seeds))
-    # the base as it is, where a key may be absent that the search sets
+    # the base itself runs without changes: it may lack a key that the search sets
     runs = {
         studies.identify({**values, "seed": seed}): Run(
             trainings.name_run(side, seed), changes, seed
@@ -59,9 +61,9 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
         for side, values, changes in ((BASE, present, {}), (best.number, settings, settings))
     }
     known = measure(study, trainings, runs)
-    made = study.user_attrs.get("comparisons", [])
-    if (one := [best.number, len(seeds)]) not in made:
-        study.set_user_attr("comparisons", [*made, one])
+    comparisons = study.user_attrs.get("comparisons", [])
+    if (comparison := [best.number, len(seeds)]) not in comparisons:
+        study.set_user_attr("comparisons", [*comparisons, comparison])
     old, new = (
         [known[studies.identify({**values, "seed": seed})] for seed in seeds]
         for values in (present, settings)
@@ -70,14 +72,14 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
 
 
 def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> dict[str, float]:
-    """The objective of trainings that belong to no trial, by what identifies them; those that the
-    study knows do not run again. NaN of one that diverged."""
+    """The objective of `runs` that belong to no trial, by their ids; NaN if one diverged. Those
+    recorded in the study do not run again."""
     known = study.user_attrs.get("confirmed", {})
-    waiting = {run.name: one for one, run in runs.items() if one not in known}
+    waiting = {run.name: run_id for run_id, run in runs.items() if run_id not in known}
     if waiting:
-        print(f"the best against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
-    for run, result in trainings.run_all([runs[one] for one in waiting.values()]):
-        value = trainings.take(run, result)
+        print(f"best trial against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
+    for run, result in trainings.run_all([runs[run_id] for run_id in waiting.values()]):
+        value = trainings.save_result(run, result)
         value = math.nan if value is None else value
         known[waiting[run.name]] = value
         study.set_user_attr("confirmed", known)
@@ -86,21 +88,22 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
 
 
 def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> tuple[str, float]:
-    """*better*, *worse* or *no difference larger than chance*, and how often chance alone would
-    give a difference as large."""
+    """*better*, *worse* or *no difference larger than chance*, and the p-value."""
     difference = np.mean(new) - np.mean(old)
     if not (np.ptp(old) or np.ptp(new)):  # equal by chance: a spread of 0 would prove anything
         return CHANCE, 1.0
-    described = [(np.mean(one), np.std(one, ddof=1), len(one)) for one in (new, old)]
-    p = float(stats.ttest_ind_from_stats(*described[0], *described[1], equal_var=False).pvalue)
-    if not p <= rate:  # also of a training that diverged, which is NaN
+    new_stats, old_stats = (
+        (np.mean(values), np.std(values, ddof=1), len(values)) for values in (new, old)
+    )
+    p = float(stats.ttest_ind_from_stats(*new_stats, *old_stats, equal_var=False).pvalue)
+    if not p <= rate:  # also if a training diverged: NaN
         return CHANCE, p
     return (BETTER if (difference > 0) == maximizes else WORSE), p
 
 
 def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> dict[str, float]:
-    """accuracy, standard_error and loss of a trial on the test set, by the model that its trial
-    trained. Each look is noted in the study."""
+    """accuracy, standard_error and loss on the test set, of the model that a trial trained. Each
+    look is recorded in the study."""
     looks = study.user_attrs.get("test", {})
     if str(number) not in looks:
         trial = study.get_trials(deepcopy=False)[number]

@@ -1,5 +1,5 @@
-"""A finished training of a search as a DVC experiment: a commit that no branch knows, which `dvc
-exp show`, `apply` and `branch` know by its name."""
+"""Save a finished training of a search as a DVC experiment: a commit on no branch, which `dvc exp
+show`, `apply` and `branch` find by its name."""
 
 import json
 import re
@@ -19,9 +19,9 @@ AUTHOR = ("-c", "user.name=commands.search", "-c", "user.email=search@localhost"
 
 @dataclass(frozen=True)
 class Base:
-    """What the trials change something of, whatever becomes of the working tree meanwhile: the
-    `values` of ``params.yaml``, the text of the `files` that an experiment changes, the id of the
-    tree's `content`, and the commit `head` that it belongs to."""
+    """The state on which all trials are based, even if the working tree changes meanwhile: the
+    `values` of ``params.yaml``, the texts of the `files` that an experiment changes, the tree id of
+    the `content`, and its parent commit `head`."""
 
     values: dict[str, Any]
     files: dict[str, str]
@@ -30,12 +30,12 @@ class Base:
 
 
 def read_base(parameters: str, untracked: Collection[str]) -> Base:
-    """The working tree as it is, with the text `parameters` of params.yaml, and without what is
-    `untracked`: data sets and weights."""
+    """The working tree as it is, with `parameters` as the text of params.yaml, and without the
+    `untracked` data sets and weights."""
     files = {PARAMS: parameters, LOCK: Path(LOCK).read_text(encoding="utf-8")}
     values = parse_yaml(parameters, Path(PARAMS))
     head = git.run("rev-parse", "--verify", "HEAD^{commit}")
-    return Base(values, files, snapshot.tree(untracked), head)
+    return Base(values, files, snapshot.write_tree(untracked), head)
 
 
 def save(
@@ -45,11 +45,11 @@ def save(
     stages: dict[str, Any],
     metrics: dict[str, dict[str, float]],
 ) -> None:
-    """Save the experiment `name` of `base`; one of this name is replaced.
+    """Save the experiment `name` of `base`, replacing any of this name.
 
-    It holds the tree of `base` with the text `parameters` of params.yaml and with the entries of
-    `stages` in dvc.lock. Its metrics are `metrics` alone: what the other stages made of the base
-    does not belong to it, and `dvc repro` makes it after `dvc exp apply`.
+    It has the tree of `base`, with `parameters` as the text of params.yaml and the entries of
+    `stages` in dvc.lock. Its only metrics are `metrics`: the results of the other stages belong to
+    the base; `dvc repro` makes those of the experiment after `dvc exp apply`.
     """
     from dvc.repo.experiments.refs import ExpRefInfo
 
@@ -73,12 +73,12 @@ def save(
 
 
 def belongs_to(study: str, name: str) -> bool:
-    """Whether `name` is that of a run of the study, as `Trainings.name_run` gives it."""
+    """Whether `name` is that of a run of the study, as made by `Trainings.name_run`."""
     return re.fullmatch(rf"{re.escape(study)}-(\d+|base)(-seed-\d+)?", name) is not None
 
 
 def remove_all(study: str) -> None:
-    """Remove the experiments of a study, of whatever commit."""
+    """Remove the experiments of a study, based on any commit."""
     for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
         if belongs_to(study, reference.rpartition("/")[2]):
             git.run("update-ref", "-d", reference)

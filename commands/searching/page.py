@@ -1,4 +1,5 @@
-"""What is left to look at: a table of the trials, and a page that needs no internet."""
+"""Write the results of a search: a table of the trials, and a page that needs no internet
+access."""
 
 import warnings
 from collections import Counter
@@ -24,8 +25,8 @@ from stages.storage import files
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MANY = 5  # keys, which parallel coordinates cannot name side by side
-LEAST = 2  # complete trials that a picture of the parameters needs
+MAX_HORIZONTAL = 5  # keys whose labels fit side by side on parallel coordinates
+MIN_COMPLETE = 2  # different complete trials that a picture of the parameters needs
 WORDS = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -35,25 +36,25 @@ WORDS = {
 
 
 def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFrame:
-    """One row a trial: trial, state, the objective, epochs, the searched keys, and the experiment
+    """One row per trial: trial, state, the objective, epochs, the searched keys, and the experiment
     of a complete one; `note`: why it failed, or the trial that it equals."""
     rows = []
-    for one in trials:
-        if one.state not in WORDS or one.params.keys() < search.space.keys():
+    for trial in trials:
+        if trial.state not in WORDS or trial.params.keys() < search.space.keys():
             continue  # Optuna was still suggesting when the search was stopped
-        equals = one.user_attrs.get("equals")
-        complete = one.state == TrialState.COMPLETE
+        equals = trial.user_attrs.get("equals")
+        complete = trial.state == TrialState.COMPLETE
         rows.append(
             {
-                "trial": one.number,
-                "state": WORDS[one.state],
-                search.objective: one.value if complete else None,
-                "epochs": max(one.intermediate_values, default=None),
-                **studies.read_settings(one, search.space),
-                "experiment": f"{name}-{one.number if equals is None else equals}"
+                "trial": trial.number,
+                "state": WORDS[trial.state],
+                search.objective: trial.value if complete else None,
+                "epochs": max(trial.intermediate_values, default=None),
+                **studies.read_settings(trial, search.space),
+                "experiment": f"{name}-{trial.number if equals is None else equals}"
                 if complete
                 else None,
-                "note": one.user_attrs.get("failed")
+                "note": trial.user_attrs.get("failed")
                 or ("" if equals is None else f"equal to trial {equals}"),
             }
         )
@@ -61,7 +62,7 @@ def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFra
 
 
 def draw(study: optuna.Study, search: Search) -> dict[str, str]:
-    """Optuna's pictures of the study, as data URIs by heading; those that it can draw."""
+    """Those of Optuna's plots that the study suffices for, as data URIs by heading."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,30 +70,30 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
 
     name = search.objective.replace("_", " ")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    drawn = {"Best so far": lambda: draw_history(study, name)}
-    if any(one.intermediate_values for one in study.get_trials(deepcopy=False)):
-        drawn["Epochs of each trial"] = lambda: draw_epochs(study, name)
-    if len({str(one.params) for one in complete}) >= LEAST:
-        drawn["Importance of the parameters"] = lambda: draw_importances(study)
-        drawn["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
-    found = {}
+    plots = {"Best so far": lambda: draw_history(study, name)}
+    if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+        plots["Epochs of each trial"] = lambda: draw_epochs(study, name)
+    if len({str(trial.params) for trial in complete}) >= MIN_COMPLETE:
+        plots["Importance of the parameters"] = lambda: draw_importances(study)
+        plots["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
+    pictures = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that these functions may change
-        for heading, plot in drawn.items():
+        warnings.simplefilter("ignore")  # that these functions are experimental
+        for heading, plot in plots.items():
             axes = plot()
-            for place in ("left", "center"):
-                axes.set_title("", loc=place)  # the heading says it
+            for location in ("left", "center"):
+                axes.set_title("", loc=location)  # the page has the heading
             figure = axes.figure
             figure.set_size_inches(11, 4.5)
             buffer = BytesIO()
             figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
             pyplot.close(figure)
-            found[heading] = encode_bytes(buffer.getvalue(), "png")
-    return found
+            pictures[heading] = encode_bytes(buffer.getvalue(), "png")
+    return pictures
 
 
 def draw_history(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture, with whole numbers of trials."""
+    """Optuna's plot, with integer ticks for trials."""
     from matplotlib.ticker import MaxNLocator
     from optuna.visualization.matplotlib import plot_optimization_history
 
@@ -102,13 +103,13 @@ def draw_history(study: optuna.Study, objective: str) -> "Axes":
 
 
 def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture, without its legend, which many trials make longer than the page, and with
-    whole numbers of epochs."""
+    """Optuna's plot, without its legend, which many trials would make longer than the page, and
+    with integer ticks for epochs."""
     from matplotlib.ticker import MaxNLocator
     from optuna.visualization.matplotlib import plot_intermediate_values
 
     axes = plot_intermediate_values(study)
-    # the loss of an epoch is the one that is trained on, which may be another than the objective's
+    # the loss by epoch is the training's loss function, perhaps not that of the objective
     axes.set(xlabel="epoch", ylabel=objective.replace("validation_loss", "val_loss"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if legend := axes.get_legend():
@@ -117,7 +118,7 @@ def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
 
 
 def draw_importances(study: optuna.Study) -> "Axes":
-    """Optuna's picture, without its legend, which covers the bars and names the only series."""
+    """Optuna's plot, without its legend, which covers the bars and names the only series."""
     from optuna.visualization.matplotlib import plot_param_importances
 
     axes = plot_param_importances(study)
@@ -128,31 +129,31 @@ def draw_importances(study: optuna.Study) -> "Axes":
 
 
 def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's picture, with the last parts of the keys, where Optuna shows the first ones; many
-    keys stand aslant, and their values small, or they would cover each other."""
+    """Optuna's plot, with the last parts of the keys instead of the first; the labels of many keys
+    are rotated and their values small, so that they do not overlap."""
     from optuna.visualization.matplotlib import plot_parallel_coordinate
 
     axes = plot_parallel_coordinate(study, target_name=objective)
-    keys = sorted({key for one in study.get_trials(deepcopy=False) for key in one.params})
+    keys = sorted({key for trial in study.get_trials(deepcopy=False) for key in trial.params})
     names = [objective, *(key.split(".")[-1] for key in keys)]
-    if len(keys) <= MANY:
+    if len(keys) <= MAX_HORIZONTAL:
         axes.set_xticklabels(names, rotation=0)
         return axes
     axes.set_xticklabels(names, rotation=30, ha="right")
-    for one in axes.figure.axes:
-        one.tick_params(axis="y", labelsize=7)
+    for panel in axes.figure.axes:
+        panel.tick_params(axis="y", labelsize=7)
     return axes
 
 
 def list_shown(table: pd.DataFrame) -> list[str]:
-    """The columns that the page shows: those that say anything, without the experiment, which is
-    called by the number."""
-    telling = (table.notna() & (table != "")).any()
-    return [name for name in table.columns[telling] if name != "experiment"]
+    """The columns that the page shows: those that are not empty, except the experiment, whose name
+    follows from the number."""
+    filled = (table.notna() & (table != "")).any()
+    return [name for name in table.columns[filled] if name != "experiment"]
 
 
 def shorten(columns: Iterable[str]) -> dict[str, str]:
-    """What stands above each column: of a key its last part, where no other column has that."""
+    """The header of each column: the last part of its key, if that is unique."""
     last = {column: column.split(".")[-1] for column in columns}
     counts = Counter(last.values())
     return {column: name if counts[name] == 1 else column for column, name in last.items()}
@@ -165,7 +166,7 @@ def write(
     verdict: Verdict | None = None,
     test: dict[str, float] | None = None,
 ) -> Path:
-    """Write trials.csv and index.html into ``searches/NAME/``. Returns the page's path."""
+    """Write trials.csv and index.html to ``searches/NAME/``. Returns the path of the page."""
     folder, trials = FOLDER / name, study.get_trials(deepcopy=False)
     table = tabulate(name, search, trials)
     files.write_csv(table, folder / "trials.csv")

@@ -23,11 +23,11 @@ FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size"
 def load(name: str) -> tuple[Search, Params, str]:
     """The search called `name`, the parameters that it starts from, and the text of their file.
     Raises `UserError` with file and line for each mistake."""
-    found = sorted(one.stem for one in FOLDER.glob("*.yaml"))
-    if name not in found:
-        raise UserError(f"{FOLDER} has no file {name}.yaml. {suggest(name, found)}")
+    names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"{FOLDER} has no file {name}.yaml. {suggest(name, names)}")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise UserError(f"{FOLDER}/{name}.yaml: name it with letters, digits, - and _ alone")
+        raise UserError(f"{FOLDER}/{name}.yaml: the name may only have letters, digits, - and _")
     path = FOLDER / f"{name}.yaml"
     options = params.load(PARAMS)
     text, base = read_yaml(PARAMS)
@@ -36,11 +36,11 @@ def load(name: str) -> tuple[Search, Params, str]:
 
 
 def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
-    """What only ``params.yaml`` can tell, and what Optuna does of its arguments."""
-    from commands.searching import studies  # and Optuna, which takes long to import
+    """Problems in a search that only show in combination with ``params.yaml`` or Optuna."""
+    from commands.searching import studies  # imports Optuna, which is slow
 
     if "seed" in search.sampler_arguments:
-        yield ("sampler_arguments", "seed"), "it follows from seed of params.yaml: leave it out"
+        yield ("sampler_arguments", "seed"), "it follows from seed in params.yaml: leave it out"
     else:
         for key, make in (
             ("sampler_arguments", lambda: studies.make_sampler(search, options.seed)),
@@ -53,7 +53,7 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
     if search.model not in options.models:
         yield (
             ("model",),
-            f"{search.model!r} is not trained: it is not in models of params.yaml. "
+            f"{search.model!r} is not trained: it is not under models in params.yaml. "
             f"{suggest(search.model, options.models)}",
         )
         return
@@ -64,12 +64,15 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         if key.startswith("train.loss") and prunes_by_loss(search):
             yield (
                 ("space", key),
-                "trials with other losses cannot be pruned by validation_loss, which in each epoch "
-                "is that of the training: choose NopPruner or validation_accuracy",
+                "trials with different losses cannot be pruned by validation_loss, since an epoch "
+                "reports the training's own loss: choose NopPruner or validation_accuracy",
             )
             continue
-        if above := [one for one in search.space if key.startswith(f"{one}.")]:
-            yield ("space", key), f"it is part of {above[0]}, which is searched too: leave out one"
+        if parents := [other for other in search.space if key.startswith(f"{other}.")]:
+            yield (
+                ("space", key),
+                f"it is part of {parents[0]}, which is searched too: leave out one",
+            )
             continue
         for value in values.extremes:
             if fault := find_value_fault(key, value, base):
@@ -78,32 +81,32 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
 
 
 def prunes_by_loss(search: Search) -> bool:
-    """Whether the pruner compares losses of epochs."""
+    """Whether trials are pruned by their loss."""
     return search.objective == "validation_loss" and search.pruner != "NopPruner"
 
 
 def find_key_fault(key: str, model: str, options: Params) -> str | None:
-    """Why a key cannot be searched; None where it can."""
+    """Why a key cannot be searched; None if it can."""
     own = f"architectures.{model}."
-    if not key.startswith((*(f"{one}." for one in SECTIONS), own)):
-        allowed = ", ".join([*(f"{one}.KEY" for one in SECTIONS), f"{own}KEY"])
+    if not key.startswith((*(f"{section}." for section in SECTIONS), own)):
+        allowed = ", ".join([*(f"{section}.KEY" for section in SECTIONS), f"{own}KEY"])
         return f"this key cannot be searched for {model}. Allowed: {allowed}"
     if key in FIXED:
-        return "this key is about the machine, and is not searched"
-    pretrained = options.architectures[model].pretrained
-    if key in (f"{own}{one}" for one in ("family", "weights")) or (
-        pretrained and key in (f"{own}{one}" for one in ("network", "top"))
-    ):
-        return "another network is another entry under architectures: search within one"
+        return "this key depends on the machine and cannot be searched"
+    fixed = ["family", "weights"]
+    if options.architectures[model].pretrained:
+        fixed += ["network", "top"]
+    if key in [f"{own}{name}" for name in fixed]:
+        return "another network is a separate entry under architectures: search within one"
     return None
 
 
 def find_value_fault(key: str, value: Any, base: dict[str, Any]) -> str | None:
-    """What the schema of ``params.yaml`` has against a value; None where it has nothing. Conflicts
+    """What is wrong with a value by the schema of ``params.yaml``; None if nothing is. Conflicts
     with other keys, which may be searched too, are left to the trial."""
-    place = tuple(key.split("."))
+    location = tuple(key.split("."))
     try:
         problems = keys.list_problems({key: value}, base)
     except KeyError as error:
         return f"unknown key: params.yaml has no section {error.args[0]}"
-    return next((what for where, what in problems if where[: len(place)] == place), None)
+    return next((what for where, what in problems if where[: len(location)] == location), None)

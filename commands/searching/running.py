@@ -1,4 +1,4 @@
-"""Run trainings on the cluster, and hear of their epochs while they run."""
+"""Run trainings on the cluster, and receive their epochs while they run."""
 
 import json
 import queue
@@ -16,8 +16,8 @@ from stages.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Run:
-    """One training. `name`: of its log, its kept checkpoint and its experiment. `parts`: what is
-    measured."""
+    """One training. `name`: of its log, checkpoint folder and experiment. `parts`: of the data, to
+    be measured."""
 
     name: str
     settings: Settings
@@ -27,8 +27,8 @@ class Run:
 
 @dataclass
 class Event:
-    """What happens to a run: new `rows` of its history, or its end, with what trial.py left as
-    `result`, or why it `failed`; `lost` when that was its worker's fault and not its own."""
+    """An event of a run: new `rows` of its history, or its end, with the `result` of trial.py or
+    the reason why it `failed`; `lost`: because of its worker, not of the training."""
 
     run: Run
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -39,9 +39,9 @@ class Event:
 
 @dataclass
 class Runner:
-    """Runs trainings of `model`. `name`: of this session on the cluster. `needs`: resources of a
-    worker. `kept` and `logs` are folders: of the checkpoints of trainings that did not end, and of
-    what trainings print."""
+    """Runs trainings of `model`. `name`: of this session on the cluster; `needs`: resources of a
+    worker; `kept`: the folder of checkpoints of unfinished trainings; `logs`: the folder of
+    logs."""
 
     client: Client
     name: str
@@ -53,22 +53,22 @@ class Runner:
     running: dict[str, tuple[Run, Future]] = field(default_factory=dict)
     events: queue.Queue = field(default_factory=queue.Queue)
 
-    def check(self) -> None:
-        """Raises `UserError` where no worker has what a training needs."""
-        if not cluster.fits(self.needs, [], cluster.list_offers(self.client)):
+    def check_workers(self) -> None:
+        """Raise `UserError` if no worker has what a training needs."""
+        if not cluster.can_start(self.needs, [], cluster.list_offers(self.client)):
             wanted = ", ".join(f"{name} {amount:g}" for name, amount in self.needs.items())
             raise UserError(
                 f"params.yaml: parallel.resources: a training asks for {wanted or 'a worker'}, "
-                "which no worker has at this moment"
+                "but no worker has that at the moment"
             )
 
     def has_room(self) -> bool:
         """Whether a worker is free for another run."""
         taken = [self.needs] * len(self.running)
-        return cluster.fits(self.needs, taken, cluster.list_offers(self.client))
+        return cluster.can_start(self.needs, taken, cluster.list_offers(self.client))
 
     def start(self, run: Run, files: dict[str, str], route: Route) -> None:
-        """Start a run in a clone with this text of `files`, by path."""
+        """Start a run in a clone with these `files`, texts by path."""
         request = {
             "address": run.name,  # of its events
             "module": "commands.searching.trial",
@@ -85,7 +85,7 @@ class Runner:
         future.add_done_callback(lambda future: self.events.put(("end", run.name, future)))
 
     def stop(self, run: Run) -> None:
-        """End a run that is not wanted any more; its checkpoint is kept."""
+        """Stop a run that is no longer wanted; its checkpoint is kept."""
         _, future = self.running.pop(run.name)
         future.cancel()
 
@@ -93,22 +93,22 @@ class Runner:
         for run, _ in list(self.running.values()):
             self.stop(run)
 
-    def log(self, name: str) -> Path:
+    def locate_log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def hear(self, event: tuple[float, dict]) -> None:
-        """What a worker says."""
+    def handle_message(self, event: tuple[float, dict]) -> None:
+        """Handle a worker's message: output for the log, or the history so far."""
         message = event[1]
         if "text" in message:
-            with open(self.log(message["stage"]), "a", encoding="utf-8") as file:
+            with open(self.locate_log(message["stage"]), "a", encoding="utf-8") as file:
                 file.write(message["text"])
         elif "progress" in message:
             self.events.put(("rows", message["stage"], json.loads(message["progress"])))
 
     def wait(self) -> Event | None:
-        """The next event of a run that is still wanted; None when there was none for a second."""
+        """The next event of a run that is still wanted; None if there is none for a second."""
         try:
-            kind, name, content = self.events.get(timeout=cluster.LOOK)
+            kind, name, content = self.events.get(timeout=cluster.INTERVAL)
         except queue.Empty:
             return None
         if name not in self.running:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from stages.params.fields import Count, Section, one_of
 
-# Optuna's classes, those that need no further package; grid search is BruteForceSampler
+# those of Optuna's classes that need no other package; BruteForceSampler is grid search
 SAMPLERS = ("TPESampler", "RandomSampler", "QMCSampler", "BruteForceSampler")
 PRUNERS = (
     "NopPruner", "MedianPruner", "PercentilePruner", "HyperbandPruner", "SuccessiveHalvingPruner",
@@ -18,8 +18,8 @@ Scalar = int | float
 
 
 class Values(Section):
-    """What one key may take: one of `choice`, or a number from `low` to `high`: whole where both
-    are, on a logarithmic scale with `log`, else in steps of `step`."""
+    """The values of a key: one of `choice`, or a number from `low` to `high`: an integer if both
+    are; on a logarithmic scale with `log`, or in steps of `step`."""
 
     choice: Annotated[list[Any], Field(min_length=1)] | None = None
     low: Scalar | None = None
@@ -31,9 +31,9 @@ class Values(Section):
     def is_choice_or_range(self) -> "Values":
         if self.choice is not None:
             if self.model_fields_set != {"choice"}:
-                raise ValueError("choice stands alone: the other keys belong to a range")
-            if any(one in self.choice[:place] for place, one in enumerate(self.choice)):
-                raise ValueError(f"a value is named twice: {self.choice}")
+                raise ValueError("choice excludes all other keys: these belong to a range")
+            if any(value in self.choice[:place] for place, value in enumerate(self.choice)):
+                raise ValueError(f"a value occurs twice: {self.choice}")
         elif self.low is None or self.high is None:
             raise ValueError("give choice: [...], or low and high")
         else:
@@ -44,13 +44,13 @@ class Values(Section):
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"the range is empty: low is {low}, high is {high}")
         if self.log and low <= 0:
-            raise ValueError(f"log needs low above 0, which has no logarithm: low is {low}")
+            raise ValueError(f"log needs low to be above 0: low is {low}")
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"step must be above 0: it is {self.step}")
         if self.is_whole and isinstance(self.step, float):
-            raise ValueError(f"low and high are whole numbers, and step is not: {self.step}")
+            raise ValueError(f"low and high are whole numbers, but step is not: {self.step}")
 
     @property
     def is_whole(self) -> bool:
@@ -58,15 +58,15 @@ class Values(Section):
 
     @property
     def size(self) -> float:
-        """How many values there are; infinity of a range without steps."""
+        """The number of values; infinite for a continuous range."""
         if self.choice is not None:
             return len(self.choice)
         if not self.is_whole and self.step is None:
             return math.inf
         return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
 
-    def holds(self, value: Any) -> bool:
-        """Whether `value` is one of them."""
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is one of the values."""
         if self.choice is not None:
             return value in self.choice
         if isinstance(value, bool) or not isinstance(value, int if self.is_whole else int | float):
@@ -75,9 +75,9 @@ class Values(Section):
         on_grid = math.isclose(steps, round(steps), abs_tol=1e-9) or self.step is None
         return self.low <= value <= self.high and on_grid
 
-    def settle(self, value: Any) -> Any:
-        """`value`, or, in a range of fractions with steps, the decimal fraction that it stands for:
-        0.3, and not 0.1 + 2 × 0.1, which is 0.30000000000000004 in binary."""
+    def snap(self, value: Any) -> Any:
+        """`value`; in a range of floats with steps, rounded to the exact decimal of the step: 0.3,
+        not 0.1 + 2 × 0.1, which is 0.30000000000000004 in binary."""
         if self.step is None or self.is_whole:
             return value
         steps = round((value - self.low) / self.step)
@@ -104,11 +104,11 @@ class Search(Section):
     space: Annotated[dict[str, Values], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def sees_a_spread(self) -> "Search":
+    def is_feasible(self) -> "Search":
         if self.confirm_seeds == 1:
             raise ValueError(
-                "confirm_seeds is 1: one seed shows no spread; take two or more, or 0 to leave "
-                "the confirmation out"
+                "confirm_seeds is 1, but one seed has no spread: use 2 or more, or 0 to skip the "
+                "confirmation"
             )
         if self.sampler == "BruteForceSampler" and math.isinf(self.size):
             raise ValueError("BruteForceSampler tries all values: each range needs a step")
@@ -120,5 +120,5 @@ class Search(Section):
 
     @property
     def size(self) -> float:
-        """How many combinations of values the space has."""
+        """The number of combinations of values in the space."""
         return math.prod(values.size for values in self.space.values())

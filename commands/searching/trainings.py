@@ -1,4 +1,4 @@
-"""The trainings of a search: what each starts with, and what is kept of its result."""
+"""The trainings of a search: how each is started, and how its result is saved."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ DIGITS = 6  # of metrics, as in reports
 
 @dataclass
 class Trainings:
-    """The trainings of the study `name`, with changes to `base`. `route`: of trainings with the
-    seed of ``params.yaml``; `seeded_route`: of those with another."""
+    """The trainings of the study `name`, each with changes to `base`. `route`: for the seed of
+    ``params.yaml``; `seeded_route`: for other seeds."""
 
     name: str
     search: Search
@@ -32,7 +32,7 @@ class Trainings:
         return self.base.values["seed"]
 
     def name_run(self, number: int | str, seed: int) -> str:
-        """The name of a training of a trial, or of `base`; also that of its experiment."""
+        """The name of a training, of a trial or of `base`, and of its experiment."""
         name = f"{self.name}-{number}"
         return name if seed == self.seed else f"{name}-seed-{seed}"
 
@@ -47,8 +47,8 @@ class Trainings:
         text = self.base.files[experiments.PARAMS]
         return keys.rewrite(text, lambda values: keys.set_all(settings, values))
 
-    def take(self, run: Run, result: dict[str, Any]) -> float | None:
-        """Save a finished training as an experiment. Returns the objective; None where the training
+    def save_result(self, run: Run, result: dict[str, Any]) -> float | None:
+        """Save a finished training as an experiment. Returns the objective; None if the training
         diverged."""
         measured = result["measures"]["validation"]
         if measured["accuracy"] is None:
@@ -64,17 +64,17 @@ class Trainings:
         return measured["accuracy" if self.search.maximizes else "loss"]
 
     def run_all(self, runs: list[Run]) -> Iterator[tuple[Run, dict[str, Any]]]:
-        """Run trainings that belong to no trial, and give each result as it comes. Raises
-        `UserError` where one fails."""
+        """Run trainings that belong to no trial, and yield each result as it arrives. Raises
+        `UserError` if one fails."""
         waiting = list(runs)
         while waiting or self.runner.running:
             while waiting and self.runner.has_room():
                 self.start(waiting.pop(0))
             if not self.runner.running:
-                self.runner.check()  # the workers may have left
+                self.runner.check_workers()  # they may have left
             event = self.runner.wait()
             if event and event.failed:
-                log = self.runner.log(event.run.name)
+                log = self.runner.locate_log(event.run.name)
                 raise UserError(f"{event.run.name}: {event.failed}: see {log}")
             if event and event.result:
                 yield event.run, event.result

@@ -1,21 +1,21 @@
-"""Run one training of a search in a worker's clone; the worker starts this, and nobody else.
+"""Run one training of a search in a worker's clone; only started by the worker.
 
 usage: python -m commands.searching.trial REQUEST
 
 REQUEST is a JSON file:
 
-    model          the model that is trained
-    files          text by path: params.yaml with the settings of this run, and dvc.lock
-    stages, given  addresses: of the stages of dvc.yaml to run, in their order, and of those whose
-                   outputs they take
-    keep           the folder that keeps the checkpoint so far, from which a training goes on that
-                   was stopped; a machine that lacks its parent keeps it in the clone
-    parts          the parts of the data that are measured: validation, and test for a winner alone
-    remote         whether results travel through DVC's default remote
+    model          the model to train
+    files          texts by path: params.yaml with the settings of this run, and dvc.lock
+    stages, given  addresses of the stages of dvc.yaml to run, in order, and of those whose existing
+                   outputs they use
+    keep           the folder for the checkpoint, from which an interrupted training resumes; if its
+                   parent does not exist on this machine, the checkpoint is kept in the clone
+    parts          the parts of the data to measure: validation; also test, only for a winner
+    remote         whether results are exchanged through DVC's default remote
 
-While the model trains, ``progress.json`` beside REQUEST holds the rows of its history.csv. At the
-end comes ``result.json``: the entries of the `stages` in dvc.lock, and `measures` by part. The
-process, and all that it started, ends when its parent does.
+During training, ``progress.json`` beside REQUEST has the rows of its history.csv. At the end,
+``result.json`` has the entries of the `stages` in dvc.lock, and the `measures` by part. The process
+and its children end when its parent does.
 """
 
 import contextlib
@@ -32,51 +32,51 @@ from commands.parallel.instance import end_with_parent
 from stages.storage import files
 from stages.training.experiment import locate_head_checkpoint
 
-LOOK = 0.3  # seconds between two looks at a history
+INTERVAL = 0.3  # seconds between two looks at a history
 CHECKPOINT = Path("checkpoint.npz")  # the stage train writes these
 CHECKPOINTS = (locate_head_checkpoint(CHECKPOINT).name, CHECKPOINT.name)
 
 
 class Watch(threading.Thread):
-    """Follows the training in `folder`: keeps its checkpoints in the folder `keep`, and writes its
-    history as JSON to the file `progress`."""
+    """Follows the training in `folder`: saves its checkpoints in the folder `keep`, and its history
+    as JSON in the file `progress`."""
 
     def __init__(self, folder: Path, keep: Path, progress: Path):
         super().__init__(daemon=True)
         self.folder, self.keep, self.progress = folder, keep, progress
-        self.seen, self.over = None, threading.Event()
+        self.last_change, self.stopped = None, threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(LOOK):
-            self.look()
+        while not self.stopped.wait(INTERVAL):
+            self.update()
 
     def end(self) -> None:
-        self.over.set()
+        self.stopped.set()
         self.join()
-        self.look()
+        self.update()
 
-    def look(self) -> None:
+    def update(self) -> None:
         import pandas as pd
 
         history = self.folder / "history.csv"
         try:
-            stamp = history.stat().st_mtime_ns
-            if stamp == self.seen:
+            changed = history.stat().st_mtime_ns
+            if changed == self.last_change:
                 return
             rows = pd.read_csv(history).to_json(orient="records")
-        except (FileNotFoundError, pd.errors.EmptyDataError):  # not yet there, or not yet whole
+        except (FileNotFoundError, pd.errors.EmptyDataError):  # missing or incomplete so far
             return
         for name in CHECKPOINTS:
-            keep(self.folder / name, self.keep)
+            save_copy(self.folder / name, self.keep)
         files.write_text(self.progress, rows)
-        self.seen = stamp
+        self.last_change = changed
 
 
-def keep(file: Path, folder: Path) -> None:
-    """Have `file` in `folder` as it is now. A training replaces its files and never writes into
-    them, so that a hard link keeps what it is made of."""
+def save_copy(file: Path, folder: Path) -> None:
+    """Save the current content of `file` in `folder`. A hard link suffices: a training replaces its
+    files and never writes into them."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = contextlib.suppress(FileNotFoundError)  # a training has not both at all times
+    missing = contextlib.suppress(FileNotFoundError)  # not both checkpoints exist at all times
     with missing, files.replacing(folder / file.name) as partial:
         try:
             os.link(file, partial)
@@ -85,8 +85,9 @@ def keep(file: Path, folder: Path) -> None:
 
 
 def prepare(folder: Path, kept: Path) -> None:
-    """Make `folder` that of a training that goes on from what is `kept`, if anything is. What a
-    pre-trained network makes of the images stays for the next training of the clone."""
+    """Prepare the training's `folder`: remove the last training's files, and restore the checkpoint
+    in `kept`, if any. The features of a pre-trained network stay for the next training in this
+    clone."""
     folder.mkdir(parents=True, exist_ok=True)
     files.remove(folder / "history.csv")
     for name in CHECKPOINTS:
@@ -101,12 +102,12 @@ def run_stages(request: dict[str, Any]) -> dict[str, Any]:
 
     with Repo() as repo:
         exchange.fetch_all(repo, request["given"], request["remote"])
-        return dict(exchange.run(repo, one, request["remote"]) for one in request["stages"])
+        return dict(exchange.run(repo, address, request["remote"]) for address in request["stages"])
 
 
 def measure(folder: Path, parts: list[str]) -> dict[str, dict[str, float]]:
-    """accuracy, standard_error and loss of the saved model on each of `parts`; None for all
-    three where the training diverged, and the network predicts no numbers."""
+    """accuracy, standard_error and loss of the saved model on each of `parts`; all None if the
+    training diverged, so that the network predicts NaN."""
     import numpy as np
 
     from stages.metrics import scores
@@ -144,7 +145,7 @@ def main(request_file: Path) -> None:
         watch.end()
     result = {"stages": entries, "measures": measure(folder, request["parts"])}
     files.write_json(request_file.with_name("result.json"), result)
-    files.remove(kept)  # the training is whole now
+    files.remove(kept)  # the training is complete
 
 
 if __name__ == "__main__":

@@ -1,1 +1,2 @@
-"""What serve is made of: reading requests within limits, batching, metrics, and the application."""
+"""The library of `commands.serve`: reading requests within limits, batching, metrics, and the
+application."""

@@ -1,4 +1,4 @@
-"""The application: what each address answers."""
+"""The FastAPI application."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from commands.predicting import pictures
 from commands.predicting.trained import Trained
 from commands.serving.batching import Batcher
-from commands.serving.measuring import Measure, Metrics
+from commands.serving.measuring import MeasuringMiddleware, Metrics
 from commands.serving.reading import FORM, Limits, read_images
 from stages.conversion.checking import Predict
 from stages.images.decode import FORMATS, BadImage
@@ -46,7 +46,7 @@ class Candidate(BaseModel):
 
 
 class Classified(BaseModel):
-    """An image's most probable class, null where it is refused, and the next ones."""
+    """An image's most probable class, null if it is refused, and the runners-up."""
 
     file: str
     name: str | None = Field(alias="class")
@@ -55,7 +55,7 @@ class Classified(BaseModel):
 
 
 class Answer(BaseModel):
-    """The classes of all images of a request, in their order."""
+    """The classes of all images in a request, in order."""
 
     model: str
     sha256: str  # of the model's file
@@ -80,8 +80,8 @@ FAULTS = {status: {"model": Fault} for status in (400, 408, 413, 422)}
 
 
 class Service:
-    """A model that classifies the content of image files: decoded side by side, predicted
-    together."""
+    """Classifies the content of image files with a model: decodes in parallel, predicts in
+    batches."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Service:
         metrics: Metrics,
     ):
         self.training, self.limits, self.confidence = trained.training, limits, confidence
-        batch = pictures.batch_size(self.training)
-        self.batcher = Batcher(predict, batch, metrics.batches.observe)
+        batch_size = pictures.choose_batch_size(self.training)
+        self.batcher = Batcher(predict, batch_size, metrics.batches.observe)
         self.decoders = ThreadPoolExecutor(count_cores(), "decode")
 
     async def classify(self, name: str, content: bytes, top: int) -> pictures.Row:
@@ -108,7 +108,7 @@ class Service:
             raise HTTPException(413, f"{name}: not enough memory for it") from None
         probabilities = await self.batcher.predict(image)
         names = self.training.class_names
-        row = pictures.row(name, probabilities, names, top, self.confidence)
+        row = pictures.make_row(name, probabilities, names, top, self.confidence)
         if isinstance(row, str):
             raise HTTPException(500, row)
         return row
@@ -117,7 +117,7 @@ class Service:
 def make_app(
     trained: Trained, predict: Predict, limits: Limits, confidence: float = 0.0
 ) -> ASGIApp:
-    """The application that serves a model, measured; answers below `confidence` are refused."""
+    """The application that serves a model, with metrics; answers below `confidence` are refused."""
     metrics = Metrics()
     service = Service(trained, predict, limits, confidence, metrics)
     identity = {"model": trained.training.model, "sha256": trained.sha256}
@@ -144,11 +144,13 @@ def make_app(
 
     @app.post("/predict", responses=FAULTS, openapi_extra={"requestBody": BODY})
     async def predict_images(
-        request: Request, top: Annotated[int, Query(ge=1, description="classes an image")] = 3
+        request: Request, top: Annotated[int, Query(ge=1, description="classes per image")] = 3
     ) -> Answer:
         """Classify an image, or the files of a form."""
         images = await read_images(request, limits)
-        rows = await asyncio.gather(*(service.classify(*one, top) for one in images))
+        rows = await asyncio.gather(
+            *(service.classify(name, content, top) for name, content in images)
+        )
         return Answer(**identity, images=[Classified(**row) for row in rows])
 
     @app.get("/health")
@@ -158,8 +160,8 @@ def make_app(
 
     @app.get("/metrics", response_class=Response)
     async def read_metrics() -> Response:
-        """Requests, times and batches, in the format of Prometheus."""
+        """Requests, durations and batches, in the Prometheus format."""
         content = prometheus_client.generate_latest(metrics.registry)
         return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
-    return Measure(app, metrics)  # around the part of the application that answers 500
+    return MeasuringMiddleware(app, metrics)  # outermost, to count answers of 500 as well

@@ -1,4 +1,4 @@
-"""What the server tells of itself, in the format of Prometheus."""
+"""Metrics of the server, in the Prometheus format."""
 
 import time
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Metrics:
-    """The measurements since the server started, and of its process."""
+    """Metrics of the requests since the server started, and of its process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,8 +26,8 @@ class Metrics:
         )
 
 
-class Measure:
-    """Measures each request to `app`, an ASGI application."""
+class MeasuringMiddleware:
+    """ASGI middleware that measures each request to `app`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
         self.app, self.metrics = app, metrics
@@ -35,12 +35,12 @@ class Measure:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        begin = time.perf_counter()
+        started = time.perf_counter()
 
-        async def measured(message: Message) -> None:
+        async def send_measured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.metrics.requests.labels(message["status"]).inc()
-                self.metrics.seconds.observe(time.perf_counter() - begin)
+                self.metrics.seconds.observe(time.perf_counter() - started)
             await send(message)
 
-        await self.app(scope, receive, measured)
+        await self.app(scope, receive, send_measured)
