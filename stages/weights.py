@@ -3,13 +3,14 @@ them.
 
 Reads ``architectures.NAME.weights`` of each of ``models``; writes ``data/weights/NAME/``:
 
-    source.json      for a model with pre-trained weights: weights (the parameter), source (address
-                     or path), licence, bytes, sha256; for the others an empty object
+    source.json      for a model with pre-trained weights: weights (the parameter), source (URL or
+                     path), licence, bytes, sha256; for the others an empty object
     weights.h5       the file itself
 
 Published files are downloaded into data/downloads/weights/ first. A copy from an earlier run is
-reused if it is the same published file, or if there is no file at the path on this machine, so that
-a colleague who ran `dvc pull` needs neither. Takes a second after the transfer.
+reused if it is the same published file, or if there is no file at the path on this machine: a
+colleague who ran `dvc pull` needs neither internet access nor that file. Takes a second after the
+transfer.
 """
 
 from pathlib import Path

@@ -181,9 +181,9 @@ def estimate_noise(
     the spread over seeds, which is measured on them, is all, if it is known for both. Spreads are
     estimated with few degrees of freedom: hence Student's t, with those of Welch and Satterthwaite
     for the sum. With a spread borrowed from other experiments, 5 % holds only if this one's is
-    similar: if it is twice as large, chance exceeds the noise with probability 25 % (by
-    simulation). Of the document's run only the accuracy is known, not the predictions for each
-    image, which the review compares for two runs of ours."""
+    similar: if it is twice as large, chance exceeds the noise with probability 24 % (by
+    simulation, with four degrees of freedom). Of the document's run only the accuracy is known, not
+    the predictions for each image, which the review compares for two runs of ours."""
     ours, theirs = spreads
     if ours and ours == theirs:  # one estimate, used twice
         variances = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]

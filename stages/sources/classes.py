@@ -135,8 +135,8 @@ def refuse_misplaced(
     one of these holds no image."""
     if deep := min((name for name in files if name.count("/") > depth + 1), default=None):
         raise UserError(
-            f"{path}: {printable(prefix + deep)} lies deeper than expected: images belong into "
-            "CLASS/, or into train/CLASS/, val/CLASS/ and test/CLASS/, inside at most one wrapping "
+            f"{path}: {printable(prefix + deep)} lies deeper than expected: images belong in "
+            "CLASS/, or in train/CLASS/, val/CLASS/ and test/CLASS/, inside at most one wrapping "
             "folder"
         )
     if not images:

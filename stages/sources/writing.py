@@ -30,7 +30,7 @@ class Arrays:
     """A data set whose source holds arrays, read in chunks."""
 
     shape: tuple[int, int, int, int]  # images, height, width, channels
-    train: int  # the first so many images are for training
+    train: int  # number of training images, which come first
     class_names: list[str] | None  # None: classes are named by their numbers
     # images, uint8 (chunk, height, width, channels), and labels, int64 (chunk,)
     chunks: Iterable[tuple[np.ndarray, np.ndarray]]
