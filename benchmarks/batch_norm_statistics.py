@@ -93,7 +93,7 @@ def main(name: str) -> None:
         "norm_of_first_bias_gradient": gradients,
     }
     lines = [
-        f"{name} behind epoch {epoch}. {in_words(content['machine'])}.",
+        f"{name} after epoch {epoch}. {in_words(content['machine'])}.",
         "",
         "| batch norm takes | validation accuracy |",
         "|---|--:|",

@@ -55,7 +55,7 @@ def table(content: dict) -> str:
         "",
         "| forgotten before | kills | of DVC | of the stage | of both | file half written | DVC's "
         "rwlock deleted "
-        "| went on behind an epoch | equal bits |",
+        "| resumed after an epoch | equal bits |",
         "|---|" + "--:|" * 8,
     ]
     for what in sorted({one["forgotten"] for one in rounds}):

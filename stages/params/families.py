@@ -39,7 +39,7 @@ class Hidden(Network):
         return self
 
 
-def one_value_a_block(*keys: str) -> Any:
+def one_value_per_block(*keys: str) -> Any:
     """A validator: each of `keys` that is a list has as many values as `filters`."""
 
     def check(section: Any) -> Any:
@@ -75,7 +75,7 @@ class Cnn(Hidden):
     dense_units: list[Count]
     dense_dropout: Rate
 
-    one_value_a_block = one_value_a_block(
+    check_values_per_block = one_value_per_block(
         "convolutions", "kernel_size", "pool_size", "pool_strides", "dropout"
     )
 
@@ -93,7 +93,7 @@ class Whitened(Network):
     batch_norm_momentum: Rate
     head_scale: Annotated[float, Field(gt=0)]
 
-    one_value_a_block = one_value_a_block("convolutions", "kernel_size", "pool_size")
+    check_values_per_block = one_value_per_block("convolutions", "kernel_size", "pool_size")
 
 
 class Alexnet(Network):

@@ -83,9 +83,10 @@ def start(threads: int, instruction_set: str = "avx512") -> None:
     }
     apply_settings(settings)
     if not processor.has(available := processor.find_instruction_set(), instruction_set):
+        widest = "neither AVX-512 nor AVX2" if available == "other" else f"only {available}"
         print(
-            f"note: train.instruction_set is {instruction_set}, but this processor only has "
-            f"{available}: results will differ in bits from those of a processor that has it",
+            f"note: train.instruction_set is {instruction_set}, but this processor has {widest}: "
+            "results will differ in bits from those of a processor that has it",
             file=sys.stderr,
         )
     # Linux: in a batch job, threads stay on their own cores. Measured on two cores of an AMD EPYC,
