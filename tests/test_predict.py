@@ -49,7 +49,7 @@ def test_a_refused_image_has_no_class_on_a_terminal_either():
 
 def test_an_answer_is_refused_below_the_confidence_and_not_at_it():
     for least, best in ((0.6, "b"), (0.600001, None)):
-        row = pictures.row("a.png", np.float32([0.4, 0.6]), ["a", "b"], 1, least)
+        row = pictures.make_row("a.png", np.float32([0.4, 0.6]), ["a", "b"], 1, least)
         assert (row["class"], row["probability"], len(row["runners_up"])) == (best, 0.6, not best)
 
 
