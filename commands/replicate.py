@@ -148,8 +148,8 @@ def run_watched(arguments: list[str], log: IO, watch: Watch | None, display: Dis
 
 
 def finish_row(row: Row, commit: bool, display: Display) -> bool:
-    """Print the result, and commit it or print the commands for that. Returns False if git refused
-    the commit; the next rows still run."""
+    """Print the result, and commit it or print the commands for that. Returns False if it was to be
+    committed and could not be; the next rows still run."""
     message = f"{row.name}: {describe_result(row.name)}"
     paths = changed_paths(row)
     if not paths:

@@ -36,7 +36,7 @@ def list_messages(base: Revision | None, head: Revision, dirty: list[str]) -> li
         if revision.outdated:
             messages.append(
                 f"dvc.lock is out of date in {revision.name}, or results are missing: `dvc repro` "
-                f"would run {join_names(revision.outdated)} and the stages that depend on them."
+                f"would run {join_names(revision.outdated)}, and the stages that depend on them."
             )
             if revision is head and (hint := outdated.give_recheck_hint(revision.outdated)):
                 messages.append(f"{hint}.")

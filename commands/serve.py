@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--images", positive, limits.images, "maximum images per request"),
         ("--pixels", positive, limits.pixels, "maximum pixels per image"),
         ("--seconds", cli.number(float, 0.001), limits.seconds, "seconds for a request to arrive"),
-        ("--connections", positive, limits.connections, "connections; others are answered 503"),
+        ("--connections", positive, limits.connections, "maximum connections; others get a 503"),
     ):
         text += "" if default is None else " (default: %(default)s)"
         parser.add_argument(name, type=kind, default=default, help=text)

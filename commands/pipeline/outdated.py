@@ -63,8 +63,9 @@ def give_recheck_hint(stages: Sequence[Outdated]) -> str:
         else "Only the"
     )
     return (
-        f"{which} code of trainings changed. `make recheck` shows in minutes whether it still "
-        "computes the same; if nothing else changed, it then updates dvc.lock without training"
+        f"{which} code of trainings changed. `make recheck` shows in minutes whether that code "
+        "still computes the same; if nothing else changed, it then updates dvc.lock without "
+        "training"
     )
 
 

@@ -24,7 +24,7 @@ from stages.storage import files
 
 MIN_SIDE = 224  # pixels of a picture's longer side
 STRENGTH = 0.55  # opacity of the colours over the image, 0 to 1
-# of a picture's name: file systems take 255, and a digest and suffixes are added
+# of a picture's name, before suffixes are added: file systems take 255
 MAX_NAME_BYTES = 230
 GAP = 8  # pixels between the image and the map
 

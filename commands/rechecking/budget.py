@@ -92,7 +92,8 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         }
         for key in experiment.keys() & {"keep_model", "keep_optimizer"}:
             experiment[key] = True  # leaves more to compare
-    YAML(typ="safe").dump(content, path)
+    with open(path, "w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(content, file)
 
 
 def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Watch:
         return f"{self.row.name}: in preparation{describe_begun(self.row)}"
 
     def find_time(self, file: Path) -> float | None:
-        """When `file` was written, in seconds since the epoch; None if not since the start."""
+        """When `file` was written, as Unix time; None if that was before this watch started."""
         try:
             written = file.stat().st_mtime
         except OSError:  # DVC removes what an earlier run left

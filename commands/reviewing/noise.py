@@ -64,8 +64,8 @@ class Spread:
 
 def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
     """The moderated spread of a model, from the `content` of seed_spread.json: its own, else that
-    of the model with the nearest ratio of parameters in its family, else among all. `training`: the
-    content of its training.json."""
+    of the model in its family (if there is none, of any model) whose number of parameters is
+    nearest in proportion. `training`: the content of its training.json."""
     measured = content["models"]
     if name not in measured:
         family, size = training["architecture"]["family"], training["parameters"]["total"]
