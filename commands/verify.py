@@ -47,13 +47,19 @@ def compare_accuracies(
 ) -> dict[str, float]:
     """The absolute difference of each accuracy, by its name; infinite where one of the two is
     missing."""
-    differences = (pd.DataFrame(committed) - pd.DataFrame(obtained)).abs().fillna(math.inf)
-    return {
-        f"{model}.{name}": value
-        for model, values in differences.sort_index().sort_index(axis=1).to_dict().items()
-        for name, value in values.items()
-        if name.endswith("accuracy")
-    }
+    before, now = (
+        pd.Series(
+            {
+                f"{model}.{name}": value
+                for model, values in metrics.items()
+                for name, value in values.items()
+                if name.endswith("accuracy")
+            },
+            dtype=float,
+        )
+        for metrics in (committed, obtained)
+    )
+    return (before - now).abs().fillna(math.inf).to_dict()
 
 
 def main() -> None:
