@@ -1,4 +1,4 @@
-"""A small copy of the project, before and after its first run, for the tests."""
+"""Shared fixtures, above all a small copy of the project."""
 
 import gc
 import os
@@ -15,8 +15,8 @@ from support.browser import CHROMIUM, FLAGS
 from support.project import ROOT, Project, copy, small_project
 from support.servers import Server
 
-gc.disable()  # what is imported and collected lives until the end
-# a shell may have started this in the background, where Ctrl-C is ignored, also by what tests start
+gc.disable()  # imports and collected tests live until the end
+# a shell makes background jobs ignore Ctrl-C, and the processes that tests start inherit this
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -26,8 +26,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests run DVC first: they take longest, and the others then fill the gaps. Of
-    these, files that need no finished project, so that the workers do not wait for it together."""
+    """Run the files that use DVC first: they take longest, and the others fill the gaps. Of these,
+    start with files that need no finished project, so that not all workers wait for it."""
     slow = {item.path for item in items if "template" in item.fixturenames}
     waiting = {item.path for item in items if "finished_template" in item.fixturenames}
     items.sort(key=lambda item: (item.path not in slow, item.path in waiting))
@@ -44,32 +44,32 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
     """The small project after `dvc repro`, committed with its lock files and reports."""
     folder = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = folder.parent  # the workers share one, which none of them changes
+        folder = folder.parent  # all workers share one project, and none changes it
     project = Project(folder / "finished" / "project")
     with filelock.FileLock(folder / "finished.lock"):
         if not project.folder.exists():
-            made = copy(template, tmp_path_factory.mktemp("made"))
-            made.dvc("repro")
-            made.commit()
-            made.run("git", "gc", "--quiet")  # few files, since many tests copy them
+            new = copy(template, tmp_path_factory.mktemp("made"))
+            new.dvc("repro")
+            new.commit()
+            new.run("git", "gc", "--quiet")  # few files, since many tests copy them
             project.folder.parent.mkdir()
-            made.folder.rename(project.folder)
+            new.folder.rename(project.folder)
     return project
 
 
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
-    """Stages and commands that tests call in this process say what SIGINT and SIGTERM do."""
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    """Remove the SIGINT and SIGTERM handlers that stages and commands install in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    for one, handler in handlers.items():
-        signal.signal(one, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
 def step_by_step() -> Iterator[None]:
-    """Trainings in this process return to Python after each batch: the same bits, and Keras traces
-    the step once and not twice."""
+    """Trainings in this process return to Python after each batch: the bits are the same, and
+    Keras traces the step once, not twice."""
     from stages.training import fitting
 
     with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +79,7 @@ def step_by_step() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The system's browser; of one module, since Playwright's loop stands in the way of others."""
+    """The system's browser, closed after each module: Playwright's event loop blocks others."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
@@ -90,7 +90,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A web server that misbehaves by plan."""
+    """A web server that misbehaves as planned."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     server = Server()
@@ -103,7 +103,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def publishers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The current folder is one that has nothing of the project but what publishers say."""
+    """Work in an empty folder with nothing but the publishers' descriptions."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "data/official", "data/official")
 

@@ -24,21 +24,21 @@ FLAGS = [
 
 @contextmanager
 def open_page(browser: Browser, address: str, width: int, drawn: str) -> Iterator[Page]:
-    """The page at `address` in a window of `width` pixels, below 600 a phone's, once the JavaScript
-    expression `drawn` is true. When the block ends, the page must have caused no message in the
-    console, no uncaught error and no request that failed."""
-    trouble = []
+    """Open `address` in a window `width` pixels wide, a phone's if below 600, and wait until the
+    JavaScript expression `drawn` is true. By the end of the block there must have been no console
+    message, uncaught error or failed request."""
+    problems = []
     with browser.new_context(
         viewport={"width": width, "height": 900}, is_mobile=width < 600
     ) as window:
         page = window.new_page()
-        page.on("console", lambda message: trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("requestfailed", lambda request: trouble.append(request.url))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("requestfailed", lambda request: problems.append(request.url))
         page.goto(address)
         try:
             page.wait_for_function(drawn, timeout=60_000)  # milliseconds
         except TimeoutError:
-            raise AssertionError(f"{address} is not drawn after a minute: {trouble}") from None
+            raise AssertionError(f"{address} is not drawn after a minute: {problems}") from None
         yield page
-    assert not trouble, trouble
+    assert not problems, problems

@@ -1,4 +1,5 @@
-"""``params.yaml`` with the hyperparameters of ``tests/example.yaml``: others break no test."""
+"""``params.yaml`` with the hyperparameters of ``tests/example.yaml``, so that no other value
+breaks a test."""
 
 import io
 import tempfile
@@ -20,15 +21,15 @@ def set_example(content: dict[str, Any]) -> None:
 def update(content: dict[str, Any], values: dict[str, Any]) -> None:
     for key, value in values.items():
         old = content.get(key)
-        other = isinstance(old, dict) and old.get("family") != value.get("family")
-        if isinstance(old, dict) and value and not other:
+        other_family = isinstance(old, dict) and old.get("family") != value.get("family")
+        if isinstance(old, dict) and value and not other_family:
             update(old, value)
         else:
             content[key] = value
 
 
 def read_example() -> str:
-    """The text of such a ``params.yaml``, with its comments."""
+    """The text of this ``params.yaml``, with its comments."""
     yaml, text = YAML(), io.StringIO()
     yaml.width = 4096  # no line is broken
     content = yaml.load(TESTS.parent / "params.yaml")
@@ -38,7 +39,7 @@ def read_example() -> str:
 
 
 def load_example() -> params.Params:
-    """Such parameters, checked."""
+    """These parameters, checked."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "params.yaml"
         file.write_text(read_example(), encoding="utf-8")

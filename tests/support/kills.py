@@ -19,27 +19,27 @@ from support.project import Project
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
 EVERYTHING = "everything"
-# whether to kill now, by DVC's process and the seconds since its start
+# whether to kill now, given DVC's process and the seconds since its start
 Moment = Callable[[Project, subprocess.Popen, float], bool]
 
 
 def state(project: Project) -> dict[str, str]:
-    """The lock files that are there, and the SHA-256 of each file of the outputs that they list."""
-    found = {}
+    """The existing lock files, and the SHA-256 of each file of the outputs that they list."""
+    contents = {}
     for name in LOCKS:
         if not project.path(name).exists():
             continue
         lock = yaml.safe_load(project.path(name).read_text())
-        found[name] = json.dumps(lock, sort_keys=True)
+        contents[name] = json.dumps(lock, sort_keys=True)
         for out in (
             project.path(out["path"]) for stage in lock["stages"].values() for out in stage["outs"]
         ):
             for path in [out, *out.rglob("*")]:
                 if path.is_file():
-                    found[str(path.relative_to(project.folder))] = hashlib.sha256(
+                    contents[str(path.relative_to(project.folder))] = hashlib.sha256(
                         path.read_bytes()
                     ).hexdigest()
-    return found
+    return contents
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
@@ -47,7 +47,7 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 def entries(project: Project) -> dict[str, tuple[str, str]]:
-    """The stages that ran: by their name, the lock file and the key in it."""
+    """The recorded stages: for each name, its lock file and its key there."""
     return {
         key: (name, key)
         for name in LOCKS
@@ -56,7 +56,7 @@ def entries(project: Project) -> dict[str, tuple[str, str]]:
 
 
 def forget(project: Project, what: str) -> None:
-    """As if the stage had never run."""
+    """Make it as if the stage had never run."""
     shutil.rmtree(project.path(".dvc/cache/runs"), ignore_errors=True)
     if what == EVERYTHING:
         shutil.rmtree(project.path(".dvc/cache"))
@@ -98,7 +98,7 @@ def start(project: Project) -> subprocess.Popen:
 
 
 def checkpointed(project: Project, *_: object) -> bool:
-    """Whether a training has done an epoch, and not all."""
+    """Whether a training has finished an epoch, but not all."""
     return any(project.folder.glob("models/*/checkpoint.npz"))
 
 
@@ -106,9 +106,9 @@ def stages_of(dvc: subprocess.Popen) -> list[psutil.Process]:
     """The processes of stages below DVC's."""
     try:
         return [
-            one
-            for one in psutil.Process(dvc.pid).children(recursive=True)
-            if "stages." in " ".join(command_of(one))
+            process
+            for process in psutil.Process(dvc.pid).children(recursive=True)
+            if "stages." in " ".join(command_of(process))
         ]
     except psutil.Error:
         return []
@@ -124,8 +124,8 @@ def after(seconds: float) -> Moment:
 
 
 def kill(dvc: subprocess.Popen, target: str) -> str | None:
-    """Send SIGKILL to the `target`: dvc, stage or both; where no stage is alive, to DVC. Returns
-    what was hit, None where DVC was done before."""
+    """Send SIGKILL to `target`: dvc, stage or both, or to DVC if no stage is alive. Returns what
+    was killed, or None if DVC had finished before."""
     stages = stages_of(dvc) if target != "dvc" else []
     for process in [*([dvc] if target != "stage" or not stages else []), *stages]:
         with contextlib.suppress(psutil.Error):
@@ -142,8 +142,8 @@ def again(project: Project) -> tuple[int, str]:
 
 
 def one_round(project: Project, what: str, target: str, due: Moment) -> dict:
-    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was hit, None where DVC
-    was done before; `rwlock_deleted`, whether a file of DVC's own had to be deleted before."""
+    """Forget, run, kill as soon as it is `due`, run again. `killed` is what was killed, None if
+    DVC had finished; `rwlock_deleted`, whether a file of DVC's own had to be deleted first."""
     forget(project, what)
     begin = time.perf_counter()
     dvc = start(project)

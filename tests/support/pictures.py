@@ -1,11 +1,11 @@
-"""PNG files that no library writes: chunk by chunk."""
+"""Unusual PNG files, written chunk by chunk."""
 
 import struct
 import zlib
 
 
 def write_png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """The file of these chunks, a name and its content each, and of the one that ends it."""
+    """A file of these chunks, each a name and its content, and of the final chunk."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content))
         + name
@@ -16,7 +16,6 @@ def write_png(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def claim_size(width: int, height: int) -> bytes:
-    """A PNG file that says it has these many pixels, 8 bits of red, green and blue each, in few
-    bytes."""
+    """A small PNG file that claims to be this large, with 8 bits each of red, green and blue."""
     header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
     return write_png((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))))

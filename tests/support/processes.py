@@ -1,4 +1,4 @@
-"""What tests ask of processes that run beside them."""
+"""Watch and signal the processes that tests start."""
 
 import signal
 import subprocess
@@ -19,12 +19,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
 def press_ctrl_c(process: subprocess.Popen) -> None:
     """Do what a terminal does at Ctrl-C: interrupt a process and all that it started."""
     first = psutil.Process(process.pid)
-    for one in [first, *first.children(recursive=True)]:
-        one.send_signal(signal.SIGINT)
+    for target in [first, *first.children(recursive=True)]:
+        target.send_signal(signal.SIGINT)
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """The words of its command line; none where it has ended."""
+    """The words of its command line, none if it has ended."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -32,7 +32,7 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def processes_in(folder: Path, module: str | None = None) -> list[psutil.Process]:
-    """The processes that work in `folder` or below; with `module`, those that run it."""
+    """The processes that work in `folder` or below, if given only those that run `module`."""
     found = []
     for process in psutil.process_iter():
         try:

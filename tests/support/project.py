@@ -45,8 +45,8 @@ REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 
 
 def own_environment() -> dict[str, str]:
-    """The environment of this process without all that the backends and OpenBLAS read, which
-    `backend.start` may have set here: what a user's process begins with."""
+    """This process's environment without the variables of backends and OpenBLAS, which
+    `backend.start` may have set: what a user's process starts with."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -55,8 +55,7 @@ def own_environment() -> dict[str, str]:
 
 
 class Project:
-    """A folder with a copy of the project: how the tests run commands in it and look at what they
-    left."""
+    """A folder with a copy of the project, in which tests run commands and inspect the results."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -68,7 +67,7 @@ class Project:
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
         }
-        # else each of the many processes would compile the project's modules again
+        # otherwise each process would compile the project's modules again
         variables.pop("PYTHONDONTWRITEBYTECODE", None)
         return variables
 
@@ -83,7 +82,7 @@ class Project:
         )
 
     def run(self, *command: str, status: int = 0) -> str:
-        """The output of a command, which must end with the exit status `status`."""
+        """The output of a command, which must have the exit status `status`."""
         process = self.start(*command)
         output, _ = process.communicate()
         assert process.returncode == status, output
@@ -126,7 +125,7 @@ class Project:
 
 
 def data_json(shape: list[int], classes: int) -> dict[str, Any]:
-    """What preprocess says in data.json of images of `shape` (height, width, channels)."""
+    """What preprocess writes to data.json for images of `shape` (height, width, channels)."""
     return {
         "dataset": "made-up",
         "class_names": [f"class {number}" for number in range(classes)],
@@ -142,7 +141,7 @@ def data_json(shape: list[int], classes: int) -> dict[str, Any]:
 def write_prepared(
     folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], classes: int, **more: Any
 ) -> Prepared:
-    """Prepared data in `folder`: images, uint8, and labels of each part; data.json says `more`."""
+    """Prepared data in `folder`: images (uint8) and labels of each part, data.json with `more`."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, (images, labels) in parts.items():
         np.save(folder / f"{part}.npy", images)
@@ -162,8 +161,8 @@ def ran(output: str) -> list[str]:
 
 
 def shrink(params: Any) -> None:
-    """Two small networks, one of them with dropout and batch norm, for two epochs; of the others
-    those that tests or the replications below take, since each command of DVC's reads all."""
+    """Train two small networks, one with dropout and batch norm, for two epochs. Keep only
+    the others that tests or replications use, since every DVC command reads all."""
     set_example(params)
     params["architectures"] = {name: params["architectures"][name] for name in ARCHITECTURES}
     params["models"] = ["mnist-dense", "fashion-2blocks"]
@@ -178,7 +177,7 @@ def shrink(params: Any) -> None:
 
 
 def shrink_replications(params: Any) -> None:
-    """Three of the experiments, one of which starts from another, and what they take."""
+    """Keep three experiments, one of which starts from another, and their variants."""
     params["experiments"] = {name: params["experiments"][name] for name in REPLICATIONS}
     used = {entry["variant"] for entry in params["experiments"].values()}
     params["variants"] = {
@@ -188,8 +187,8 @@ def shrink_replications(params: Any) -> None:
 
 
 def small_project(folder: Path) -> Project:
-    """The small project, committed, before its first run, in a new folder: 200 + 80 images of the
-    embedded sample."""
+    """Make the small project in a new folder, committed but not yet run, with 200 + 80 images of
+    the embedded sample."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)

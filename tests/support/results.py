@@ -1,5 +1,5 @@
-"""Made-up results of networks that nobody trained, of any number of models and classes: in seconds,
-what the training would have written, and from that the real reports."""
+"""Made-up results of any number of models and classes, without training: what training would have
+written, and the real reports made from that."""
 
 from contextlib import chdir
 from pathlib import Path
@@ -35,7 +35,7 @@ def list_layers(blocks: int) -> list[dict[str, Any]]:
 
 
 def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], seed: int) -> None:
-    """What train writes of a model that is right in most of the images, but not in the first."""
+    """Write what train writes of a model that is right on most images, but not on the first."""
     folder, random = Path("models") / model, np.random.default_rng(seed)
     probabilities = {}
     for part in ("validation", "test"):
@@ -76,8 +76,8 @@ def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], s
 
 
 def write_data(classes: list[str], names: bool, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """What preprocess and describe write of random images, as many a part as `sizes` says, with the
-    names of their files if `names`. Returns the labels of each part."""
+    """Write what preprocess and describe write of random images: `sizes` of each part, with file
+    names if `names`. Returns the labels of each part."""
     random, prepared = np.random.default_rng(0), Path("data/prepared")
     prepared.mkdir(parents=True)
     labels, counts = {}, {}
@@ -114,11 +114,11 @@ def write_data(classes: list[str], names: bool, sizes: dict[str, int]) -> dict[s
 def write_results(
     folder: Path, models: int, classes: int, test: int = IMAGES["test"], names: bool = False
 ) -> Project:
-    """A folder with the reports of so many models, classes, and test images."""
+    """A folder with the reports for this many models, classes and test images."""
     files.write_text(folder / "params.yaml", read_example())
     project = Project(folder)
-    model_names = [f"network{one}{MODEL_ENDINGS[one % 4]}" for one in range(models)]
-    class_names = [CLASS_NAMES[one % 3].format(one) for one in range(classes)]
+    model_names = [f"network{number}{MODEL_ENDINGS[number % 4]}" for number in range(models)]
+    class_names = [CLASS_NAMES[number % 3].format(number) for number in range(classes)]
 
     def change(content: Any) -> None:
         network = content["architectures"]["mnist-dense"]

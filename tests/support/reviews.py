@@ -16,15 +16,14 @@ MODEL = "mnist-dense"
 def review(
     project: Project, base: str = "main", head: str | None = None, refused: bool = False
 ) -> str:
-    """What review.md says; in this process, which has imported DVC and pandas already. `refused`:
-    it must end with an error."""
+    """The text of review.md. With `refused`, the review must end with an error."""
     with chdir(project.folder), pytest.raises(UserError) if refused else nullcontext():
         review_command.main(base, head, repro=False)
     return project.path("review.md").read_text(encoding="utf-8")
 
 
 def closed_gate(project: Project, capsys: pytest.CaptureFixture, base: str = "main") -> str:
-    """What the gate prints, in this process; it must be closed."""
+    """What the gate prints; it must be closed."""
     capsys.readouterr()
     with chdir(project.folder), pytest.raises(SystemExit, match="the gate is closed"):
         gate_command.main(base)
@@ -32,7 +31,7 @@ def closed_gate(project: Project, capsys: pytest.CaptureFixture, base: str = "ma
 
 
 def accept(stage: str) -> None:
-    """Let DVC take what lies in the current project for what `stage` has made."""
+    """Make DVC accept the files that are there as the results of `stage`."""
     with Repo() as repo:
         repo.commit(stage, force=True)
 

@@ -22,7 +22,7 @@ OPTIONS = params.load().download.model_copy(
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the first requests by the plan, a behaviour a request, and further ones well; notes
+    """Answers the first requests as planned, one behaviour each, and later ones well. Records the
     path and Range of each."""
 
     daemon_threads = True
@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.seen, self.ranges, self.done = [], [], True, threading.Event()
-        self.sent = 0  # bytes without an end
+        self.sent = 0  # bytes of endless answers
 
     @property
     def address(self) -> str:
@@ -81,8 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[start:])
 
     def endless(self, behaviour: str) -> None:
-        """Send without an end, fast or a byte at a time, until the other side has enough; the
-        server notes how much."""
+        """Send endlessly, fast or a byte at a time, until the client hangs up. The server counts
+        the bytes."""
         self.send_response(302 if "redirect" in behaviour else 200)
         self.send_header("Location", "/elsewhere")
         if "trailers" in behaviour:

@@ -1,4 +1,4 @@
-"""Data sets as people and publishers have them, made small."""
+"""Small data sets in the forms that people and publishers use."""
 
 import gzip
 import hashlib
@@ -22,8 +22,6 @@ from support.pictures import claim_size
 from support.project import ROOT
 
 OPTIONS = params.load(ROOT / "params.yaml").download
-
-
 RANDOM = np.random.default_rng(0)
 
 
@@ -48,15 +46,14 @@ def digest_of(path: str | Path) -> str:
 
 
 def publish(name: str, changes: dict) -> None:
-    """Change what the publisher says to suit files made here; a change of
-    ``files`` is one a file."""
+    """Fit a publisher's description to files made here; ``files`` has one change per file."""
     path = Path(f"data/official/{name}.yaml")
-    said = yaml.safe_load(path.read_text())
-    for file, change in zip(said["files"], changes.pop("files")):
+    description = yaml.safe_load(path.read_text())
+    for file, change in zip(description["files"], changes.pop("files")):
         for key in ("bytes", "md5", "sha256", "unpacked_sha256"):
             file.pop(key, None)
         file.update(change)
-    path.write_text(yaml.safe_dump(said | changes))
+    path.write_text(yaml.safe_dump(description | changes))
 
 
 TREE = {
@@ -160,8 +157,8 @@ def as_idx(array: np.ndarray) -> bytes:
 
 
 def as_fashion(folder="fashion", **changes) -> str:
-    """Fashion-MNIST's four files, and what the publisher says of them; `changes` by the beginnings
-    of their names."""
+    """Fashion-MNIST's four files and their publisher's description. The keys of `changes` are the
+    beginnings of file names."""
     Path(folder).mkdir()
     content = {
         "train_images": as_idx(images(20)),
@@ -169,24 +166,24 @@ def as_fashion(folder="fashion", **changes) -> str:
         "t10k_images": as_idx(images(10)),
         "t10k_labels": as_idx(np.arange(10)),
     } | changes
-    said = []
+    published = []
     for (name, data), end in zip(content.items(), ("idx3", "idx1") * 2):
         path = Path(folder, f"{name.replace('_', '-')}-{end}-ubyte.gz")
         path.write_bytes(data if data[:2] == b"\x1f\x8b" else gzip.compress(data))
-        said.append({"sha256": digest_of(path)})
-    publish("fashion_mnist", {"files": said})
+        published.append({"sha256": digest_of(path)})
+    publish("fashion_mnist", {"files": published})
     return folder
 
 
 def records(count: int, label_bytes: int) -> bytes:
-    made = RANDOM.integers(0, 256, (count, label_bytes + 3072), np.uint8)
-    made[:, label_bytes - 1] = np.arange(count) % 3
-    return made.tobytes()
+    rows = RANDOM.integers(0, 256, (count, label_bytes + 3072), np.uint8)
+    rows[:, label_bytes - 1] = np.arange(count) % 3
+    return rows.tobytes()
 
 
 def as_cifar(name="cifar10", **changes) -> str:
-    """CIFAR's binary archive with three classes, its members out of order, and what the publisher
-    says of it."""
+    """CIFAR's binary archive with three classes, its members out of order, and its publisher's
+    description."""
     label_bytes = 1 if name == "cifar10" else 2
     tree = {
         "readme.html": b"",
