@@ -1,5 +1,5 @@
 """The networks of the documents, layer by layer; the schema against the code; Keras's names; lists
-of layers; heads."""
+of layers; auxiliary heads."""
 
 import inspect
 import json
@@ -32,7 +32,7 @@ from stages.training import fitting, heads, recipe  # noqa: E402
 TEXT = read_example()
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
 OPTIONS = load_example()
-OF_TRAINING = ("loss_weights", "average_mirrored", "fine_tuning")  # not the network's
+OF_TRAINING = ("loss_weights", "average_mirrored", "fine_tuning")  # not arguments of the network
 
 
 def built(name: str, shape: list[int], classes: int = 5, **changes: Any) -> keras.Model:
@@ -61,7 +61,7 @@ def lines(model: keras.Model) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_network_is_that_of_the_document(name: str):
+def test_each_network_has_the_layers_and_parameters_of_its_document(name: str):
     document = DOCUMENTS[name]
     model = built(name, [int(side) for side in document["image"].split("x")], document["classes"])
     assert model.count_params() == document["parameters"]
@@ -86,14 +86,14 @@ def test_a_network_is_that_of_the_document(name: str):
         ("sequential-example", [28, 28, 1], 1_013),
     ],
 )
-def test_a_network_for_other_images_has_the_parameters_that_its_comment_gives(
+def test_a_network_for_other_images_has_as_many_parameters_as_its_comment_says(
     name: str, shape: list[int], parameters: int
 ):
     assert built(name, shape).count_params() == parameters
 
 
 @pytest.mark.parametrize("top", ["own", "global_average_pooling", "global_max_pooling", "flatten"])
-def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
+def test_an_application_has_as_many_parameters_with_each_top_as_with_its_own(top: str):
     own = keras.applications.MobileNet(weights=None, classes=5, input_shape=(32, 32, 3), alpha=0.25)
     arguments = {"network": "MobileNet", "top": top, "arguments": {"alpha": 0.25}}
     model = architectures.build("mine", "application", arguments, data_json([32, 32, 3], 5))
@@ -113,7 +113,7 @@ def test_a_network_of_keras_applications_keeps_or_changes_its_top(top: str):
         ("sequential-example", 3),
     ],
 )
-def test_images_too_small_are_named(name: str, side: int):
+def test_images_too_small_for_a_network_are_refused_with_name_and_size(name: str, side: int):
     with pytest.raises(UserError) as error:
         built(name, [side, side, 3])
     assert f"architectures.{name}" in str(error.value) and f"{side}×{side}" in str(error.value)
@@ -132,7 +132,7 @@ def test_probabilities_are_float32_in_mixed_precision(name: str):
     assert {output.dtype for output in model.outputs} == {"float32"}
 
 
-def test_each_family_has_a_module_and_the_schema_its_arguments():
+def test_each_family_has_a_module_with_the_arguments_of_its_schema():
     modules = [
         import_module(f"stages.architectures.{file.stem}")
         for file in (ROOT / "stages/architectures").glob("[!_]*.py")
@@ -148,7 +148,7 @@ def test_each_family_has_a_module_and_the_schema_its_arguments():
         assert set(FAMILIES[family].model_fields) - {"family", *OF_TRAINING} == arguments, family
 
 
-def test_what_equal_numbers_of_parameters_do_not_show():
+def test_auxiliary_heads_and_pooling_are_at_the_right_places():
     def list_inputs(model: keras.Model, layer: str) -> list[str]:
         (node,) = model.get_layer(layer)._inbound_nodes
         return [tensor._keras_history.operation.name for tensor in node.input_tensors]
@@ -159,14 +159,14 @@ def test_what_equal_numbers_of_parameters_do_not_show():
     whitened = built("cifar10-whitened", [32, 32, 3])
     kinds = [type(layer).__name__ for layer in whitened.layers]
     convolutions = [place for place, kind in enumerate(kinds) if kind == "Conv2D"]
-    # of the first block, behind the whitening
+    # in the first block, which follows the whitening
     assert kinds[convolutions[1] + 1] == "MaxPooling2D"
     assert kinds[convolutions[2] + 1] == "BatchNormalization"
 
 
-def test_a_slope_and_a_scale_are_those_of_params_yaml():
+def test_negative_slope_and_head_scale_reach_their_layers():
     leaky = built("mnist-convnet", [28, 28, 1], activation="leaky_relu", negative_slope=0.125)
-    slopes = {one.negative_slope for one in leaky.layers if hasattr(one, "negative_slope")}
+    slopes = {layer.negative_slope for layer in leaky.layers if hasattr(layer, "negative_slope")}
     assert slopes == {0.125}
     scaled = built("cifar10-whitened", [32, 32, 3], head_scale=0.125)
     assert scaled.layers[-2].scale == 0.125
@@ -178,7 +178,7 @@ def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(
 ):
     monkeypatch.setattr(whitened, "CHUNK", 7)  # of 40 images: the last chunk is smaller
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, channels))
-    # neighbours alike
+    # similar neighbours
     images = (images + np.roll(images, 1, axis=2)).astype(float).clip(0, 255).astype("uint8")
     arguments = {
         "whitening_size": 2,
@@ -204,57 +204,61 @@ def test_the_whitening_layer_gives_uncorrelated_values_of_equal_variance(
     )
     np.testing.assert_array_equal(values[:, half:], -values[:, :half])
     assert not layer.trainable_weights
-    # every second image alone gives the filters of all, where each is there twice
-    once = layer.get_weights()[0]
+    # if each image is there twice, every second one gives the same filters as before
+    filters = layer.get_weights()[0]
     architectures.adapt(model, "whitened", arguments, np.repeat(images, 2, axis=0)[:79])
-    np.testing.assert_allclose(layer.get_weights()[0], once, rtol=1e-3)
+    np.testing.assert_allclose(layer.get_weights()[0], filters, rtol=1e-3)
     architectures.adapt(model, "whitened", arguments | {"whitening_epsilon": 1e6}, images)
     norms = np.linalg.norm(layer.get_weights()[0].reshape(-1, layer.filters), axis=0)
     np.testing.assert_allclose(norms, 1e-3, rtol=1e-3)  # 1 / √(variance + ε)
 
 
 def classes_of(module: Any, base: type) -> set[str]:
-    """The names of the classes in Keras's `module` that follow `base`, without second names."""
-    found = {
-        name: one
-        for name, one in vars(module).items()
-        if inspect.isclass(one) and issubclass(one, base) and one is not base
+    """The names of the subclasses of `base` in Keras's `module`, without aliases."""
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
     }
-    return {name for name, one in found.items() if one.__name__ == name}
+    return {name for name, value in classes.items() if value.__name__ == name}
 
 
-def plain(found: set[str]) -> set[str]:
-    return {name.lower() for name in found}
+def lower(class_names: set[str]) -> set[str]:
+    return {name.lower() for name in class_names}
 
 
 def test_the_names_of_optimizers_schedules_and_losses_are_those_of_keras():
     wrappers = {"LossScaleOptimizer", "MultiOptimizer"}  # they take optimizers
-    assert set(names.OPTIMIZERS) == plain(
+    assert set(names.OPTIMIZERS) == lower(
         classes_of(keras.optimizers, keras.optimizers.Optimizer) - wrappers
     )
     schedules = keras.optimizers.schedules
     assert set(names.SCHEDULES) == classes_of(schedules, schedules.LearningRateSchedule)
-    others = {"CTC", "Circle"}  # of sequences and of embeddings
-    assert {name.replace("_", "") for name in names.LOSSES} == plain(
+    others = {"CTC", "Circle"}  # for sequences and for embeddings
+    assert {name.replace("_", "") for name in names.LOSSES} == lower(
         classes_of(keras.losses, keras.Loss) - others
     )
 
 
 def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
-    functions = {name for name, one in vars(keras.activations).items() if inspect.isfunction(one)}
+    functions = {
+        name for name, value in vars(keras.activations).items() if inspect.isfunction(value)
+    }
     # glu halves the channels, which a layer with an activation does not expect; threshold has
     # arguments without a default
     unusable = {"get", "serialize", "deserialize", "glu", "threshold"}
     allowed = (*names.ACTIVATIONS, *names.ACROSS, *names.ALIASES)
     assert set(allowed) == functions - unusable and len(allowed) == len(set(allowed))
-    networks = {name for name, one in vars(keras.applications).items() if inspect.isfunction(one)}
+    networks = {
+        name for name, value in vars(keras.applications).items() if inspect.isfunction(value)
+    }
     assert set(names.APPLICATIONS) == networks
     known = classes_of(keras.layers, keras.layers.Layer)
     assert set(names.LAYERS) <= known
     left_out = {
         name for name in known - set(names.LAYERS) if not name.endswith(("1D", "3D", "Cell"))
     }
-    # of several tensors, of sequences, text or sound, of labels too, or around other layers
+    # they take several tensors, sequences, text, sound or labels, or wrap other layers
     assert left_out == {
         "Add", "AdditiveAttention", "Attention", "Average", "Bidirectional", "CategoryEncoding",
         "Concatenate", "Conv1DTranspose", "Conv3DTranspose", "ConvLSTM2D", "CutMix",
@@ -268,7 +272,7 @@ def test_the_names_of_activations_networks_and_layers_are_those_of_keras():
     }  # fmt: skip
 
 
-def test_every_name_leads_to_its_object():
+def test_every_name_gives_its_keras_object():
     fixed = {
         "schedule": None,
         "schedule_arguments": {},
@@ -302,7 +306,9 @@ def test_every_name_leads_to_its_object():
         ("- Flatten: {}\n    - Dense: 3", ["layers[1]", "Dense"]),
     ],
 )
-def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str, named: list[str]):
+def test_a_bad_list_of_layers_is_refused_before_keras_is_needed(
+    tmp_path: Path, layer: str, named: list[str]
+):
     file = tmp_path / "params.yaml"
     file.write_text(
         TEXT.replace(
@@ -334,7 +340,7 @@ def test_a_bad_list_of_layers_is_named_without_keras(tmp_path: Path, layer: str,
         ([{"Conv2D": {"filters": 3, "kernel_size": 3}}], ["Flatten", "(26, 26, 3)"]),
     ],
 )
-def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: list[str]):
+def test_a_bad_list_of_layers_is_refused_when_it_is_built(layers: list, named: list[str]):
     with pytest.raises(UserError) as error:
         architectures.build("mine", "sequential", {"layers": layers}, data_json([28, 28, 1], 5))
     for part in ("architectures.mine", *named):
@@ -342,7 +348,7 @@ def test_a_bad_list_of_layers_is_named_when_it_is_built(layers: list, named: lis
 
 
 def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
-    """Its logits are 100 apart; from its probabilities, 1 and 4e-44, the loss is cut off."""
+    """Its logits are 100 apart; from the probabilities, 1 and 4e-44, the loss would be clipped."""
     keras.utils.set_random_seed(1)
     train = OPTIONS.train.model_copy(update={"loss": "categorical_crossentropy"})
     inputs = keras.Input((2,))
@@ -361,7 +367,7 @@ def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
 
 
 def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Three heads through the stages train and evaluate; a small network stands in for GoogLeNet,
+    """Three heads pass the stages train and evaluate. A small network stands in for GoogLeNet,
     which takes 12 s."""
 
     def small(x, **arguments):
@@ -406,7 +412,7 @@ def test_a_network_with_auxiliary_heads_trains(tmp_path: Path, monkeypatch: pyte
         predicted = dict(predictions)
     heads = ("", "_auxiliary1", "_auxiliary2")
     assert list(predicted) == [f"{part}{head}" for part in ("validation", "test") for head in heads]
-    assert all(one.shape == (8, 3) and one.dtype == np.float32 for one in predicted.values())
+    assert all(array.shape == (8, 3) and array.dtype == np.float32 for array in predicted.values())
     kept = json.loads((folder / "training.json").read_text())["kept_epoch"]
     error = ((predicted["validation"] - np.eye(3)[np.arange(8) % 3]) ** 2).mean()
     assert history["val_mean_squared_error"][kept] == pytest.approx(error, abs=1e-5)

@@ -1,5 +1,5 @@
-"""TensorFlow's arithmetic as this project uses it: nothing that the processor's vendor decides,
-batch norm in one operation, and plain Keras layers in the saved file."""
+"""TensorFlow's arithmetic in this project: no results that depend on the processor's vendor, batch
+norm in one operation, and plain Keras layers in the saved file."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ from tensorflow.python.eager import context  # noqa: E402
 from stages.training import arithmetic, saving  # noqa: E402
 
 make = keras.layers
-# operations whose machine code holds the processor's estimates
+# operations whose machine code uses the processor's estimates
 ESTIMATES = {"Rsqrt", "Reciprocal", "Inv", "Erfc", "Atan", "Atan2", "LRN", "_UnaryOpsComposition"}
 ESTIMATES |= {"FusedBatchNormV3", "FusedBatchNormGradV3", "Softmax"}  # without oneDNN
 NORMALISING = [
@@ -47,14 +47,14 @@ AUGMENTING = [
 
 
 def operations_of(function) -> set[str]:
-    """The names of the operations that TensorFlow runs in it, after the graph optimizer."""
+    """The names of the operations that TensorFlow runs in it, after optimizing the graph."""
     context.context().enable_graph_collection()
     function()
     graphs = context.context().export_run_metadata().partition_graphs
     context.context().disable_graph_collection()
-    functions = [one for graph in graphs for one in graph.library.function]
+    functions = [function for graph in graphs for function in graph.library.function]
     return {node.op for graph in graphs for node in graph.node} | {
-        node.op for one in functions for node in one.node_def
+        node.op for function in functions for node in function.node_def
     }
 
 
@@ -63,10 +63,10 @@ def data(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("optimizer", ["RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW"])
-def test_nothing_that_a_training_runs_is_an_estimate_of_the_processor(optimizer: str):
+def test_no_operation_in_a_training_uses_the_processors_estimates(optimizer: str):
     keras.utils.set_random_seed(1)
     inputs = x = keras.Input((6, 6, 8))
-    if optimizer == "RMSprop":  # once with all of them
+    if optimizer == "RMSprop":  # all layers are tried once
         for layer in [*AUGMENTING, *NORMALISING, *map(make.Activation, ACTIVATIONS)]:
             x = layer(x)
     x = make.Dense(3, activation="softmax", kernel_constraint="unit_norm")(make.Flatten()(x))
@@ -89,18 +89,18 @@ def test_roots_and_quotients_are_the_nearest_floats():
 
 
 @pytest.mark.parametrize("slope", [0.3, 0.0, -0.5])
-def test_leaky_relu_has_the_gradient_of_tensorflow(slope: float):
+def test_leaky_relu_has_tensorflows_values_and_gradients(slope: float):
     x = tf.constant([-1e-45, -0.0, 0.0, 1e-45, np.nan, *data((100,))], tf.float32)
-    found = []
+    values_and_gradients = []
     for function in (keras.ops.leaky_relu, arithmetic.LEAKY_RELU):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = function(x, slope)
-        found.append(np.stack([y, tape.gradient(y, x)]))
-    np.testing.assert_array_equal(*found)
+        values_and_gradients.append(np.stack([y, tape.gradient(y, x)]))
+    np.testing.assert_array_equal(*values_and_gradients)
 
 
-def test_leaky_relu_is_computed_with_its_convolution():
+def test_no_leaky_relu_is_computed_apart_from_its_convolution():
     keras.utils.set_random_seed(1)
     network = [make.Conv2D(4, 3), make.LeakyReLU(0.3), make.Flatten(), make.Dense(3)]
     model = keras.Sequential([keras.Input((6, 6, 3)), *network])
@@ -110,7 +110,7 @@ def test_leaky_relu_is_computed_with_its_convolution():
 
 
 def results(layer: keras.Layer, x: np.ndarray, training: bool) -> list[np.ndarray]:
-    """Output, gradients by input and weights, and the weights afterwards, of a layer in a graph."""
+    """A layer's output, gradients by input and weights, and weights afterwards, in a graph."""
     upstream = tf.constant(data(x.shape, 9))
 
     @tf.function
@@ -119,10 +119,10 @@ def results(layer: keras.Layer, x: np.ndarray, training: bool) -> list[np.ndarra
             tape.watch(x)
             y = layer(x, training=training)
             loss = tf.reduce_sum(tf.cast(y, tf.float32) * upstream)
-        return y, *tape.gradient(loss, [x, *[one.value for one in layer.trainable_variables]])
+        return y, *tape.gradient(loss, [x, *[weight.value for weight in layer.trainable_variables]])
 
-    found = run(tf.constant(x, layer.compute_dtype))
-    return [np.asarray(tf.cast(one, tf.float32)) for one in (*found, *layer.weights)]
+    tensors = run(tf.constant(x, layer.compute_dtype))
+    return [np.asarray(tf.cast(tensor, tf.float32)) for tensor in (*tensors, *layer.weights)]
 
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -138,7 +138,7 @@ OPTIONS = ({}, {"trainable": False}, {"scale": False, "center": False, "epsilon"
         for j, shape in enumerate(SHAPES)
     ],
 )
-def test_batch_norm_is_keras_own_to_rounding(precision: str, shape: tuple, options: dict):
+def test_batch_norm_equals_keras_own_up_to_rounding(precision: str, shape: tuple, options: dict):
     x = data(shape)
     for training in (True, False):
         obtained, expected = [], []
@@ -149,23 +149,23 @@ def test_batch_norm_is_keras_own_to_rounding(precision: str, shape: tuple, optio
             for number, weights in enumerate(layer.weights):
                 weights.assign(np.abs(data(weights.shape, number)) + 0.5)
             into += results(layer, x, training)
-        # a unit in the last place of the output's type, and what sums of a few hundred leave
+        # a unit in the last place of the output's type, and the error of sums of a few hundred
         unit = {"float32": 2e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}[precision]
         assert len(obtained) == len(expected)
-        for one, other in zip(obtained, expected):
-            scale = np.abs(other).max()
-            np.testing.assert_allclose(one, other, rtol=unit, atol=unit * max(scale, 1))
+        for actual, wanted in zip(obtained, expected):
+            scale = np.abs(wanted).max()
+            np.testing.assert_allclose(actual, wanted, rtol=unit, atol=unit * max(scale, 1))
 
 
-def test_a_mask_keeps_its_meaning():
+def test_batch_norm_leaves_out_masked_values():
     x, mask = data((4, 3, 6)), np.array([[True, True, False]] * 4)
     layer = make.BatchNormalization()
     layer(x, training=True, mask=mask)
     np.testing.assert_allclose(layer.moving_mean, 0.01 * x[:, :2].mean((0, 1)), rtol=1e-4)
 
 
-def test_the_saved_file_is_plain_keras(tmp_path: Path):
-    """Another Keras, without a module of ours, loads it and predicts the same."""
+def test_the_saved_file_needs_nothing_but_keras(tmp_path: Path):
+    """A process without our modules loads it and predicts the same."""
     inputs = keras.Input((6, 6, 3))
     x = make.BatchNormalization()(make.Conv2D(4, 3)(inputs))
     x = make.BatchNormalization()(make.Dense(5, activation="gelu")(make.Flatten()(x)))

@@ -1,5 +1,5 @@
-"""Augmentation, class weights and mixed precision: what training sees, and that it sees the same
-again."""
+"""Augmentation, class weights and mixed precision: what training sees, and that this can be
+repeated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,7 @@ def keras() -> Any:
 
 
 def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -> np.ndarray:
-    """IMAGES as a network behind augmentation is given them, in the last of so many steps."""
+    """IMAGES as a network gets them after augmentation, in the last of `times` steps."""
     import keras
 
     from stages.training.augmentation import prepend_to
@@ -55,7 +55,7 @@ def seen(seed: int = 1, training: bool = True, times: int = 1, **changes: Any) -
     return np.asarray(result)
 
 
-def test_it_is_off_by_default_and_outside_training():
+def test_augmentation_is_off_by_default_and_outside_training():
     from stages.training.augmentation import is_enabled
 
     assert not is_enabled(CHOSEN.augment)
@@ -73,7 +73,7 @@ def test_equal_seeds_give_equal_images_and_each_step_new_ones():
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_each_key_changes_each_image_by_itself(name: str):
+def test_each_key_alone_changes_images_one_by_one(name: str):
     changed = seen(**{name: EVERYTHING[name]})
     kept = sum(np.array_equal(*pair) for pair in zip(changed, IMAGES))
     assert kept <= (30 if name.endswith("flip") else 10)  # 40 images: half of them are flipped
@@ -143,7 +143,7 @@ def test_rotation_is_in_degrees_and_fills_with_the_nearest_pixels():
         ({"shear": 45.0}, "RandomShear", {"x_factor": 1, "y_factor": 0}),
     ],
 )
-def test_each_change_is_as_large_as_it_says(options: dict, kind: str, factors: dict):
+def test_each_key_gives_the_size_of_its_change(options: dict, kind: str, factors: dict):
     from stages.training.augmentation import build_layers
 
     [layer] = build_layers(CHOSEN.augment.model_copy(update=options), (12, 12, 3), 1)
@@ -163,21 +163,21 @@ def small(**changes: Any) -> train.Experiment:
 
 
 def replication(experiment: train.Experiment, in_training_mode: bool) -> Replication:
-    """`experiment` as one of the documents, from scratch."""
+    """`experiment` as a replication, from scratch."""
     return Replication(**vars(experiment), start=None, evaluate_in_training_mode=in_training_mode)
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
-    """Prepared data of two classes, 30 images and 10."""
+    """Prepared data with 30 images of one class and 10 of another."""
     part = IMAGES, np.repeat([0, 1], [30, 10])
     return write_prepared(tmp_path, {"train": part, "validation": part, "test": part}, 2)
 
 
-def test_an_interrupted_training_with_all_that_has_a_state_ends_with_the_same_bits(
+def test_a_resumed_training_with_everything_that_has_a_state_ends_with_the_same_bits(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Augmentation, dropout in evaluation too, and the scale of float16's loss."""
+    """Augmentation, dropout also in evaluation, and the loss scaling of float16."""
     import keras
 
     from stages.training.checkpoint import Checkpoint
@@ -189,7 +189,7 @@ def test_an_interrupted_training_with_all_that_has_a_state_ends_with_the_same_bi
     def fit(folder: str) -> None:
         run(experiment, prepared, tmp_path / folder, tmp_path / f"{folder}.npz", None, True)
 
-    monkeypatch.chdir(ROOT)  # the checkpoint's digest is of the code there
+    monkeypatch.chdir(ROOT)  # the checkpoint holds a digest of the code there
     fit("whole")
     on_epoch_end = Checkpoint.on_epoch_end
 
@@ -204,15 +204,15 @@ def test_an_interrupted_training_with_all_that_has_a_state_ends_with_the_same_bi
     fit("resumed")
     folders = [tmp_path / "whole", tmp_path / "resumed"]
     for name in ("optimizer.npz", "predictions.npz", "history.csv"):
-        one, other = (folder / name for folder in folders)
-        assert one.read_bytes() == other.read_bytes(), name
-    one, other = (keras.saving.load_model(folder / "model.keras") for folder in folders)
-    assert all(np.array_equal(*pair) for pair in zip(one.get_weights(), other.get_weights()))
+        whole, resumed = (folder / name for folder in folders)
+        assert whole.read_bytes() == resumed.read_bytes(), name
+    whole, resumed = (keras.saving.load_model(folder / "model.keras") for folder in folders)
+    assert all(np.array_equal(*pair) for pair in zip(whole.get_weights(), resumed.get_weights()))
     layers = files.read_json(tmp_path / "whole/training.json")["layers"]
     assert not any("random" in layer["name"] for layer in layers)  # augmentation is not saved
 
 
-def test_dropout_stays_on_in_evaluation_where_asked(
+def test_dropout_stays_on_in_evaluation_if_asked(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)
@@ -232,7 +232,7 @@ def test_dropout_stays_on_in_evaluation_where_asked(
     )
 
 
-def test_a_prediction_averaged_over_the_mirror_image(
+def test_a_prediction_is_averaged_over_an_image_and_its_mirror_image(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)
@@ -246,20 +246,20 @@ def test_a_prediction_averaged_over_the_mirror_image(
         models.append(
             keras.saving.load_model(tmp_path / str(mirrored) / "model.keras", compile=False)
         )
-    one, averaged = models
+    plain, averaged = models
     images, mirrored = IMAGES, IMAGES[:, :, ::-1]
-    mean = (one.predict(images, verbose=0) + one.predict(mirrored, verbose=0)) / 2
+    mean = (plain.predict(images, verbose=0) + plain.predict(mirrored, verbose=0)) / 2
     np.testing.assert_allclose(averaged.predict(images, verbose=0), mean, atol=1e-6)
     np.testing.assert_array_equal(
         np.load(tmp_path / "True/predictions.npz")["test"], averaged.predict(images, verbose=0)
     )
     assert (
-        not np.allclose(one.predict(images, verbose=0), mean)
-        and averaged.count_params() == one.count_params()
+        not np.allclose(plain.predict(images, verbose=0), mean)
+        and averaged.count_params() == plain.count_params()
     )
 
 
-def test_balanced_class_weights():
+def test_balanced_class_weights_are_inverse_to_class_sizes():
     from stages.training.recipe import weigh_classes
 
     labels = np.repeat([0, 1], [30, 10])

@@ -1,4 +1,4 @@
-"""Bad sources, each refused with a word."""
+"""Bad sources are refused, and messages say why."""
 
 import gzip
 import io
@@ -71,8 +71,8 @@ def huge_header() -> str:
 
 
 def header_says_more(old=b"(6, 28, 28), }  ", new=b"(900, 28, 28), }") -> str:
-    """An .npz file whose x_train announces more images than it holds, or something else, and whose
-    checksums are right."""
+    """An .npz file with correct checksums whose x_train announces more images than it holds, or
+    something else."""
     as_npz(y_train=np.arange(900) % 3)
     with np.load("set.npz") as file:
         arrays = dict(file)
@@ -88,7 +88,7 @@ def header_says_more(old=b"(6, 28, 28), }  ", new=b"(900, 28, 28), }") -> str:
 
 
 def in_npz(name: str, content: bytes, method=zipfile.ZIP_DEFLATED) -> str:
-    """An .npz file, of which a member has other content."""
+    """An .npz file with one member replaced."""
     as_npz()
     with zipfile.ZipFile("set.npz") as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -99,7 +99,7 @@ def in_npz(name: str, content: bytes, method=zipfile.ZIP_DEFLATED) -> str:
 
 
 def npy(announced: str, content: bytes, version=1) -> bytes:
-    """An array whose header announces something."""
+    """An .npy file with this header."""
     header = announced.encode().ljust(118)
     length = struct.pack("<H" if version == 1 else "<I", len(header))
     return b"\x93NUMPY" + bytes([version, 0]) + length + header + content
@@ -109,7 +109,7 @@ LABELS = "{'descr': '<i8', 'fortran_order': False, 'shape': (%s,), }"
 
 
 def with_bytes_behind(path: str, count: int) -> str:
-    """A packed tar file with so many zeros behind its end."""
+    """A compressed tar file with `count` zeros behind its end."""
     return put(path, gzip.compress(gzip.decompress(Path(path).read_bytes()) + bytes(count)))
 
 
@@ -118,9 +118,9 @@ def many_headers() -> str:
     header = tarfile.TarInfo("pax")
     header.type, header.size = tarfile.XHDTYPE, 60_000
     value = b"60000 comment=".ljust(59_999, b"x") + b"\n"
-    one = header.tobuf(tarfile.GNU_FORMAT) + value.ljust(60_416, b"\0")
+    packed = header.tobuf(tarfile.GNU_FORMAT) + value.ljust(60_416, b"\0")
     as_tar(FLAT, "set.tar")
-    return put("set.tar", one * 40 + Path("set.tar").read_bytes())
+    return put("set.tar", packed * 40 + Path("set.tar").read_bytes())
 
 
 def zip_by(method: int) -> str:
@@ -131,7 +131,7 @@ def zip_by(method: int) -> str:
 
 
 def flat(*parts: str, prefix="") -> dict[str, bytes]:
-    """Images directly in folders."""
+    """Two images in each folder."""
     return {f"{prefix}{part}/{number}.png": encoded() for part in parts for number in range(2)}
 
 
@@ -139,7 +139,7 @@ PUBLISHED = "homepage: x\nlicence: x\nformat: %s\nfiles:\n"
 
 
 def publisher(kind: str, *names: str, more="") -> str:
-    """What somebody says of files of these names."""
+    """A publisher's description of these files."""
     files = "".join(f"- {{name: {name}, url: 'http://localhost:1/{name}'}}\n" for name in names)
     return put("said.yaml", (PUBLISHED % kind + files + more).encode())
 
@@ -273,7 +273,7 @@ BAD = {  # how the source is made, what the message must name, and options
         "test/",
     ),
     "folder: class in test only": (lambda: as_folder(TREE | {"test/emu/0.png": encoded()}), "emu"),
-    # a competition's layout: names of parts are no classes
+    # a competition's layout: names of parts are not classes
     "parts as classes: folder": (lambda: as_folder(flat("train", "test")), "in test/,"),
     "parts as classes: wrapped": (
         lambda: as_zip(flat("train", "test", prefix="set/") | {"set/labels.csv": b"id,label"}),
@@ -532,7 +532,7 @@ BAD = {  # how the source is made, what the message must name, and options
     ],
     ids=["hidden link to nothing", "pipe"],
 )
-def test_what_dvc_could_not_hash_is_named_before_it_tries(make, named: str):
+def test_what_dvc_could_not_hash_is_refused_before_it_tries(make, named: str):
     folder = Path(make())
     with pytest.raises(UserError, match=named):
         check.refuse_unreadable(folder)
@@ -542,7 +542,7 @@ def test_what_dvc_could_not_hash_is_named_before_it_tries(make, named: str):
 @pytest.mark.parametrize(
     "make, named, options", [(*case, {})[:3] for case in BAD.values()], ids=BAD
 )
-def test_bad_source_is_refused(make, named, options):
+def test_a_bad_source_is_refused_by_name_and_leaves_nothing(make, named, options):
     source = make()
     with pytest.raises(UserError) as error:
         bring(source, **options)

@@ -1,4 +1,4 @@
-"""Temperature scaling: the temperature itself, and that the saved network has it."""
+"""Temperature scaling: the temperature itself, and its use in the saved network."""
 
 from pathlib import Path
 
@@ -24,16 +24,16 @@ from stages.training import calibration  # noqa: E402
 pytestmark = pytest.mark.usefixtures("step_by_step")
 
 
-def test_the_temperature_of_a_network_that_is_too_sure_of_itself():
+def test_the_temperature_of_an_overconfident_network_is_found():
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (20_000, CLASSES))
     draws = random.uniform(size=(len(logits), 1)) < softmax(logits, axis=1).cumsum(axis=1)
     labels = draws.argmax(axis=1)
-    too_sure = softmax(2.5 * logits, axis=1).astype(np.float32)
-    assert calibration.fit_temperature(too_sure[None], labels) == pytest.approx(2.5, rel=0.05)
+    overconfident = softmax(2.5 * logits, axis=1).astype(np.float32)
+    assert calibration.fit_temperature(overconfident[None], labels) == pytest.approx(2.5, rel=0.05)
 
 
-def test_a_few_images_that_are_all_right_make_no_network_certain():
+def test_a_few_images_that_are_all_right_do_not_make_a_network_certain():
     labels = np.arange(20) % CLASSES
     right = np.full((20, CLASSES), 0.1) + 0.7 * np.eye(CLASSES)[labels]
     assert 0.4 < calibration.fit_temperature(right[None], labels) < 1
@@ -41,8 +41,8 @@ def test_a_few_images_that_are_all_right_make_no_network_certain():
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
-    """Noise whose label is right in two images of three: what is learnt of it by heart is too sure
-    of itself."""
+    """Noisy images, a third of them with random labels: a network that memorises them becomes
+    overconfident."""
     random, parts = np.random.default_rng(3), {}
     for part, count in (("train", 60), ("validation", 90), ("test", 90)):
         labels = random.integers(0, CLASSES, count)
@@ -54,7 +54,7 @@ def prepared(tmp_path: Path) -> Prepared:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
+def test_the_saved_network_is_calibrated_and_metrics_include_the_uncalibrated_loss(
     prepared: Prepared, tmp_path: Path, mirrored: bool
 ):
     network = Dense(
@@ -75,8 +75,8 @@ def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
             ),
         }
     )
-    one = Experiment("flatten", 1, network, OPTIONS.augment, recipe)
-    run.run(one, prepared, tmp_path, tmp_path / "checkpoint.npz")
+    experiment = Experiment("flatten", 1, network, OPTIONS.augment, recipe)
+    run.run(experiment, prepared, tmp_path, tmp_path / "checkpoint.npz")
     result, _, probabilities = measure_model("flatten", tmp_path, prepared, OPTIONS.evaluate)
     before = result["uncalibrated"]
     assert result["validation"]["loss"] < before["validation"]["loss"]
@@ -85,7 +85,7 @@ def test_the_saved_network_is_calibrated_and_the_metrics_tell_what_it_was(
         loss = measure_loss(probabilities[f"uncalibrated_{part}"], prepared.labels(part))
         assert before[part]["loss"] == pytest.approx(loss, abs=1e-6)
     classes = [probabilities[name].argmax(axis=1) for name in ("test", "uncalibrated_test")]
-    assert np.mean(classes[0] == classes[1]) > 0.98  # a mean over two images may turn
-    if not mirrored:  # what was divided are the logits
+    assert np.mean(classes[0] == classes[1]) > 0.98  # averaging two images may change it
+    if not mirrored:  # the logits were divided
         scaled = np.log(probabilities["uncalibrated_test"]) / before["temperature"]
         np.testing.assert_allclose(probabilities["test"], softmax(scaled, axis=1), atol=1e-5)

@@ -1,4 +1,4 @@
-"""What becomes of a review in continuous integration, and of a branch's name: mere text."""
+"""Continuous integration treats a review and a branch's name as mere text."""
 
 import os
 import shutil
@@ -21,21 +21,21 @@ esac
 
 @pytest.fixture
 def comment(tmp_path: Path) -> Callable[[str], str]:
-    """What .ci/comment posts of a file."""
+    """Runs .ci/comment on a file and returns what it posts."""
     (tmp_path / "gh").write_text(GH)
     (tmp_path / "gh").chmod(0o755)
-    given = {"GH_REPO": "o/r", "HEAD": "o:b", "SHA": "0" * 40, "RUN": "https://example.org/run"}
-    given |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    variables = {"GH_REPO": "o/r", "HEAD": "o:b", "SHA": "0" * 40, "RUN": "https://example.org/run"}
+    variables |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     def post(file: str) -> str:
         command = [str(ROOT / ".ci/comment"), file]
-        subprocess.run(command, cwd=tmp_path, env=os.environ | given, check=True)
+        subprocess.run(command, cwd=tmp_path, env=os.environ | variables, check=True)
         return (tmp_path / "posted").read_text(encoding="utf-8")
 
     return post
 
 
-def test_a_comment_says_who_wrote_it_and_has_no_effect(tmp_path: Path, comment):
+def test_a_comment_says_who_wrote_it_and_its_text_has_no_effect(tmp_path: Path, comment):
     text = "## Review\n\n![i](https://e/i.png) [l](https://e) <img src=x> @one www.e.org #1 GH-2\n"
     (tmp_path / "review.md").write_bytes(
         text.encode()
@@ -66,14 +66,14 @@ def test_the_comment_of_a_long_review_is_cut(tmp_path: Path, comment, text: byte
     assert len((tmp_path / "posted").read_bytes()) < 65_536
 
 
-def test_a_comment_is_no_other_file_of_the_machine(tmp_path: Path, comment):
+def test_a_comment_never_shows_another_file_of_the_machine(tmp_path: Path, comment):
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "review.md").symlink_to("secret")
     posted = comment("review.md")
     assert "secret" not in posted and "broke off" in posted
 
 
-def test_make_passes_a_branch_as_it_is_called(tmp_path: Path):
+def test_make_passes_names_unchanged_and_runs_nothing_in_them(tmp_path: Path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "pyproject.toml").touch()
@@ -95,6 +95,6 @@ def test_make_passes_a_branch_as_it_is_called(tmp_path: Path):
             ["make", "--silent", target, f"NAMES={' '.join(names)}", "PIPELINE=it's $x"],
             cwd=tmp_path, check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
-        given = [*" ".join(names).split(), *(["--pipeline", "it's $x"] * (target == "recheck"))]
-        assert output.splitlines()[2:] == given
+        expected = [*" ".join(names).split(), *(["--pipeline", "it's $x"] * (target == "recheck"))]
+        assert output.splitlines()[2:] == expected
     assert not (tmp_path / "made").exists()

@@ -1,4 +1,4 @@
-"""What people type every day ends well: real DVC, in a temporary clone."""
+"""Everyday commands lead to no dead end: real DVC, in a temporary clone."""
 
 import os
 import shutil
@@ -54,12 +54,12 @@ def clone(project: Project, folder: Path, *options: str) -> Project:
     return Project(folder)
 
 
-def mine(images: Path) -> tuple[str, ...]:
+def use_own(images: Path) -> tuple[str, ...]:
     return ("-S", f'+datasets.mine={{source: "{images}"}}', "-S", "dataset=mine")
 
 
-def test_a_data_set_of_ones_own_there_and_back(finished: Project, images: Path):
-    finished.dvc("exp", "run", "--name", "of-mine", *mine(images), "preprocess")
+def test_switching_to_an_own_data_set_and_back_works(finished: Project, images: Path):
+    finished.dvc("exp", "run", "--name", "of-mine", *use_own(images), "preprocess")
     assert "data/sources/mine.json" in finished.run("git", "ls-files", "--others", "data")
     image = images / "cat/0.png"
     image.write_bytes((images / "cat/1.png").read_bytes())
@@ -75,7 +75,7 @@ def test_a_data_set_of_ones_own_there_and_back(finished: Project, images: Path):
     assert finished.path("data/raw/mine/dataset.json").exists()
 
 
-def test_back_from_an_emptied_cache_with_the_results_that_are_here(finished: Project):
+def test_undo_with_an_emptied_cache_keeps_the_results_on_disk(finished: Project):
     shutil.rmtree(finished.path(".dvc/cache"))
     before = state(finished)
     assert finished.command("undo").rstrip().endswith("are those of the last commit")
@@ -85,7 +85,7 @@ def test_back_from_an_emptied_cache_with_the_results_that_are_here(finished: Pro
     assert "left as they are: exports" in finished.command("undo") and state(finished) == before
 
 
-def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(
+def test_a_colleague_pulls_without_warnings_about_stages_that_never_ran(
     finished: Project, tmp_path: Path
 ):
     shutil.rmtree(finished.path("replications"))  # its stages may never have run anywhere
@@ -99,7 +99,7 @@ def test_a_colleague_pulls_all_without_a_word_of_what_nobody_used(
     assert ran(colleague.dvc("repro")) == [] and colleague.changes() == []
 
 
-def test_a_clone_says_what_would_run_and_has_the_same_bytes_whatever_git_converts(
+def test_a_clone_has_the_same_bytes_and_nothing_to_run_whatever_git_converts(
     finished: Project, tmp_path: Path
 ):
     windows = clone(finished, tmp_path / "clone", "--config", "core.autocrlf=true")
@@ -107,10 +107,10 @@ def test_a_clone_says_what_would_run_and_has_the_same_bytes_whatever_git_convert
     assert ran(windows.dvc("repro", "--dry", "--allow-missing")) == []
 
 
-def test_a_command_started_in_a_folder_below_changes_nothing(
+def test_a_command_started_in_a_subfolder_is_refused_and_changes_nothing(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    """`.dvc` there would make it a foreign repository to DVC."""
+    """A `.dvc` there would make it a separate repository to DVC."""
     starts = [
         check_lock.main,
         plots_page.main,
@@ -135,7 +135,7 @@ def test_a_command_started_in_a_folder_below_changes_nothing(
     assert not list(finished.folder.rglob("*/.dvc"))
 
 
-def test_undo_takes_results_and_leaves_code_that_is_staged(
+def test_undo_stashes_results_and_leaves_staged_code(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     finished.path("stages/train.py").write_text("# mine\n")
@@ -143,7 +143,7 @@ def test_undo_takes_results_and_leaves_code_that_is_staged(
     finished.edit_params(lambda params: params.update(seed=5))
     finished.run("git", "add", "stages/train.py", "params.yaml")
     finished.run("git", "rm", "--quiet", "dvc.lock")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # nobody's name, as in a container
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # no user name, as in a container
     finished.run("git", "config", "user.useConfigOnly", "true")
     finished.command("undo")
     assert finished.changes() == ["M  stages/train.py"]
@@ -154,7 +154,7 @@ def test_undo_takes_results_and_leaves_code_that_is_staged(
     assert finished.path("params.yaml").read_text().count("seed: 5") == 1
 
 
-def test_changed_files_have_the_names_that_they_have(tmp_path: Path):
+def test_changed_files_are_listed_by_their_exact_names(tmp_path: Path):
     project = Project(tmp_path)
     project.run("git", "init", "--quiet")
     project.path("a b.txt").touch()
@@ -164,7 +164,7 @@ def test_changed_files_have_the_names_that_they_have(tmp_path: Path):
     assert git.list_changed(folder=tmp_path) == ["a b.txt", "é\n.txt"]
 
 
-def test_who_has_git_and_not_its_folder_is_told_to_clone(
+def test_a_project_without_a_git_folder_says_to_clone_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / ".dvc").mkdir()
@@ -178,7 +178,7 @@ def test_who_has_git_and_not_its_folder_is_told_to_clone(
     assert "git clone" not in str(error.value)
 
 
-def test_undo_puts_nothing_aside_where_git_is_locked(
+def test_undo_stashes_nothing_while_git_is_locked(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     finished.edit_params(lambda params: params.update(seed=5))
@@ -193,7 +193,7 @@ def test_undo_puts_nothing_aside_where_git_is_locked(
     assert finished.changes() == []
 
 
-def test_a_conflict_is_named_by_undo(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_undo_names_a_conflict(finished: Project, monkeypatch: pytest.MonkeyPatch):
     def set_seed(seed: int) -> None:
         finished.edit_params(lambda params: params.update(seed=seed))
 
@@ -210,12 +210,12 @@ def test_a_conflict_is_named_by_undo(finished: Project, monkeypatch: pytest.Monk
     assert finished.changes() == [] and finished.run("git", "stash", "list")
 
 
-def test_plots_drawn_in_a_folder_below_are_no_change(finished: Project):
+def test_plots_drawn_in_a_subfolder_are_no_change_to_git(finished: Project):
     finished.dvc("--cd", "reports", "plots", "diff")
     assert finished.path("reports/dvc_plots/index.html").exists() and finished.changes() == []
 
 
-def test_values_are_given_as_the_documentation_says(fresh: Project):
+def test_values_can_be_set_as_the_documentation_says(fresh: Project):
     given = {
         "+train.optimizer_arguments={beta_1: 0.85}": "    beta_1: 0.85",
         "preprocess.pad_value=null": "  pad_value:",
@@ -228,7 +228,7 @@ def test_values_are_given_as_the_documentation_says(fresh: Project):
     assert set(given.values()) <= {line.split(" #")[0].rstrip() for line in lines}
 
 
-def test_a_stage_started_by_hand_refuses_data_of_other_parameters(
+def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -258,8 +258,8 @@ def test_a_stage_started_by_hand_refuses_data_of_other_parameters(
     assert finished.changes() == []
 
 
-def test_back_from_a_training_whose_terminal_was_closed(finished: Project):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and all that is started then
+def test_undo_recovers_from_a_training_whose_terminal_was_closed(finished: Project):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, child processes would ignore it
     experiment = ("exp", "run", "-S", "train.epochs=60", "-S", "train.early_stopping.patience=50")
     run = finished.start(sys.executable, "-m", "dvc", *experiment)
     eventually(lambda: checkpointed(finished))

@@ -1,4 +1,4 @@
-"""Encoded images as pixels: every kind, every depth, and what is none."""
+"""Decoding images: every format, every bit depth, and bad files."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ from stages.images.naming import is_image_file
 
 
 @pytest.mark.parametrize(
-    ("name", "taken"),
+    ("name", "expected"),
     [
         ("cat/1.PNG", True),
         ("cat/a.b/1.jpeg", True),
@@ -28,8 +28,8 @@ from stages.images.naming import is_image_file
         ("Thumbs.db", False),
     ],
 )
-def test_one_rule_says_what_is_an_image_file(name: str, taken: bool):
-    assert is_image_file(name) == taken
+def test_image_files_are_recognised_by_their_paths(name: str, expected: bool):
+    assert is_image_file(name) == expected
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:
@@ -39,16 +39,12 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
 
 
 RGB = Image.fromarray(RANDOM.integers(0, 256, (4, 5, 3), np.uint8))
-
-
 GREY16 = np.array([[0, 65535], [32768, 300]], np.uint16)
-
-
 HALF = Image.new("RGBA", (2, 2), (255, 0, 0, 128))
 
 
 def png(depth: int, colour: int, pixels: bytes, transparent: bytes) -> bytes:
-    """A PNG of two pixels, of which the second has the transparent colour."""
+    """A PNG of two pixels, the second in the transparent colour."""
     return write_png(
         (b"IHDR", struct.pack(">2I5B", 2, 1, depth, colour, 0, 0, 0)),
         (b"tRNS", transparent),
@@ -65,10 +61,8 @@ def turned(orientation: int) -> bytes:
     return saved(RGB, "PNG", exif=exif)
 
 
-# 6 × 4 pixels of four colours, lossless, which its container turns by 90 degrees
+# 6 × 4 pixels of four colours, lossless, rotated by 90 degrees by the container
 HEIC = (Path(__file__).parent / "support/turned.heic").read_bytes()
-
-
 FRAMES = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
 
 
@@ -158,46 +152,46 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
 
 
 @pytest.mark.parametrize("content, pixels", GOOD.values(), ids=GOOD)
-def test_decodes(content, pixels):
+def test_an_image_decodes_to_its_pixels(content, pixels):
     image = decode(content, 3)
     assert image.dtype == np.uint8 and image.shape == pixels.shape
-    most = 2 if content.startswith(b"\xff\xd8") else 0  # of JPEG; the others are exact
-    assert np.abs(image.astype(int) - pixels).max() <= most
+    tolerance = 2 if content.startswith(b"\xff\xd8") else 0  # JPEG loses some; the others are exact
+    assert np.abs(image.astype(int) - pixels).max() <= tolerance
     grey = decode(content, 1)
     assert grey.shape == (*pixels.shape[:2], 1)
     assert np.abs(grey[..., 0] - pixels @ [0.299, 0.587, 0.114]).max() <= 3
 
 
 @pytest.mark.parametrize("content, pixels", GOOD.values(), ids=GOOD)
-def test_an_image_in_strips_is_the_same_image(content, pixels, monkeypatch):
+def test_decoding_in_strips_gives_the_same_image(content, pixels, monkeypatch):
     whole = decode(content, 3)
     monkeypatch.setattr(decoding, "STRIP", 2)
     assert np.array_equal(decode(content, 3), whole)
 
 
-def test_scans_of_a_jpeg_are_bounded_and_what_follows_its_end_is_not_among_them():
+def test_scans_of_a_jpeg_are_bounded_and_those_after_its_end_do_not_count():
     image = saved(RGB, "JPEG", progressive=True)
     last = image.rindex(b"\xff\xda")
     scan = image[last:-2]  # up to the marker of the end
     with pytest.raises(BadImage, match="scans"):
         decode(image[:last] + scan * 200 + image[-2:], 3)
-    decoding.refuse_segments(b"\xff\xd8" + b"\xff" * 5_000_000)  # at once
-    film = image + b"\xff\xda\x00\x02" * 200
-    assert np.array_equal(decode(film, 3), decode(image, 3))
+    decoding.refuse_segments(b"\xff\xd8" + b"\xff" * 5_000_000)  # takes no time
+    extended = image + b"\xff\xda\x00\x02" * 200
+    assert np.array_equal(decode(extended, 3), decode(image, 3))
 
 
 @pytest.mark.parametrize(
     "segment", [b"\xff\xe0\x00\x02" * 80, b"\xff\xe1\x00\x08Exif\0\0"], ids=["any", "Exif"]
 )
 def test_segments_of_a_jpeg_are_bounded(segment: bytes):
-    """Pillow's time grows with the square of their number, and its memory with it."""
+    """Pillow's time grows with the square of their number, its memory in proportion."""
     image = saved(RGB, "JPEG")
     with pytest.raises(BadImage, match="segments"):
         decode(image[:2] + segment * 65 + image[2:], 3)
 
 
 @pytest.mark.parametrize("content", BAD_IMAGES.values(), ids=BAD_IMAGES)
-def test_does_not_decode(content):
+def test_a_bad_image_is_refused_with_a_reason(content):
     with pytest.raises(BadImage, match="."):
         decode(content, 3, OPTIONS.limits.pixels)
 
@@ -208,18 +202,18 @@ def test_an_image_that_claims_more_pixels_than_allowed_is_not_decoded():
 
 
 def test_a_heic_that_claims_fewer_pixels_than_its_stream_has_is_refused():
-    """What it claims is compared with the limit."""
+    """Only its claim is compared with the limit."""
     claim = HEIC.index(b"ispe") + 8
     with pytest.raises(BadImage, match="size"):
         decode(HEIC[:claim] + struct.pack(">2I", 6, 4) + HEIC[claim + 8 :], 3)
 
 
-def test_cut_images_fail_as_images_wherever_they_are_cut():
+def test_an_image_cut_anywhere_decodes_whole_or_is_a_bad_image():
     kinds = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
     for content in (HEIC, *(encoded(kind, (12, 12)) for kind in kinds)):
         whole = decode(content, 3)
         for end in range(0, len(content), 7):
-            try:  # what is cut off may be a checksum
+            try:  # perhaps only a checksum is missing
                 assert np.array_equal(decode(content[:end], 3), whole)
             except BadImage:
                 pass

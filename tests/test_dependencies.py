@@ -1,5 +1,4 @@
-"""dvc.yaml names what each stage is made of: every module of ours that it
-imports, directly or not."""
+"""dvc.yaml lists every module of ours that a stage imports, directly or not."""
 
 import ast
 from pathlib import Path
@@ -16,14 +15,15 @@ FINGERPRINT = "stages/fingerprint.py"
 
 
 def stages() -> dict[str, list[str]]:
-    found = {}
+    """The dependencies of each stage's module."""
+    dependencies = {}
     for file in ("dvc.yaml", "data/dvc.yaml", "replications/dvc.yaml"):
         for stage in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"].values():
             stage = stage.get("do", stage)
             # of "python -m stages.NAME …"
             module = stage["cmd"].split()[2].replace(".", "/") + ".py"
-            found[module] = stage.get("deps", [])
-    return found
+            dependencies[module] = stage.get("deps", [])
+    return dependencies
 
 
 def uncovered(modules: set[Path], dependencies: list[str]) -> set[Path]:
@@ -31,7 +31,7 @@ def uncovered(modules: set[Path], dependencies: list[str]) -> set[Path]:
         module
         for module in modules
         if not any(module.is_relative_to(place) for place in dependencies)
-        # it chooses numpy's linear algebra, which training alone uses
+        # it chooses numpy's linear algebra, which only training uses
         and (module != Path("stages/__init__.py") or FINGERPRINT in dependencies)
         and len(ast.parse((ROOT / module).read_text(encoding="utf-8")).body) > 1  # not a docstring
     }
@@ -51,7 +51,8 @@ def test_training_depends_on_the_digests_of_its_modules():
         assert f"reports/code/${{item.{key}}}.json" in stages()[stage]
         assert not any(place.startswith("stages/") for place in stages()[stage])
     assert "reports/code/replications.json" in stages()[REPLICATION]
-    families = {one.family for one in params.load(ROOT / "params.yaml").architectures.values()}
+    architectures = params.load(ROOT / "params.yaml").architectures.values()
+    families = {architecture.family for architecture in architectures}
     modules = {Path(f"stages/architectures/{family}.py") for family in families}
     digested = set.union(*map(code.find_modules, modules | {code.TRAIN, code.REPLICATION}))
     assert uncovered(digested, stages()[FINGERPRINT]) == set()
@@ -89,7 +90,7 @@ def g():
 '''
 
 
-def test_comments_docstrings_and_blank_lines_are_no_code():
+def test_comments_docstrings_and_blank_lines_do_not_count_as_code():
     assert code.strip(SOURCE) == CODE
 
 
@@ -100,13 +101,13 @@ def write(root: Path, modules: dict[str, str]) -> None:
         path.write_text(source, encoding="utf-8")
 
 
-def test_a_digest_is_of_what_is_imported(tmp_path: Path):
+def test_a_digest_changes_only_with_the_modules_that_are_imported(tmp_path: Path):
     modules = {
         "train": "import keras\nfrom stages.training import steps, record\n",
         "training/__init__": "",
         "training/steps": "A = 1\n",
         "training/record": "B = 1\n",
-        "__init__": "H = 1\n",  # of the real package: which kernels numpy takes
+        "__init__": "H = 1\n",  # in the real package it chooses numpy's kernels
         "architectures/own": "from stages.architectures.shared import C\nimport stages.far.away\n",
         "architectures/shared": "from stages.training.steps import A\nC = 1\n",
         "architectures/other": "D = 1\n",
@@ -133,8 +134,8 @@ def test_a_digest_is_of_what_is_imported(tmp_path: Path):
         assert {key for key in after if after[key] != before[key]} == changed, name
 
 
-def test_an_edit_makes_those_trainings_stale_whose_code_it_changes(finished: Project):
-    """Counted with real DVC."""
+def test_an_edit_makes_only_trainings_that_use_the_code_stale(finished: Project):
+    """As real DVC reports it."""
     models = {"train@mnist-dense", "train@fashion-2blocks"}
 
     def stale(*edits: tuple[str, str, str]) -> set[str]:
@@ -144,9 +145,9 @@ def test_an_edit_makes_those_trainings_stale_whose_code_it_changes(finished: Pro
             assert old in text
             file.write_text(text.replace(old, new, 1), encoding="utf-8")
         finished.stage("fingerprint")
-        found = {stage for stage in ran(finished.dvc("repro", "--dry")) if "train@" in stage}
+        trainings = {stage for stage in ran(finished.dvc("repro", "--dry")) if "train@" in stage}
         finished.run("git", "checkout", "--quiet", ".")
-        return found
+        return trainings
 
     no_training = stale(
         ("stages/architectures/new.py", "", "def network(x):\n    return x\n"),

@@ -41,7 +41,7 @@ CARD = {
 }
 
 
-def test_the_card_says_what_a_reader_asks_for():
+def test_the_card_states_source_sizes_classes_and_duplicates():
     text = describe.format_card(CARD, augmented=False)
     for part in (
         "somewhere.zip",
@@ -68,11 +68,13 @@ def test_the_card_says_what_a_reader_asks_for():
         ),
     ],
 )
-def test_the_card_warns_where_validation_is_another_part(flags: dict[str, bool], warning: str):
+def test_the_card_warns_if_validation_has_images_of_another_part(
+    flags: dict[str, bool], warning: str
+):
     assert warning in describe.format_card(CARD | flags, augmented=False)
 
 
-def test_class_means(monkeypatch: pytest.MonkeyPatch):
+def test_class_means_average_the_images_of_each_class(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(describe, "CHUNK_BYTES", 1)  # several chunks a class
     images = np.random.default_rng(0).integers(0, 256, (11, 3, 4, 1), np.uint8)
     labels = np.array([0, 2, 0, 2, 0, 2, 0, 0, 2, 0, 2])
@@ -84,10 +86,10 @@ def test_class_means(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 3)])
-def test_the_pictures_are_drawn_and_have_equal_bytes(
+def test_pictures_are_not_empty_and_have_the_same_bytes_each_time(
     tmp_path: Path, classes: int, channels: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # what another test decoded with a limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # another test may have set a limit
     names = [f"class number {number} $x$" for number in range(classes)]
     images = np.random.default_rng(0).integers(0, 256, (classes, 5, 16, 16, channels), np.uint8)
     counts = {
@@ -109,7 +111,9 @@ def test_the_pictures_are_drawn_and_have_equal_bytes(
         assert np.asarray(Image.open(first).convert("L")).std() > 10  # not an empty page
 
 
-def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_letters_missing_from_the_font_are_noted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
     charts.note_missing_letters.cache_clear()
     images = np.zeros((2, 8, 8, 1), np.uint8)
     with warnings.catch_warnings():
@@ -119,7 +123,7 @@ def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err.count("note: ") == 1
 
 
-def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():
+def test_only_the_first_of_many_classes_are_drawn_and_titles_say_so():
     names = [f"class {number}" for number in range(5000)]
     counts = {part: dict.fromkeys(names, 1) for part in ("train", "validation", "test")}
     images = np.zeros((100, 1, 8, 8, 1), np.uint8)
@@ -134,7 +138,7 @@ def test_of_many_classes_the_first_are_drawn_and_the_titles_say_so():
         assert figure.get_size_inches()[1] < 50
 
 
-def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
+def test_the_stage_works_on_grey_images_validated_on_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from stages import download, preprocess, split
@@ -168,7 +172,7 @@ def test_the_stage_works_on_grey_images_that_have_no_test_part_of_their_own(
     assert "has images of the test set" in card
     data = files.read_json(Path("data/prepared/data.json"))
     assert data["validation_is_test"] and not data["validation_is_training"]
-    train = np.load("data/prepared/train.npy")  # on which alone the normalisation is measured
+    train = np.load("data/prepared/train.npy")  # the normalisation is measured on it alone
     (scale,), (offset,) = data["rescaling"]["scale"], data["rescaling"]["offset"]
     assert (1 / scale, -offset / scale) == pytest.approx((train.std(), train.mean()))
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card)
