@@ -1,5 +1,5 @@
-"""How many epochs: more of them go on where a shorter training ended, and what is said of their
-number."""
+"""The number of epochs: a longer training continues a shorter one. Notes on trainings and models
+that are probably not as intended."""
 
 import shutil
 from pathlib import Path
@@ -44,11 +44,11 @@ def recipe(**changes) -> Train:
 
 
 def train(prepared: Prepared, folder: Path, **changes) -> list[str]:
-    """Digests of what a training in `folder` writes."""
+    """Train in `folder`; the digests of the model and the history."""
     network = Dense(family="dense", units=[8], activation="relu", batch_norm="after", dropout=0.3)
-    one = Experiment("small", 1, network, OPTIONS.augment, recipe(**changes))
-    keras.utils.clear_session()  # names of layers count anew, as in a process of its own
-    run.run(one, prepared, folder, folder / "checkpoint.npz")
+    experiment = Experiment("small", 1, network, OPTIONS.augment, recipe(**changes))
+    keras.utils.clear_session()  # layers are numbered from the start, as in a new process
+    run.run(experiment, prepared, folder, folder / "checkpoint.npz")
     return [files.sha256(folder / name) for name in ("model.keras", "history.csv")]
 
 
@@ -59,25 +59,25 @@ def four(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, train(prepared, folder, epochs=4)
 
 
-def test_more_epochs_go_on_with_the_bits_of_a_training_that_had_them_from_the_start(
+def test_a_training_continued_to_more_epochs_has_the_bits_of_one_that_had_them_at_once(
     prepared: Prepared, four: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    def goes_on(**changes) -> tuple[bool, list[str]]:
-        """Whether the training went on where one had ended, and its digests."""
+    def continues(**changes) -> tuple[bool, list[str]]:
+        """Whether the training continued an earlier one, and its digests."""
         capsys.readouterr()
         digests = train(prepared, tmp_path / "short", **changes)
         return "resuming after epoch" in capsys.readouterr().out, digests
 
     whole = train(prepared, tmp_path / "whole", epochs=5)
-    assert not goes_on(epochs=3)[0]
-    assert goes_on(epochs=5) == (True, whole)
-    assert goes_on(epochs=5) == (False, whole)  # such as `dvc repro --force`: all was asked for
-    assert goes_on(epochs=4) == (False, four[1])
-    assert not goes_on(epochs=5, batch_size=9)[0]
+    assert not continues(epochs=3)[0]
+    assert continues(epochs=5) == (True, whole)
+    assert continues(epochs=5) == (False, whole)  # as with `dvc repro --force`: from the start
+    assert continues(epochs=4) == (False, four[1])
+    assert not continues(epochs=5, batch_size=9)[0]
 
 
 @pytest.mark.parametrize("wanted", [{"epochs": 2}, {"epochs": 4, "batch_size": 9}])
-def test_the_checkpoint_of_a_longer_training_or_of_another_one_is_not_taken_up(
+def test_the_checkpoint_of_a_longer_or_different_training_is_not_resumed(
     prepared: Prepared, four: tuple[Path, list[str]], tmp_path: Path, wanted: dict
 ):
     whole = train(prepared, tmp_path / "whole", **wanted)
@@ -87,29 +87,31 @@ def test_the_checkpoint_of_a_longer_training_or_of_another_one_is_not_taken_up(
     assert train(prepared, tmp_path / "other", **wanted) == whole
 
 
-def test_a_schedule_and_a_training_of_other_lengths(capsys: pytest.CaptureFixture):
-    def said(epochs: int, name: str = "CosineDecay", **arguments) -> bool:
+def test_a_schedule_of_another_length_than_the_training_is_noted(capsys: pytest.CaptureFixture):
+    def noted(epochs: int, name: str = "CosineDecay", **arguments) -> bool:
         arguments = {"initial_learning_rate": 0.1, **arguments}
         train = recipe(epochs=epochs, schedule=name, schedule_arguments=arguments)
         notes.warn_of_schedule(train, batches=10)
         return "train.schedule_arguments" in capsys.readouterr().err
 
-    assert said(7, decay_steps=50) and said(4, decay_epochs=5) and not said(5, decay_epochs=5)
-    assert not said(5, decay_steps=46)  # within the last epoch
-    assert said(5, decay_epochs=5, warmup_epochs=1, warmup_target=0.2)
-    assert said(7, "PolynomialDecay", decay_epochs=5)
-    assert not said(7, "ExponentialDecay", decay_epochs=1, decay_rate=0.9)
+    assert noted(7, decay_steps=50) and noted(4, decay_epochs=5) and not noted(5, decay_epochs=5)
+    assert not noted(5, decay_steps=46)  # within the last epoch
+    assert noted(5, decay_epochs=5, warmup_epochs=1, warmup_target=0.2)
+    assert noted(7, "PolynomialDecay", decay_epochs=5)
+    assert not noted(7, "ExponentialDecay", decay_epochs=1, decay_rate=0.9)
     notes.warn_of_schedule(recipe(), batches=10)
     assert capsys.readouterr().err == ""
 
 
-def test_gradients_that_are_gathered_for_longer_than_the_training(capsys: pytest.CaptureFixture):
-    def said(steps: int) -> bool:
+def test_gradients_accumulated_for_longer_than_the_training_are_noted(
+    capsys: pytest.CaptureFixture,
+):
+    def noted(steps: int) -> bool:
         gathering = recipe(epochs=3, optimizer_arguments={"gradient_accumulation_steps": steps})
         notes.warn_of_steps(gathering, batches=10)
         return "gradient_accumulation_steps" in capsys.readouterr().err
 
-    assert said(31) and not said(30)
+    assert noted(31) and not noted(30)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_gradients_that_are_gathered_for_longer_than_the_training(capsys: pytest
         ([keras.layers.Activation("softmax"), keras.layers.Dropout(0.5)], True),
     ],
 )
-def test_a_classifier_of_ones_own_before_the_one_that_is_added(
+def test_a_softmax_before_the_added_classifier_is_noted(
     last: list[keras.Layer], expected: bool, capsys: pytest.CaptureFixture
 ):
     layers = [keras.Input((8,)), keras.layers.Dense(4, "relu"), *last]
@@ -131,7 +133,7 @@ def test_a_classifier_of_ones_own_before_the_one_that_is_added(
     assert ("softmax" in capsys.readouterr().err) == expected
 
 
-def test_a_model_that_is_no_better_than_chance(capsys: pytest.CaptureFixture):
+def test_a_model_no_better_than_chance_is_noted(capsys: pytest.CaptureFixture):
     labels = np.repeat([0, 1], [60, 40])
     notes.warn_of_chance("one", 0.65, labels)  # 0.6 ± 0.05
     assert "chance" in capsys.readouterr().err
@@ -139,7 +141,9 @@ def test_a_model_that_is_no_better_than_chance(capsys: pytest.CaptureFixture):
     assert capsys.readouterr().err == ""
 
 
-def test_a_model_that_knows_only_its_training_images(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_model_that_knows_only_its_training_images_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
     history = tmp_path / "history.csv"
     history.write_text("epoch,accuracy,val_accuracy\n1,0.5,0.55\n2,0.75,0.7\n3,0.95,0.72\n")
     notes.warn_of_overfitting("one", history, 2, 0.7)

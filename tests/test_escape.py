@@ -1,4 +1,4 @@
-"""Text from outside does nothing in the formats that it is written into."""
+"""Text from outside has no effect in the formats that it is written to."""
 
 import html
 import json
@@ -22,7 +22,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_markdown_shows_a_text_as_it_is(text: str):
+def test_markdown_shows_a_text_literally(text: str):
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("gfm-like", {"linkify": False, "html": True})
@@ -39,24 +39,25 @@ def test_markdown_shows_a_text_as_it_is(text: str):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markdown_makes_no_link_of_an_address(text: str):
-    """GitHub looks for addresses in what is left when escaped characters are taken out."""
+    """GitHub looks for addresses in the text between escaped characters."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("gfm-like", {"linkify": False}).disable("text_join")
-    inline = next(one for one in parser.parse(escape.markdown(text)) if one.type == "inline")
+    tokens = parser.parse(escape.markdown(text))
+    inline = next(token for token in tokens if token.type == "inline")
     for token in inline.children:
         assert token.type == "text_special" or not re.search(r"://|www\.|@", token.content)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_code_span_of_markdown_is_one_in_html(text: str):
-    made = str(mark_code_spans(f"<b> {escape.code(text)} </b>"))
-    before, inside, behind = re.split("</?code>", made)
+def test_a_code_span_of_markdown_becomes_one_of_html(text: str):
+    marked = str(mark_code_spans(f"<b> {escape.code(text)} </b>"))
+    before, inside, behind = re.split("</?code>", marked)
     assert (before, behind) == ("&lt;b&gt; ", " &lt;/b&gt;") and "<" not in inside
     assert html.unescape(inside).strip() == escape.terminal(" ".join(text.split())).strip()
 
 
-def test_ordinary_names_stay_as_they_are():
+def test_ordinary_names_are_not_changed():
     for name in ("T-shirt/top", "batch_norm", "Ankle boot", "0.5", "árbol", "mixed_bfloat16"):
         assert escape.markdown(name) == escape.terminal(name) == escape.spreadsheet(name) == name
         assert escape.code(name) == f"`{name}`"
@@ -67,14 +68,14 @@ def test_a_terminal_gets_no_control_character():
     assert escape.terminal("a\nb", keep="\n") == "a\nb"
 
 
-def test_json_keeps_its_values_and_acts_on_no_terminal():
+def test_json_keeps_its_values_and_has_no_control_characters():
     values = [*HOSTILE, "\U000e0041 \udcff", {"árbol": 0.5}]
     text = escape.as_json(values)
     assert json.loads(text) == values and "árbol" in text
     assert all(map(escape.is_printable, text.replace("\n", "")))
 
 
-def test_a_spreadsheet_computes_nothing():
+def test_a_spreadsheet_takes_no_text_for_a_formula():
     for cell in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1"):
         assert escape.spreadsheet(cell) == f"'{cell}"
         assert escape.from_spreadsheet(f"'{cell}") == cell
@@ -82,7 +83,7 @@ def test_a_spreadsheet_computes_nothing():
     assert escape.spreadsheet(-0.5) == -0.5
 
 
-def test_no_tag_in_a_script():
+def test_text_in_a_script_contains_no_tag():
     for text in HOSTILE:
         assert "</" not in escape.script(text) and "<!" not in escape.script(text)
         assert escape.from_script(escape.script(text)) == text

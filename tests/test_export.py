@@ -1,5 +1,5 @@
-"""The exported model: the same predictions without Keras, the selected model and no other, and
-known to DVC's registry."""
+"""The exported model is the selected one, predicts the same without Keras, and is known to DVC's
+registry."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_the_saved_model_predicts_as_the_model_does(
 
 
 def photographs(folder: Path) -> list[Path]:
-    """Images of every kind that is prepared in a way of its own."""
+    """One image of each kind that is prepared differently."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 4), np.uint8)
     pixels = np.repeat(np.repeat(pixels[:10, :20], 4, axis=0), 4, axis=1)
     images = {
@@ -87,10 +87,10 @@ def photographs(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("channels", [(3, 3), (3, 1), (1, 3), (1, 1)])
-def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
+def test_the_code_in_the_readme_prepares_an_image_as_in_training(
     tmp_path: Path, aspect: str, channels: tuple[int, int]
 ):
-    """Run as they stand, with a network that only keeps what it is given."""
+    """It runs unchanged, with a network that only records its input."""
     decoded, shape = channels[0], [14, 14, channels[1]]
     options = {"interpolation": "bicubic", "aspect": aspect, "pad_value": 9, "image_size": 14}
     options |= {"channels": None, "normalisation": "unit"}
@@ -100,15 +100,15 @@ def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
     metrics = {"validation": part, "test": part, "selection": {"rule": "a"}}
     card = {"dataset": "a", "licence": None}
     contents.write_readme(tmp_path, training=training, metrics=metrics, card=card)
-    (lines,) = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
-    given = []
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
+    inputs_seen = []
 
     class Network:
         def __init__(self, path: str):
             assert path == "model.onnx"
 
         def run(self, names, inputs):
-            given.append(inputs["image"])
+            inputs_seen.append(inputs["image"])
             return [np.zeros((1, 14), np.float32)]
 
         def get_modelmeta(self):
@@ -121,17 +121,17 @@ def test_the_lines_of_the_readme_prepare_an_image_as_in_training(
         patch.setattr(onnxruntime, "InferenceSession", Network)
         for path in photographs(tmp_path):
             patch.setattr(sys, "argv", ["", str(path)])
-            exec(lines, {})
+            exec(code, {})
             expected = pictures.prepare_content(path.read_bytes(), checked, 10**6, "")
-            np.testing.assert_array_equal(given.pop()[0], expected, err_msg=path.name)
+            np.testing.assert_array_equal(inputs_seen.pop()[0], expected, err_msg=path.name)
 
 
-def test_the_lines_of_the_readme_run_as_they_stand(finished: Project):
+def test_the_code_in_the_readme_runs_and_predicts_the_same(finished: Project):
     exports = finished.path("exports")
     image = np.load(finished.path("data/prepared/test.npy"))[0, ..., 0]
     Image.fromarray(image).save(exports / "photo.png")
-    (lines,) = re.findall(r"```python\n(.*?)```", (exports / "README.md").read_text(), re.DOTALL)
-    output = Project(exports).run(sys.executable, "-c", lines, "photo.png")
+    (code,) = re.findall(r"```python\n(.*?)```", (exports / "README.md").read_text(), re.DOTALL)
+    output = Project(exports).run(sys.executable, "-c", code, "photo.png")
     rows = json.loads(finished.command("predict", "--format", "json", "exports/photo.png"))
     name, probability = output.strip().rsplit(" ", 1)
     assert name == rows[0]["class"] and abs(float(probability) - rows[0]["probability"]) < 1e-5
@@ -139,20 +139,20 @@ def test_the_lines_of_the_readme_run_as_they_stand(finished: Project):
 
 @pytest.mark.parametrize(("accuracy", "confidence"), [(0.5, 0.0), (0.75, 0.6), (1.0, 0.9)])
 def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, confidence: float):
-    """Of the two images with 0.6, neither is classified without the other; all together reach 0.5,
-    so that nothing is refused."""
+    """The two images with 0.6 are accepted or refused together; all images together reach 0.5, so
+    none is refused then."""
     values = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
     probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
-    labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # of class 0, the others are wrong
+    labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # class 0 is always predicted
     judged = refusing.score_confidence(probabilities, labels)
     assert refusing.choose_confidence(*judged, accuracy) == confidence
     assert refusing.measure_refusal(*judged, 0.6) == {"coverage": 0.5, "accuracy": 0.75}
-    assert refusing.choose_confidence(*(one[4:] for one in judged), 1.0) is None
+    assert refusing.choose_confidence(*(scores[4:] for scores in judged), 1.0) is None
 
 
-def test_the_table_of_coverage_by_hand():
-    """Of the eight validation images half are right, and of the test images one of two; neither of
-    these has a confidence of 0.9."""
+def test_the_table_of_coverage_has_the_values_computed_by_hand():
+    """Half of the eight validation images are right, and one of the two test images. No test
+    image has a confidence of 0.9."""
     confidence = np.array([0.9, 0.9, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
     correct = np.array([1, 1, 1, 0, 0, 1, 0, 0], bool)
     parts = {"validation": (confidence, correct), "test": (confidence[[2, 4]], correct[[2, 4]])}
@@ -162,23 +162,23 @@ def test_the_table_of_coverage_by_hand():
     np.testing.assert_array_equal(curve, [*expected, [0.9, 0.25, 1, 0, np.nan]])
     chosen = table.set_index("accepted_accuracy")["confidence"]
     assert chosen[0.6] == chosen[0.7] == 0.6 and chosen[0.8] == chosen[0.999] == 0.9
-    assert 0.5 not in chosen  # is reached without refusal
+    assert 0.5 not in chosen  # reached without refusing any
 
 
 def run_export(project: Project) -> None:
-    """The stage, in this process: Keras takes seconds to start."""
+    """Run the stage in this process, since Keras takes seconds to start."""
     with chdir(project.folder):
         export.main()
 
 
-def test_below_the_chosen_confidence_predict_refuses(finished: Project):
+def test_predict_refuses_images_below_the_chosen_confidence(finished: Project):
     images = np.load(finished.path("data/prepared/test.npy"))[..., 0]
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(images):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
     table = pd.read_csv(finished.path(f"reports/models/{selected}/coverage.csv"))
-    promised = table.dropna(subset="accepted_accuracy").iloc[0]  # what the page says beforehand
+    promised = table.dropna(subset="accepted_accuracy").iloc[0]  # as shown on the page
     wanted = float(promised["accepted_accuracy"])
     finished.edit_params(lambda params: params["export"].update(accepted_accuracy=wanted))
     assert ran(finished.dvc("repro", "--dry")) == ["export"]
@@ -192,30 +192,30 @@ def test_below_the_chosen_confidence_predict_refuses(finished: Project):
             assert value == promised[f"{part}_{name}"]
     exported = json.loads(finished.path("reports/export.json").read_text())
     assert exported == {"refusal": refusal}
-    files_ = [f"{number:02}.png" for number in range(len(images))]
-    rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *files_))
+    photos = [f"{number:02}.png" for number in range(len(images))]
+    rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *photos))
     accepted = [row["class"] is not None for row in rows]
     assert np.mean(accepted) == refusal["test"]["coverage"] and not all(accepted)
     names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
     right = [row["class"] == names[label] for row, label in zip(rows, labels)]
     assert round(sum(right) / sum(accepted), 6) == refusal["test"]["accuracy"]
-    one = rows[accepted.index(False)]
-    assert one["runners_up"][0]["probability"] == one["probability"] < refusal["confidence"]
-    assert "(refused)" in finished.command("predict", "--refuse", one["file"])
+    refused = rows[accepted.index(False)]
+    assert refused["runners_up"][0]["probability"] == refused["probability"] < refusal["confidence"]
+    assert "(refused)" in finished.command("predict", "--refuse", refused["file"])
 
 
-def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Project):
+def test_the_8_bit_model_is_as_accurate_as_asked_and_reproducible(finished: Project):
     asked = {"int8_fall": 0.2, "accepted_accuracy": 0.3}
     finished.edit_params(lambda params: params["export"].update(asked))
     finished.stage("export")
     first = finished.path("exports/model.int8.onnx").read_bytes()
-    found = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
-    assert found["validation"]["float32"] - found["validation"]["int8"] <= 0.2
-    assert json.loads(finished.path("reports/export.json").read_text())["int8"] == found
-    assert found["refusal"]["validation"]["accuracy"] >= 0.3
-    found["refusal"]["confidence"] = 0.7
+    measured = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
+    assert measured["validation"]["float32"] - measured["validation"]["int8"] <= 0.2
+    assert json.loads(finished.path("reports/export.json").read_text())["int8"] == measured
+    assert measured["refusal"]["validation"]["accuracy"] >= 0.3
+    measured["refusal"]["confidence"] = 0.7
     path = finished.path("exports/metrics.json")
-    files.write_json(path, json.loads(path.read_text()) | {"int8": found})
+    files.write_json(path, json.loads(path.read_text()) | {"int8": measured})
     finished.path(f"exports/{DIGESTS}").unlink()
     contents.write_digests(finished.path("exports"))
     both = [trained.open_model(str(finished.path("exports")), int8) for int8 in (False, True)]
@@ -224,23 +224,23 @@ def test_in_8_bit_integers_it_is_smaller_and_as_good_as_was_asked(finished: Proj
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
-    rows = [f"{number:02}.png" for number in range(len(labels))]
-    rows = json.loads(finished.command("predict", "--int8", "--format", "json", *rows))
+    photos = [f"{number:02}.png" for number in range(len(labels))]
+    rows = json.loads(finished.command("predict", "--int8", "--format", "json", *photos))
     names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
     right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
-    assert round(right, 6) == found["test"]["int8"]
+    assert round(right, 6) == measured["test"]["int8"]
     assert b"QuantizeLinear" in first and b"image" in first
-    finished.stage("export")  # a second process, which gives things no other names
+    finished.stage("export")  # a second process gives the same names
     assert finished.path("exports/model.int8.onnx").read_bytes() == first
     finished.edit_params(lambda params: params["export"].update(int8_fall=None))
     run_export(finished)
     assert "was not exported" in finished.command("predict", "--int8", "00.png", status=1)
 
 
-def test_a_fall_beyond_what_is_allowed_stops_the_export(
+def test_losing_too_much_accuracy_in_8_bits_stops_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It is judged by the validation images, and the ranges are measured on those for training."""
+    """The validation images decide; the training images give the ranges."""
     labels = {"validation": np.zeros(4, int), "test": np.array([1, 0, 0, 0])}
     counts = {"train": 5, "validation": 4, "test": 4}
     data = SimpleNamespace(
@@ -262,12 +262,12 @@ def test_a_fall_beyond_what_is_allowed_stops_the_export(
     monkeypatch.setattr(running, "make_predict", predict)
     with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
         export.convert_to_int8(tmp_path, data, 1, 0.2)
-    found = export.convert_to_int8(tmp_path, data, 1, 0.25)
-    assert found["validation"] == {"float32": 1, "int8": 0.75}
-    assert found["test"] == {"float32": 0.75, "int8": 1}
+    measured = export.convert_to_int8(tmp_path, data, 1, 0.25)
+    assert measured["validation"] == {"float32": 1, "int8": 0.75}
+    assert measured["test"] == {"float32": 0.75, "int8": 1}
 
 
-def test_each_exported_file_has_its_digest(finished: Project):
+def test_each_exported_file_has_its_digest_and_the_metrics_are_the_reported_ones(finished: Project):
     lines = finished.path("exports/SHA256SUMS").read_text().splitlines()
     digests = {name: digest for digest, name in (line.split("  ") for line in lines)}
     assert set(digests) == EXPORTED
@@ -281,8 +281,8 @@ def test_each_exported_file_has_its_digest(finished: Project):
 
 
 def start_with_seed() -> None:
-    """Keras, and the weights of a network that is built next: a deep one of many kinds of layers
-    may, with some weights, make much of a rounding error."""
+    """Start Keras and seed the weights of the next network: with some weights, a deep network of
+    many kinds of layers magnifies rounding errors."""
     checking.start(2, "avx512")
     import keras
 
@@ -292,7 +292,7 @@ def start_with_seed() -> None:
 @pytest.mark.parametrize(
     "layers",
     [
-        [  # each activation behind a convolution, and between values of the same size
+        [  # each activation after a convolution, then values scaled alike
             {kind: arguments}
             for activation in (*ACTIVATIONS, *ACROSS)
             for kind, arguments in (
@@ -305,7 +305,7 @@ def start_with_seed() -> None:
     ],
     ids=["activations", "groups", "several outputs"],
 )
-def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, layers: list[dict]):
+def test_a_custom_network_predicts_the_same_in_onnx(tmp_path: Path, layers: list[dict]):
     start_with_seed()
     layers = [*layers, {"Flatten": {}}, {"Dense": {"units": 4, "activation": "gelu"}}]
     description = data_json([5, 5, 3], 3)
@@ -326,8 +326,8 @@ def test_a_network_of_ones_own_becomes_onnx(tmp_path: Path, layers: list[dict]):
     ],
     ids=lambda layer: next(iter(layer)),
 )
-def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path: Path, layer: dict):
-    """Keras calls what stands behind a random layer as in training, where nothing else is said."""
+def test_layers_that_act_only_in_training_are_not_exported(tmp_path: Path, layer: dict):
+    """By default, Keras calls the layers behind a random one as in training."""
     start_with_seed()
     layers = [{"Conv2D": {"filters": 2, "kernel_size": 3}}, {"BatchNormalization": {}}]
     description = data_json([5, 5, 1], 3)
@@ -351,7 +351,7 @@ def test_what_acts_in_training_alone_is_no_part_of_an_exported_network(tmp_path:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_onnx_cannot_express_is_refused_before_anything_is_trained(
+def test_layers_that_onnx_cannot_express_are_refused_before_training(
     fresh: Project, layer: dict, instead: str
 ):
     def own(content) -> None:
@@ -365,8 +365,8 @@ def test_what_onnx_cannot_express_is_refused_before_anything_is_trained(
     assert "architectures.own.layers[0]" in output and "ONNX" in output and instead in output
 
 
-def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
-    """The constants that Normalization computes with are its weights', as in EfficientNet."""
+def test_a_mixed_precision_model_is_compared_in_float32(tmp_path: Path):
+    """Normalization computes with constants made from its weights, as in EfficientNet."""
     start_with_seed()
     layers = [
         {"Normalization": {"name": "normalization"}},
@@ -390,7 +390,7 @@ def test_a_model_of_a_mixed_precision_is_compared_in_float32(tmp_path: Path):
     checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
 
 
-def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
+def test_a_model_other_than_the_one_compared_is_not_exported(finished: Project):
     selection = json.loads(finished.path("reports/selection.json").read_text())
     model = finished.path(f"models/{selection['selected']}/model.keras")
     content = model.read_bytes()
@@ -410,7 +410,7 @@ def test_a_model_that_was_not_compared_is_not_exported(finished: Project):
             export.find_selected(selection)
 
 
-def test_a_model_that_another_backend_computed_otherwise_is_not_exported(finished: Project):
+def test_a_model_that_predicts_otherwise_than_after_training_is_not_exported(finished: Project):
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
     path = finished.path(f"models/{selected}/predictions.npz")
     with np.load(path) as file:
@@ -440,6 +440,6 @@ def test_the_registry_gives_the_tagged_version(finished: Project):
         "first",
     )
     finished.dvc("artifacts", "get", ".", "classifier", "--rev", "v1.0.0", "--out", "fetched")
-    got = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
-    assert got == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}
-    assert set(got) == {*EXPORTED, "SHA256SUMS"}
+    fetched = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
+    assert fetched == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}
+    assert set(fetched) == {*EXPORTED, "SHA256SUMS"}

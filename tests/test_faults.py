@@ -1,5 +1,5 @@
-"""What the machine refuses is said in a sentence; and a run that was killed anywhere ends, run
-again, with the same bits.
+"""What the machine refuses is reported in words, and the run after a kill at any time ends with the
+same bits.
 
 The long version is ``benchmarks/kills.py``, with random kills of every stage.
 """
@@ -53,7 +53,7 @@ REFUSALS = {
 
 
 def outcome(tmp_path, statement: str) -> str:
-    """What a command that executes `statement` in an empty folder writes; it must fail."""
+    """The output of a command that runs `statement` in an empty folder; it must fail."""
     tmp_path.chmod(0o555)
     code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
     code += "import numpy as np\nfrom stages.runtime import cli, guard\n"
@@ -62,14 +62,14 @@ def outcome(tmp_path, statement: str) -> str:
 
 
 @pytest.mark.parametrize("statement, message", REFUSALS.values(), ids=list(REFUSALS))
-def test_what_the_machine_refuses_is_said_in_words(tmp_path, statement: str, message: str):
+def test_a_refusal_by_the_machine_is_reported_in_words(tmp_path, statement: str, message: str):
     output = outcome(tmp_path, statement)
     assert output.startswith("error: ") and message in output
     assert "Traceback" not in output
 
 
 def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(finished: Project):
-    """DVC reads parameters when the stage has ended. One that it does not depend on may change."""
+    """DVC reads parameters after the stage. Those that it does not depend on may change."""
     edit = """
     path = Path("params.yaml")
     text = path.read_text()
@@ -90,10 +90,10 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(f
     assert ran(finished.dvc("repro", "preprocess")) == ["preprocess"]
 
 
-def test_a_source_that_changed_since_its_digest_was_taken_is_not_brought(
+def test_a_source_that_changed_since_its_digest_was_taken_is_refused(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    """Such as a folder out of which somebody moves photographs while the pipeline runs."""
+    """Such as a folder from which somebody moves photographs while the pipeline runs."""
     monkeypatch.chdir(finished.folder)
     [recorded] = Path("data/sources").glob("*.json")
     download.main(recorded.stem)
@@ -103,8 +103,8 @@ def test_a_source_that_changed_since_its_digest_was_taken_is_not_brought(
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_as_good_as_nowhere(tmp_path, closed: str):
-    """And no file that is opened later gets the number of a closed stream, and what is printed."""
+def test_output_to_closed_streams_is_discarded(tmp_path, closed: str):
+    """No file opened later gets the number of a closed stream, and with it what is printed."""
     code = f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages.runtime import cli\n"
     code += """def main():
     with open("written", "wb") as file:
@@ -119,7 +119,7 @@ cli.run(main, "")"""
 
 @pytest.mark.parametrize("module", ["stages.split", "commands.predicting.pictures"])
 def test_nothing_but_tensorflow_starts_threads(module: str):
-    """OpenBLAS's own, where they get no memory (``ulimit -v``), wait for each other for minutes."""
+    """OpenBLAS's threads, if short of memory (``ulimit -v``), wait for each other for minutes."""
     code = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
     count = subprocess.run(
         [sys.executable, "-c", code],
@@ -149,8 +149,8 @@ def rewrite(path, **changes: np.ndarray) -> None:
 
 
 def trained_on(path, epochs: int):
-    """A tiny network after `epochs` epochs in all, of which some may lie in the checkpoint `path`;
-    and how many did."""
+    """The weights of a tiny network after `epochs` epochs in all, and how many of these came from
+    the checkpoint `path`."""
     import keras
 
     from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
@@ -171,7 +171,7 @@ def trained_on(path, epochs: int):
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=list(DAMAGED))
-def test_a_damaged_checkpoint_counts_as_none(tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_is_reported_and_counts_as_none(tmp_path, capsys, damage):
     expected, _ = trained_on(tmp_path / "whole.npz", 3)
     path = tmp_path / "checkpoint.npz"
     trained_on(path, 1)
@@ -179,25 +179,25 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path, capsys, damage):
     damage(path)
     weights, done = trained_on(path, 3)
     assert done == 0 and "checkpoint.npz is damaged" in capsys.readouterr().out
-    for one, other in zip(weights, expected):
-        np.testing.assert_array_equal(one, other)
+    for obtained, wanted in zip(weights, expected):
+        np.testing.assert_array_equal(obtained, wanted)
 
 
-def test_a_reader_who_has_read_enough(tmp_path):
+def test_a_reader_who_stops_early_ends_the_command_quietly(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages.runtime import cli\n"
     code += "cli.run(lambda: print('x\\n' * 100_000), '')"
     pipe = '"$0" -c "$1" | head -1; exit ${PIPESTATUS[0]}'
     assert Project(tmp_path).run("bash", "-c", pipe, sys.executable, code, status=141) == "x\n"
 
 
-def test_a_fault_of_the_code_shows_where_it_is(tmp_path):
+def test_a_fault_of_the_code_shows_its_traceback(tmp_path):
     assert "Traceback" in outcome(tmp_path, "open('nowhere/nothing')")
 
 
 KILLS = [("preprocess", "dvc", writing), ("describe", "both", writing), ("split", "stage", running)]
 
 
-def test_killed_anywhere_the_next_run_ends_with_the_same_bits(finished: Project):
+def test_the_run_after_a_kill_ends_with_the_same_bits(finished: Project):
     expected = state(finished)
     for what, target, due in KILLS:
         result = one_round(finished, what, target, due)
@@ -212,7 +212,7 @@ def test_a_damaged_file_in_the_cache_is_found_once_the_cache_is_writable(finishe
             path.is_file()
             and path.read_bytes() == finished.path("data/prepared/train.npy").read_bytes()
         ):
-            path.chmod(0o644)  # as docs/faults.md says for all of them
+            path.chmod(0o644)  # as docs/faults.md says to do with all files
             path.write_bytes(path.read_bytes()[:-1] + b"?")
     finished.run("rm", "-r", "data/prepared")
     finished.dvc("repro")

@@ -18,10 +18,10 @@ def published(server: Server, **changes) -> File:
 
 
 def ranges(server: Server) -> list[str | None]:
-    return [asked for _, asked in server.seen]
+    return [range_header for _, range_header in server.seen]
 
 
-WELL_IN_THE_END = {  # behaviours, and the Range header of each request
+TEMPORARY_FAULTS = {  # behaviours, and the Range header of each request
     "well": ([], [None]),
     "cut in the middle": (["cut"], [None, f"bytes={CUT}-"]),
     "cut twice": (["cut", "cut"], [None, f"bytes={CUT}-", f"bytes={2 * CUT}-"]),
@@ -34,11 +34,11 @@ WELL_IN_THE_END = {  # behaviours, and the Range header of each request
 }
 
 
-@pytest.mark.parametrize("plan, asked", WELL_IN_THE_END.values(), ids=WELL_IN_THE_END)
-def test_comes_well_in_the_end(server, tmp_path, plan, asked):
+@pytest.mark.parametrize("plan, expected_ranges", TEMPORARY_FAULTS.values(), ids=TEMPORARY_FAULTS)
+def test_a_file_arrives_despite_temporary_faults(server, tmp_path, plan, expected_ranges):
     server.plan = list(plan)
     assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
-    assert ranges(server) == asked
+    assert ranges(server) == expected_ranges
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
 
 
@@ -52,17 +52,17 @@ def test_comes_well_in_the_end(server, tmp_path, plan, asked):
         {"sha256": None, "md5": hashlib.md5(CONTENT).hexdigest()},
     ],
 )
-def test_needs_no_more_than_what_is_published(server, tmp_path, facts):
+def test_a_transfer_needs_only_what_is_published(server, tmp_path, facts):
     server.plan = ["cut"]
     assert fetch(published(server, **facts), tmp_path, OPTIONS).read_bytes() == CONTENT
 
 
-def test_server_without_ranges_starts_again_from_0(server, tmp_path):
+def test_a_transfer_from_a_server_without_ranges_starts_again(server, tmp_path):
     server.plan, server.ranges = ["cut"], False
     assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
 
 
-FOR_GOOD = {  # behaviours, facts that the publisher states, what the message names
+LASTING_FAULTS = {  # behaviours, facts that the publisher states, what the message names
     "wrong digest": ([], {"sha256": "0" * 64}, "0" * 64),
     "wrong MD5, and no other": ([], {"sha256": None, "md5": "0" * 32}, "0" * 32),
     "wrong size": ([], {"bytes": len(CONTENT) - 1}, "set.bin"),
@@ -74,8 +74,8 @@ FOR_GOOD = {  # behaviours, facts that the publisher states, what the message na
 }
 
 
-@pytest.mark.parametrize("plan, facts, named", FOR_GOOD.values(), ids=FOR_GOOD)
-def test_fails_with_what_to_do_by_hand(server, tmp_path, plan, facts, named):
+@pytest.mark.parametrize("plan, facts, named", LASTING_FAULTS.values(), ids=LASTING_FAULTS)
+def test_a_lasting_fault_says_what_to_do_by_hand(server, tmp_path, plan, facts, named):
     server.plan = list(plan)
     file = published(server, **facts)
     with pytest.raises(UserError) as error:
@@ -101,7 +101,7 @@ BOUNDED = {  # behaviour, what the publisher says of the size, what the message 
 
 
 @pytest.mark.parametrize("behaviour, size, named", BOUNDED.values(), ids=BOUNDED)
-def test_a_body_without_an_end_is_bounded(server, tmp_path, behaviour, size, named):
+def test_an_endless_or_oversized_answer_is_bounded(server, tmp_path, behaviour, size, named):
     server.plan = [behaviour] * 50
     limits = OPTIONS.limits.model_copy(update={"total_bytes": 2 * len(CONTENT)})
     with pytest.raises(UserError) as error:
@@ -110,7 +110,7 @@ def test_a_body_without_an_end_is_bounded(server, tmp_path, behaviour, size, nam
         )
     assert named in str(error.value)
     assert not list(tmp_path.iterdir())
-    assert server.sent < 500 * len(CONTENT)  # what buffers take of each answer: no more was read
+    assert server.sent < 500 * len(CONTENT)  # no more than buffers take of each answer
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,9 @@ def test_a_body_without_an_end_is_bounded(server, tmp_path, behaviour, size, nam
         ("endless trailers", "nothing of the file"),
     ],
 )
-def test_an_answer_that_never_stops_ends(server, tmp_path, monkeypatch, behaviour, named):
+def test_an_answer_that_makes_no_progress_is_given_up(
+    server, tmp_path, monkeypatch, behaviour, named
+):
     monkeypatch.setattr(fetching, "ANSWER", 2)
     server.plan = [behaviour] * 50
     with pytest.raises(UserError, match=named):
@@ -142,12 +144,9 @@ def test_all_files_of_a_publisher_together_keep_within_the_limits(server, tmp_pa
                 fetch_all(publisher, tmp_path / str(total), options)
 
 
-def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):
+def test_a_failed_transfer_keeps_what_came_for_the_next_run(server, tmp_path):
     # without ranges no try gets further than the first
-    server.plan, server.ranges = (
-        ["cut"] * 3,
-        False,
-    )
+    server.plan, server.ranges = ["cut"] * 3, False
     with pytest.raises(UserError, match=r"set\.bin"):
         fetch(published(server), tmp_path, OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin.partial"]
@@ -156,19 +155,19 @@ def test_cut_each_time_keeps_what_came_for_the_next_run(server, tmp_path):
     assert ranges(server) == [f"bytes={CUT}-"]
 
 
-def test_partial_file_of_an_ended_transfer_needs_no_request(server, tmp_path):
+def test_a_partial_file_that_is_complete_needs_no_request(server, tmp_path):
     (tmp_path / "set.bin.partial").write_bytes(CONTENT)
     assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
     assert not server.seen
 
 
-def test_partial_file_longer_than_the_servers_is_fetched_anew(server, tmp_path):
+def test_a_partial_file_longer_than_the_servers_is_fetched_anew(server, tmp_path):
     (tmp_path / "set.bin.partial").write_bytes(CONTENT + b"more")
     assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
     assert ranges(server) == [f"bytes={len(CONTENT) + 4}-", None]
 
 
-def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
+def test_a_correct_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
     (tmp_path / "set.bin").write_bytes(CONTENT)
     fetch(published(server), tmp_path, OPTIONS)
     assert not server.seen
@@ -177,7 +176,7 @@ def test_right_file_is_not_fetched_again_and_a_wrong_one_is(server, tmp_path):
     assert len(server.seen) == 1
 
 
-def test_what_is_wrong_with_a_file_put_there_by_hand_is_told(server, tmp_path):
+def test_the_fault_of_a_file_put_there_by_hand_is_named(server, tmp_path):
     (tmp_path / "set.bin").write_bytes(CONTENT[:-1])
     server.plan = [404]
     with pytest.raises(UserError, match=f"{len(CONTENT) - 1:,} bytes instead of"):
@@ -187,7 +186,7 @@ def test_what_is_wrong_with_a_file_put_there_by_hand_is_told(server, tmp_path):
 def test_without_a_digest_a_file_of_another_address_is_fetched_anew(server, tmp_path):
     first = published(server, bytes=None, sha256=None)
     second = first.model_copy(update={"url": f"{server.address}/of-2027/set.bin"})
-    server.plan = ["cut"]  # what came of the first is not taken up for the second
+    server.plan = ["cut"]  # the second does not continue what came of the first
     with pytest.raises(UserError):
         fetch(first, tmp_path, OPTIONS.model_copy(update={"retries": 0}))
     for file in (second, second, first):
@@ -217,9 +216,7 @@ def test_a_page_in_place_of_an_archive_is_refused_where_no_digest_is_published(
     assert len(server.seen) == 1
 
 
-def test_a_setting_of_the_network_is_not_taken_for_a_fault_of_the_disk(
-    server, tmp_path, monkeypatch
-):
+def test_a_wrong_network_setting_is_not_reported_as_a_disk_fault(server, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "no-such-file")
     file = published(server)
     file = file.model_copy(update={"url": file.url.replace("http:", "https:")})
@@ -227,7 +224,7 @@ def test_a_setting_of_the_network_is_not_taken_for_a_fault_of_the_disk(
         fetch(file, tmp_path, OPTIONS)
 
 
-def test_mirror(server, tmp_path):
+def test_a_file_comes_from_the_mirror_if_one_is_set(server, tmp_path):
     file = published(server).model_copy(
         update={"url": "http://publisher.invalid/deep/down/set.bin"}
     )
@@ -236,14 +233,14 @@ def test_mirror(server, tmp_path):
     assert server.seen == [("/mirror/set.bin", None)]
 
 
-def test_proxy(server, tmp_path, monkeypatch):
+def test_a_file_comes_through_the_proxy_if_one_is_set(server, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", server.address)
     file = published(server).model_copy(update={"url": "http://publisher.invalid/set.bin"})
     assert fetch(file, tmp_path, OPTIONS).read_bytes() == CONTENT
     assert server.seen == [("http://publisher.invalid/set.bin", None)]
 
 
-def test_no_connection(server, tmp_path):
+def test_without_a_connection_the_message_says_to_fetch_by_hand(server, tmp_path):
     file = published(server)
     server.shutdown()
     server.server_close()

@@ -39,7 +39,7 @@ TUNING = TINY["fine_tuning"] | {"head_epochs": 3}
 
 @pytest.fixture(scope="module", autouse=True)
 def two_blocks() -> Iterator[None]:
-    """MobileNet ends behind two of its thirteen blocks."""
+    """MobileNet ends after two of its thirteen blocks."""
     whole = keras.applications.MobileNet
 
     def shorten(*arguments, **options) -> keras.Model:
@@ -54,7 +54,7 @@ def two_blocks() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def start(two_blocks: None, tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
-    """Weights of a small MobileNet, as the stage weights brings them."""
+    """Weights of a small MobileNet, as the stage `weights` writes them."""
     from keras.src.legacy.saving import legacy_h5_format
 
     folder = tmp_path_factory.mktemp("weights")
@@ -64,7 +64,7 @@ def start(two_blocks: None, tmp_path_factory: pytest.TempPathFactory) -> Pretrai
     )
     # statistics of batch norm that keep signals alive through all layers
     images = np.random.default_rng(1).uniform(-1, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
-    norms = [one for one in base.layers if isinstance(one, keras.layers.BatchNormalization)]
+    norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.0
     base(images, training=True)
@@ -102,15 +102,15 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: files.sha256(folder / name) for name in names}
 
 
-def train(one: Experiment, prepared: Prepared, folder: Path) -> None:
-    keras.utils.clear_session()  # names of layers count anew, as in a process of its own
-    run.run(one, prepared, folder, folder / "checkpoint.npz")
+def train(tiny: Experiment, prepared: Prepared, folder: Path) -> None:
+    keras.utils.clear_session()  # layers are numbered from the start, as in a new process
+    run.run(tiny, prepared, folder, folder / "checkpoint.npz")
 
 
-def fit(one: Experiment, prepared: Prepared, folder: Path) -> dict:
-    """Train, and save nothing but history.csv and checkpoints; the content of training.json."""
-    built = network.build_network(one, prepared)
-    return fitting.train_network(one, built, prepared, folder, folder / "checkpoint.npz")[0]
+def fit(tiny: Experiment, prepared: Prepared, folder: Path) -> dict:
+    """Train without saving the model; returns the content of training.json."""
+    built = network.build_network(tiny, prepared)
+    return fitting.train_network(tiny, built, prepared, folder, folder / "checkpoint.npz")[0]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def whole(start, prepared, tmp_path_factory) -> Path:
     return folder
 
 
-def test_both_phases_are_in_the_history_and_the_files_of_the_checkpoints_go(whole: Path):
+def test_the_history_has_both_phases_and_checkpoints_are_deleted(whole: Path):
     history = pd.read_csv(whole / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert files.read_json(whole / "training.json")["pretrained"]["head_epochs"] == 3
@@ -143,7 +143,7 @@ def test_the_learning_rate_of_the_metrics_is_that_of_fine_tuning(whole: Path, pr
     assert TUNING["head_learning_rate"] > metrics["learning_rate"] == 0.001
 
 
-def test_a_model_that_cannot_be_saved_leaves_nothing(start, prepared, tmp_path: Path, monkeypatch):
+def test_a_model_that_cannot_be_saved_leaves_no_file(start, prepared, tmp_path: Path, monkeypatch):
     model = network.build_network(experiment(start), prepared).model
     monkeypatch.setattr(saving, "rewrite", lambda *paths: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -159,7 +159,7 @@ def test_an_interruption_in_either_phase_changes_no_bit(
     start, prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     done = checkpoint.Checkpoint.on_epoch_end
-    for epochs in (2, 4):  # of the head, and of fine-tuning
+    for epochs in (2, 4):  # during the head's phase, and during fine-tuning
 
         def stop(self, epoch, logs=None, epochs=epochs):
             done(self, epoch, logs)
@@ -179,18 +179,18 @@ def test_an_optimizer_that_copies_the_weights_keeps_what_the_head_learnt(
     recipe = {"optimizer": "schedulefreeadamw", "learning_rate": 1e-9, "epochs": 1}
     fit(experiment(start, {"layers": "conv_pw_2"}, **recipe), prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv")
-    before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, the first behind it
+    before, after = history["loss"].iloc[[2, 3]]  # the head's last epoch, and the next
     assert abs(after - before) < 0.5 * abs(after - history["loss"].iloc[0])
 
 
-def test_features_are_computed_once_and_are_what_the_network_gives(
+def test_features_are_computed_once_and_equal_the_networks_output(
     start, prepared, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     model = network.build_network(experiment(start), prepared).model
     base, _ = finetuning.split_head(model)
     kept = np.load(whole / "features" / "train.npy")
-    again = base.predict(prepared.images("train"), batch_size=250, verbose=0)
-    assert np.array_equal(kept, again)
+    expected = base.predict(prepared.images("train"), batch_size=250, verbose=0)
+    assert np.array_equal(kept, expected)
 
     def fail(*arguments):
         raise AssertionError("the features are computed again")
@@ -210,7 +210,7 @@ def test_features_are_computed_once_and_are_what_the_network_gives(
         finetuning.compute_features(other, base, data, place)
 
 
-def test_the_layers_that_are_named_learn(start, prepared):
+def test_only_the_layers_that_are_named_learn(start, prepared):
     model = network.build_network(experiment(start), prepared).model
     for tuning, learn in (
         ({"layers": "none"}, {"probability"}),
@@ -224,18 +224,20 @@ def test_the_layers_that_are_named_learn(start, prepared):
         assert {layer.name for layer in model.layers if layer.trainable_weights} == learn
 
 
-def test_fine_tuning_changes_convolutions_and_leaves_frozen_batch_norm(start, prepared, whole):
+def test_fine_tuning_changes_all_layers_but_frozen_batch_norm(start, prepared, whole):
     before = network.build_network(experiment(start), prepared).model
     after = keras.saving.load_model(whole / "model.keras", compile=False)
     unchanged = {
-        type(one).__name__
-        for one, other in zip(before.layers, after.layers)
-        if one.weights and all(map(np.array_equal, one.get_weights(), other.get_weights()))
+        type(old).__name__
+        for old, new in zip(before.layers, after.layers)
+        if old.weights and all(map(np.array_equal, old.get_weights(), new.get_weights()))
     }
     assert unchanged == {"BatchNormalization"}
 
 
-def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepared, tmp_path: Path):
+def test_an_epoch_of_the_head_is_kept_if_fine_tuning_makes_it_worse(
+    start, prepared, tmp_path: Path
+):
     harmful = experiment(start, {"head_learning_rate": 0.05}, optimizer="sgd", learning_rate=100.0)
     training = fit(harmful, prepared, tmp_path)
     history = pd.read_csv(tmp_path / "history.csv", index_col="epoch")
@@ -243,7 +245,7 @@ def test_the_heads_epoch_is_kept_where_fine_tuning_makes_it_worse(start, prepare
 
 
 @pytest.mark.parametrize(("monitor", "kept"), [("val_loss", True), ("loss", False)])
-def test_the_best_epoch_of_both_phases_is_one_of_what_both_measure_alike(monitor: str, kept: bool):
+def test_the_best_value_carries_over_only_if_both_phases_measure_it_alike(monitor: str, kept: bool):
     stopping = OPTIONS.train.early_stopping.model_copy(update={"monitor": monitor})
     train = OPTIONS.train.model_copy(update={"early_stopping": stopping})
     phase = SimpleNamespace(trainer=SimpleNamespace(get_weights=list))
@@ -251,7 +253,7 @@ def test_the_best_epoch_of_both_phases_is_one_of_what_both_measure_alike(monitor
     assert bool(past.stopping_state) == kept
 
 
-def test_a_layer_that_is_not_there_is_named(start, prepared):
+def test_a_missing_layer_is_refused_and_existing_ones_are_named(start, prepared):
     with pytest.raises(UserError, match="conv_pw_2"):
         network.build_network(experiment(start, {"layers": "conv_pw_3"}), prepared)
 

@@ -46,7 +46,9 @@ def test_a_calibration_error_beyond_the_bound_closes_the_gate(
     assert not below.passed and above.passed
 
 
-def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_an_equal_accuracy_passes_the_gate_where_there_is_no_noise(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(finished.folder)
     base, head = (
         Revision("main", finished.run("git", "rev-parse", "main").strip()),
@@ -67,7 +69,7 @@ def test_the_gate_where_there_is_no_noise(finished: Project, monkeypatch: pytest
     assert gate.check_selected(base, head, 2.0, content).passed is True
 
 
-def test_the_gate_on_8_bit_integers(
+def test_the_gate_closes_if_8_bit_accuracy_falls_beyond_the_bound(
     finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.chdir(finished.folder)
@@ -87,7 +89,7 @@ def test_the_gate_on_8_bit_integers(
     assert check().passed is None and "of other code" in check().words
 
 
-def test_a_revision_is_judged_by_its_own_gate_and_by_keys_that_are_newer_than_it(
+def test_a_revision_is_judged_by_its_own_bounds_and_by_todays_where_it_has_none(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -101,7 +103,9 @@ def test_a_revision_is_judged_by_its_own_gate_and_by_keys_that_are_newer_than_it
     assert bounds.selected_fall == 7.0 and bounds.int8_fall == current.gate.int8_fall
 
 
-def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_replications_that_get_worse_or_vanish_fail_and_outdated_ones_are_not_judged(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(finished.folder)
     table = finished.path("replications/table.csv")
     table.write_text("experiment,verdict\nmnist-dense,within noise\nmnist-convnet,above\n")
@@ -135,7 +139,7 @@ def test_the_gate_on_the_replications(finished: Project, monkeypatch: pytest.Mon
     assert check().passed is False and "mnist-convnet (gone)" in check().words
 
 
-def test_while_dvc_runs_nothing_is_called_damaged(
+def test_the_gate_reports_that_dvc_is_busy_while_it_runs(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)

@@ -1,4 +1,4 @@
-"""A training that is interrupted, in whatever way, and started again ends with the bits of one that
+"""A training that is interrupted in any way and started again ends with the same bits as one that
 was not."""
 
 import os
@@ -27,7 +27,7 @@ REPRO = [sys.executable, "-m", "dvc", "repro", f"train@{MODEL}"]
 
 
 def longer(params) -> None:
-    params["train"]["epochs"] = 30  # enough to end it on the way twice
+    params["train"]["epochs"] = 30  # enough to interrupt it twice
     params["train"]["early_stopping"]["patience"] = 30
 
 
@@ -46,33 +46,33 @@ def results(project: Project) -> dict[str, str]:
 
 
 def count_epochs(project: Project) -> int:
-    """The epochs that lie in the training's checkpoint."""
+    """The number of epochs in the training's checkpoint."""
     state = read_state(project.path(f"models/{MODEL}/checkpoint.npz"))
     return len(state["history"]) if state else 0
 
 
 def interrupt(project: Project, way: Callable[[subprocess.Popen], None]) -> str:
-    """Start the training under DVC, end it in some way behind the first epoch that it adds, and
-    return what it said."""
+    """Start the training under DVC, end it in this way after the first epoch that it adds, and
+    return its output."""
     done = count_epochs(project)
     dvc = project.start(*REPRO)
     eventually(lambda: count_epochs(project) > done)
     way(dvc)
     output, _ = dvc.communicate()
     assert dvc.returncode != 0
-    # none outlives the DVC that started it
+    # no training outlives the DVC that started it
     eventually(lambda: not processes_in(project.folder, "stages.train"))
     assert not project.path(f"models/{MODEL}/model.keras").exists()
     return output
 
 
-def test_interrupted_in_two_ways_it_goes_on_and_ends_with_the_same_bits(
+def test_a_training_interrupted_in_two_ways_resumes_and_ends_with_the_same_bits(
     finished: Project, uninterrupted: Project
 ):
     finished.edit_params(longer)
     outputs = [interrupt(finished, way) for way in (subprocess.Popen.kill, press_ctrl_c)]
     outputs.append(finished.dvc("repro", f"train@{MODEL}"))
-    assert ["resuming after epoch" in one for one in outputs] == [False, True, True]
+    assert ["resuming after epoch" in output for output in outputs] == [False, True, True]
     assert results(finished) == results(uninterrupted)
     assert not finished.path(f"models/{MODEL}/checkpoint.npz").exists()
 
@@ -90,7 +90,7 @@ def test_a_second_training_of_the_same_model_is_refused(
         pytest.fail("two trainings at once")
 
 
-def test_ctrl_c_is_as_before_when_the_work_is_done(tmp_path: Path):
+def test_ctrl_c_is_handled_as_before_once_the_work_is_done(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt), guard.exclusive(tmp_path / "lock", "the work"):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         raise KeyboardInterrupt
@@ -101,7 +101,7 @@ def test_ctrl_c_is_as_before_when_the_work_is_done(tmp_path: Path):
     ("folder", "works"),
     [(".", True), ("replications", True), (".dvc/tmp/exps/one", False), ("..", False)],
 )
-def test_a_dvc_in_a_folder_of_the_project_works_on_it(
+def test_dvc_works_on_this_project_from_its_folders_except_those_of_experiments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, works: bool
 ):
     project = tmp_path / "project"
@@ -114,7 +114,7 @@ def test_a_dvc_in_a_folder_of_the_project_works_on_it(
 
 
 @pytest.mark.parametrize(
-    ("command", "is_it"),
+    ("command", "expected"),
     [
         ("dvc repro", True),
         ("/usr/bin/python3.12 /opt/bin/dvc repro", True),
@@ -125,11 +125,11 @@ def test_a_dvc_in_a_folder_of_the_project_works_on_it(
         ("", False),
     ],
 )
-def test_what_is_a_process_of_dvc(command: str, is_it: bool):
-    assert guard.is_dvc(SimpleNamespace(cmdline=command.split)) == is_it
+def test_processes_of_dvc_are_recognised_by_their_command(command: str, expected: bool):
+    assert guard.is_dvc(SimpleNamespace(cmdline=command.split)) == expected
 
 
-def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest.MonkeyPatch):
+def test_a_stage_ends_when_its_dvc_disappears_during_a_check(monkeypatch: pytest.MonkeyPatch):
     class Gone:
         def is_running(self) -> bool:
             return True
@@ -147,4 +147,4 @@ def test_a_stage_ends_when_its_dvc_is_gone_between_two_looks(monkeypatch: pytest
     for thread in threading.enumerate():
         if thread.name == "end-with-dvc":
             thread.join()
-    assert ended == [signal.SIGINT, 1]  # first it may clean up
+    assert ended == [signal.SIGINT, 1]  # first it is allowed to clean up

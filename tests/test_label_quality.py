@@ -12,17 +12,17 @@ from stages import compare, describe, download, evaluate, preprocess, report, sp
 from stages.metrics.label_quality import find_doubts, join_doubts
 from stages.page.templates import make_breakable
 
-# thresholds: a (0.9 + 0.8 + 0.1) / 3 = 0.6, b (0.7 + 0.3) / 2 = 0.5, none of c
+# thresholds: a (0.9 + 0.8 + 0.1) / 3 = 0.6, b (0.7 + 0.3) / 2 = 0.5, none for c
 PROBABILITIES = np.array(
     [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.3, 0.7, 0], [0.55, 0.3, 0.15]]
 )
 LABELS = np.array([0, 0, 0, 1, 1])
 
 
-def test_doubts_by_hand():
+def test_doubts_match_those_found_by_hand():
     files = [f"{number}.png" for number in range(5)]
     doubts = find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], files)
-    # the last image is misclassified, but nothing but its label's own class comes near a threshold
+    # the last image is misclassified, but reaches no class's threshold
     assert doubts.to_dict("records") == [
         {
             "place": 2,
@@ -39,7 +39,7 @@ def test_doubts_by_hand():
 def test_a_label_that_the_model_predicts_is_not_doubted():
     """A rare class has a threshold that nearly every image reaches."""
     probabilities = np.array([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1], [0.8, 0.2]])
-    labels = np.array([0, 0, 0, 1])  # thresholds: 0.73 and 0.2; the first two reach that alone
+    labels = np.array([0, 0, 0, 1])  # thresholds: 0.73 and 0.2; the first two reach only the latter
     assert find_doubts(probabilities, labels, ["common", "rare"], None)["place"].tolist() == [3]
 
 
@@ -50,20 +50,20 @@ def test_the_suggestion_is_the_most_probable_class_whose_threshold_is_reached():
         + [[0.2, 0.5, 0.3], [0.05, 0.45, 0.5], [0.5, 0.1, 0.4]]
     )
     doubts = find_doubts(probabilities, np.array([0, 0, 1, 2, 2, 1]), ["a", "b", "c"], None)
-    # the last image is most probably an a, but not as much as those are: c, whose threshold it has
+    # the last image is most probably an a, but reaches only c's threshold
     assert doubts[["place", "suggested"]].values.tolist() == [[5, "c"], [3, "b"]]
 
 
-def test_what_most_models_doubt_comes_first():
+def test_labels_that_most_models_doubt_come_first():
     columns = ["part", "place", "label", "suggested", "label_probability", "suggested_probability"]
     rows = [
         [("test", 1, "a", "b", 0.0, 1.0), ("test", 2, "a", "b", 0.2, 0.6)],
         [("test", 2, "a", "c", 0.1, 0.8), ("validation", 1, "b", "a", 0.3, 0.5)],
         [("test", 2, "a", "c", 0.0, 0.7)],
     ]
-    joined = join_doubts([pd.DataFrame(some, columns=columns) for some in rows])
+    joined = join_doubts([pd.DataFrame(of_model, columns=columns) for of_model in rows])
     assert joined.values.tolist() == [
-        ["test", 2, "a", "c", 3, 0.1, 0.75],  # of the two that suggest it
+        ["test", 2, "a", "c", 3, 0.1, 0.75],  # mean of the two that suggest c
         ["test", 1, "a", "b", 1, 0.0, 1.0],
         ["validation", 1, "b", "a", 1, 0.3, 0.5],
     ]

@@ -18,12 +18,12 @@ from commands.reviewing.history import read_working_tree
 from stages.runtime.errors import UserError
 
 
-def test_other_data_is_found_where_no_data_lie(finished: Project, tmp_path: Path):
+def test_a_clone_without_data_finds_that_data_changed(finished: Project, tmp_path: Path):
     finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     path = clone.path("dvc.lock")
     content = YAML(typ="safe").load(path.read_text())
-    # as if it had run with another result, and nothing behind it
+    # as if it had run with another result, and no later stage
     content["stages"]["split"]["outs"][0]["md5"] = f"{'f' * 32}.dir"
     path.write_text(json.dumps(content))  # which is YAML too
     with chdir(clone.folder), pytest.raises(UserError, match=r"missing: preprocess\. `dvc repro`"):
@@ -52,9 +52,7 @@ stages:
 """
 
 
-def test_what_the_lock_file_does_not_know_is_found_where_no_data_lie(
-    finished: Project, tmp_path: Path
-):
+def test_a_clone_without_data_finds_what_the_lock_file_lacks(finished: Project, tmp_path: Path):
     finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     path = clone.path("dvc.yaml")
@@ -70,11 +68,11 @@ def test_what_the_lock_file_does_not_know_is_found_where_no_data_lie(
             check_lock.main()
 
 
-def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
+def test_a_clone_without_data_finds_a_folder_recorded_with_two_digests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Other test images, and all but export run again: the model is the same; what export read
-    lies inside the folder `prepared`, which a clone does not have."""
+    """With other test images, all stages but export ran again. The model is the same; what export
+    read lies inside the folder `prepared`, which a clone lacks."""
     project = Project(tmp_path / "project")
     project.folder.mkdir()
     monkeypatch.chdir(project.folder)
@@ -92,11 +90,11 @@ def test_a_file_inside_a_directory_with_two_digests_is_found_where_no_data_lie(
     with chdir(tmp_path / "clone"), pytest.raises(UserError, match="out of date.*export"):
         check_lock.main()
     shutil.rmtree("prepared")  # without the data, but with DVC's cache
-    assert [one.stage for one in outdated.find_outdated()] == ["export"]
-    assert [one.stage for one in outdated.find_outdated("main")] == ["export"]
+    assert [entry.stage for entry in outdated.find_outdated()] == ["export"]
+    assert [entry.stage for entry in outdated.find_outdated("main")] == ["export"]
 
 
-def test_data_that_dvc_add_tracks_are_compared_with_what_was_read(
+def test_data_tracked_by_dvc_add_are_compared_with_what_the_stage_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     project = Project(tmp_path / "project")
@@ -112,7 +110,7 @@ def test_data_that_dvc_add_tracks_are_compared_with_what_was_read(
         repo.reproduce()
     assert outdated.find_outdated() == []
     project.path("photographs/2.jpg").write_text("2")
-    assert [one.stage for one in outdated.find_outdated()] == ["copy"]
+    assert [entry.stage for entry in outdated.find_outdated()] == ["copy"]
 
 
 def test_a_stage_is_out_of_date_when_dvc_says_so(
@@ -128,29 +126,31 @@ def test_a_stage_is_out_of_date_when_dvc_says_so(
         lambda: finished.path("reports/selection.json").write_text("{}"),
         lambda: finished.path("dvc.yaml").write_text(command),
     ]
-    seen = []
+    outdated_after = []
     for change in changes:
         change()
         with repository.open_repo(None) as repo, repo.lock:
-            dvcs = [
+            changed = [
                 stage.addressing
                 for stage in repo.stage.collect("dvc.yaml")
                 if stage.changed(allow_missing=True)
             ]
-        seen.append(
+        outdated_after.append(
             sorted(
-                one.stage for one in outdated.find_outdated() if not one.stage.startswith("data/")
+                entry.stage
+                for entry in outdated.find_outdated()
+                if not entry.stage.startswith("data/")
             )
         )
-        assert seen[-1] == sorted(dvcs)
+        assert outdated_after[-1] == sorted(changed)
     # the edited output belongs to a stage that was out of date already
-    assert len(set(map(tuple, seen))) == len(changes) - 1
+    assert len(set(map(tuple, outdated_after))) == len(changes) - 1
 
 
 def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    """As they lie on the disk after `git switch`."""
+    """They remain on the disk after `git switch`."""
     monkeypatch.chdir(finished.folder)
     for name in ("models/*/predictions.npz", "data/prepared/test.npy"):
         for path in finished.folder.glob(name):
@@ -159,12 +159,12 @@ def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
             path.write_bytes(b"another")
     assert outdated.find_outdated() == []
     finished.path("reports/selection.json").write_text("{}")
-    found = {one.stage for one in outdated.find_outdated()}
-    assert found == {"compare", "report", "export"}
+    stages = {entry.stage for entry in outdated.find_outdated()}
+    assert stages == {"compare", "report", "export"}
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "so"),
+    ("now", "before", "expected"),
     [
         ({"a": 1, "b": 2}, {"a": 1}, True),
         ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
@@ -174,8 +174,8 @@ def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
         (outdated.ABSENT, 1, False),
     ],
 )
-def test_a_parameter_that_is_new_is_not_a_changed_one(now: Any, before: Any, so: bool):
-    assert outdated.is_extension(now, before) == so
+def test_a_new_parameter_does_not_count_as_changed(now: Any, before: Any, expected: bool):
+    assert outdated.is_extension(now, before) == expected
 
 
 def test_recheck_is_advised_only_where_code_changed(
@@ -188,9 +188,9 @@ def test_recheck_is_advised_only_where_code_changed(
         content["models"].append("other")
 
     finished.edit_params(add_network)
-    found = outdated.find_outdated()
-    assert {"fingerprint", "train@other"} <= {one.stage for one in found}
-    assert not outdated.give_recheck_hint(found)
+    entries = outdated.find_outdated()
+    assert {"fingerprint", "train@other"} <= {entry.stage for entry in entries}
+    assert not outdated.give_recheck_hint(entries)
     with finished.path("stages/training/batches.py").open("a") as file:
         file.write("MORE = 1\n")
     assert "Not only" in outdated.give_recheck_hint(outdated.find_outdated())
@@ -200,7 +200,7 @@ def test_recheck_is_advised_only_where_code_changed(
     assert not outdated.give_recheck_hint(outdated.find_outdated())
 
 
-def test_dvcs_lock_is_free_while_the_pipeline_is_looked_at(
+def test_dvcs_lock_is_free_while_the_pipeline_is_inspected(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     """A `dvc repro` takes it between two stages."""
@@ -218,7 +218,7 @@ def test_results_of_other_images_are_stale(finished: Project, monkeypatch: pytes
     assert read_working_tree()[0].is_stale(MODEL)
 
 
-def test_a_damaged_lock_in_a_revision(finished: Project):
+def test_a_damaged_lock_file_in_a_revision_is_named(finished: Project):
     for damage in ("", "<<<<<<< HEAD\n", "stages:\n", "schema: '2.0'\nstages: {split: 3}\n"):
         with pytest.raises(UserError):
             lockfile.parse(damage)

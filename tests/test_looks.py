@@ -1,5 +1,5 @@
-"""What people look at, in a browser: nothing is cut, scrolls sideways or breaks inside a word, on a
-phone, a small window and a large one, with few models and classes and with many."""
+"""The page in a browser, and its charts: nothing is cut, scrolls sideways or breaks inside a word
+on a phone, in a small window or in a large one, with few models and classes or with many."""
 
 import pandas as pd
 import pytest
@@ -20,7 +20,7 @@ WIDTHS = (400, 1000, 1600)  # pixels
     ids=lambda size: "-".join(map(str, size)),
 )
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Reports of so many models, classes and test images."""
+    """Reports for this many models, classes and test images."""
     return write_results(tmp_path_factory.mktemp("results"), *request.param, names=True)
 
 
@@ -31,7 +31,7 @@ def test_the_page_fits_its_window(chromium: Browser, results: Project, width: in
         assert browser.evaluate(LOOKS) == []
 
 
-def test_nothing_of_the_pictures_is_cut(results: Project):
+def test_charts_lie_completely_inside_their_pictures(results: Project):
     table = pd.read_csv(results.path("reports/comparison.csv"))
     curves = pd.read_csv(results.path("reports/learning_curves.csv"))
     selection = files.read_json(results.path("reports/selection.json"))
@@ -42,7 +42,7 @@ def test_nothing_of_the_pictures_is_cut(results: Project):
         figure.draw_without_rendering()
         drawn, size = figure.get_tightbbox(), figure.get_size_inches()
         assert min(drawn.x0, drawn.y0) >= 0 and drawn.x1 <= size[0] and drawn.y1 <= size[1]
-        for axes in figure.axes:  # every marker lies inside, whole
+        for axes in figure.axes:  # every marker lies completely inside
             low, high = sorted(axes.get_ylim())
             for line in axes.lines:
                 if line.get_marker() in ("o", "s"):
