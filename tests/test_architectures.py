@@ -1,5 +1,5 @@
 """The networks of the documents, layer by layer; the schema against the code; Keras's names; lists
-of layers; auxiliary heads."""
+of layers; heads."""
 
 import inspect
 import json

@@ -73,7 +73,7 @@ def test_equal_seeds_give_equal_images_and_each_step_new_ones():
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_each_key_alone_changes_images_one_by_one(name: str):
+def test_each_key_alone_changes_the_images(name: str):
     changed = seen(**{name: EVERYTHING[name]})
     kept = sum(np.array_equal(*pair) for pair in zip(changed, IMAGES))
     assert kept <= (30 if name.endswith("flip") else 10)  # 40 images: half of them are flipped

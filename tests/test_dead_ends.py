@@ -58,7 +58,7 @@ def use_own(images: Path) -> tuple[str, ...]:
     return ("-S", f'+datasets.mine={{source: "{images}"}}', "-S", "dataset=mine")
 
 
-def test_switching_to_an_own_data_set_and_back_works(finished: Project, images: Path):
+def test_switching_to_ones_own_data_set_and_back_works(finished: Project, images: Path):
     finished.dvc("exp", "run", "--name", "of-mine", *use_own(images), "preprocess")
     assert "data/sources/mine.json" in finished.run("git", "ls-files", "--others", "data")
     image = images / "cat/0.png"

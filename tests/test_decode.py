@@ -155,7 +155,7 @@ GOOD = {  # file, and the pixels in three channels that it must decode to
 def test_an_image_decodes_to_its_pixels(content, pixels):
     image = decode(content, 3)
     assert image.dtype == np.uint8 and image.shape == pixels.shape
-    tolerance = 2 if content.startswith(b"\xff\xd8") else 0  # JPEG loses some; the others are exact
+    tolerance = 2 if content.startswith(b"\xff\xd8") else 0  # JPEG is lossy; the others are exact
     assert np.abs(image.astype(int) - pixels).max() <= tolerance
     grey = decode(content, 1)
     assert grey.shape == (*pixels.shape[:2], 1)
