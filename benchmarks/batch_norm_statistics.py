@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Why a network with batch norm learns, and is wrong about images all the same: its moving averages
-of mean and variance against the statistics that its weights have now.
+"""Why a network with batch norm learns and still misclassifies images: its moving averages of mean
+and variance compared with the statistics of its present weights.
 
 usage: python benchmarks/batch_norm_statistics.py EXPERIMENT
 
-EXPERIMENT is a replication whose training runs or was stopped: the checkpoint of its first seed is
-read. Prints, and writes to benchmarks/results/batch_norm_statistics.json and .md, the accuracy on
+EXPERIMENT is a replication whose training runs or was stopped; its first seed's checkpoint is read.
+Prints, and writes to benchmarks/results/batch_norm_statistics.json and .md, the accuracy on
 the validation images
 
 - with the moving averages, as the network is validated and would be saved;
 - with means and variances of 1,600 training images, computed with the weights as they are ("precise
   batch norm", https://arxiv.org/abs/2105.07576, section 3);
 - with moving averages that begin with these, after one more epoch, and after one in which the
-  biases of the convolutions are held: batch norm takes a bias away again, but for what ReLU cuts
-  off, so that much of its gradient is rounding, of which Adam makes steps as of any other;
+  biases of the convolutions are held: batch norm cancels a bias, except for what ReLU cuts off, so
+  that much of its gradient is rounding, which Adam turns into steps like any other;
 
 and how large the gradient of the first of these biases is, in float64 and in float32. Takes three
 minutes on two cores.
@@ -70,26 +70,26 @@ def main(name: str) -> None:
             variable.assign(value)
 
     restore()
-    found = {"moving averages": measure(built.model, prepared)}
-    weights = [one.numpy() for one in built.model.variables]
+    accuracies = {"moving averages": measure(built.model, prepared)}
+    weights = [variable.numpy() for variable in built.model.variables]
     gradients = {
         kind: float(np.linalg.norm(differentiate(experiment, prepared, weights, kind)))
         for kind in ("float64", "float32")
     }
     restore()
     estimate_statistics(built.model, prepared)
-    found["statistics of the present weights"] = measure(built.model, prepared)
+    accuracies["statistics of the present weights"] = measure(built.model, prepared)
     for kind, held in (("", False), (", with the biases held", True)):
         restore()
         estimate_statistics(built.model, prepared)
         with heads.giving_logits(built.model, when=has_logits_form(recipe)):
             fit_epoch(trainer, fitting.make_batches(experiment, prepared)[0], epoch, held)
-        found[f"moving averages, an epoch behind these{kind}"] = measure(built.model, prepared)
+        accuracies[f"moving averages, an epoch behind these{kind}"] = measure(built.model, prepared)
     content = {
         "machine": described("keras", "tensorflow"),
         "experiment": name,
         "epoch": epoch,
-        "validation_accuracy": found,
+        "validation_accuracy": accuracies,
         "norm_of_first_bias_gradient": gradients,
     }
     lines = [
@@ -97,7 +97,7 @@ def main(name: str) -> None:
         "",
         "| batch norm takes | validation accuracy |",
         "|---|--:|",
-        *(f"| {kind} | {value:.4f} |" for kind, value in found.items()),
+        *(f"| {kind} | {value:.4f} |" for kind, value in accuracies.items()),
         "",
         "| the first convolution's bias, computed in | norm of its gradient, one batch |",
         "|---|--:|",
@@ -107,11 +107,11 @@ def main(name: str) -> None:
 
 
 def fit_epoch(trainer, batches, epoch: int, held: bool) -> None:
-    """Train for one epoch; where they are `held`, the convolutions' biases stay what they are."""
+    """Train for one epoch; where `held`, the convolutions' biases stay unchanged."""
     import keras
 
     biases = find_biases(trainer)
-    values = [one.numpy() for one in biases]
+    values = [bias.numpy() for bias in biases]
 
     def put_back(batch, logs) -> None:
         for bias, value in zip(biases, values):
@@ -123,8 +123,11 @@ def fit_epoch(trainer, batches, epoch: int, held: bool) -> None:
 
 
 def find_biases(model) -> list:
-    """The biases of the convolutions."""
-    return [one for one in model.trainable_variables if re.search(r"conv.*/bias$", one.path)]
+    return [
+        variable
+        for variable in model.trainable_variables
+        if re.search(r"conv.*/bias$", variable.path)
+    ]
 
 
 def measure(model, prepared: Prepared) -> float:
@@ -134,19 +137,21 @@ def measure(model, prepared: Prepared) -> float:
 
 
 def estimate_statistics(model, prepared: Prepared) -> None:
-    """Put the mean over batches of training images in place of all moving averages."""
+    """Replace all moving averages by means over batches of training images."""
     import keras
 
-    layers = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
-    averages = [one for layer in layers for one in (layer.moving_mean, layer.moving_variance)]
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    averages = [
+        average for layer in layers for average in (layer.moving_mean, layer.moving_variance)
+    ]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0  # each batch leaves its own
+        layer.momentum = 0.0  # each batch leaves its own statistics
     chosen = np.random.default_rng(0).choice(len(prepared.labels("train")), IMAGES, replace=False)
     seen = []
     for start in range(0, IMAGES, BATCH):
         model(prepared.images("train")[np.sort(chosen[start : start + BATCH])], training=True)
-        seen.append([one.numpy() for one in averages])
+        seen.append([average.numpy() for average in averages])
     for variable, values in zip(averages, zip(*seen)):
         variable.assign(np.mean(values, axis=0))
     for layer, momentum in zip(layers, momenta):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Our recipe for each data set against the best experiment of its document, by wall time on this
+"""Our recipe for each data set against its document's best experiment, by wall time on this
 machine.
 
 usage: python benchmarks/beat_the_documents.py        (after `dvc repro
 replications/dvc.yaml:evaluate@NAME` of the five recipes)
 
 Times the document's experiment here and now: the first two epochs of its training with the data of
-its budget, once for one epoch and once for two, which tells an epoch from the start; all its epochs
-are reckoned from that, for all the images that it trains on. Our seconds are those that the
-training of the recipe took, from ``replications/runs/``. Writes ``results/recipes.md`` and
+its budget, once for one epoch and once for two, which separates an epoch from the start; from that,
+the time of all its epochs on all its training images is computed. Our seconds are those of the
+recipe's training, from ``replications/runs/``. Writes ``results/recipes.md`` and
 ``.json`` and the picture ``results/time_to_accuracy.png``. Accuracies come from
 ``replications/results/`` and ``published.yaml``.
 """
@@ -52,7 +52,7 @@ TIMED_IMAGES = 10_000  # of the document's training images that are timed, at mo
 
 
 def seconds_of(name: str, epochs: int) -> float:
-    """What all epochs of the document's experiment `name` take here, on all its training images."""
+    """The time here of all epochs of the experiment `name`, on all its training images."""
     root, replications = options.load()
     entry = replications.experiments[name]
     if not (options.FOLDER / "data" / entry.variant / "prepared").exists():
@@ -82,13 +82,15 @@ def seconds_of(name: str, epochs: int) -> float:
             update={"epochs": number}
         )
         augment = options.complete_augment(replications.common, entry)
-        one = Experiment(
+        experiment = Experiment(
             name, entry.seeds[0], root.architectures[entry.architecture], augment, recipe
         )
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             checkpoint = Path(folder) / "checkpoint.npz"
-            fitting.train_network(one, build_network(one, data), data, Path(folder), checkpoint)
+            fitting.train_network(
+                experiment, build_network(experiment, data), data, Path(folder), checkpoint
+            )
             took.append(time.perf_counter() - started)
     epoch = took[1] - took[0]
     return max(took[0] - epoch, 0) + epochs * epoch / share

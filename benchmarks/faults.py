@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Faults other than kills, one by one: what `dvc repro` says, and whether the next one ends with
-the bits of an undisturbed run.
+"""Faults other than kills, one by one: the message of `dvc repro`, and whether the next one ends
+with the bits of an undisturbed run.
 
-usage: python benchmarks/faults.py [FAULT ...]      (Linux, as root: a small file system is mounted,
-a control group made)
+usage: python benchmarks/faults.py [FAULT ...]      (Linux, as root: it mounts a small file system
+and makes a control group)
 
-Each fault hits a copy of the small project of the tests, with the real stages and the real DVC.
+Each fault hits a copy of the tests' small project, with the real stages and DVC.
 Writes benchmarks/results/faults.json and faults.md: for each fault the exit status, the message,
 whether a traceback was shown, and how the next `dvc repro`, with the cause removed, ended. Takes
-about 10 minutes on two cores. Kills: kills.py.
+about 10 minutes on two cores. kills.py does kills.
 """
 
 import json
@@ -56,7 +56,7 @@ class Fault:
         return copy(source, self.folder)
 
     def hit(self, project: Project) -> tuple[int, str]:
-        """Run into the fault; returns exit status and output."""
+        """Run `dvc repro` into the fault; returns exit status and output."""
         return repro(project)
 
     def mend(self, project: Project) -> None:
@@ -226,7 +226,7 @@ FAULTS = {
 
 
 def message(output: str) -> str:
-    """The lines that say what is wrong, or the last one."""
+    """The lines with the error, or the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     wrong = [line for line in lines if line.lower().startswith(("error", "what to do"))]
     return " / ".join(wrong[:3] or lines[-1:])[:400]
@@ -239,14 +239,14 @@ def table(content: dict) -> str:
         "| fault | exit status | message | next `dvc repro` |",
         "|---|--:|---|---|",
     ]
-    for name, one in content["faults"].items():
+    for name, fault in content["faults"].items():
         ended = (
             "equal bits"
-            if one["equal_bits"]
-            else f"status {one['status_of_the_next']}: {one['message_of_the_next']}"
+            if fault["equal_bits"]
+            else f"status {fault['status_of_the_next']}: {fault['message_of_the_next']}"
         )
-        shown = one["message"].replace("|", "\\|") if one["status"] else "none needed"
-        lines.append(f"| {name} | {one['status']} | {shown} | {ended} |")
+        shown = fault["message"].replace("|", "\\|") if fault["status"] else "none needed"
+        lines.append(f"| {name} | {fault['status']} | {shown} | {ended} |")
     return "\n".join(lines) + "\n"
 
 

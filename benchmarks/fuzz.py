@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Hostile input by the thousand at the borders of the project, made and shrunk by hypothesis.
+"""Thousands of hostile inputs at the borders of the project, made and shrunk by Hypothesis.
 
 usage: python benchmarks/fuzz.py [BORDER ...] [--examples 10000] [--minutes 20]
 
 The borders: names, params (params.yaml), official (data/official/NAME.yaml), npz, archives, images,
-http. Each example must be read, or refused by a sentence for people: no other exception, no
-character in the sentence that acts on a terminal, nothing written outside the folder of the run, no
+http. Each example must be read, or refused with a readable message: no other exception, no
+character in the message that acts on a terminal, nothing written outside the folder of the run, no
 half-written data set. The process is limited to 4 GB of address space; more than 1 GB in memory at
 its end is a finding too. Prints, for each border, how many examples were tried, how many of them
-were refused, and what was found, as small as hypothesis could make it; exit status 1 if anything
-was. Other numbers follow with another --seed.
+were refused, and what was found, as small as Hypothesis could make it; the exit status is 1 if
+anything was. Another --seed draws other examples.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from stages.sources import dataset, official
 from stages.sources.fetch import fetch
 
 MEMORY = 1 << 30  # bytes of resident memory, at most
-SHARES = {  # of the examples
+SHARES = {  # of the examples, by border
     "names": 0.15,
     "params": 0.2,
     "official": 0.15,
@@ -74,7 +74,7 @@ counts = {"tried": 0, "refused": 0, "until": 0.0}  # at the border that is being
 
 
 def border(check: Callable[[], None]) -> None:
-    """Run one example in an empty folder. Raises AssertionError for what must not be."""
+    """Run one example in an empty folder. Raises AssertionError for a finding."""
     if time.monotonic() > counts["until"]:
         return
     counts["tried"] += 1
@@ -94,7 +94,7 @@ def border(check: Callable[[], None]) -> None:
 
 
 def short_params() -> str:
-    """``params.yaml`` with a few of its networks: the whole takes half a second to read."""
+    """``params.yaml`` with few networks, since the whole file takes half a second to read."""
     content = YAML().load(PROJECT / "params.yaml")
     for name in set(content["architectures"]) - set(FEW):
         del content["architectures"][name]
@@ -162,7 +162,7 @@ def fuzz_archives(data: Any, kind: str) -> None:
 
 
 def as_folder(files: dict[str, bytes]) -> Path:
-    """Those of the files that the file system takes, in a folder."""
+    """Write the files that the file system accepts into a folder."""
     folder = Path("set")
     folder.mkdir()
     for name, content in files.items():
@@ -188,7 +188,7 @@ def fuzz_images(content: bytes) -> None:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Sends what the example says, whatever is asked for."""
+    """Sends the example's answer to any request."""
 
     def log_message(self, *arguments: Any) -> None:
         pass
@@ -240,7 +240,7 @@ def started_server() -> Any:
 
 
 def run(name: str, examples: int, number: int, until: float) -> str | None:
-    """Try so many examples at a border, at most until a time; returns what was found."""
+    """Try a number of examples at a border, until a time at most; returns what was found."""
     quiet = settings(
         max_examples=examples,
         deadline=None,

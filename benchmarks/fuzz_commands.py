@@ -1,13 +1,12 @@
-"""Damage what people give to the commands, at random, and see that each answers in a sentence.
+"""Damage the commands' inputs at random, and check that each answers with a clear message.
 
     python benchmarks/fuzz_commands.py [--examples 2000]
 
 Four borders, each with that many examples by Hypothesis (``benchmarks/requirements.txt``), drawn
-from a fixed seed: training.json and model.keras as they are given to predict, names of files, the
-files that a review reads, and text in each of the formats that are written. Anything but a result,
-a `UserError` or (of one file) a reason is a fault, and so is memory above `MOST_MEMORY`. Needs a
-finished run. Takes about 5 minutes with 2,000 examples.
-"""
+from a fixed seed: training.json and model.keras given to predict, names of files, the files that a
+review reads, and text in each format that is written. Anything but a result, a `UserError` or (for
+one file) a reason is a fault, and so is memory above `MOST_MEMORY`. Needs a finished run. Takes
+about 5 minutes with 2,000 examples."""
 
 import argparse
 import contextlib
@@ -38,8 +37,8 @@ from stages.runtime import escape
 from stages.runtime.errors import UserError
 from stages.training import backend
 
-MOST_MEMORY = 1_500_000_000  # bytes of resident memory, TensorFlow's own 600 MB among them
-MODELS = 10  # examples of other kinds for one of a model, which Keras takes long to load
+MOST_MEMORY = 1_500_000_000  # bytes of resident memory, with TensorFlow's own 600 MB
+MODELS = 10  # other examples for each model, which Keras takes long to load
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -73,7 +72,7 @@ def changed(draw: st.DrawFn, content: object) -> object:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """`content` cut short, with some bytes overwritten, or something else."""
+    """`content` cut short, with some bytes overwritten, or replaced."""
     kind = draw(st.sampled_from(["cut", "overwritten", "other"]))
     if kind == "other":
         return draw(st.binary(max_size=300))
@@ -85,7 +84,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def model_folder(source: Path, target: Path) -> Path:
-    """A folder with copies of a model's two files, to damage."""
+    """A folder with copies of a model's two files, to be damaged."""
     target.mkdir()
     for name in ("model.keras", "training.json"):
         shutil.copyfile(source / name, target / name)

@@ -1,4 +1,4 @@
-"""What hostile input is made of, as strategies of hypothesis; fuzz.py tries it."""
+"""Hypothesis strategies for the hostile input that fuzz.py tries."""
 
 import contextlib
 import gzip
@@ -43,8 +43,7 @@ PIECES = (
 
 @st.composite
 def yaml_texts(draw: Any, text: str) -> str:
-    """`text` with some of its lines cut, doubled, or with something else in them; or no such
-    text."""
+    """`text` with some lines cut, doubled or altered; or another text."""
     if draw(st.integers(0, 4)) == 0:
         return "".join(draw(st.lists(st.sampled_from(PIECES) | texts, max_size=30)))
     lines = text.splitlines(keepends=True)
@@ -66,7 +65,7 @@ def yaml_texts(draw: Any, text: str) -> str:
 
 
 def json_of(value: Any) -> str:
-    """A value as YAML in one line, surrogates as escapes."""
+    """A value as one line of YAML, with surrogates escaped."""
     return json.dumps(value)
 
 
@@ -90,12 +89,11 @@ PICTURE = picture()
 
 @st.composite
 def npz_files(draw: Any) -> bytes:
-    """A data set as numpy.savez writes it, with an array missing or with another header here and
-    there."""
+    """A data set as numpy.savez writes it, in places without an array or with another header."""
     shape = st.lists(st.sampled_from([0, 1, 2, 3, 4, 28, -1, 10**6, 2**40, 10**30]), max_size=5)
     types = st.sampled_from(["|u1", "<i8", ">u8", "<f4", "<U3", "|S3", "|O", "<U0", "|b1", "<M8[s]",
                              "<c8", "[('a', '<i4')]", "<U999999999", "x", "|V9"])  # fmt: skip
-    good = {  # of each array its dtype, shape and bytes
+    good = {  # dtype, shape and bytes of each array
         "x_train": ("|u1", (4, 2, 2), bytes(range(16))),
         "y_train": ("<i8", (4,), struct.pack("<4q", 0, 1, 0, 1)),
         "x_test": ("|u1", (2, 2, 2), bytes(8)),
@@ -124,7 +122,7 @@ def npz_files(draw: Any) -> bytes:
 
 @st.composite
 def members(draw: Any) -> dict[str, bytes]:
-    """Files by name, two good classes among them every second time."""
+    """Files by name, half the time with two good classes among them."""
     files = draw(st.dictionaries(names, st.sampled_from([PICTURE, b"", b"text"]), max_size=6))
     if draw(st.booleans()):
         files |= {f"{label}/{n}.png": PICTURE for label in ("cat", "dog") for n in range(2)}
@@ -174,7 +172,7 @@ def image_files(draw: Any) -> bytes:
     with contextlib.suppress(OSError, ValueError, KeyError):
         Image.new(mode, (draw(st.integers(1, 40)), draw(st.integers(1, 40)))).save(file, kind)
     content = file.getvalue()
-    if kind == "PNG" and draw(st.booleans()):  # a chunk of one's own, with a right checksum
+    if kind == "PNG" and draw(st.booleans()):  # an invented chunk with a correct checksum
         name = draw(
             st.sampled_from([b"tRNS", b"PLTE", b"eXIf", b"gAMA", b"iCCP", b"zTXt", b"IHDR"])
         )

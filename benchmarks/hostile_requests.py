@@ -1,5 +1,4 @@
-"""What a server may be sent by somebody who means it harm, or knows no better; serve_load.py sends
-it.
+"""Requests that a server may get from somebody hostile or careless; serve_load.py sends them.
 
 Each kind takes a port of 127.0.0.1 and returns the status of the answer, or `CLOSED` where the
 server closed the connection before the whole request was sent.
@@ -23,7 +22,7 @@ FORM = "multipart/form-data; boundary=x"
 def send(
     port: int, body: bytes | Iterator[bytes] = b"", method: str = "POST", **headers: str
 ) -> int | str:
-    """Send a request, and go on to its answer where the server takes no more of the body."""
+    """Send a request, and read its answer even where the server stops reading the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     with contextlib.closing(connection):
@@ -84,12 +83,12 @@ KINDS: dict[str, Callable[[int, bytes], int | str]] = {
 
 
 def send_all(port: int, image: bytes, requests: int) -> dict[str, Counter]:
-    """Send so many requests, of all kinds in turn and `AT_ONCE` at a time; `image` is the content
-    of a good image. Returns how many answers of each status each kind got."""
+    """Send requests of all kinds in turn, `AT_ONCE` at a time; `image` is the content of a good
+    image. Returns, by kind, the number of answers with each status."""
     kinds = [list(KINDS)[number % len(KINDS)] for number in range(requests)]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         statuses = list(threads.map(lambda kind: KINDS[kind](port, image), kinds))
-    found = {kind: Counter() for kind in KINDS}
+    answers = {kind: Counter() for kind in KINDS}
     for kind, status in zip(kinds, statuses):
-        found[kind][str(status)] += 1
-    return found
+        answers[kind][str(status)] += 1
+    return answers

@@ -1,4 +1,4 @@
-"""The Keras side of `throughput.py`: an epoch a turn, in the notebook's way or by this project's
+"""The Keras side of `throughput.py`: an epoch per turn, in the notebook's way or by this project's
 training stage.
 
 usage: keras_worker.py WAY JOB     WAY: a key of KERAS in `throughput.py`, or ceiling; JOB: a file
@@ -6,7 +6,7 @@ that `throughput.py` writes
 
 The notebook's way is `model.fit` on float32 arrays in memory, already divided by 255, with Keras's
 defaults, the progress bar included. The stage is `stages.training.fitting.train_network` itself, on
-a folder as preprocess writes it; stage-plain goes without what makes it faster and must not change
+a folder as preprocess writes it; stage-plain leaves out what makes it faster and must not change
 bits. At its end the stage answers with the SHA-256 of its weights.
 """
 
@@ -23,7 +23,7 @@ import turns
 
 
 def flop(model) -> tuple[int, int]:
-    """Floating-point operations an image, of multiplications and additions in convolutions and
+    """Floating-point operations per image, of multiplications and additions in convolutions and
     dense layers: forward, and training.
 
     Training computes each layer's output, the gradient of its weights and that of its input; the
@@ -44,7 +44,7 @@ def trainable(model) -> int:
 
 def clock():
     """A callback that takes turns by epochs. `rest` is what comes between the validation and the
-    next epoch, as the checkpoint."""
+    next epoch, such as the checkpoint."""
     import keras
 
     class Clock(keras.callbacks.Callback):

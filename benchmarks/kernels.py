@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Where the time of a training epoch goes, by kind of TensorFlow's operations: what is left to make
-faster.
+"""Where the time of a training epoch goes, by kind of TensorFlow operation, to see what could be
+made faster.
 
 usage: python benchmarks/kernels.py [NETWORK ...]      (default: the five networks of throughput.py)
 
 Trains each by `stages.training.fitting.train_network` on random images and has TensorFlow's
-profiler record the batches of the second epoch. One operation runs at a time, so that times can be
-added (a training runs two), on two threads inside; what lies between operations is everything
-else: Python, reading batches, waiting. Writes ``results/kernels.json`` and ``kernels.md``.
-"""
+profiler record the batches of the second epoch. One operation runs at a time, on two threads, so
+that times can be added (a training runs two at a time); the time between operations is everything
+else: Python, reading batches, waiting. Writes ``results/kernels.json`` and ``kernels.md``."""
 
 import re
 import sys
@@ -109,15 +108,15 @@ def profiled(network: str) -> dict:
     }
 
 
-def shares(one: dict) -> dict[str, float]:
+def shares(measured: dict) -> dict[str, float]:
     """Of the epoch's seconds, by kind."""
     kinds: Counter = Counter()
-    for operation, seconds in one["operations"].items():
+    for operation, seconds in measured["operations"].items():
         name = MARK.sub("", operation, count=1)
         if name not in CONTAINERS:
             kinds[
                 next((kind for kind, names in KINDS.items() if name.startswith(names)), OTHERS)
-            ] += seconds / one["seconds"]
+            ] += seconds / measured["seconds"]
     kinds["between operations"] = 1 - kinds.total()
     return dict(kinds)
 
@@ -127,7 +126,7 @@ def main() -> None:
     backend.start(2)
     networks = {network: profiled(network) for network in sys.argv[1:] or NETWORKS}
     content = {"machine": described("keras", "tensorflow"), "networks": networks}
-    columns = {network: shares(one) for network, one in networks.items()}
+    columns = {network: shares(measured) for network, measured in networks.items()}
     lines = [
         "Share of an epoch's seconds, without validation; n = 1, with the profiler running. "
         f"{in_words(content['machine'])}.",

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Random kills of `dvc repro`, and whether the next one ends with the bits of an undisturbed run.
+"""Random kills of `dvc repro`, and whether the next run ends with the bits of an undisturbed one.
 
 usage: python benchmarks/kills.py [--rounds N] [--seed S] [--folder FOLDER]
 
-The project is the small one of the tests, with the real stages and the real DVC. In each round it
-forgets a stage drawn at random, or everything: its outputs, its entry in dvc.lock, what DVC's cache
-knows of its runs. `dvc repro` starts; at a random moment, as soon as a file is being written, or as
-soon as a training has left a checkpoint, kill -9 hits DVC, the stage, or both; and `dvc repro` runs
-again at once. It must end well, with equal lock files and an equal SHA-256 of each output. A FOLDER
-is kept, and taken up by the next call. Writes benchmarks/results/kills.json and kills.md. A round
-takes about 20 seconds on two cores.
-"""
+The project is the tests' small one, with the real stages and DVC. In each round it forgets a stage
+drawn at random, or everything: its outputs, its entry in dvc.lock, what DVC's cache knows of its
+runs. `dvc repro` starts; at a random moment, as soon as a file is being written, or as soon as a
+training has left a checkpoint, kill -9 hits DVC, the stage, or both; and `dvc repro` runs again at
+once. It must succeed, with equal lock files and an equal SHA-256 of each output. A FOLDER is kept,
+and the next call continues in it. Writes benchmarks/results/kills.json and kills.md. A round takes
+about 20 seconds on two cores."""
 
 import argparse
 import json
@@ -38,7 +37,7 @@ COUNTED = ("left_partial_file", "rwlock_deleted", "went_on_behind_an_epoch", "eq
 
 
 def longer(params) -> None:
-    """Epochs enough for a training to be hit between two of them."""
+    """Set enough epochs for a kill to hit between two of them."""
     params["train"]["epochs"] = 20
     params["train"]["early_stopping"]["patience"] = 19
 
@@ -102,7 +101,7 @@ def main() -> None:
             }  # with their weights
             (due,) = chance.choices(list(moments), list(moments.values()))
             result = one_round(project, what, chance.choice(["dvc", "stage", "both"]), due)
-            if not result["killed"]:  # drawn too late
+            if not result["killed"]:  # the kill came too late
                 seconds[what] = min(result["after_seconds"], seconds.get(what, math.inf))
             found = state(project)
             log, result["equal"] = (

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and what the benchmarks share beside that."""
+"""The machine that a measurement was made on, and what else the benchmarks share."""
 
 import io
 import json
@@ -56,8 +56,8 @@ def write(name: str, content: dict[str, Any], table: str) -> None:
 
 
 def photograph(side: int, seed: int) -> bytes:
-    """A JPEG file of `side` × `side` pixels with as much to decode as in a photograph: noise whose
-    amplitude falls with its frequency, and that of a sensor."""
+    """A JPEG file of `side` × `side` pixels that takes as long to decode as a photograph: noise
+    whose amplitude falls with its frequency, and sensor noise."""
     random = np.random.default_rng(seed)
     noise = random.standard_normal((2, 3, side, side), np.float32)
     frequency = np.hypot(np.fft.fftfreq(side)[:, np.newaxis], np.fft.rfftfreq(side))
@@ -70,8 +70,8 @@ def photograph(side: int, seed: int) -> bytes:
 
 
 def write_prepared(folder: Path, shape: tuple[int, ...], classes: int, **counts: int) -> None:
-    """Random images in the layout of ``data/prepared/``, `counts` by part; however many, a thousand
-    are in memory at a time."""
+    """Random images in the layout of ``data/prepared/``, `counts` by part, with at most a thousand
+    in memory at a time."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for part, count in counts.items():

@@ -7,8 +7,8 @@ usage: python benchmarks/memory.py [--folder FOLDER] [--gigabytes G] [--limit GI
 
 Runs `stages.training.fitting.train_network` for an epoch over all images: with the arrays in
 memory; by memory map, as the stage does, without limit; and by memory map in a control group with
-that limit, which counts the page cache too, and nothing of the file in memory at first; each in a
-process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped
+that limit, which includes the page cache, with nothing of the file in memory at first. Each runs in
+a process of its own. Memory is the peak of RssAnon in /proc/PID/status, sampled: without mapped
 files. Writes benchmarks/results/memory.json and memory.md. Needs 4 GB on disk, 6 GB of memory, and
 takes about 8 minutes on two cores.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from machine import PROJECT, RESULTS, described, in_words, write, write_prepared
 
-# shape of the images, filters of the convolutions, each with a stride of 2 behind the first
+# shape of the images, filters of the convolutions, each after the first with a stride of 2
 CASES = {
     "photographs, 150×150×3": ((150, 150, 3), (16, 32, 32)),
     "small images, 32×32×3": ((32, 32, 3), (16, 32)),
@@ -84,7 +84,7 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
         prepared, checkpoint = data.Prepared(folder), Path(temporary) / "checkpoint.npz"
         network = build_network(experiment, prepared)
         fitting.train_network(experiment, network, prepared, Path(temporary), checkpoint)
-    # the first report comes behind 20 steps, in which the graph was made
+    # the first report comes after 20 steps, in which the graph was built
     print(
         json.dumps(
             {

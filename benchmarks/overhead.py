@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Where the seconds of the default `dvc repro` go: what is not training, by cause and by stage.
+"""Where the time of the default `dvc repro` goes that is not training, by cause and by stage.
 
 usage: python benchmarks/overhead.py
 
 Runs the whole pipeline once, as params.yaml has it, in a copy of the project without DVC's cache;
-each stage runs in `timed_stage.py`, which times what it spends its time on. What no stage's process
-accounts for is DVC's own. Writes benchmarks/results/overhead.json and overhead.md. Takes about 5
+`timed_stage.py` runs each stage and times it by cause. Time outside all processes of stages is
+DVC's own. Writes benchmarks/results/overhead.json and overhead.md. Takes about 5
 minutes on two cores.
 """
 
@@ -26,7 +26,7 @@ REST = "the stages' own work"
 
 
 def copied(folder: Path) -> None:
-    """The working tree's files that git knows or would take, in a git repository of their own."""
+    """A new git repository with the working tree's files that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,

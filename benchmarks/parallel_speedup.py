@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How near `python -m commands.parallel` comes to the ideal speed-up: stages that only sleep, on
+"""How close `python -m commands.parallel` comes to the ideal speed-up: stages that only sleep, on
 workers of this machine.
 
 usage: python benchmarks/parallel_speedup.py [STAGES SECONDS WORKERS]        (default: 40 30 8,
@@ -37,7 +37,7 @@ stages:
 
 
 def run(*command: str, cwd: Path) -> tuple[float, float]:
-    """Run a command; returns its seconds, and the seconds of CPU of it and all that it started."""
+    """Run a command; returns its seconds, and the CPU seconds of it and all its children."""
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(
         command, cwd=cwd, env=build_environment(), text=True, capture_output=True

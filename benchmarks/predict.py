@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`predict` with the selected model, by ONNX Runtime beside Keras: time to the first answer, time
+"""`predict` with the selected model, by ONNX Runtime and by Keras: time to the first answer, time
 and memory for 1,000 photographs, and whether both give the same classes.
 
 usage: python benchmarks/predict.py [--before REVISION] [--photographs N] [--repeats N]
@@ -10,7 +10,7 @@ usage: python benchmarks/predict.py [--before REVISION] [--photographs N] [--rep
     before          the same in the code of REVISION: the last before ONNX Runtime is 1660af6~1
 
 They take turns, each time in a process of its own, with made-up photographs of 500 pixels. Memory
-is the most that a process held at a time. The classes are compared on the photographs and on all
+is the peak of the process. The classes are compared on the photographs and on all
 test images. Writes benchmarks/results/predict.json and predict.md. Takes 8 minutes on two cores.
 """
 
@@ -44,7 +44,7 @@ def check_out(revision: str, folder: Path) -> Path:
 
 
 def run(way: Way, *paths: Path) -> tuple[dict[str, float], list[str]]:
-    """What it takes to classify `paths`, and the classes that come out."""
+    """The time and memory it takes to classify `paths`, and the resulting classes."""
     command, folder = way
     with tempfile.TemporaryFile() as output:
         begin = time.perf_counter()
@@ -70,10 +70,10 @@ def run(way: Way, *paths: Path) -> tuple[dict[str, float], list[str]]:
 
 
 def write_images(folder: Path, photographs: int, test: np.ndarray) -> dict[str, Path]:
-    """Folders with so many photographs, and with the `test` images as PNG."""
+    """Folders with photographs, and with the `test` images as PNG."""
     folders = {name: folder / name for name in ("photographs", "test")}
-    for one in folders.values():
-        one.mkdir()
+    for folder in folders.values():
+        folder.mkdir()
     for number in range(photographs):
         content = photograph(SIDE, seed=number)
         (folders["photographs"] / f"{number:06}.jpg").write_bytes(content)
@@ -84,7 +84,7 @@ def write_images(folder: Path, photographs: int, test: np.ndarray) -> dict[str, 
 
 
 def measure(ways: dict[str, Way], folders: dict[str, Path], repeats: int) -> dict[str, Any]:
-    """All values of each way, and how many classes differ from those of the first."""
+    """All values of each way, and how many classes differ from the first way's."""
     first_image = min(folders["photographs"].iterdir())
     found: dict[str, Any] = {name: {"first": [], "photographs": []} for name in ways}
     classes: dict[str, dict[str, list[str]]] = {name: {} for name in ways}

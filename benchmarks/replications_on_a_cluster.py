@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What to expect of all rows of the replications on a cluster of two-core machines.
+"""The expected time of all rows of the replications on a cluster of two-core machines.
 
 usage: python benchmarks/replications_on_a_cluster.py [WORKERS ...]        (default: 1 4 16)
 
@@ -23,8 +23,8 @@ OVERHEAD = 20.0
 
 
 def makespan(tasks: dict[str, float], after: dict[str, str | None], workers: int) -> float:
-    """Seconds until all `tasks` are done by `workers` that take them in order, each once the one
-    that it comes `after` is done."""
+    """Seconds until `workers` have done all `tasks`, taken in order, each once the task that it
+    comes `after` is done."""
     waiting, running, done, now = list(tasks), [], set(), 0.0
     while waiting or running:
         for name in [name for name in waiting if after[name] is None or after[name] in done]:

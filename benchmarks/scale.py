@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How time and memory of each stage grow with the number of images: small ones in a zip, through
-the whole pipeline.
+"""How time and memory of each stage grow with the number of images, small ones in a zip, in the
+whole pipeline.
 
 usage: python benchmarks/scale.py [COUNT ...]        (default: 1000 10000 100000)
 
-Each run is a copy of params.yaml in a temporary folder, the stages as they are, one after the
-other, without DVC; the network is the smallest of the documents', for one epoch. Memory is the peak
-of anonymous memory (RssAnon in /proc/PID/status, sampled); mapped files do not count: they can be
-dropped. A line is fitted to seconds and to memory of each stage, and drawn out to a million images.
+Each run has a copy of params.yaml in a temporary folder and runs the unchanged stages one by one,
+without DVC; the network is the smallest of the documents', for one epoch. Memory is the peak
+of anonymous memory (RssAnon in /proc/PID/status, sampled); mapped files do not count, since they
+can be dropped. A line is fitted to each stage's time and memory, and extended to a million images.
 Writes benchmarks/results/scale.json and scale.md. Takes about two minutes on two cores.
 """
 
@@ -42,8 +42,7 @@ TO = 1_000_000
 
 
 def make_zip(path: Path, count: int) -> None:
-    """JPEGs of 32×32 pixels, each image another, in five classes; every sixth
-    image is for testing."""
+    """Different JPEGs of 32×32 pixels in five classes; every sixth image is for testing."""
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(count):
@@ -75,8 +74,7 @@ def measured(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def drawn_out(counts: list[int], values: list[float]) -> float:
-    """What a straight line through the values says of `TO` images; each point weighs by its
-    relative error."""
+    """The value of a straight line through the points at `TO` images, fitted by relative error."""
     slope, constant = np.polyfit(counts, values, 1, w=1 / np.maximum(values, 1e-3))
     return slope * TO + constant
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How long `python -m commands.search` takes for 24 trials, beside the same number of runs of DVC's
-own queue, and how good the best of each is.
+"""How long `python -m commands.search` takes for 24 trials, and DVC's own queue for as many runs,
+and how good the best of each is.
 
 usage: python benchmarks/search.py [--workers N]        (default: 2; about 25 minutes on two cores)
 
@@ -56,7 +56,7 @@ def run(*command: str, cwd: Path) -> float:
 
 
 def clone(folder: Path) -> Path:
-    """A clone of HEAD in which all is done that the trainings share."""
+    """A clone of HEAD in which the stages that all trainings share are done."""
     run("git", "clone", "--quiet", str(PROJECT), str(folder), cwd=PROJECT)
     shared = ("fingerprint", "preprocess", "data/dvc.yaml:weights")
     run(sys.executable, "-m", "dvc", "repro", *shared, cwd=folder)
@@ -95,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2)
     workers = parser.parse_args().workers
-    # the queue's workers write on for some seconds after their last run
+    # the queue's workers keep writing for some seconds after their last run
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = clone(Path(temporary) / "search")
         command = ("commands.search", "timed", "--workers", str(workers))

@@ -4,12 +4,12 @@ undisturbed one.
 
 usage: python benchmarks/search_kills.py [--kills N] [--seed S]        (default: 10; 10 minutes)
 
-The project is the small one of the tests, with the real trainings; the search tries six learning
+The project is the tests' small one, with the real trainings; the search tries six learning
 rates on two workers. At a random moment kill -9 hits the command, which is then started again, or
 one of its workers, whose training Dask gives to another one. The search that ends must have six
 complete trials, one for each learning rate, with the accuracies and the model files of an
-undisturbed search on one worker. Then it begins anew, with nothing in the run-cache, until there
-were N kills. Writes benchmarks/results/search_kills.json and search_kills.md.
+undisturbed search on one worker. Then it starts over, with an empty run-cache, until there were N
+kills. Writes benchmarks/results/search_kills.json and search_kills.md.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def outcome(project: Project) -> dict[float, tuple[float, str]]:
     names = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     found = {}
     for trial in trials.itertuples(index=False):
-        (name,) = (one for one in names if one.endswith(f"/{trial.experiment}"))
+        (name,) = (name for name in names if name.endswith(f"/{trial.experiment}"))
         lock = yaml.safe_load(project.run("git", "show", f"{name}:dvc.lock"))
         outs = lock["stages"][f"train@{SEARCH['model']}"]["outs"]
         (model,) = (out["md5"] for out in outs if out["path"].endswith("model.keras"))
@@ -87,7 +87,7 @@ def find_workers(process: subprocess.Popen) -> list[psutil.Process]:
     """The workers that a command has started."""
     found = []
     for one in psutil.Process(process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        with contextlib.suppress(psutil.Error):  # it may have ended
             if "spawn_main" in " ".join(one.cmdline()):
                 found.append(one)
     return found
@@ -107,7 +107,7 @@ def kill(process: subprocess.Popen, chance: random.Random) -> str:
 def search(
     project: Project, log: Path, workers: int, chance: random.Random, kills: list[str], most: int
 ) -> None:
-    """A search from its beginning to its end, with kills on the way, of which there are `most`."""
+    """A search from beginning to end, with at most `most` kills on the way."""
     shutil.rmtree(project.path(".dvc/cache/runs"), ignore_errors=True)
     project.path("dvc.lock").unlink(missing_ok=True)
     process = start(project, log, workers, "--anew")

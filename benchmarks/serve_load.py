@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How much the server answers, beside the same network behind a plain Flask and Keras handler.
+"""The load that the server handles, compared with a plain Flask and Keras handler of its network.
 
 usage: python benchmarks/serve_load.py [--flask PYTHON] [--quick]
                                     (needs exports/, which `dvc repro` makes, and a test image)
 
 For 1, 8 and 32 clients, which each keep a connection, and images of 28 and 500 pixels: requests a
-second, the time that 50 and 99 of 100 requests take at most, and the server's CPU time, which
-tells what it does even on a busy machine. Then its memory over 20,000 requests; how it answers 200
-hostile ones, with how much more memory, and what it writes to the disk meanwhile; and what it loses
+second, the 50th and 99th percentile of their time, and the server's CPU time, which is meaningful
+even on a busy machine. Then its memory over 20,000 requests; how it answers 200
+hostile ones, how much memory that takes and what it writes to the disk; and which requests it loses
 when it is told to stop under load. PYTHON is that of an environment with requirements.txt and
 Flask; without it, its part is left out. Client and server share the machine's cores. Writes
 benchmarks/results/serve_load.json and serve_load.md. Takes 7 minutes on two cores.
@@ -66,9 +66,9 @@ class Server:
     """A server in a process of its own, on a free port."""
 
     def __init__(self, *command: str):
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
         command = tuple(part.replace("PORT", str(self.port)) for part in command)
         self.process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
         while True:
@@ -91,7 +91,7 @@ class Server:
         return psutil.Process(self.process.pid).memory_info().rss
 
     def written(self) -> int:
-        """Bytes that it has written to a disk."""
+        """Bytes that the server has written to a disk."""
         return psutil.Process(self.process.pid).io_counters().write_bytes
 
     def end(self) -> None:
@@ -107,7 +107,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: by
 
 
 def load(server: Server, clients: int, body: bytes, seconds: float) -> dict[str, float]:
-    """What `clients` that ask without pause get within `seconds`."""
+    """The answers that `clients` get which send requests without pause for `seconds`."""
     times: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -138,9 +138,9 @@ def run(client, clients: int) -> None:
 
 
 def stop_under_load(server: Server, body: bytes, kept: bool, clients: int = 32) -> dict[str, int]:
-    """What becomes of the requests of clients that go on while the server is told to stop, each on
-    a connection of its own or, if `kept`, on one until the server ends that: `lost` are those that
-    were sent whole and not answered."""
+    """What becomes of requests that clients keep sending while the server is told to stop, each on
+    its own connection or, if `kept`, on one until the server closes it: `lost` are those sent whole
+    and not answered."""
     counts = {"answered": 0, "refused": 0, "lost": 0}
 
     def client() -> None:
@@ -168,7 +168,7 @@ def stop_under_load(server: Server, body: bytes, kept: bool, clients: int = 32) 
 
 
 def memory_over(server: Server, body: bytes, requests: int) -> list[float]:
-    """MB of the server's memory, at ten moments of so many requests."""
+    """MB of the server's memory, at ten moments during the requests."""
     connection, marks = server.connect(), []
     for number in range(1, requests + 1):
         ask(connection, "POST", "/predict", body)
@@ -178,12 +178,11 @@ def memory_over(server: Server, body: bytes, requests: int) -> list[float]:
 
 
 def hostile(server: Server, body: bytes, requests: int) -> dict[str, Any]:
-    """The statuses of so many hostile requests by their kinds, and what they left: MB of memory
-    before, in the middle and after, and bytes written. Behind them the server must answer a good
-    one."""
+    """The statuses of hostile requests by kind, and what these left: MB of memory before, halfway
+    and after, and bytes written. Afterwards the server must answer a good one."""
     memory, written = [server.memory()], server.written()
     answers: dict[str, Counter] = {}
-    for _ in range(2):  # memory that the first half took may stay; the second one takes none
+    for _ in range(2):  # the first half may keep memory, the second takes none
         for kind, counts in send_all(server.port, body, requests // 2).items():
             answers[kind] = answers.get(kind, Counter()) + counts
         memory.append(server.memory())
@@ -191,7 +190,7 @@ def hostile(server: Server, body: bytes, requests: int) -> dict[str, Any]:
     return {
         "requests": requests,
         "answers": answers,
-        "memory_mb": [round(one / 1e6, 1) for one in memory],
+        "memory_mb": [round(used / 1e6, 1) for used in memory],
         "written": server.written() - written,
     }
 
@@ -246,10 +245,10 @@ def main() -> None:
     options = parser.parse_args()
     seconds, requests, attacks = (1, 2000, 20) if options.quick else (10, 20_000, 200)
     pictures = {side: photograph(side, seed=0) for side in SIDES}
-    ours = (sys.executable, "-m", "commands.serve", "--port", "PORT")
+    command = (sys.executable, "-m", "commands.serve", "--port", "PORT")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "app.py").write_text(FLASK)
-        servers = {"serve": Server(*ours)}
+        servers = {"serve": Server(*command)}
         if options.flask:
             servers["Flask, Keras"] = Server(options.flask, f"{folder}/app.py", "PORT")
         measured = []
@@ -261,7 +260,7 @@ def main() -> None:
                     measured.append({"server": name, "side": side, "clients": clients} | found)
         for server in servers.values():
             server.end()
-    server = Server(*ours)
+    server = Server(*command)
     memory = memory_over(server, pictures[500], requests)
     attacked = hostile(server, pictures[500], attacks)
     content = {
@@ -269,7 +268,9 @@ def main() -> None:
         "load": measured,
         "stop": {
             "a connection a request": stop_under_load(server, pictures[500], kept=False),
-            "connections that are kept": stop_under_load(Server(*ours), pictures[500], kept=True),
+            "connections that are kept": stop_under_load(
+                Server(*command), pictures[500], kept=True
+            ),
         },
         "memory_mb": memory,
         "memory_requests": requests,

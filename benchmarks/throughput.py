@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Images a second in training and in evaluation: the notebook's way, this project's stage, and
+"""Images per second in training and evaluation, by the notebook's way, this project's stage, and
 PyTorch, on five of the networks.
 
 usage: python benchmarks/throughput.py [--torch PYTHON] [--epochs N] [NETWORK ...]
@@ -61,7 +61,7 @@ SIDE = 3000  # of the matrices whose product is the machine's ceiling
 
 
 class Worker:
-    """A process that computes when it is asked to."""
+    """A process that computes on demand."""
 
     def __init__(self, python: str, script: str, way: str, job: Path):
         environment = os.environ | {"PYTHONPATH": str(PROJECT), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -85,7 +85,7 @@ class Worker:
         return json.loads(line)
 
     def turn(self) -> dict:
-        with contextlib.suppress(BrokenPipeError):  # then it has ended: `read` tells why
+        with contextlib.suppress(BrokenPipeError):  # it has ended; `read` reports why
             print(file=self.process.stdin, flush=True)
         return self.read()
 
@@ -95,7 +95,7 @@ class Worker:
 
 
 def measure(network: str, epochs: int, torch: str | None) -> dict:
-    """All epochs of all ways on one network."""
+    """Measure all epochs of all ways on one network."""
     experiment, shape, classes, train, validation, prediction = NETWORKS[network]
     root, replications = options.load()
     entry = replications.experiments[experiment]
@@ -128,7 +128,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
         }
         about = {
             way: worker.read() for (_, way), worker in workers.items()
-        }  # they start side by side
+        }  # they start at the same time
         for _ in range(WARM_UP):
             for worker in workers.values():
                 worker.turn()
@@ -174,7 +174,7 @@ def measure(network: str, epochs: int, torch: str | None) -> dict:
 
 
 def ratio(networks: dict, one: str, other: str, what: str) -> list[float]:
-    """Median of `one` by median of `other`, a network each."""
+    """Median of `one` divided by median of `other`, for each network."""
     return [
         median(result["ways"][one][what]) / median(result["ways"][other][what])
         for result in networks.values()

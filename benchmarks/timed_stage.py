@@ -1,5 +1,5 @@
-"""A stage as `python -m stages.NAME …` runs it, timed by cause for `overhead.py`, which puts this
-in the place of `python`.
+"""A stage as `python -m stages.NAME …` runs it, timed by cause; `overhead.py` puts this in the
+place of `python`.
 
 usage: timed_stage.py LOG -m stages.NAME [ARGUMENT ...]
 """
@@ -39,7 +39,7 @@ def timed(owner, name: str, cause: str) -> None:
 
 
 def watch() -> None:
-    """Wrap what a training spends its time on, as soon as Keras is there."""
+    """Wrap what a training spends its time on, once Keras is imported."""
     from stages.training import backend
 
     timed(backend, "start", "import of TensorFlow and Keras")

@@ -1,5 +1,5 @@
-"""The PyTorch side of `throughput.py`: the same network, written as its users would, an epoch a
-turn; needs requirements.txt here.
+"""The PyTorch side of `throughput.py`: the same network as PyTorch's users would write it, an epoch
+per turn; needs requirements.txt here.
 
 usage: torch_worker.py WAY JOB      WAY is eager, compile, compile-bfloat16 or ceiling; JOB as
 `throughput.py` writes it

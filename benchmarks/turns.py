@@ -1,8 +1,8 @@
 """How a worker of `throughput.py` takes its turns: it runs an epoch when it reads a line, and
 answers with one line of JSON.
 
-All workers of a network live at the same time and only one of them computes, so that the ratios
-between them hold whatever else the machine does. What the libraries print goes to standard error.
+All workers of a network run at the same time but only one computes, so that the ratios between
+them hold whatever else the machine does. What the libraries print goes to standard error.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ def answer(value: dict[str, Any]) -> None:
 
 
 def wait() -> None:
-    """Until it is this worker's turn; ends the process when there is none any more."""
+    """Wait for this worker's turn; ends the process when there is none left."""
     if not sys.stdin.readline():
         os._exit(0)
 
 
 def clocks() -> tuple[float, float]:
-    """Now, and the processor's time that this process has used: the latter tells what it does even
-    on a busy machine."""
+    """The time now, and the CPU time that this process has used, which is meaningful even on a busy
+    machine."""
     return time.perf_counter(), time.process_time()
 
 
 def spent(times: list[tuple[float, float]]) -> dict[str, float]:
     """The seconds between four marks: `train`, `evaluate`, and the `rest` of an epoch;
-    ``…_processor`` those of the processor."""
+    ``…_processor`` are CPU seconds."""
     result = {}
     for name, begin, end in zip(("train", "evaluate", "rest"), times, times[1:]):
         result |= {name: end[0] - begin[0], f"{name}_processor": end[1] - begin[1]}

@@ -23,7 +23,7 @@ LABELS = np.array([0, 1, 2, 2])
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.0, 0.1, 0.9]])
 
 
-def test_metrics_by_hand():
+def test_metrics_equal_values_worked_out_by_hand():
     values = measure(PROBABILITIES, LABELS, top_k=2, bins=10)
     assert values["accuracy"] == 0.75
     assert values["standard_error"] == pytest.approx(np.sqrt(0.75 * 0.25 / 4), abs=1e-6)
@@ -44,8 +44,8 @@ def test_metrics_by_hand():
 
 
 @pytest.mark.parametrize("digits", [7, 1])  # 1: with many equal probabilities
-def test_metrics_as_scikit_learn_has_them(monkeypatch, digits: int):
-    monkeypatch.setattr(scores, "VALUES", 100)  # of 3,500, which are read piece by piece
+def test_metrics_equal_those_of_scikit_learn(monkeypatch, digits: int):
+    monkeypatch.setattr(scores, "VALUES", 100)  # so that the 3,500 are read in pieces
     random = np.random.default_rng(0)
     labels = np.concatenate([np.arange(7), random.integers(0, 7, 493)])
     probabilities = random.dirichlet(np.ones(7), 500).astype(np.float32)
@@ -62,18 +62,18 @@ def test_metrics_as_scikit_learn_has_them(monkeypatch, digits: int):
     }
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, abs=1e-6), name
-    at = np.linspace(0.001, 1, 50)
-    theirs = metrics.roc_curve(one_hot.ravel(), probabilities.ravel())[:2]
-    ours = diagnostics.compute_micro_curve(probabilities, labels)
-    assert np.interp(at, *ours) == pytest.approx(np.interp(at, *theirs))
+    rates = np.linspace(0.001, 1, 50)
+    expected_curve = metrics.roc_curve(one_hot.ravel(), probabilities.ravel())[:2]
+    curve = diagnostics.compute_micro_curve(probabilities, labels)
+    assert np.interp(rates, *curve) == pytest.approx(np.interp(rates, *expected_curve))
     curves = diagnostics.compute_curves(probabilities, labels)
     drawn = set(diagnostics.tabulate_roc(curves, list("abcdefg"))["curve"])
     areas = metrics.roc_auc_score(one_hot, probabilities, average=None)
-    assert drawn == {"micro", "macro", *(f"class {'abcdefg'[one]}" for one in areas.argsort()[:3])}
+    assert drawn == {"micro", "macro", *(f"class {'abcdefg'[k]}" for k in areas.argsort()[:3])}
 
 
-def test_the_interval_of_an_accuracy_by_hand():
-    """Wilson's: the accuracies from which 0.29 lies 1.96 of their own standard errors away."""
+def test_the_interval_of_an_accuracy_is_wilsons():
+    """Its ends are the accuracies that lie 1.96 of their own standard errors from 0.29."""
     for end in scores.estimate_interval(0.29, 100):
         error = scores.estimate_standard_error(end, 100)
         assert abs(end - 0.29) / error == pytest.approx(1.95996, abs=1e-4)
@@ -89,7 +89,7 @@ def test_calibration_error_averages_inside_a_bin():
     assert table[["lower", "upper"]].values.tolist() == [[0.7, 0.8], [0.9, 1.0]]
 
 
-def test_top_k_is_left_out_where_it_means_nothing():
+def test_top_k_accuracy_is_left_out_where_k_is_the_number_of_classes():
     assert not any(
         name.startswith("top") for name in measure(PROBABILITIES, LABELS, top_k=3, bins=10)
     )
@@ -108,7 +108,7 @@ TABLE = pd.DataFrame(
         "parameters": [300, 200, 100],
         "validation_accuracy": [0.90, 0.895, 0.88],
         "validation_images": [900, 900, 900],
-        "test_accuracy": [0.1, 0.2, 0.99],  # plays no part
+        "test_accuracy": [0.1, 0.2, 0.99],  # must not count
     }
 )
 
@@ -122,31 +122,31 @@ TABLE = pd.DataFrame(
         ("best_validation_accuracy", 2.1, "large"),
     ],
 )
-def test_selection(rule: str, within: float, selected: str):
+def test_the_selection_follows_its_rule(rule: str, within: float, selected: str):
     assert select(TABLE, rule, within)["selected"] == selected
 
 
-def test_of_models_of_equal_size_the_more_accurate_one_is_selected():
+def test_among_models_of_equal_size_the_more_accurate_is_selected():
     table = TABLE.assign(parameters=[300, 100, 100], validation_accuracy=[0.9, 0.897, 0.899])
     assert select(table, "fewest_parameters", 1.0)["selected"] == "small"
 
 
-def test_of_models_that_are_right_on_nearly_all_images_a_small_one_is_selected():
+def test_a_smaller_model_is_selected_where_the_best_makes_no_mistake():
     table = TABLE.assign(validation_accuracy=[1.0, 0.975, 0.9], validation_images=40)
     assert select(table, "fewest_parameters", 1.0)["selected"] == "middle"
 
 
-def test_names_are_read_back_as_they_are(tmp_path: Path):
+def test_names_in_a_table_are_read_back_unchanged(tmp_path: Path):
     names = ["007", "nan", "null", "1e3", ""]
     table = pd.DataFrame({"model": names, "accuracy": [0.5, np.nan, 0.25, 1.0, 0.0]})
     files.write_csv(table, tmp_path / "table.csv")
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
 
 
-def test_both_parts_of_an_epoch_have_its_learning_rate():
+def test_the_curves_of_both_parts_have_each_epochs_learning_rate():
     figures = {"accuracy": [0.5, 0.6], "val_accuracy": [0.3, 0.4]}
     history = pd.DataFrame(figures, index=pd.RangeIndex(1, 3, name="epoch"))
-    assert "learning_rate" not in tabulate_curves(history, "old")  # of before it was recorded
+    assert "learning_rate" not in tabulate_curves(history, "old")  # from before it was recorded
     table = tabulate_curves(history.assign(learning_rate=[0.1, 0.05]), "new")
     assert table["accuracy"].tolist() == [0.5, 0.6, 0.3, 0.4]
     assert table["learning_rate"].tolist() == [0.1, 0.05, 0.1, 0.05]

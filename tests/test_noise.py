@@ -1,4 +1,4 @@
-"""The statistics of the verdicts, by hand and by simulation."""
+"""The statistics behind the verdicts, checked by hand and by simulation."""
 
 import numpy as np
 import pandas as pd
@@ -11,17 +11,18 @@ def predictions(right: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"actual": "a", "predicted": np.where(right, "a", "b")})
 
 
-def test_the_noise_by_hand():
+def test_the_noise_equals_a_value_worked_out_by_hand():
     old, new = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
-    old[:10], new[10:13] = False, False  # ten only new, three only old
+    old[:10], new[10:13] = False, False  # ten right only in new, three only in old
     spread = noise.Spread({"net": 0.01**2}, 8, "net")
-    found = noise.measure(predictions(old), predictions(new), (spread, spread))
-    assert found.difference == pytest.approx(0.07) and (found.only_old, found.only_new) == (3, 10)
+    result = noise.measure(predictions(old), predictions(new), (spread, spread))
+    assert result.difference == pytest.approx(0.07)
+    assert (result.only_old, result.only_new) == (3, 10)
     of_test_set = (13 - 49 / 100) / 100**2
-    assert found.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
-    assert found.freedom == pytest.approx(found.noise**4 / ((2 * 0.01**2) ** 2 / 8))
+    assert result.noise == pytest.approx(np.sqrt(2 * 0.01**2 + of_test_set))
+    assert result.freedom == pytest.approx(result.noise**4 / ((2 * 0.01**2) ** 2 / 8))
     # of 13 tosses of a coin, at most three heads or at most three tails
-    assert found.mcnemar == pytest.approx(2 * (1 + 13 + 78 + 286) / 2**13)
+    assert result.mcnemar == pytest.approx(2 * (1 + 13 + 78 + 286) / 2**13)
 
 
 def test_an_assumed_spread_follows_the_standard_error():
@@ -33,12 +34,12 @@ def test_an_assumed_spread_follows_the_standard_error():
 
 def test_an_assumption_for_both_sides_is_one_estimate():
     right = [np.arange(4000) < count for count in (3400, 3490)]
-    tables = [predictions(one) for one in right]
-    spreads = tuple(noise.assume_spread(one) for one in tables)
+    tables = [predictions(answers) for answers in right]
+    spreads = tuple(noise.assume_spread(table) for table in tables)
     assert spreads[0].sd != spreads[1].sd
     of_seeds = spreads[0].sd ** 2 + spreads[1].sd ** 2
-    found = noise.measure(*tables, spreads)
-    assert found.freedom == pytest.approx(found.noise**4 / (of_seeds**2 / 4))
+    result = noise.measure(*tables, spreads)
+    assert result.freedom == pytest.approx(result.noise**4 / (of_seeds**2 / 4))
 
 
 def test_spreads_that_rest_on_the_same_measurements_are_not_independent():
@@ -46,9 +47,9 @@ def test_spreads_that_rest_on_the_same_measurements_are_not_independent():
         name: {"test_accuracy": {"sd": sd}} for name, sd in {"a": 0.003, "b": 0.004}.items()
     }
     spreads = tuple(noise.find_spread(name, {}, {"n": 3, "models": measured}) for name in measured)
-    found = noise.combine(0, 0, 4000, spreads)
-    assert found.noise == pytest.approx(0.005)  # each half of both, in all one of each
-    assert found.freedom == pytest.approx(0.005**4 / ((0.003**4 + 0.004**4) / 2))
+    result = noise.combine(0, 0, 4000, spreads)
+    assert result.noise == pytest.approx(0.005)  # together, one of each variance
+    assert result.freedom == pytest.approx(0.005**4 / ((0.003**4 + 0.004**4) / 2))
 
 
 def test_a_model_without_a_spread_takes_its_nearest_siblings():
@@ -69,9 +70,9 @@ def simulated(
     changed: float, trained: int, generator: np.random.Generator, unequal: float = 1
 ) -> list[str]:
     """The verdicts of a review of `trained` models that truly differ by `changed` times the noise.
-    Five seeds measured the spread of six models, of which the first has `unequal` times the spread
-    of the others. They classify 4,000 images; 8 % of them only one of both networks classifies
-    right, which is half of it in what is measured of one."""
+    Five seeds measured the spread of six models; the first has `unequal` times the spread of the
+    others. 8 % of the 4,000 images are right in one of the two networks alone; half the variance
+    that this causes is part of each measured spread."""
     of_test_set = 0.08 / 4000
     sds = [np.sqrt((0.005 * factor) ** 2 + of_test_set / 2) for factor in [unequal] + [1] * 5]
     measured = {
@@ -92,19 +93,17 @@ def simulated(
 def false_alarms(trained: int, generator: np.random.Generator, unequal: float = 1) -> float:
     """The share of reviews that find a difference where there is none."""
     verdicts = [simulated(0, trained, generator, unequal) for _ in range(1000)]
-    return float(np.mean([set(one) != {noise.CHANCE} for one in verdicts]))
+    return float(np.mean([set(words) != {noise.CHANCE} for words in verdicts]))
 
 
 @pytest.mark.parametrize("trained", [1, 6])
 def test_false_alarms_are_rare_and_a_change_of_three_times_the_noise_is_found(trained: int):
     generator = np.random.default_rng(0)
     assert false_alarms(trained, generator) <= 0.1
-    found = [simulated(3, trained, generator) for _ in range(1000)]
-    assert np.mean([words == noise.BETTER for one in found for words in one]) >= 0.85
+    reviews = [simulated(3, trained, generator) for _ in range(1000)]
+    assert np.mean([words == noise.BETTER for review in reviews for words in review]) >= 0.85
 
 
 @pytest.mark.parametrize(("trained", "most"), [(1, 0.2), (6, 0.1)])
-def test_false_alarms_of_a_model_with_twice_the_spread_of_the_others_have_a_bound(
-    trained: int, most: float
-):
+def test_false_alarms_stay_bounded_where_one_model_has_twice_the_spread(trained: int, most: float):
     assert false_alarms(trained, np.random.default_rng(0), unequal=2) <= most

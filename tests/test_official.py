@@ -1,4 +1,4 @@
-"""Arrays, and the publishers' files: Fashion-MNIST's, CIFAR's and the flowers'."""
+"""Arrays, and the files that Fashion-MNIST, CIFAR and the flowers are published as."""
 
 import gzip
 import hashlib
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("publishers_folder")
     "changes",
     [{}, {"compressed": True}, {"y_train": (np.arange(6) % 3).reshape(6, 1).astype(np.uint8)}],
 )
-def test_npz(changes):
+def test_an_npz_file_becomes_a_data_set(changes):
     raw = bring(as_npz(**changes))
     with np.load("set.npz") as file:
         pixels = np.concatenate([file["x_train"], file["x_test"]])[..., None]
@@ -51,7 +51,7 @@ def test_npz(changes):
     assert raw.digests[4].tobytes() == digest(pixels[4])
 
 
-def test_npz_in_fortrans_order_and_with_names():
+def test_an_npz_file_may_have_fortran_order_and_class_names():
     pixels = np.asfortranarray(images(6, channels=3))
     raw = bring(
         as_npz(x_train=pixels, x_test=images(3, channels=3), class_names=np.array(["a", "b", "c"]))
@@ -62,16 +62,16 @@ def test_npz_in_fortrans_order_and_with_names():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", ">i2", "uint64", ">u8"])
-def test_npz_with_labels_of_any_whole_numbers(dtype: str):
+def test_labels_of_an_npz_file_may_have_any_integer_type(dtype: str):
     assert bring(as_npz(y_train=np.arange(6).astype(dtype) % 3)).labels.tolist() == [0, 1, 2] * 3
 
 
-def test_npz_with_names_as_bytes():
+def test_class_names_of_an_npz_file_may_be_bytes():
     names = np.array([name.encode() for name in ("cat", "größe", "図")])
     assert bring(as_npz(class_names=names)).class_names == ["cat", "größe", "図"]
 
 
-def test_npz_is_read_in_chunks_of_so_many_bytes(monkeypatch):
+def test_an_npz_file_is_read_in_chunks_of_bounded_size(monkeypatch):
     expected = bring(as_npz()).digests.tolist()
     sizes = []
     write = writing.digest
@@ -83,11 +83,10 @@ def test_npz_is_read_in_chunks_of_so_many_bytes(monkeypatch):
     assert max(sizes) == 2 * 28 * 28
 
 
-def test_official_npz_is_known_by_its_name_and_by_its_content_when_packed_anew():
+def test_an_official_npz_file_is_known_by_its_digest_and_repacked_by_its_content():
     publish("mnist", {"files": [{"sha256": digest_of(as_npz("mnist.npz"))}]})
     assert bring("mnist.npz").dataset["official"] == "data/official/mnist.yaml"
-    options = OPTIONS
-    content = official.digest_arrays(Path("mnist.npz"), options.limits)
+    content = official.digest_arrays(Path("mnist.npz"), OPTIONS.limits)
     publish("mnist", {"files": [{"sha256": "0" * 64, "unpacked_sha256": content}]})
     assert bring("mnist.npz").dataset["licence"] == "CC BY-SA 3.0"
     publish(
@@ -98,7 +97,7 @@ def test_official_npz_is_known_by_its_name_and_by_its_content_when_packed_anew()
         bring("mnist.npz")
 
 
-def test_official_idx_files():
+def test_fashion_mnists_idx_files_become_a_data_set():
     raw = bring(as_fashion())
     assert (raw.train, raw.dataset["test"], raw.labels.tolist()) == (20, 10, [*range(10)] * 3)
     assert (raw.class_names[9], raw.dataset["licence"], raw.dataset["channels"]) == (
@@ -111,21 +110,21 @@ def test_official_idx_files():
     assert np.array_equal(np.stack(list(raw.images(range(20, 30)))), pixels)
 
 
-def test_official_idx_files_packed_anew():
-    """As Debian does: other .gz bytes, equal content."""
+def test_fashion_mnist_compressed_anew_is_still_recognised():
+    """As Debian does: other .gz bytes with equal content."""
     folder = as_fashion()
-    said = []
+    entries = []
     for file in params.checked(Path("data/official/fashion_mnist.yaml"), official.Publisher).files:
         path = Path(folder, file.name)
         content = gzip.decompress(path.read_bytes())
         path.write_bytes(gzip.compress(content, 1, mtime=1))
-        said.append(
+        entries.append(
             {
                 "sha256": file.sha256,
                 "unpacked_sha256": {path.stem: hashlib.sha256(content).hexdigest()},
             }
         )
-    publish("fashion_mnist", {"files": said})
+    publish("fashion_mnist", {"files": entries})
     assert bring(folder).train == 20
 
 
@@ -136,7 +135,7 @@ def test_official_idx_files_packed_anew():
         ("cifar100", ("train.bin", "test.bin")),
     ],
 )
-def test_official_cifar(name, order):
+def test_cifars_binary_archive_becomes_a_data_set(name, order):
     path = as_cifar(name)
     raw = bring(path)
     with tarfile.open(path) as archive:
@@ -153,7 +152,7 @@ def test_official_cifar(name, order):
     assert np.array_equal(next(iter(raw.images([4]))), np.stack([red, green, blue], axis=-1))
 
 
-def test_official_flowers_hold_their_tree_twice():
+def test_the_second_copy_of_the_tree_in_the_flowers_archive_is_ignored():
     once = {f"flowers/{name}": content for name, content in FLAT.items()}
     twice = once | {f"flowers/{name}": content for name, content in once.items()}
     publish("flowers", {"files": [{}], "images": {"cat": 3, "dog": 3}})
@@ -165,13 +164,13 @@ def test_official_flowers_hold_their_tree_twice():
 @pytest.mark.parametrize(
     "name", [path.stem for path in sorted((ROOT / "data/official").glob("*.yaml"))]
 )
-def test_what_publishers_say_is_complete(name):
-    said = params.checked(Path(f"data/official/{name}.yaml"), official.Publisher)
-    assert all(file.digest or said.images for file in said.files)
+def test_each_publishers_description_is_complete(name):
+    publisher = params.checked(Path(f"data/official/{name}.yaml"), official.Publisher)
+    assert all(file.digest or publisher.images for file in publisher.files)
     assert f"data/official/{name}.yaml" == params.load(ROOT / "params.yaml").datasets[name].source
 
 
-def test_the_publishers_data_set_is_brought_from_downloads():
+def test_a_publishers_data_set_is_read_from_data_downloads():
     Path("data/downloads/cifar10").mkdir(parents=True)
     shutil.move(as_cifar(), "data/downloads/cifar10")
     raw = bring("data/official/cifar10.yaml")

@@ -1,5 +1,5 @@
-"""Stages side by side: real DVC, a real Dask cluster of two processes, and stages that take no
-time, in a pipeline like ours."""
+"""Stages in parallel: real DVC and a real Dask cluster of two processes, in a pipeline like ours
+whose stages take no time."""
 
 import os
 import shutil
@@ -98,10 +98,10 @@ def project(committed: Project, tmp_path: Path) -> Project:
     return copy(committed, tmp_path)
 
 
-def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
+def test_a_parallel_run_of_uncommitted_changes_ends_as_dvc_repro_does(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("PYTHONHASHSEED", "0")  # DVC orders what is new in dvc.lock by it
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # it orders DVC's new entries in dvc.lock
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     project.edit_params(lambda params: params.update(seed=7))
@@ -127,10 +127,8 @@ def test_it_ends_as_dvc_repro_does_with_changes_that_are_not_committed(
 
 
 @pytest.mark.parametrize("name", ["a # b", "a, b", "[a]", "it's", 'a "b"', "100% $c = d"])
-def test_the_cache_of_the_clones_is_that_of_the_project_whatever_its_path(
-    tmp_path: Path, name: str
-):
-    """Cut at a ``#``, it was another folder, outside the project."""
+def test_the_clones_use_the_projects_cache_whatever_its_path(tmp_path: Path, name: str):
+    """A path cut at ``#`` would be a folder outside the project."""
     from dvc.config import Config
 
     folder = tmp_path / ".dvc"
@@ -152,7 +150,7 @@ def test_a_failed_stage_stops_only_what_depends_on_it(project: Project):
     assert project.path("reports/a.txt").exists() and not project.path("reports/b.txt").exists()
 
 
-def test_a_file_that_changes_meanwhile_stops_the_collecting_and_hides_no_failure(project: Project):
+def test_a_file_that_changes_during_the_run_stops_collecting_and_hides_no_failure(project: Project):
     project.path("train.sh").write_text(f"touch {project.folder}/new\n{FAILING}")
     output = project.run(*PARALLEL, status=1)
     assert "files changed meanwhile (new)" in output and "train@b failed" in output
@@ -161,7 +159,7 @@ def test_a_file_that_changes_meanwhile_stops_the_collecting_and_hides_no_failure
     )
 
 
-def test_an_interrupted_run_leaves_nothing_on_a_cluster_that_lives_on(
+def test_an_interrupted_run_leaves_nothing_on_a_cluster_that_stays_up(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # Dask changes it in this process
@@ -199,25 +197,27 @@ def test_a_shallow_clone_is_refused(
         snapshot.make_bundle("HEAD")
 
 
-def test_ctrl_c_in_a_stage_that_runs_here_starts_no_other(project: Project):
+def test_ctrl_c_during_a_stage_in_the_working_tree_starts_no_other(project: Project):
     path = project.path("dvc.yaml")
     path.write_text(path.read_text().replace("cmd: cp", "cmd: sleep 300 && cp"))
     run = project.start(*PARALLEL)
     processes = psutil.Process(run.pid).children
-    eventually(lambda: any("sleep" in command_of(one) for one in processes(recursive=True)))
+    eventually(lambda: any("sleep" in command_of(process) for process in processes(recursive=True)))
     press_ctrl_c(run)
     output, _ = run.communicate()
     assert run.returncode == 130 and ran(output) == ["download"], output
     assert not processes_in(project.folder)
 
 
-def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
+def test_another_worker_takes_over_from_a_lost_one_and_ctrl_c_ends_all(
+    project: Project, tmp_path: Path
+):
     project.path("train.sh").write_text(WAITING.format(tmp_path))
 
     def starts() -> dict[str, list[int]]:
         marks = [path.suffixes for path in tmp_path.glob("waits.*")]
         return {
-            model: sorted(int(number[1:]) for one, number in marks if one == f".{model}")
+            model: sorted(int(number[1:]) for suffix, number in marks if suffix == f".{model}")
             for model in "ab"
         }
 
@@ -237,7 +237,7 @@ def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
         process for process in stage.parents() if "spawn_main" in " ".join(process.cmdline())
     )
     worker.kill()
-    # again, by another worker, and the first one ended with its worker
+    # another worker starts it again, and its process ends with the lost worker
     eventually(lambda: len(starts()["a"]) == 2)
     eventually(lambda: not stage.is_running())
     assert starts()["b"] == first["b"]
@@ -254,11 +254,11 @@ def test_a_lost_worker_and_ctrl_c(project: Project, tmp_path: Path):
 def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     options = [worker["options"] for worker in cluster.specify_workers(3, tmp_path).values()]
-    assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == ["3", "5", "-1"]
-    assert [one["resources"]["gpu"] for one in options] == [1, 1, 0]
+    assert [option["env"]["CUDA_VISIBLE_DEVICES"] for option in options] == ["3", "5", "-1"]
+    assert [option["resources"]["gpu"] for option in options] == [1, 1, 0]
 
 
-def test_the_cores_are_those_that_a_container_is_given(
+def test_cores_are_counted_within_a_containers_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
@@ -275,7 +275,7 @@ def test_a_resource_that_no_worker_has_is_refused(project: Project):
     assert "train@a" in output and "gpu 1000" in output and "Traceback" not in output
 
 
-def test_a_stage_that_there_is_not_is_refused(project: Project):
+def test_an_unknown_stage_is_refused(project: Project):
     project.edit_params(lambda params: params["parallel"].update(here=["dwnload"]))
     assert "Did you mean download?" in project.run(*PARALLEL, status=1)
     assert not project.path("raw").exists()
@@ -298,7 +298,7 @@ def test_a_name_without_effect_is_refused(change: dict, right: dict):
         check_names(plan, Parallel.model_construct(**nothing | change))
 
 
-def test_the_snapshot_holds_new_files_and_leaves_the_index(
+def test_the_snapshot_holds_new_files_and_leaves_the_index_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(project.folder)
@@ -310,7 +310,7 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index(
     assert project.changes() == ["?? new.txt"]
 
 
-def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
+def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(project.folder)
@@ -330,7 +330,7 @@ def test_the_snapshot_lacks_data_sets_that_git_does_not_have(
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]
 
 
-def test_a_worker_that_is_lost_without_a_word_is_no_success():
+def test_a_worker_lost_without_a_message_counts_as_failed():
     future = SimpleNamespace(status="error", exception=lambda: MemoryError())
     assert cluster.describe_loss(future) == "MemoryError"
 
@@ -342,10 +342,10 @@ def test_a_lost_scheduler_is_named():
         cluster.list_offers(SimpleNamespace(scheduler_info=lambda n_workers: {}))
 
 
-def test_an_entry_of_the_run_cache_that_is_just_being_written(
+def test_a_half_written_entry_of_the_run_cache_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """DVC fails at a folder in which the writer has put nothing yet."""
+    """DVC fails on a folder that its writer has not filled yet."""
     from dvc.repo import Repo
 
     monkeypatch.chdir(tmp_path)
@@ -372,7 +372,7 @@ def test_an_entry_of_the_run_cache_that_is_just_being_written(
     assert len(calls) == 2 and Path("two").read_text() == "text"
 
 
-def test_an_address_without_a_scheduler_is_named_and_nothing_goes_on_trying(
+def test_an_address_without_a_scheduler_is_named_and_no_thread_keeps_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cluster, "WAIT", 0.2)

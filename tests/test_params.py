@@ -1,4 +1,4 @@
-"""Mistakes in params.yaml: each is found without Keras, before anything runs, and named by file,
+"""Each mistake in params.yaml is found without Keras, before anything runs, and named by file,
 line, key and value."""
 
 from importlib import import_module
@@ -143,7 +143,7 @@ TEXT = read_example()
         ),
         (
             "  optimizer_arguments: {}",
-            f"  optimizer_arguments: {{beta_1: 1{'0' * 400}}}",  # which no float holds
+            f"  optimizer_arguments: {{beta_1: 1{'0' * 400}}}",  # too large for a float
             ["train.optimizer_arguments"],
         ),
         ("validation: 0.2 ", "validation: 1.2 ", ["split.validation", "1.2"]),
@@ -212,7 +212,7 @@ def test_a_mistake_in_a_list_of_sections_is_named(tmp_path: Path):
         params.checked(file, official.Publisher)
 
 
-def test_aliases_and_merge_keys_are_read_as_ever(tmp_path: Path):
+def test_aliases_and_merge_keys_are_read(tmp_path: Path):
     file = tmp_path / "x.yaml"
     file.write_text("a: &a {b: 1, c: [2]}\nd:\n  <<: *a\n  b: 3\n", encoding="utf-8")
     assert read_yaml(file)[1] == {"a": {"b": 1, "c": [2]}, "d": {"b": 3, "c": [2]}}
@@ -255,7 +255,7 @@ def test_the_message_gives_the_line(tmp_path: Path):
         params.load(file)
 
 
-def test_no_models_is_a_mistake(tmp_path: Path):
+def test_an_empty_list_of_models_is_refused(tmp_path: Path):
     content = YAML().load(TEXT)
     content["models"] = []
     file = tmp_path / "params.yaml"
@@ -264,7 +264,7 @@ def test_no_models_is_a_mistake(tmp_path: Path):
         params.load(file)
 
 
-def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
+def test_rewriting_by_dvc_leaves_the_file_unchanged(tmp_path: Path):
     from dvc.utils.hydra import apply_overrides
 
     file = tmp_path / "params.yaml"
@@ -275,11 +275,11 @@ def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
 
 
 def lists(node, keys: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The keys that lead to each list in the parameters."""
+    """The path of keys to each list in the parameters."""
     if isinstance(node, list):
         return [keys]
     return (
-        [found for key, value in node.items() for found in lists(value, (*keys, key))]
+        [path for key, value in node.items() for path in lists(value, (*keys, key))]
         if isinstance(node, dict)
         else []
     )
@@ -320,17 +320,17 @@ def test_each_stage_refuses_a_bad_file(finished: Project, monkeypatch: pytest.Mo
     ("change", "named"),
     [
         (
-            {"optimizer": "adam", "optimizer_arguments": {"momentum": 0.9}},  # it has none
+            {"optimizer": "adam", "optimizer_arguments": {"momentum": 0.9}},  # Adam has none
             "train.optimizer_arguments",
         ),
         ({"loss_arguments": {"smoothing": 0.1}}, "train.loss_arguments"),
         (
-            {"learning_rate": None, "schedule": "CosineDecay"},  # it needs some
+            {"learning_rate": None, "schedule": "CosineDecay"},  # which needs some
             "train.schedule_arguments",
         ),
     ],
 )
-def test_what_only_keras_can_judge_is_said_before_training(
+def test_arguments_that_only_keras_can_check_are_refused_before_training(
     finished: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,

@@ -1,5 +1,5 @@
 """From a folder of photographs to a model by one command, with the real DVC and a small network of
-keras.applications whose weights the test saved itself."""
+keras.applications with weights that the tests save."""
 
 import resource
 import shutil
@@ -28,7 +28,7 @@ MODEL = "pretrained-small"
 
 
 def make_photographs(folder: Path) -> None:
-    """12 images a class, each class with a colour of its own, of differing sizes."""
+    """12 images of differing sizes for each class, which has a colour of its own."""
     random = np.random.default_rng(0)
     for number, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def make_photographs(folder: Path) -> None:
 
 
 def shorten(project: Project, module: str, old: str, new: str) -> None:
-    """Let the command of `project` take less time, with smaller images or fewer epochs."""
+    """Make the command of `project` faster, with smaller images or fewer epochs."""
     path = project.path(f"commands/photographing/{module}.py")
     assert old in (text := path.read_text())
     path.write_text(text.replace(old, new))
@@ -64,9 +64,9 @@ def save_weights(project: Project, seed: int, name: str = WEIGHTS) -> None:
     network = keras.applications.MobileNet(
         alpha=0.25, weights=None, include_top=False, input_shape=side
     )
-    norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
-    for layer in norms:
-        layer.momentum = 0.0
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
     images = np.random.default_rng(1).uniform(-1, 1, (8, *side))
     network(images.astype("float32"), training=True)
     network.save_weights(project.path(name))
@@ -74,13 +74,14 @@ def save_weights(project: Project, seed: int, name: str = WEIGHTS) -> None:
 
 @pytest.fixture(scope="module")
 def made(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after the command."""
+    """A project in which the command has run."""
     project = copy(template, tmp_path_factory.mktemp("made"))
     make_photographs(project.path("my photographs"))
     shorten(project, "settings", '"pretrained-small", 160', '"pretrained-small", 64')
     shorten(project, "settings", "EPOCHS = (5, 20)", "EPOCHS = (2, 2)")
     project.edit_params(use_small_network)
-    project.edit_params(lambda params: params["split"].update(limit_train=3))  # of a run before
+    # left by an earlier run
+    project.edit_params(lambda params: params["split"].update(limit_train=3))
     save_weights(project, seed=0)
     output = project.command(
         "photographs", "my photographs", "--network", "small", "--weights", WEIGHTS
@@ -89,7 +90,7 @@ def made(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     return project
 
 
-def test_the_run_leaves_a_model_with_all_that_belongs_to_it(
+def test_the_run_leaves_a_model_its_card_its_export_and_nothing_to_repeat(
     made: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     params = yaml.safe_load(made.path("params.yaml").read_text())
@@ -113,17 +114,17 @@ def test_the_run_leaves_a_model_with_all_that_belongs_to_it(
 
 
 def test_the_card_says_where_only_the_classifier_learned(made: Project, tmp_path: Path):
-    project, said = copy(made, tmp_path), "Only the classifier learned"
+    project, sentence = copy(made, tmp_path), "Only the classifier learned"
     path = project.path(f"reports/models/{MODEL}/training.json")
-    assert said not in project.path("reports/model_card.md").read_text()
+    assert sentence not in project.path("reports/model_card.md").read_text()
     path.write_text(path.read_text().replace('"layers": "conv_pw_13"', '"layers": "none"'))
     project.stage("report")
-    assert f"{said}: by Adam with the learning rate 0.03" in " ".join(
+    assert f"{sentence}: by Adam with the learning rate 0.03" in " ".join(
         project.path("reports/model_card.md").read_text().split()
     )
 
 
-def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
+def test_a_change_to_the_second_phase_computes_no_features_again(made: Project):
     features = made.path("models/pretrained-small/features/train.npy")
     before = features.stat().st_mtime_ns
     made.edit_params(lambda params: params["train"].update(batch_size=16, epochs=2))
@@ -131,7 +132,7 @@ def test_a_rate_of_the_second_phase_computes_no_features_again(made: Project):
     assert features.stat().st_mtime_ns == before
 
 
-def test_weights_that_git_does_not_have_make_no_clone_out_of_date(
+def test_weights_that_are_not_in_git_leave_a_clone_up_to_date(
     made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     project = copy(made, tmp_path)
@@ -140,7 +141,7 @@ def test_weights_that_git_does_not_have_make_no_clone_out_of_date(
     monkeypatch.chdir(project.folder)
 
     def find_weights() -> list[str]:
-        return [one.stage for one in outdated.find_outdated("HEAD") if "weights" in one.stage]
+        return [entry.stage for entry in outdated.find_outdated("HEAD") if "weights" in entry.stage]
 
     assert find_weights() == []
     with pytest.raises(UserError, match=rf"architectures\.{MODEL}\.weights: .*'{WEIGHTS}'"):
@@ -163,7 +164,7 @@ def test_weights_that_git_does_not_have_make_no_clone_out_of_date(
         ),
     ],
 )
-def test_what_cannot_work_is_refused_and_nothing_written(
+def test_unusable_settings_are_refused_and_nothing_is_written(
     made: Project, monkeypatch: pytest.MonkeyPatch, change, name: str, named: str
 ):
     monkeypatch.chdir(made.folder)
@@ -176,7 +177,7 @@ def test_what_cannot_work_is_refused_and_nothing_written(
     made.path("params.yaml").write_text(before)
 
 
-def test_settings_that_params_yaml_refuses_are_named(
+def test_a_setting_invalid_in_params_yaml_is_named_before_anything_is_fetched(
     made: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(made.folder)
@@ -209,7 +210,7 @@ def test_one_class_is_refused_before_anything_is_fetched(
         photographs.main(folder, "small", None, "mine", dry=False)
 
 
-def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised(
+def test_a_dry_run_refuses_photographs_that_cannot_be_read(
     made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(made.folder)
@@ -220,11 +221,11 @@ def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
     options = params.load()
     skipping = options.download.model_copy(update={"on_bad_image": "skip"})
-    found = survey.find_images(folder, "mine", options.model_copy(update={"download": skipping}))
-    assert len(found.names) == 35
+    kept = survey.find_images(folder, "mine", options.model_copy(update={"download": skipping}))
+    assert len(kept.names) == 35
     shutil.copy(folder / "rojo/2.jpg", folder / "cover.jpg")
     (folder / "rojo/0.TIFF").unlink()
-    (folder / "rojo/1.jpg").rename(folder / "rojo/1.picture")  # which says nothing, and is one
+    (folder / "rojo/1.jpg").rename(folder / "rojo/1.picture")  # an image of unknown extension
     (folder / "rojo/0.docx").write_text("none")
     with pytest.raises(UserError, match="not read: 1, such as rojo/0.docx"):
         photographs.main(folder, "small", WEIGHTS, "mine", dry=True)
@@ -234,7 +235,7 @@ def test_photographs_that_cannot_be_read_are_refused_before_anything_is_promised
 
 
 @pytest.mark.parametrize(("name", "kept"), [("rojo", 1), ("blue sky", 2)])
-def test_too_few_images_are_refused_before_anything_is_promised(
+def test_a_dry_run_refuses_too_few_images_and_missing_weights(
     made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kept: int
 ):
     monkeypatch.chdir(made.folder)
@@ -247,7 +248,7 @@ def test_too_few_images_are_refused_before_anything_is_promised(
         photographs.main(Path("my photographs"), "small", "no.h5", "mine", dry=True)
 
 
-def test_too_little_room_on_the_disk_is_said_before_anything_is_written(
+def test_a_dry_run_warns_of_too_little_disk_space(
     made: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.chdir(made.folder)
@@ -270,7 +271,7 @@ def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: py
     assert Path("params.yaml").read_text() == before
 
 
-def test_other_weights_train_again(made: Project):
+def test_other_weights_need_another_training(made: Project):
     save_weights(made, seed=1, name="other.weights.h5")
     made.edit_params(
         lambda params: params["architectures"][MODEL].update(weights="other.weights.h5")

@@ -1,4 +1,4 @@
-"""The pipeline as its users run it: real DVC, real stages, on a small copy of the project."""
+"""The pipeline as its users run it: real DVC and real stages on a small copy of the project."""
 
 import json
 
@@ -9,7 +9,7 @@ from support.project import Project, ran
 from stages import preprocess, train
 
 MODELS = ["mnist-dense", "fashion-2blocks"]
-BEHIND = {"compare", "report"}  # and export, where another model is selected
+SUMMARIES = {"compare", "report"}  # export too, if another model is selected
 TRAINING = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in MODELS}
 
 
@@ -28,13 +28,13 @@ def test_every_stage_is_in_the_lock_and_nothing_runs_twice(finished: Project):
         "source@fashion_mnist_sample"
     }
     data = {"check", "weights", "split", "preprocess"}
-    assert {*data, "fingerprint", "export", *BEHIND, *TRAINING} <= listed
+    assert {*data, "fingerprint", "export", *SUMMARIES, *TRAINING} <= listed
     assert listed <= locked
     assert ran(finished.dvc("repro")) == []
 
 
 def test_the_same_inputs_give_the_same_bits(finished: Project):
-    output = finished.command("verify")  # which runs all of it again, in a fresh clone
+    output = finished.command("verify")  # runs everything again in a fresh clone
     assert set(ran(output)) >= {
         "source@fashion_mnist_sample",
         "download",
@@ -42,10 +42,10 @@ def test_the_same_inputs_give_the_same_bits(finished: Project):
         "preprocess",
         "fingerprint",
         "export",
-        *BEHIND,
+        *SUMMARIES,
         *TRAINING,
     }
-    assert "equal bits" in output  # by the digests in dvc.lock, and of what lies in git
+    assert "equal bits" in output  # of outputs in dvc.lock and files in git
 
 
 def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
@@ -53,15 +53,15 @@ def test_another_optimizer_runs_training_and_what_follows_it(finished: Project):
     before = json.loads(metrics.read_text())["learning_rate"]
     output = finished.dvc("exp", "run", "-S", "train.optimizer=sgd", "evaluate@mnist-dense")
     assert ran(output) == ["train@mnist-dense", "evaluate@mnist-dense"]
-    # the optimizer's own default, which params.yaml leaves to it
+    # the optimizer's default, since params.yaml sets none
     assert (before, json.loads(metrics.read_text())["learning_rate"]) == (0.001, 0.01)
-    rest = {"train@fashion-2blocks", *BEHIND}
+    rest = {"train@fashion-2blocks", *SUMMARIES}
     assert (
         rest
         <= set(ran(finished.dvc("repro", "--dry")))
         <= rest | {"export", "evaluate@fashion-2blocks"}
     )
-    # -S rewrites params.yaml: the file must survive that but for the value itself
+    # -S rewrites params.yaml, and may change nothing but the value
     patch = finished.run("git", "diff", "--unified=0", "params.yaml").splitlines()
     lines = [line for line in patch if line[0] in "+-" and line[:3] not in ("+++", "---")]
     assert [line.split("#")[0].rstrip() for line in lines] == [
@@ -75,8 +75,8 @@ def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
         params["architectures"]["fashion-2blocks"]["batch_norm"] = "before"
 
     finished.edit_params(change)
-    # a second each takes what reads all architectures; what only reads results follows
-    assert set(ran(finished.dvc("repro", "--dry"))) - {*BEHIND, "export"} == {
+    # stages that read all architectures take a second each; the summaries follow
+    assert set(ran(finished.dvc("repro", "--dry"))) - {*SUMMARIES, "export"} == {
         "fingerprint",
         "weights",
         "train@fashion-2blocks",
@@ -85,7 +85,7 @@ def test_one_hyperparameter_of_one_network_trains_one_model(finished: Project):
     assert list(changed) == ["architectures.fashion-2blocks.batch_norm"]
 
 
-def test_a_model_more_trains_one_and_a_model_less_none(finished: Project):
+def test_adding_a_model_trains_it_alone_and_removing_one_trains_none(finished: Project):
     three = [*MODELS, "mnist-convnet"]
     finished.edit_params(lambda params: params.update(models=three))
     finished.dvc("repro", "data/dvc.yaml:weights")  # a dependency of each training

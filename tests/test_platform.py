@@ -1,4 +1,4 @@
-"""The same bits whatever the user's environment says, and a sentence where that cannot be."""
+"""The same bits in any environment, and a clear error where that is impossible."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ architectures.adapt(model, "whitened", arguments, images)
 model.compile("rmsprop", "sparse_categorical_crossentropy")
 model.fit(images, np.arange(96) % 4, 32, epochs=2, verbose=0)
 results = [*model.get_weights(), model.predict(images, verbose=0)]
-print(hashlib.sha256(b"".join(one.tobytes() for one in results)).hexdigest())
+print(hashlib.sha256(b"".join(array.tobytes() for array in results)).hexdigest())
 """
 HOSTILE = {
     "KERAS_MAX_STEPS_PER_EPOCH": "1",
@@ -51,8 +51,7 @@ HOSTILE = {
 
 
 def trained(**environment: str) -> tuple[str, str]:
-    """The digest of a small network after training in a process of its own, and what it said on
-    standard error."""
+    """The digest of a small network trained in a process of its own, and its standard error."""
     process = subprocess.run(
         [sys.executable, "-c", TRAIN],
         env=own_environment() | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment,
@@ -67,14 +66,14 @@ def trained(**environment: str) -> tuple[str, str]:
 def test_no_setting_of_the_user_changes_a_bit(tmp_path: Path):
     configuration = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first"}
     (tmp_path / "keras.json").write_text(json.dumps(configuration))
-    digest, said = trained(KERAS_HOME=str(tmp_path), **HOSTILE)
-    assert "TF_ENABLE_ONEDNN_OPTS=0" in said
+    digest, log = trained(KERAS_HOME=str(tmp_path), **HOSTILE)
+    assert "TF_ENABLE_ONEDNN_OPTS=0" in log
     assert digest == trained()[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="its C library is another, with other settings")
-def test_memory_that_a_step_frees_stays_for_the_next_one():
-    """Else the system fills each page with zeros again, in every step."""
+def test_memory_that_a_step_frees_is_kept_for_the_next():
+    """Otherwise the system zeroes each page again in every step."""
     code = """
 import resource
 from stages.training import backend
@@ -85,12 +84,12 @@ def count_faults():
 backend.keep_freed_memory()
 print(count_faults(), count_faults())
 """
-    said = subprocess.check_output([sys.executable, "-c", code], env=own_environment(), cwd=ROOT)
-    first, second = map(int, said.split())
+    output = subprocess.check_output([sys.executable, "-c", code], env=own_environment(), cwd=ROOT)
+    first, second = map(int, output.split())
     assert second < first / 100
 
 
-def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_device_is_named(monkeypatch: pytest.MonkeyPatch):
     import keras
 
     def fail(*_: Any, **__: Any) -> None:
@@ -109,7 +108,7 @@ def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch, name: st
         backend.start(2)
 
 
-def test_a_command_explains_itself_without_docstrings():
+def test_help_works_where_docstrings_are_stripped():
     command = [sys.executable, "-OO", "-m", "stages.train", "--help"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "usage:" in said and "model" in said
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "usage:" in output and "model" in output

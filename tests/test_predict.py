@@ -1,4 +1,4 @@
-"""`python -m commands.predict` on files, as a user runs it: with the saved model alone."""
+"""`python -m commands.predict` on files, as users run it, with nothing but the saved model."""
 
 import errno
 import hashlib
@@ -41,19 +41,19 @@ def test_nothing_is_written_into_the_home_of_whoever_predicts(
     assert list(finished.path("home").iterdir()) == []
 
 
-def test_a_refused_image_has_no_class_on_a_terminal_either():
+def test_a_refused_image_has_no_class_on_a_terminal_or_in_a_file():
     row = {"file": "a.png", "class": None, "probability": 0.5, "runners_up": []}
     assert predict.as_csv(row, on_terminal=True) == predict.as_csv(row, on_terminal=False)
     assert predict.as_csv(row, on_terminal=True)["class"] is None
 
 
-def test_an_answer_is_refused_below_the_confidence_and_not_at_it():
+def test_an_answer_is_refused_only_below_the_confidence():
     for least, best in ((0.6, "b"), (0.600001, None)):
         row = pictures.make_row("a.png", np.float32([0.4, 0.6]), ["a", "b"], 1, least)
         assert (row["class"], row["probability"], len(row["runners_up"])) == (best, 0.6, not best)
 
 
-def test_the_model_is_the_selected_one_also_where_another_is_still_exported(
+def test_the_selected_model_is_used_even_where_another_is_still_exported(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(trained, "ROOT", finished.folder)
@@ -83,7 +83,7 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (folder / "notes.txt").write_text("a folder may hold other files")
     shutil.rmtree(finished.path("data"))
-    # the limits of the data are those of predict, which reads nothing else of this file
+    # predict reads nothing but the limits from this file
     limits = {"files": 1, "file_bytes": 100_000, "total_bytes": 1, "pixels": 90 * 60}
     finished.path("params.yaml").write_text(json.dumps({"download": {"limits": limits}}))
 
@@ -115,7 +115,7 @@ def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
         np.testing.assert_allclose(obtained, np.sort(probabilities)[::-1], atol=2e-6)
 
 
-def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_over(
+def test_a_folder_that_may_not_be_listed_is_named_and_hidden_folders_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("closed", ".Trashes", "open"):
@@ -129,10 +129,10 @@ def test_a_folder_that_may_not_be_listed_is_named_and_hidden_ones_are_passed_ove
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found = list(pictures.find_files([tmp_path]))
-    assert found == [tmp_path / "closed", tmp_path / "open/a.png"]
+    listed = list(pictures.find_files([tmp_path]))
+    assert listed == [tmp_path / "closed", tmp_path / "open/a.png"]
     with pytest.raises(PermissionError):
-        pictures.read_file(found[0], 1000)
+        pictures.read_file(listed[0], 1000)
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
@@ -141,16 +141,16 @@ def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
         (tmp_path / name).touch()
     (tmp_path / "open/link").symlink_to(tmp_path / "other")
     (tmp_path / "open/without").symlink_to(tmp_path / "none")
-    found = list(pictures.find_files([tmp_path / "open"]))
-    assert found == [tmp_path / "open/a.png", tmp_path / "open/link"]
+    listed = list(pictures.find_files([tmp_path / "open"]))
+    assert listed == [tmp_path / "open/a.png", tmp_path / "open/link"]
     with pytest.raises(BadImage, match="link"):
-        pictures.read_file(found[1], 1000)
+        pictures.read_file(listed[1], 1000)
     assert list(pictures.find_files([tmp_path / "open/link"])) == [
         tmp_path / "open/link/below/b.png"
     ]
 
 
-def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):
+def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     explainer = SimpleNamespace(
         target=tmp_path, compute_heat=lambda image, number: np.zeros((1, 1))
     )
@@ -164,16 +164,16 @@ def test_what_lies_where_a_picture_goes_stays(tmp_path: Path):
     assert (tmp_path / "a.png.png/kept").is_dir()
 
 
-def test_pictures_of_equal_names_in_several_folders_stay_apart():
+def test_pictures_of_the_same_name_in_several_folders_stay_apart():
     explainer = SimpleNamespace(target=Path("why"))
     paths = (Path("/a/x.png"), Path("a/x.png"), Path("../a/x.png"), Path("../../a/x.png"))
     places = {Explainer.choose_output(explainer, path) for path in paths}
     assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
-def test_the_map_is_that_of_grad_cam(tmp_path: Path):
-    """One feature map, the image itself: for the class that it speaks for, but for one pixel, the
-    map is the image, for the other one it is empty."""
+def test_the_heat_map_is_that_of_grad_cam(tmp_path: Path):
+    """The only feature map is the image itself, and all pixels but one speak for the first class:
+    its heat map is the image; that of the second class is empty."""
     import keras
 
     inputs = keras.Input((4, 4, 1), dtype="uint8")
@@ -189,8 +189,8 @@ def test_the_map_is_that_of_grad_cam(tmp_path: Path):
     assert not explainer.compute_heat(image, 1).any()
 
 
-def test_the_map_is_one_that_all_paths_pass_and_of_the_image_as_it_is(tmp_path: Path):
-    """The last layer with maps is in a branch, and the first one turns images while it trains."""
+def test_the_heat_map_is_of_a_layer_on_all_paths_and_of_the_unaugmented_image(tmp_path: Path):
+    """The last layer with maps is in a branch, and the first one flips images in training."""
     import keras
 
     inputs = keras.Input((8, 8, 1), dtype="uint8")
@@ -214,7 +214,7 @@ def test_the_map_is_one_that_all_paths_pass_and_of_the_image_as_it_is(tmp_path: 
         np.testing.assert_allclose(explainer.compute_heat(image, 0), image[..., 0] / 63, atol=1e-6)
 
 
-def test_an_exported_folder_explains_itself(finished: Project):
+def test_an_exported_folder_elsewhere_explains_its_predictions(finished: Project):
     image = np.load(finished.path("data/prepared/test.npy"))[0, ..., 0]
     Image.fromarray(image).save(finished.path("a.png"))
     exports = finished.path("elsewhere")
@@ -238,7 +238,7 @@ def test_an_exported_folder_explains_itself(finished: Project):
         assert picture.height >= 200 and len(picture.getcolors(1 << 16)) > 10
 
 
-def test_from_any_folder_and_without_keras_the_classes_are_those_of_the_keras_file(
+def test_the_classes_without_keras_and_in_any_folder_are_those_of_the_keras_file(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for number, image in enumerate(np.load(finished.path("data/prepared/test.npy"))[..., 0]):
@@ -256,7 +256,7 @@ def test_from_any_folder_and_without_keras_the_classes_are_those_of_the_keras_fi
     assert classes == [names[number] for number in probabilities.argmax(axis=1)]
 
 
-def test_a_python_without_the_projects_packages_is_told_in_a_sentence(finished: Project):
+def test_a_python_without_the_projects_packages_gets_a_one_line_error(finished: Project):
     output = finished.run(sys.executable, "-S", "-m", "commands.predict", "a.png", status=1)
     assert output.startswith("error: ") and "make setup" in output and output.count("\n") == 1
 
@@ -274,14 +274,14 @@ def test_a_mistake_in_the_environment_is_not_blamed_on_the_model(
 
 
 @pytest.mark.parametrize("path", ["", "https://example.com/a.png"])
-def test_what_is_no_path_is_not_taken_for_one(finished: Project, path: str):
-    """An empty one would be this folder, with all pictures in it."""
+def test_an_empty_path_or_an_address_is_refused(finished: Project, path: str):
+    """An empty path would be this folder with all its pictures."""
     image(finished, "a.png")
     output = finished.command("predict", path, status=2)
     assert "error: argument PATH: " in output and "Traceback" not in output
 
 
-def test_an_unknown_model_is_named_with_those_that_are_there(finished: Project):
+def test_an_unknown_model_is_named_with_those_that_exist(finished: Project):
     output = finished.command("predict", "--model", "mnist-danse", "a.png", status=1)
     assert "'mnist-danse'" in output and "mnist-dense" in output and "Traceback" not in output
 
@@ -292,7 +292,7 @@ def image(project: Project, name: str) -> None:
     Image.fromarray(np.load(project.path("data/prepared/test.npy"))[0, ..., 0]).save(path, "PNG")
 
 
-def test_only_regular_files_of_a_bounded_size_are_read_and_the_others_go_on(
+def test_files_that_are_irregular_or_too_large_are_refused_and_others_classified(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     names = ["long" * 61 + ".jpg", "=1+1.png", "\x1b]0;title\x07\nerror: forged.png"]
@@ -301,8 +301,8 @@ def test_only_regular_files_of_a_bounded_size_are_read_and_the_others_go_on(
     image(finished, "folder/a.png")
     monkeypatch.chdir(finished.folder)
     os.mkfifo("pipe.png")
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind("socket.png")
+    with socket.socket(socket.AF_UNIX) as unix_socket:
+        unix_socket.bind("socket.png")
     with open("huge.png", "wb") as file:
         file.truncate(200_000_000_000)  # sparse
     wrong = ["pipe.png", "socket.png", "huge.png", "/dev/zero", "x" * 300]
@@ -325,7 +325,7 @@ def truncated(folder: Path) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Let the digests be those of the files that are there, as a hostile one would."""
+    """Make the digests match the files, as an attacker would."""
     digests = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()
@@ -455,12 +455,12 @@ EXPORTED = {
     "model.onnx": (lambda folder: (folder / "model.onnx").unlink(), "is missing"),
     "digests": (lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff"), "digests differ"),
 }
-DAMAGES = {f"Keras, {name}": (True, *one) for name, one in KERAS.items()}
-DAMAGES |= {name: (False, *one) for name, one in EXPORTED.items()}
+DAMAGES = {f"Keras, {name}": (True, *damage) for name, damage in KERAS.items()}
+DAMAGES |= {name: (False, *damage) for name, damage in EXPORTED.items()}
 
 
 @pytest.mark.parametrize(("keras", "damage", "said"), DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
+def test_a_damaged_or_hostile_model_is_refused_with_the_reason(
     finished_template: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -469,7 +469,7 @@ def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
     damage: Callable[[Path], None],
     said: str,
 ):
-    """In this process: Keras takes seconds to start."""
+    """In this process, since Keras takes seconds to start."""
     folder = tmp_path / "fetched"
     shutil.copytree(finished_template.path("exports"), folder, copy_function=shutil.copyfile)
     if keras:
@@ -485,7 +485,7 @@ def test_a_damaged_or_hostile_model_is_refused_in_a_sentence(
 
 
 def test_a_compiled_model_is_opened_and_nothing_is_left_behind(tmp_path: Path):
-    """A refusal takes no memory later on either, when Keras gives values to what still waits."""
+    """No uninitialised variable stays behind, to which Keras would give memory later."""
     import keras
     from keras.src.backend.common import global_state
 
@@ -497,10 +497,10 @@ def test_a_compiled_model_is_opened_and_nothing_is_left_behind(tmp_path: Path):
     assert not global_state.get_global_attribute("uninitialized_variables")
 
 
-def test_a_refusal_is_told_without_a_traceback(finished: Project):
+def test_a_refusal_is_shown_without_a_traceback(finished: Project):
     folder = finished.path("fetched")
     shutil.copytree(finished.path("exports"), folder, copy_function=shutil.copyfile)
-    no_protobuf, said = EXPORTED["no protobuf"]
+    no_protobuf, message = EXPORTED["no protobuf"]
     no_protobuf(folder)
     output = finished.command("predict", "--model", "fetched", "a.png", status=1)
-    assert output.startswith("error: ") and said in output and "Traceback" not in output
+    assert output.startswith("error: ") and message in output and "Traceback" not in output

@@ -1,4 +1,4 @@
-"""Pictures of a few pixels, worked out by hand."""
+"""Resizing and normalisation of a few pixels, compared with values worked out by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def test_padding_puts_borders_of_the_stated_grey_above_and_below():
     )
 
 
-def test_channels():
+def test_colours_become_grey_and_grey_becomes_colours():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     # 0.299, 0.587, 0.114 of 255
     assert resized(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]
@@ -58,7 +58,7 @@ def test_a_picture_of_the_right_size_keeps_its_bytes():
     )
 
 
-def test_the_interpolation_is_pillows():
+def test_images_are_interpolated_as_by_pillow():
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     for name in ("nearest", "bilinear", "bicubic", "lanczos"):
         expected = np.asarray(
@@ -73,7 +73,7 @@ def test_images_of_differing_sizes_need_a_size(tmp_path: Path):
         write_part(tmp_path / "train.npy", images, 2, (2, 3, 1))
 
 
-def test_the_constants_of_the_normalisation():
+def test_the_constants_of_each_normalisation_are_right():
     train = np.random.default_rng(0).integers(0, 256, (1500, 2, 2, 3), np.uint8)
     pixel = train.astype(float)
     expected = {

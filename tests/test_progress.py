@@ -1,4 +1,4 @@
-"""What shows how long something takes: bars on a terminal, and lines of a training."""
+"""How the time left is shown: bars on a terminal, and lines in the log of a training."""
 
 import io
 import sys
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Standard output and error from now on, where bars show at once."""
+    """Replace standard output and error by a terminal on which bars show at once."""
     stream = Terminal()
     monkeypatch.setattr(progress, "DELAY", 1e-9)
     monkeypatch.setattr(sys, "stdout", stream)
@@ -28,7 +28,7 @@ def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
-def test_a_bar_says_what_is_left_and_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch):
+def test_a_bar_shows_progress_and_disappears_at_the_end(monkeypatch: pytest.MonkeyPatch):
     terminal = open_terminal(monkeypatch)
     with progress.track(None, "a name\x1b[2J", "images", 4, mininterval=0) as bar:
         bar.update(1)
@@ -40,7 +40,7 @@ def test_a_bar_says_what_is_left_and_goes_when_all_is_done(monkeypatch: pytest.M
     assert shown.endswith("\r") and not shown.split("\r")[-2].strip()
 
 
-def test_what_is_done_in_no_time_shows_no_bar(monkeypatch: pytest.MonkeyPatch):
+def test_a_short_loop_shows_no_bar(monkeypatch: pytest.MonkeyPatch):
     terminal = open_terminal(monkeypatch)
     monkeypatch.setattr(progress, "DELAY", 60)
     for _ in progress.track(range(3), "short", "images"):
@@ -55,19 +55,19 @@ def test_a_log_gets_no_bar(capsys: pytest.CaptureFixture, monkeypatch: pytest.Mo
     assert capsys.readouterr() == ("line 0\nline 1\n", "")
 
 
-def test_an_error_does_not_stand_behind_a_bar(monkeypatch: pytest.MonkeyPatch):
+def test_an_error_message_replaces_the_bar(monkeypatch: pytest.MonkeyPatch):
     open_terminal(monkeypatch)
-    with pytest.raises(SystemExit) as found:
+    with pytest.raises(SystemExit) as caught:
         for _ in progress.track(range(2), "a loop", "images"):
             cli.fail("wrong")
-    assert str(found.value) == "\r\x1b[Kerror: wrong"
+    assert str(caught.value) == "\r\x1b[Kerror: wrong"
 
 
-def test_a_training_says_how_long_it_takes_from_its_first_batches_on(
+def test_a_training_prints_the_time_left_without_its_slow_first_batch(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    """Ten batches an epoch of two seconds each, and a validation as long as one of them; the first
-    batch takes 100 seconds more, since Keras compiles."""
+    """Ten batches per epoch and a validation take two seconds each; the first batch takes 100 more,
+    since Keras compiles."""
     clock = 0.0
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock)
     parts = [
@@ -78,18 +78,21 @@ def test_a_training_says_how_long_it_takes_from_its_first_batches_on(
         SimpleNamespace(name="net", train=stopping), Phase("head", None, None, *parts, Path())
     )
     callback.set_params({"epochs": 6})
-    said = []
+    printed = []
     for epoch in range(6):
         callback.on_epoch_begin(epoch)
         for batch in range(10):
             callback.on_train_batch_begin(batch)
-            said += [(clock, line) for line in capsys.readouterr().out.splitlines()]
+            printed += [(clock, line) for line in capsys.readouterr().out.splitlines()]
             clock += 2 if epoch or batch else 102
         clock += 2
         callback.on_epoch_end(epoch)
-        said += [(clock, line) for line in capsys.readouterr().out.splitlines()]
+        printed += [(clock, line) for line in capsys.readouterr().out.splitlines()]
     end = ", less if it stops early"
-    assert said == [
+    assert printed == [
         (108, f"net, head: about 2 min left{end}"),  # it ends at 232
-        (188, f"net, head: about 44 s left{end}"),  # a minute later, behind the fourth epoch
+        (
+            188,
+            f"net, head: about 44 s left{end}",
+        ),  # over a minute later, after epoch four
     ]

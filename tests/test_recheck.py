@@ -1,5 +1,5 @@
-"""What `make recheck` passes, and what it must never pass: planted changes of code, each of which
-changes a result by little."""
+"""What `make recheck` passes, and what it must never pass: planted changes of code that change a
+result only slightly."""
 
 import json
 import os
@@ -40,17 +40,17 @@ MODEL, OTHER = "mnist-dense", "fashion-2blocks"
 # What counts as a difference
 
 
-def test_each_bit_counts():
-    one = np.array([1.0, 2.0, np.nan], np.float32)
-    assert comparing.describe_difference(one, one.copy()) == ""
-    other = one.copy()
+def test_each_differing_bit_is_a_difference():
+    values = np.array([1.0, 2.0, np.nan], np.float32)
+    assert comparing.describe_difference(values, values.copy()) == ""
+    other = values.copy()
     other[1] = np.nextafter(other[1], np.float32(3))
-    assert comparing.describe_difference(one, other).startswith(
+    assert comparing.describe_difference(values, other).startswith(
         "1 of 3 values differ, the first at [1] "
     )
     assert "differ" in comparing.describe_difference(np.float32(0.0), np.float32(-0.0))
-    assert "shape" in comparing.describe_difference(one, one[:2])
-    assert "type" in comparing.describe_difference(one, one.astype(np.float64))
+    assert "shape" in comparing.describe_difference(values, values[:2])
+    assert "type" in comparing.describe_difference(values, values.astype(np.float64))
 
 
 def test_arrays_under_new_names_are_matched_by_content():
@@ -61,21 +61,22 @@ def test_arrays_under_new_names_are_matched_by_content():
     assert set(gone) == {"dense", "bias"}
 
 
-def test_a_layer_more_or_less_is_a_difference(tmp_path: Path):
+def test_an_added_or_removed_layer_is_a_difference(tmp_path: Path):
     dense, norm = keras.layers.Dense(2), keras.layers.BatchNormalization()
     for name, layers in (("one", [dense]), ("more", [dense, norm])):
         keras.Sequential([keras.Input((2,)), *layers]).save(tmp_path / f"{name}.keras")
     one, more = ({"model.keras": tmp_path / f"{name}.keras"} for name in ("one", "more"))
     for pair, which in (((one, more), "new"), ((more, one), "old")):
-        found = comparing.compare(*pair)
-        assert len(found) == 4 and all(f"only the {which} code has it" in what for what in found)
+        differences = comparing.compare(*pair)
+        assert len(differences) == 4
+        assert all(f"only the {which} code has it" in line for line in differences)
 
 
 # The cut
 
 
 @pytest.mark.parametrize("side", [28, 224])
-def test_the_last_batch_is_smaller_and_early_stopping_must_act(side: int):
+def test_the_cut_has_a_smaller_last_batch_and_makes_early_stopping_act(side: int):
     recipe = {
         "batch_size": 32,
         "prediction_batch_size": 50,
@@ -85,13 +86,13 @@ def test_the_last_batch_is_smaller_and_early_stopping_must_act(side: int):
     assert cut.batch_size == (32 if side == 28 else 2)
     assert 0 < cut.images["train"] - BUDGET.batches * cut.batch_size < cut.batch_size
     assert cut.patience == 2
-    # the worst case: the accuracy rises three times, each time after a wait of one epoch
+    # at worst the accuracy rises three times, each time after waiting one epoch
     assert cut.epochs > 1 + 3 * 2 + 2
     recipe["early_stopping"]["patience"] = None
     assert budget.plan_cut(recipe, [side, side, 3], BUDGET).epochs == BUDGET.epochs
 
 
-def test_each_phase_of_a_schedule_takes_part_in_the_cut():
+def test_the_cut_keeps_each_phase_of_a_schedule():
     for given, cut in (
         ({"boundaries": [300, 900], "values": [3, 2, 1]}, {"boundaries": [1, 2]}),
         ({"boundary_epochs": [1, 2.5]}, {"boundaries": [1, 2]}),
@@ -134,8 +135,8 @@ def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.Monkey
 def cut_project(
     finished_template: Project, step_by_step: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with the small project's parameters and data, cut down, where the present code has
-    trained: its results are moved to `old`."""
+    """A folder with the small project's parameters and data, cut down; `old` holds the results of
+    training with the present code."""
     folder, source = tmp_path_factory.mktemp("planted"), finished_template.folder
     (folder / "params.yaml").write_bytes((source / "params.yaml").read_bytes())
     more = {"batch_norm": "after", "dropout": 0.3}
@@ -147,7 +148,7 @@ def cut_project(
     with pytest.MonkeyPatch.context() as patch:
         train_in(folder, patch)
     (folder / "models" / MODEL).rename(folder / "old")
-    (folder / "old/finished-checkpoint.npz").unlink()  # no output
+    (folder / "old/finished-checkpoint.npz").unlink()  # not an output
     return folder
 
 
@@ -158,7 +159,7 @@ def train_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def changed_argument(owner: type, name: str, change: Callable):
-    """A planted change of an argument that Keras has a default for, or is given."""
+    """Plant a change of an argument of `owner`, whether given or left to its default."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         real = owner.__init__
@@ -230,11 +231,12 @@ def test_a_planted_change_is_caught(
     plant(monkeypatch)
     train_in(cut_project, monkeypatch)
     old, new = (comparing.collect_files(cut_project, (out,)) for out in ("old", f"models/{MODEL}"))
-    found = comparing.compare(old, new)
+    differences = comparing.compare(old, new)
     if named is None:
-        assert found == []
+        assert differences == []
     else:
-        assert any(one.startswith(named) and "instead of" in one for one in found), found
+        caught = [line for line in differences if line.startswith(named) and "instead of" in line]
+        assert caught, differences
 
 
 # With DVC
@@ -254,7 +256,7 @@ def replace(project: Project, old: str, new: str) -> None:
     assert count
 
 
-def test_models_of_another_commit_are_left_with_what_brings_the_right_ones(
+def test_a_model_of_another_commit_is_left_with_a_hint_to_check_out_its_own(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -268,7 +270,7 @@ def test_models_of_another_commit_are_left_with_what_brings_the_right_ones(
     trainings = stale.find_trainings("dvc.yaml")
     left, candidates = recheck.sort_out(trainings, trainings, dry=False)
     assert "dvc checkout" in left[f"train@{MODEL}"]
-    assert [one.key for one in candidates] == [OTHER]
+    assert [candidate.key for candidate in candidates] == [OTHER]
 
 
 def test_a_refactoring_is_carried_over_without_training(finished: Project):
@@ -282,14 +284,14 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     replace(finished, "read_ahead(", "prefetch(")
     with open(finished.path("stages/train.py"), "a", encoding="utf-8") as file:
         file.write("# a comment\n")
-    # the result lies in the cache alone
+    # the result is now in the cache alone
     finished.path(f"models/{MODEL}/predictions.npz").unlink()
 
     assert f"train@{MODEL}" in finished.dvc("status", f"train@{MODEL}")
     assert "make recheck" in finished.command("check_lock", status=1)
     revision = finished.run("git", "rev-parse", "HEAD").strip()
-    said = finished.command("recheck", MODEL)
-    assert re.search(rf"carried over from {revision[:7]}, \d+ steps equal$", said, re.MULTILINE)
+    output = finished.command("recheck", MODEL)
+    assert re.search(rf"carried over from {revision[:7]}, \d+ steps equal$", output, re.MULTILINE)
 
     finished.dvc("checkout", f"train@{MODEL}")
     assert "up to date" in finished.dvc("status", f"train@{MODEL}")
@@ -303,13 +305,13 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     assert "nothing to recheck" in finished.command("recheck", MODEL)
 
 
-def test_what_changed_while_code_was_compared_is_not_carried_over(
+def test_parameters_edited_during_the_comparison_prevent_carrying_over(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
     with open("stages/training/batches.py", "a", encoding="utf-8") as file:
         file.write("MORE = 1\n")
-    (training,) = (one for one in stale.find_trainings(budget.ROOT) if one.key == MODEL)
+    (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
     assert training.changes and not training.other_changes
     before = lock_entries(finished)
     finished.edit_params(lambda params: params["train"].update(epochs=9))
@@ -318,7 +320,7 @@ def test_what_changed_while_code_was_compared_is_not_carried_over(
     assert lock_entries(finished) == before
 
 
-def test_a_commit_with_a_damaged_lock_file_is_passed_over(
+def test_a_commit_with_a_damaged_lock_file_is_skipped(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -326,13 +328,13 @@ def test_a_commit_with_a_damaged_lock_file_is_passed_over(
     for text in ("<<<<<<< HEAD\n", whole):
         Path("dvc.lock").write_text(text)
         finished.commit()
-    (training,) = (one for one in stale.find_trainings(budget.ROOT) if one.key == MODEL)
+    (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
     holders = stale.find_holders([training])
     damaged = finished.run("git", "rev-parse", "HEAD~1").strip()
     assert damaged not in holders and finished.run("git", "rev-parse", "HEAD").strip() in holders
 
 
-def test_the_copy_has_every_file_but_data_sets_that_git_does_not_have(
+def test_the_copy_has_every_file_except_data_sets_outside_git(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -349,12 +351,12 @@ def test_the_copy_has_every_file_but_data_sets_that_git_does_not_have(
     assert not (copied / "photographs").exists()
 
 
-def test_whoever_stops_a_recheck_stops_its_comparisons(
+def test_stopping_a_recheck_stops_its_comparisons(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
     trainings = stale.find_trainings(budget.ROOT)[:2]
-    revisions = {one.address: "HEAD" for one in trainings}
+    revisions = {training.address: "HEAD" for training in trainings}
     began, stopped = threading.Event(), []
 
     def compare(training, *_: object, stop: threading.Event) -> sides.Verdict:
@@ -372,7 +374,7 @@ def test_whoever_stops_a_recheck_stops_its_comparisons(
     assert stopped == [True]
 
 
-def test_a_comparison_that_is_to_stop_ends_what_it_started(tmp_path: Path):
+def test_a_stopped_comparison_kills_its_process(tmp_path: Path):
     stop = threading.Event()
     stop.set()
     process = sides.start("sleep 1000", tmp_path, subprocess.DEVNULL)
@@ -385,14 +387,14 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     before = lock_entries(finished)
     replace(finished, "default_rng([self.seed, epoch])", "default_rng([epoch, self.seed])")
     finished.edit_params(lambda params: params["architectures"][OTHER].update(dropout=0.2))
-    said = finished.command("recheck", status=1)
-    assert f"not equal: train@{MODEL}" in said and "model.keras: layers/" in said
-    assert f"left: train@{OTHER}: not only code differs: params.yaml" in said
+    output = finished.command("recheck", status=1)
+    assert f"not equal: train@{MODEL}" in output and "model.keras: layers/" in output
+    assert f"left: train@{OTHER}: not only code differs: params.yaml" in output
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
 
     path = finished.path(f"models/{MODEL}/run.json")
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"versions": {"jax": "0.10.2"}}))
-    said = finished.command("recheck", MODEL)
-    assert f"left: train@{MODEL}" in said and "KERAS_BACKEND=jax" in said
-    assert "nothing could be rechecked" in said
+    output = finished.command("recheck", MODEL)
+    assert f"left: train@{MODEL}" in output and "KERAS_BACKEND=jax" in output
+    assert "nothing could be rechecked" in output

@@ -1,4 +1,4 @@
-"""The recipe as it takes effect: the learning rate of each epoch, and what Keras fills in."""
+"""The recipe in effect: learning rates, and the defaults that Keras fills in."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ import keras  # noqa: E402
 from stages.training import recipe  # noqa: E402
 
 STEPS = 3
-HALVED = {"boundaries": [STEPS - 1], "values": [0.5, 0.25]}  # from the step behind the last one
+HALVED = {"boundaries": [STEPS - 1], "values": [0.5, 0.25]}  # from the step after the last one
 ACCUMULATED = {  # an update in two steps: the second one halves the rate
     "optimizer_arguments": {"gradient_accumulation_steps": 2},
     "schedule": "PiecewiseConstantDecay",
@@ -35,7 +35,7 @@ ACCUMULATED = {  # an update in two steps: the second one halves the rate
         (ACCUMULATED | {"precision": "mixed_float16"}, 0.25),
     ],
 )
-def test_the_learning_rate_of_the_last_step(changes: dict[str, Any], expected: float):
+def test_the_learning_rate_is_that_of_the_last_step(changes: dict[str, Any], expected: float):
     train = TRAIN.model_copy(update=changes)
     optimizer = recipe.build_optimizer(train, STEPS)
     weights = keras.Variable([1.0])
@@ -45,7 +45,7 @@ def test_the_learning_rate_of_the_last_step(changes: dict[str, Any], expected: f
     assert recipe.read_learning_rate(train, optimizer, STEPS) == expected
 
 
-def test_a_schedule_in_epochs_is_the_one_in_batches():
+def test_a_schedule_in_epochs_equals_one_in_batches():
     def rates(train, steps: int = 40) -> list[float]:
         return [float(recipe.build_schedule(train, batches=10)(step)) for step in range(steps)]
 
@@ -64,7 +64,7 @@ def test_a_schedule_in_epochs_is_the_one_in_batches():
     assert recipe.find_schedule_end(in_epochs, 10) is None
 
 
-def test_a_warm_up_to_no_rate_is_refused():
+def test_a_warm_up_without_a_target_is_refused():
     arguments = {"initial_learning_rate": 0.1, "decay_epochs": 2, "warmup_epochs": 1}
     changes = {"learning_rate": None, "schedule": "CosineDecay", "schedule_arguments": arguments}
     with pytest.raises(ValueError, match="warmup_target"):
@@ -81,7 +81,7 @@ def test_a_warm_up_to_no_rate_is_refused():
         ("PiecewiseConstantDecay", {"boundaries": [10], "values": [1, 0.1]}),
     ],
 )
-def test_a_rate_that_is_a_whole_number_is_no_other_one(name: str, arguments: dict[str, Any]):
+def test_a_rate_given_as_a_whole_number_is_taken_as_a_float(name: str, arguments: dict[str, Any]):
     def rates(arguments: dict[str, Any]) -> list[float]:
         update = {"schedule": name, "schedule_arguments": arguments}
         schedule = recipe.build_schedule(TRAIN.model_copy(update=update), batches=10)
@@ -97,14 +97,15 @@ def test_an_empty_argument_is_the_default():
     assert recipe.build_optimizer(adam, STEPS).get_config()["beta_1"] == 0.9
 
 
-def test_a_checkpoint_has_all_that_nadam_gathers_under_a_loss_scale():
+def test_nadams_product_is_among_the_variables_under_a_loss_scale():
     nadam = TRAIN.model_copy(update={"optimizer": "nadam", "precision": "mixed_float16"})
     optimizer, weights = recipe.build_optimizer(nadam, STEPS), keras.Variable([1.0])
     recipe.build_variables(optimizer, [weights])
-    before = [float(keras.ops.sum(one)) for one in optimizer.variables]
+    before = [float(keras.ops.sum(variable)) for variable in optimizer.variables]
     optimizer.apply([keras.ops.ones(1)], [weights])
     product = optimizer.inner_optimizer._u_product
-    assert any(one is product for one in optimizer.variables) and float(product) not in before
+    assert any(variable is product for variable in optimizer.variables)
+    assert float(product) not in before
 
 
 def test_what_keras_fills_in_is_described():

@@ -1,5 +1,5 @@
-"""The queue of the documents' experiments: what it takes up, in which order, and that it may be
-stopped at any moment; and what it leaves of an experiment and of one that starts from it."""
+"""The queue of the documents' experiments: its order, that it may be stopped at any moment, and
+what it leaves of an experiment and of one that starts from it."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from stages.training.state import read_state
 FIRST, MORE = "cifar100-simple-cnn", "cifar100-simple-cnn-more"
 PARAMS = "replications/params.yaml"
 TARGET = f"replications/dvc.yaml:evaluate@{MORE}"
-EPOCHS = 40  # of the first experiment: enough to stop it on the way
+EPOCHS = 40  # enough to stop the first experiment midway
 QUEUE = [sys.executable, "-m", "commands.replicate", "--commit", MORE, FIRST]
 
 
@@ -37,18 +37,18 @@ def row(name: str, minutes: float, starts_from: str | None = None) -> Row:
     return Row(name, (), starts_from, (1, 2), 10, 5, True, minutes)
 
 
-def write_checkpoint(one: Row, seed: int, epochs: int, finished: bool = False) -> None:
-    file = one.checkpoints / f"seed-{seed}.npz"
+def write_checkpoint(experiment: Row, seed: int, epochs: int, finished: bool = False) -> None:
+    file = experiment.checkpoints / f"seed-{seed}.npz"
     state = {"history": [{}] * epochs, "finished": finished, "seconds": 1.0}
     files.write_npz(file, state=np.array(json.dumps(state)))
 
 
-def write_history(one: Row, seed: int, epochs: int, written: float, head: int = 0) -> None:
-    """A history whose first `head` epochs were of the head alone, where that is not 0."""
+def write_history(experiment: Row, seed: int, epochs: int, written: float, head: int = 0) -> None:
+    """A history whose first `head` epochs, if any, trained the head alone."""
     history = pd.DataFrame({"val_accuracy": 0.5}, pd.RangeIndex(1, epochs + 1, name="epoch"))
     if head:
         history["phase"] = ["head"] * min(head, epochs) + ["fine-tuning"] * (epochs - head)
-    file = Path("replications/trained") / one.name / f"seed-{seed}" / "history.csv"
+    file = Path("replications/trained") / experiment.name / f"seed-{seed}" / "history.csv"
     files.write_text(file, history.to_csv())
     os.utime(file, (written, written))
 
@@ -57,7 +57,7 @@ def write_history(one: Row, seed: int, epochs: int, written: float, head: int = 
     ("weights", "layers", "epochs"),
     [("imagenet", "none", 30), ("imagenet", "all", 38), (None, "none", 8)],
 )
-def test_a_head_alone_is_trained_on_pretrained_weights_alone(
+def test_only_pretrained_weights_add_epochs_of_the_head(
     weights: str | None, layers: str, epochs: int
 ):
     small = load_example().architectures["pretrained-small"]
@@ -66,59 +66,62 @@ def test_a_head_alone_is_trained_on_pretrained_weights_alone(
     assert rows.count_epochs(network, 8) == epochs
 
 
-def test_the_least_that_is_left_comes_first_and_none_before_the_one_it_starts_from(
+def test_the_least_time_left_comes_first_but_after_what_it_starts_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     long, short, next_one = row("long", 20), row("short", 11), row("next", 1, starts_from="long")
-    assert [one.name for one in rows.order([next_one, long, short])] == ["short", "long", "next"]
+    queue = [next_one, long, short]
+    assert [row.name for row in rows.order(queue)] == ["short", "long", "next"]
     write_checkpoint(long, 1, epochs=7, finished=True)
     assert long.read_progress() == {1: (7, True)} and long.minutes_left() == 10
-    assert [one.name for one in rows.order([next_one, long, short])] == ["long", "next", "short"]
+    assert [row.name for row in rows.order(queue)] == ["long", "next", "short"]
     write_checkpoint(short, 1, epochs=1)
     assert short.minutes_left() == pytest.approx(11 * 0.9)
     (short.checkpoints / "seed-2.npz").write_bytes(b"damaged")
     assert short.read_progress() == {1: (1, False)}
 
 
-def test_progress_is_that_of_this_sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_progress_shown_is_that_of_the_present_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    one = row("one", 20)
-    write_history(one, 1, 9, written=100)  # left by an earlier run
-    watch = progress.Watch(one, started=1000)
+    experiment = row("one", 20)
+    write_history(experiment, 1, 9, written=100)  # left by an earlier run
+    watch = progress.Watch(experiment, started=1000)
     watch.describe()
     assert watch.first is None
-    write_history(one, 1, 3, written=1000)  # taken up, and one epoch done
+    write_history(experiment, 1, 3, written=1000)  # resumed, and one epoch done
     watch.describe()
     assert watch.seconds is None
-    write_history(one, 1, 5, written=1060)
+    write_history(experiment, 1, 5, written=1060)
     watch.describe()
     assert watch.seconds == 30
 
 
-def test_the_time_left_is_not_that_of_a_head_s_epochs(
+def test_the_time_left_is_not_estimated_from_epochs_of_the_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    one = row("one", 20)  # 10 epochs, of which 6 are the head's, and two seeds
-    watch = progress.Watch(one, started=1000)
+    experiment = row("one", 20)  # two seeds with 10 epochs each, 6 of them of the head
+    watch = progress.Watch(experiment, started=1000)
     for epochs, written in ((2, 1001), (6, 1003), (7, 1100)):
-        write_history(one, 1, epochs, written, head=6)
+        write_history(experiment, 1, epochs, written, head=6)
         watch.describe()
         assert watch.seconds is None
-    write_history(one, 1, 8, written=1130, head=6)
+    write_history(experiment, 1, 8, written=1130, head=6)
     assert "30.0 s per epoch, at most 3 min left" in watch.describe()
 
 
 def shrink(content: Any) -> None:
-    """Let the two experiments train a small network with two seeds."""
+    """Make the two experiments train a small network with two seeds."""
     for name in (FIRST, MORE):
         entry = content["experiments"][name]
         entry["architecture"] = "mnist-dense"
         entry["seeds"] = [1, 2]
         entry["train"]["epochs"] = EPOCHS
         entry["budget"] |= {"epochs": EPOCHS, "train": 100, "evaluation": 60}
-    # the second changes nothing, so that it must end where the first did
+    # the second changes no weight, so that it must end where the first did
     content["experiments"][MORE]["train"] |= {"optimizer": "sgd", "learning_rate": 1.0e-12}
     content["experiments"][MORE]["budget"]["epochs"] = 1
 
@@ -153,7 +156,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(
     assert "more: not run, since one failed" in capsys.readouterr().out
 
 
-def test_a_row_that_trains_elsewhere_is_not_started_again(
+def test_a_row_that_another_process_trains_is_not_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -164,7 +167,7 @@ def test_a_row_that_trains_elsewhere_is_not_started_again(
         replicate.run_queue([row("one", 1)], dry=False, commit=False, download=True)
 
 
-def test_results_are_not_committed_without_what_made_them(
+def test_results_are_not_committed_while_their_inputs_are_edited(
     fresh: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(fresh.folder)
@@ -183,14 +186,14 @@ def test_results_are_not_committed_without_what_made_them(
 
 
 class Replicated(NamedTuple):
-    """A project after a queue that was stopped, and started again."""
+    """A project after a queue that was stopped and started again."""
 
     project: Project
     start: str  # the commit before
     first: dict[str, Any]  # the checkpoint of the first seed, when the queue was stopped
 
     def commits(self) -> list[str]:
-        """What the queue committed, the newest first."""
+        """Subjects of the queue's commits, newest first."""
         return self.project.run("git", "log", "--format=%s", f"{self.start}..").splitlines()
 
 
@@ -220,7 +223,7 @@ def replicated(template: Project, tmp_path_factory: pytest.TempPathFactory) -> R
     return Replicated(project, start, first)
 
 
-def test_a_queue_that_was_stopped_goes_on_and_commits_each_row(replicated: Replicated):
+def test_a_stopped_queue_resumes_and_commits_each_row(replicated: Replicated):
     project = replicated.project
     assert not list(project.path(f"replications/checkpoints/{FIRST}").glob("*.npz"))
     runs = files.read_json(project.path(f"replications/runs/{FIRST}.json"))
@@ -234,7 +237,7 @@ def test_a_queue_that_was_stopped_goes_on_and_commits_each_row(replicated: Repli
     assert len(replicated.commits()) == 2
 
 
-def test_what_was_stopped_ends_with_the_bits_of_what_was_not(
+def test_a_stopped_training_ends_with_the_bits_of_an_undisturbed_one(
     replicated: Replicated, tmp_path: Path
 ):
     project = copy(replicated.project, tmp_path)
@@ -255,11 +258,11 @@ def test_an_experiment_that_starts_from_another_begins_where_it_ended(replicated
     assert first["1"]["test"] != first["2"]["test"]
     # predictions are kept, models only where another experiment starts from them
     for name, kept in ((FIRST, {"model.keras", "optimizer.npz"}), (MORE, set())):
-        found = {path.name for path in (folder / f"trained/{name}/seed-1").iterdir()}
-        assert found == {"predictions.npz", "history.csv", "training.json"} | kept
+        kept_files = {path.name for path in (folder / f"trained/{name}/seed-1").iterdir()}
+        assert kept_files == {"predictions.npz", "history.csv", "training.json"} | kept
 
 
-def test_a_new_metric_needs_no_training_and_another_recipe_of_the_first_does(
+def test_a_new_metric_needs_no_training_but_a_new_recipe_of_the_first_does(
     replicated: Replicated, tmp_path: Path
 ):
     project = copy(replicated.project, tmp_path)
@@ -276,7 +279,7 @@ def test_a_new_metric_needs_no_training_and_another_recipe_of_the_first_does(
     assert ran(project.dvc("repro", "--dry", TARGET)) == [f"train@{FIRST}"]
 
 
-def test_a_comment_in_the_code_makes_no_row_to_run(replicated: Replicated, tmp_path: Path):
+def test_a_comment_added_to_the_code_leaves_nothing_to_run(replicated: Replicated, tmp_path: Path):
     project = copy(replicated.project, tmp_path)
     with project.path("stages/training/fitting.py").open("a") as code:
         code.write("# a comment\n")
@@ -284,7 +287,7 @@ def test_a_comment_in_the_code_makes_no_row_to_run(replicated: Replicated, tmp_p
     assert "nothing to run" in output
 
 
-def test_a_row_is_what_its_run_had_and_not_what_the_next_one_may_have(
+def test_the_table_judges_a_row_by_the_budget_that_it_ran_with(
     replicated: Replicated, tmp_path: Path
 ):
     def allow_all(content: Any) -> None:

@@ -1,6 +1,6 @@
-"""What is said of an experiment of the documents: the verdict on its accuracy, and which of the
-document's conditions it met; and mistakes in its entry. (The second pipeline runs in
-``test_replicate``.)"""
+"""What is reported of a replicated experiment: the verdict on its accuracy, and which of the
+document's conditions it met; and mistakes in its entry. (The pipeline runs in ``test_replicate``.)
+"""
 
 from pathlib import Path
 
@@ -43,45 +43,50 @@ def published(accuracy: float) -> options.Published:
         (None, 0.50, None, False, "nothing published"),
     ],
 )
-def test_verdict(published, obtained, noise, reduced: bool, expected: str):
+def test_the_verdict_depends_on_noise_and_budget(
+    published, obtained, noise, reduced: bool, expected: str
+):
     assert judge_replication(published, obtained, noise, reduced) == expected
 
 
 @pytest.mark.parametrize(("images", "pooled"), [(400, False), (10000, False), (10000, True)])
 def test_chance_alone_exceeds_the_noise_once_in_twenty_times(images: int, pooled: bool):
     """By simulation: a document's run on 10,000 images and three seeds of the same network, whose
-    true accuracies differ by the seed. On as many images both were measured on the same ones, whose
-    choice then plays no part. `pooled`: a single seed, and the spread of three others."""
+    true accuracies vary by seed. Equally many images are the same ones, whose choice then does not
+    matter. `pooled`: a single seed, with the spread of three others."""
     random, sd, runs, exceeded = np.random.default_rng(0), 0.01, 4000, 0
-    for theirs, *ours in random.normal(0.8, sd, (runs, 4)):
-        ours = np.array(ours)
+    for published_accuracy, *obtained in random.normal(0.8, sd, (runs, 4)):
+        obtained = np.array(obtained)
         if pooled:
-            spread, ours = Spread(np.std([theirs, ours[0], ours[1]], ddof=1), 2), ours[2:]
-            theirs = random.normal(0.8, sd)
+            spread = Spread(np.std([published_accuracy, *obtained[:2]], ddof=1), 2)
+            obtained = obtained[2:]
+            published_accuracy = random.normal(0.8, sd)
         else:
-            spread = Spread(ours.std(ddof=1), 2)
-        if images != 10000:  # the document's, and others that all of our seeds have in common
-            theirs += random.binomial(10000, 0.8) / 10000 - 0.8
-            ours += random.binomial(images, 0.8) / images - 0.8
+            spread = Spread(obtained.std(ddof=1), 2)
+        if images != 10000:  # the document's images, and others that our seeds share
+            published_accuracy += random.binomial(10000, 0.8) / 10000 - 0.8
+            obtained += random.binomial(images, 0.8) / images - 0.8
         both = Spreads(spread, spread)
-        noise = estimate_noise(published(theirs), ours.mean(), images, len(ours), both)
-        exceeded += abs(ours.mean() - theirs) > noise
+        noise = estimate_noise(
+            published(published_accuracy), obtained.mean(), images, len(obtained), both
+        )
+        exceeded += abs(obtained.mean() - published_accuracy) > noise
     assert exceeded / runs == pytest.approx(0.05, abs=0.01)
 
 
 def result(*accuracies: float) -> dict:
-    """What result.json says of a run with so many seeds."""
+    """The content of result.json for a run with a seed for each accuracy."""
     part = {"images": 10000}
     seeds = {
-        str(seed): {"obtained": one, "parameters": 1, "epochs": 5, "test": part}
-        for seed, one in enumerate(accuracies)
+        str(seed): {"obtained": accuracy, "parameters": 1, "epochs": 5, "test": part}
+        for seed, accuracy in enumerate(accuracies)
     }
     parameters = {"budget": dict.fromkeys(("epochs", "train", "evaluation"))}
     return {"seeds": seeds, "images": {"train": 60000}, "parameters": parameters}
 
 
 def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
-    """And a recipe is compared with another network, whose spread is that of the documents'."""
+    """A recipe is compared with a document's network, which has the spread of the documents'."""
     _, replications = options.load()
     names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own", "cifar10-experiment1")
     documents = options.documents(names)
@@ -92,19 +97,19 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
         "mnist-dense": result(0.97, 0.98),  # two seeds are too few for a spread
         "cifar10-experiment1": result(0.1, 0.1, 0.1),  # it learns nothing
     }
-    found = measure_spreads(results, {name: documents[name] for name in names}, datasets)
+    spreads = measure_spreads(results, {name: documents[name] for name in names}, datasets)
     documents_own, recipes_own = (pytest.approx(0.01), 2), (pytest.approx(0.0001), 2)
-    assert found["mnist-convnet"] == found["mnist-dense"] == (documents_own, documents_own)
-    assert found["mnist-whitened"] == (recipes_own, documents_own)
-    assert found["cifar10-own"] == (None, None)
+    assert spreads["mnist-convnet"] == spreads["mnist-dense"] == (documents_own, documents_own)
+    assert spreads["mnist-whitened"] == (recipes_own, documents_own)
+    assert spreads["cifar10-own"] == (None, None)
     name = "mnist-whitened"
     entry = replications.experiments[name]
-    row = build_row(name, documents[name], entry, "mnist", results[name], found[name])
-    assert row["verdict"] == "within noise"  # of what it is compared with, a run may be that good
+    row = build_row(name, documents[name], entry, "mnist", results[name], spreads[name])
+    assert row["verdict"] == "within noise"  # a run of the document's network may be that good
     assert (row["obtained"], row["spread"], row["seeds"]) == (
         pytest.approx(0.9963), pytest.approx(0.0001), 3,
     )  # fmt: skip
-    alone = Spreads(found[name].ours, found[name].ours)
+    alone = Spreads(spreads[name].ours, spreads[name].ours)
     row = build_row(name, documents[name], entry, "mnist", results[name], alone)
     assert row["verdict"] == "above"
 
@@ -117,12 +122,12 @@ def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
     names = ["mnist-convnet", "mnist-whitened", "mnist-whitened-longer"]
     recipe = result(0.9998, 0.9999, 1.0)
     results = dict(zip(names, (result(0.97, 0.98, 0.99), recipe, recipe)))
-    found = measure_spreads(
+    spreads = measure_spreads(
         results, {name: documents[name] for name in names}, dict.fromkeys(names, "mnist")
     )
-    assert found["mnist-whitened-longer"] == found["mnist-whitened"]
-    assert found["mnist-convnet"].ours.freedom == 2  # its own seeds alone
-    # of two names that its own begins with, the longer one
+    assert spreads["mnist-whitened-longer"] == spreads["mnist-whitened"]
+    assert spreads["mnist-convnet"].ours.freedom == 2  # its own seeds alone
+    # of two origins that its name begins with, the longer one
     more = "cifar100-simple-cnn-more"
     documents[f"{more}-images"] = documents["mnist-whitened-longer"]
     assert find_origin(f"{more}-images", documents) == more
@@ -135,17 +140,17 @@ def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
 def test_the_accuracy_beside_the_published_one_is_of_the_same_part_and_epoch(
     of: str, epoch: str, expected: float
 ):
-    one = published(0.8).model_copy(update={"of": of, "epoch": epoch})
+    facts = published(0.8).model_copy(update={"of": of, "epoch": epoch})
     history = pd.DataFrame({"accuracy": [0.6, 0.95, 1.0], "val_accuracy": [0.5, 0.9, 0.7]})
     metrics = {"validation": {"accuracy": 0.9}, "test": {"accuracy": 0.8}}
-    assert take_published_measure(one, metrics, history) == expected
+    assert take_published_measure(facts, metrics, history) == expected
 
 
-def test_other_images_count_where_there_are_as_many():
-    one, spreads = published(0.8), Spreads(Spread(0.001, 2), Spread(0.001, 2))
-    others = one.model_copy(update={"same_images": False})
-    same, different = (estimate_noise(some, 0.8, one.images, 1, spreads) for some in (one, others))
-    assert different > same
+def test_measuring_on_other_images_adds_noise_even_where_as_many():
+    same, spreads = published(0.8), Spreads(Spread(0.001, 2), Spread(0.001, 2))
+    other = same.model_copy(update={"same_images": False})
+    noise, more = (estimate_noise(of, 0.8, same.images, 1, spreads) for of in (same, other))
+    assert more > noise
 
 
 def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
@@ -153,31 +158,31 @@ def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
     documents = options.documents([name, f"{name}-unstopped", "flowers-few-whitened"])
     curves = add_variations(options.read_published_curves(), documents)
     own, varied = (
-        curves[curves["experiment"] == one].drop(columns="experiment").to_numpy()
-        for one in (name, f"{name}-unstopped")
+        curves[curves["experiment"] == experiment].drop(columns="experiment").to_numpy()
+        for experiment in (name, f"{name}-unstopped")
     )
     assert len(own) and np.array_equal(own, varied, equal_nan=True)
     assert "flowers-few-whitened" not in set(curves["experiment"])  # a recipe of our own
 
 
-def test_seeds_that_do_not_differ_leave_the_rounding_of_what_was_published():
+def test_seeds_without_a_spread_leave_only_the_rounding_of_the_published_figure():
     same = Spread(0.0, 4)
     for seeds in (1, 5, 9):
         assert 4e-5 < estimate_noise(published(0.1), 0.1, 10000, seeds, Spreads(same, same)) < 6e-5
 
 
-def test_chance_where_both_spreads_are_those_of_different_networks():
-    """Ours hardly differs between three seeds, the document's much, as three others have shown."""
+def test_chance_exceeds_the_noise_once_in_twenty_times_where_spreads_differ():
+    """Our three seeds hardly differ; the document's network varies much, as three others show."""
     random, runs, exceeded = np.random.default_rng(0), 4000, 0
-    for theirs, *known in random.normal(0.8, 0.01, (runs, 4)):
-        ours = random.normal(0.8, 0.001, 3)
-        both = Spreads(Spread(ours.std(ddof=1), 2), Spread(np.std(known, ddof=1), 2))
-        noise = estimate_noise(published(theirs), ours.mean(), 10000, 3, both)
-        exceeded += abs(ours.mean() - theirs) > noise
+    for published_accuracy, *known in random.normal(0.8, 0.01, (runs, 4)):
+        obtained = random.normal(0.8, 0.001, 3)
+        both = Spreads(Spread(obtained.std(ddof=1), 2), Spread(np.std(known, ddof=1), 2))
+        noise = estimate_noise(published(published_accuracy), obtained.mean(), 10000, 3, both)
+        exceeded += abs(obtained.mean() - published_accuracy) > noise
     assert exceeded / runs == pytest.approx(0.05, abs=0.01)
 
 
-def test_a_spread_that_is_known_of_one_run_alone_does_not_stand_for_both():
+def test_a_spread_known_of_one_side_alone_does_not_stand_for_both():
     known = Spread(0.001, 2)
     alone = estimate_noise(published(0.8), 0.8, 10000, 3, Spreads(None, None))
     for spreads in (Spreads(known, None), Spreads(None, known)):
@@ -192,13 +197,13 @@ def test_spreads_are_pooled_by_their_degrees_of_freedom():
 @pytest.mark.parametrize(
     ("limit", "images", "ran", "expected"),
     [
-        (None, 3454, 35, (1, 1, 1)),  # early stopping may end it sooner or later: the same rule
+        (None, 3454, 35, (1, 1, 1)),  # early stopping may end it elsewhere: the rule is the same
         (2, 345, 40, (0.1, 0.05, 1)),
         (None, 4000, 35, (1, 1, 1)),
         (1, 3454, None, (1, None, 1)),  # no such run was published
     ],
 )
-def test_what_is_met_of_the_documents_conditions(limit, images, ran, expected):
+def test_the_shares_met_of_the_documents_conditions(limit, images, ran, expected):
     budget = {"epochs": limit, "train": None, "evaluation": None}
     facts = options.documents(["flowers-v7-base"])["flowers-v7-base"].model_copy(
         update={"trained": options.Trained(images=3454, epochs=ran)}
@@ -239,7 +244,7 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
         options.documents(["mnist-dense", "new"])
 
 
-def test_a_published_curve_is_wide_only_where_epochs_follow_each_other():
+def test_a_published_curve_is_wide_only_between_consecutive_epochs():
     axes = Figure().subplots()
     printed = pd.DataFrame({"epoch": [1, 2, 5], "accuracy": [0.1, 0.2, 0.5]})
     overview.plot_published(axes, printed, "accuracy", "C0")

@@ -74,7 +74,7 @@ def test_the_architecture_is_the_documents(name: str, facts: dict):
 
 
 @each_experiment
-def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict):
+def test_an_entry_gives_its_recipe_and_overrides_known_keys(name: str, facts: dict):
     assert set(facts["train"]) >= RECIPE
     assert set(facts["train"]) <= set(COMMON["train"]) and set(facts["augment"]) <= set(
         COMMON["augment"]
@@ -89,7 +89,7 @@ def test_it_says_its_own_recipe_and_overrides_known_keys(name: str, facts: dict)
     assert (stopping["patience"] is None) == (stopping["restore_best"] == "never")
 
 
-def test_what_an_experiment_says_goes_before_what_is_common_and_its_budget_before_both():
+def test_an_experiment_overrides_what_is_common_and_its_budget_overrides_both():
     _, replications = options.load()
     for name, entry in replications.experiments.items():
         expected = COMMON["train"] | ENTRIES[name]["train"]
@@ -109,7 +109,7 @@ def test_what_an_experiment_says_goes_before_what_is_common_and_its_budget_befor
 
 
 @each_experiment
-def test_the_seeds_and_the_budget(name: str, facts: dict):
+def test_seeds_are_unique_and_the_budget_is_a_reduction(name: str, facts: dict):
     assert len(set(facts["seeds"])) == len(facts["seeds"])
     assert facts["budget"]["epochs"] is None or facts["budget"]["epochs"] < facts["train"]["epochs"]
     # equal limits draw the same images
@@ -119,10 +119,10 @@ def test_the_seeds_and_the_budget(name: str, facts: dict):
 
 
 @each_experiment
-def test_what_is_published(name: str, facts: dict):
+def test_the_published_epoch_fits_the_recipe_and_notes_are_sentences(name: str, facts: dict):
     published = facts["published"]
     assert published["text_accuracy"] != published["accuracy"] or published["accuracy"] is None
-    # which trained all its epochs
+    # the excepted experiment trained all its epochs
     restored = "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"
     assert (published["epoch"] == "best") == restored
     for sentence in (*facts["deviations"], *facts["notes"]):
@@ -130,14 +130,15 @@ def test_what_is_published(name: str, facts: dict):
 
 
 @each_experiment
-def test_what_the_document_trained_with(name: str, facts: dict):
-    """Its figures, its log, and what we ask of its replication contradict each other nowhere."""
+def test_the_documents_training_is_consistent_with_its_replication(name: str, facts: dict):
+    """Its figures, its log and the settings of its replication do not contradict each other."""
     trained, published, curve = facts["trained"], facts["published"], CURVES[name]
     assert trained["epochs"] is None or trained["epochs"] <= facts["train"]["epochs"]
     if published["epoch"] == "final" and trained["epochs"]:
         assert trained["epochs"] == facts["train"]["epochs"]
     epochs = [int(row["epoch"]) for row in curve]
-    assert epochs == sorted(set(epochs)) and all(1 <= one <= trained["epochs"] for one in epochs)
+    assert epochs == sorted(set(epochs))
+    assert all(1 <= epoch <= trained["epochs"] for epoch in epochs)
     accuracies = [float(row["val_accuracy"]) for row in curve if row["val_accuracy"]]
     if accuracies and published["of"] == "validation":
         assert max(accuracies) <= published["accuracy"] or published["epoch"] == "final"
@@ -146,7 +147,7 @@ def test_what_the_document_trained_with(name: str, facts: dict):
 
 
 @each_experiment
-def test_where_it_starts(name: str, facts: dict):
+def test_an_experiment_starts_from_scratch_or_from_a_matching_one(name: str, facts: dict):
     folder, _, start = facts["starts_from"].rpartition("/")
     if start == "from-scratch.txt":
         assert (ROOT / facts["starts_from"]).exists()
@@ -163,9 +164,9 @@ def count_training_images(variant: dict) -> int:
 
 
 @each_recipe
-def test_a_recipe_of_ours(name: str, facts: dict):
-    """Chosen on held-out images; its schedule as long as its training; compared with the best of
-    its document; where it is pre-trained, with images whose pixels are left alone."""
+def test_a_recipe_of_ours_is_chosen_fairly_and_is_consistent(name: str, facts: dict):
+    """It is chosen on held-out images, its schedule is as long as its training, and it is compared
+    with the best of its document; a pre-trained network gets pixels as they are."""
     variant, train = VARIANTS[facts["variant"]], facts["train"]
     assert variant["split"]["method"] == "stratified" and variant["split"]["test"] != "validation"
     if schedule := train.get("schedule_arguments"):
@@ -176,9 +177,9 @@ def test_a_recipe_of_ours(name: str, facts: dict):
             length = (schedule["warmup_steps"] + schedule["decay_steps"]) / steps
         assert length == train["epochs"]
     figures = [
-        one["published"]["accuracy"] or 0
-        for one in EXPERIMENTS.values()
-        if one["document"] == variant["dataset"]
+        experiment["published"]["accuracy"] or 0
+        for experiment in EXPERIMENTS.values()
+        if experiment["document"] == variant["dataset"]
     ]
     assert facts["published"]["accuracy"] >= max(figures)
     pretrained = "weights" in ARCHITECTURES[facts["architecture"]]
@@ -195,7 +196,7 @@ def test_each_data_set_has_a_recipe_from_random_weights():
 @pytest.mark.parametrize(("name", "facts"), VARIATIONS.items(), ids=VARIATIONS)
 def test_a_variation_changes_only_the_training(name: str, facts: dict):
     """It is named after its experiment, and compared with the same figure."""
-    (varied,) = [one for one in EXPERIMENTS if name.startswith(f"{one}-")]
+    (varied,) = [origin for origin in EXPERIMENTS if name.startswith(f"{origin}-")]
     for key in ("variant", "architecture", "starts_from", "augment", "published"):
         assert facts[key] == EXPERIMENTS[varied][key], key
     assert facts["train"] != EXPERIMENTS[varied]["train"]
@@ -226,7 +227,7 @@ def test_a_mistake_is_named(
         options.load()
 
 
-def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
+def test_rewriting_by_dvc_leaves_the_file_unchanged(tmp_path: Path):
     from dvc.utils.hydra import apply_overrides
 
     file = tmp_path / "params.yaml"
@@ -235,9 +236,7 @@ def test_dvc_rewriting_leaves_the_file_as_it_is(tmp_path: Path):
     assert file.read_text(encoding="utf-8") == TEXT
 
 
-def test_dvc_makes_a_training_and_an_evaluation_of_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_dvc_trains_and_evaluates_each_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from dvc.repo import Repo
 
     monkeypatch.chdir(tmp_path)

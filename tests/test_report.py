@@ -1,4 +1,4 @@
-"""The page, the card and DVC's plots: right, self-contained, and drawn by a browser without a
+"""The page, the card and DVC's plots are right, self-contained, and drawn by a browser without a
 network."""
 
 import csv
@@ -32,13 +32,13 @@ PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.
 NAMES = ["a", "b", "c"]
 
 
-def test_confusion_by_hand():
+def test_the_confusion_equals_counts_made_by_hand():
     cells = diagnostics.tabulate_confusion(LABELS, PROBABILITIES.argmax(axis=1), NAMES)
     rows = [("a", "a", 1, 1.0), ("b", "b", 1, 1.0), ("c", "c", 1, 0.5), ("c", "a", 1, 0.5)]
     assert list(cells.itertuples(index=False, name=None)) == rows
 
 
-def test_roc_by_hand():
+def test_roc_curves_equal_values_worked_out_by_hand():
     # class a: scores 0.8 (true), 0.2, 0.6, 0.0: no false one is above. Class c: 0.3 and 0.9 (true)
     # against 0.1, 0.1
     assert diagnostics.compute_curves(PROBABILITIES, LABELS).areas.tolist() == [1, 1, 1]
@@ -76,7 +76,7 @@ def test_a_class_without_images_has_no_curve():
     )
 
 
-def test_mistakes_and_pairs_by_hand():
+def test_mistakes_and_confused_pairs_are_listed_worst_first():
     predictions = pd.DataFrame(
         {
             "actual": list("aabbc"),
@@ -96,7 +96,7 @@ def test_mistakes_and_pairs_by_hand():
     )
 
 
-def test_a_model_without_mistakes_is_said_to_have_none(monkeypatch: pytest.MonkeyPatch):
+def test_the_picture_of_a_model_without_mistakes_says_so(monkeypatch: pytest.MonkeyPatch):
     predictions = pd.DataFrame(
         {"actual": list("ab"), "predicted": list("ab"), "confidence": [0.9, 0.6]}
     )
@@ -139,7 +139,7 @@ def test_the_plots_page_holds_the_installed_libraries():
 
 
 class Addresses(html.parser.HTMLParser):
-    """What a page refers to."""
+    """Collects the addresses that a page refers to."""
 
     def __init__(self):
         super().__init__()
@@ -151,7 +151,7 @@ class Addresses(html.parser.HTMLParser):
         ]
 
 
-def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project):
+def test_the_page_is_self_contained_and_reports_agree_with_the_metrics(finished: Project):
     page = finished.path("reports/index.html").read_text(encoding="utf-8")
     addresses = Addresses()
     addresses.feed(page)
@@ -163,13 +163,14 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
         for model in MODELS
     }
     headline = json.loads(finished.path("reports/metrics.json").read_text())
-    for model, one in metrics.items():
-        assert f"{one['parameters']:,}" in page and f"{one['test']['accuracy']:.4f}" in page
+    for model, measured in metrics.items():
+        assert f"{measured['parameters']:,}" in page
+        assert f"{measured['test']['accuracy']:.4f}" in page
         assert headline[model] == {
-            "test_accuracy": one["test"]["accuracy"],
-            "test_loss": one["test"]["loss"],
-            "validation_accuracy": one["validation"]["accuracy"],
-            "learning_rate": one["learning_rate"],
+            "test_accuracy": measured["test"]["accuracy"],
+            "test_loss": measured["test"]["loss"],
+            "validation_accuracy": measured["validation"]["accuracy"],
+            "learning_rate": measured["learning_rate"],
         }
     roc = pd.read_csv(finished.path("reports/roc.csv"))
     assert {*zip(roc["model"], roc["curve"])} == {*product(MODELS, ("micro", "macro"))}
@@ -181,7 +182,7 @@ def test_the_page_is_whole_and_the_card_says_what_was_measured(finished: Project
     )
 
 
-def test_trainings_of_before_rates_were_recorded_have_a_page(finished: Project):
+def test_trainings_without_recorded_learning_rates_still_have_a_page(finished: Project):
     for folder in finished.path("reports/models").iterdir():
         metrics = json.loads((folder / "metrics.json").read_text())
         del metrics["learning_rate"]
@@ -214,7 +215,7 @@ def test_a_browser_draws_every_chart_of_the_page(chromium: Browser, finished_tem
     with open_page(chromium, page, 390, drawn) as browser:
         assert browser.locator(".chart canvas").count() == 4 + 6 * len(MODELS)
         assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-        # what is wider scrolls by itself
+        # wider content scrolls by itself
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -230,7 +231,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def hostile(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project, finished, with class names that mean something elsewhere."""
+    """The small project, finished, with class names that act as code or markup elsewhere."""
     project = copy(finished_template, tmp_path_factory.mktemp("hostile"))
     for pattern in ("data/prepared/data.json", "models/*/training.json"):
         for path in project.folder.glob(pattern):
@@ -254,14 +255,14 @@ def hostile(finished_template: Project, tmp_path_factory: pytest.TempPathFactory
     return project
 
 
-def test_class_names_do_nothing_in_cards(hostile: Project):
+def test_class_names_are_plain_text_in_cards(hostile: Project):
     for name in ("reports/data/card.md", "reports/model_card.md"):
         text = hostile.path(name).read_text(encoding="utf-8")
         assert "\\[link\\](http" in text and "\\<img" in text and "\n# heading" not in text
         assert "<img" not in text.replace("\\<", "") and "<script" not in text.replace("\\<", "")
 
 
-def test_class_names_are_no_formulas_in_tables(hostile: Project):
+def test_class_names_are_not_formulas_in_tables(hostile: Project):
     for path in hostile.path("reports").rglob("*.csv"):
         cells = [cell for row in csv.reader(path.open(encoding="utf-8")) for cell in row]
         assert not any(cell.startswith(("=", "+", "@")) for cell in cells), path.name
@@ -269,7 +270,7 @@ def test_class_names_are_no_formulas_in_tables(hostile: Project):
     assert '"=HYPERLINK' in page and not re.search(r"('|&#39;|\\u0027)=HYPERLINK", page)
 
 
-def test_class_names_do_nothing_in_pages(chromium: Browser, hostile: Project):
+def test_class_names_are_plain_text_in_pages(chromium: Browser, hostile: Project):
     hostile.dvc("plots", "show")
     page = hostile.path("dvc_plots/index.html").as_uri()
     drawn = "document.querySelectorAll('[data-drawn]').length === 5"

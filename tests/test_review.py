@@ -29,7 +29,7 @@ from stages.training import backend
 
 
 def skip_export_and_report(pipeline) -> None:
-    """What these two write, no review reads."""
+    """No review reads what these two write."""
     pipeline["stages"]["export"]["cmd"] = (
         "mkdir -p exports && cp reports/selection.json exports && echo {} > reports/export.json"
     )
@@ -41,8 +41,8 @@ def skip_export_and_report(pipeline) -> None:
 @pytest.fixture(scope="module")
 def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """`main` trains two networks for two epochs, the branch `longer` one of them for forty;
-    `shorter` begins there and goes back. `longer` holds the spread over two seeds; the measurement
-    has left an experiment with the other seed."""
+    `shorter` follows `longer` and goes back to what `main` has. `longer` holds the spread over two
+    seeds, whose measurement left an experiment with the other seed."""
     project = copy(finished_template, tmp_path_factory.mktemp("history"))
     project.edit_params(skip_export_and_report, "dvc.yaml")
     with chdir(project.folder):
@@ -70,13 +70,13 @@ def history(finished_template: Project, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def better(history: Project) -> str:
-    """The review of the working tree, at `longer`, against `main`, as people start it; review.html
-    lies in the project."""
+    """The review of `longer` in the working tree against `main`, as users start it. It leaves
+    review.html in the project."""
     assert "Traceback" not in history.command("review", "--base", "main")
     return history.path("review.md").read_text(encoding="utf-8")
 
 
-def test_the_spread_over_seeds(history: Project):
+def test_the_spread_is_measured_once_and_not_taken_from_the_change(history: Project):
     content = json.loads(history.path("reports/seed_spread.json").read_text())
     measured = content["models"][MODEL]["test_accuracy"]
     own = json.loads(history.path("reports/metrics.json").read_text())[MODEL]["test_accuracy"]
@@ -92,7 +92,7 @@ def test_the_spread_over_seeds(history: Project):
         patch.setattr(seed_spread, "run_dvc", lambda *_: pytest.fail("measured again"))
         seed_spread.main(2)
     assert history.changes() == []
-    # one that a change brings is not what it is judged by, also where it belongs to both revisions
+    # a change is not judged by a spread that it brings, even one measured on both revisions
     path = history.path("reports/seed_spread.json")
     text = path.read_text()
     path.write_text(text.replace('"sd": 0', '"sd": 7'))
@@ -115,7 +115,7 @@ def test_a_spread_over_two_backends_is_refused(history: Project, monkeypatch: py
 def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    """Uncommitted changes are part of an experiment of DVC's."""
+    """DVC makes uncommitted changes part of an experiment."""
     monkeypatch.chdir(finished.folder)
     options, text = params.load(), Path("dvc.lock").read_text()
     place = describe_provenance(lockfile.parse(text), options.dataset, options.models)
@@ -148,8 +148,7 @@ def test_a_change_that_helps_and_one_that_hurts(history: Project, better: str):
 
 
 def test_an_experiment_can_be_reviewed(history: Project):
-    """That of the other seed: the spread is measured from these two runs, so that their difference
-    lies within it."""
+    """The spread is measured from these two seeds, so that their difference lies within it."""
     experiment = history.run(
         "git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps"
     ).strip()
@@ -162,7 +161,9 @@ def test_an_experiment_can_be_reviewed(history: Project):
     )
 
 
-def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
+def test_the_gate_opens_for_a_better_model_and_closes_for_a_worse(
+    history: Project, capsys: pytest.CaptureFixture
+):
     history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
     try:
         output = history.command("gate", "--base", "main")
@@ -179,7 +180,7 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
             "data/dvc.lock",
         )
         check_out(history)
-        # a change's own yardstick, which nobody judges by
+        # a change brings its own yardstick, which must not be used
         spread = history.path("reports/seed_spread.json")
         spread.write_text(spread.read_text().replace('"sd": 0', '"sd": 7'))
         history.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
@@ -191,7 +192,7 @@ def test_the_gate(history: Project, capsys: pytest.CaptureFixture):
         )
         spread.write_text("{")
         assert "reports/seed_spread.json is damaged" in closed_gate(history, capsys, "longer")
-        # the results of forty epochs are no longer there
+        # results of forty epochs are now missing
         history.run("git", "checkout", "--quiet", "longer", "--", "params.yaml")
         output = closed_gate(history, capsys, "longer")
         assert (
@@ -209,7 +210,7 @@ def check_out(project: Project) -> None:
         repo.checkout(allow_missing=True)
 
 
-def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
+def test_the_spread_is_not_measured_on_a_data_set_that_a_clone_lacks(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(finished.folder)
@@ -231,7 +232,7 @@ def test_the_spread_is_not_measured_on_a_data_set_that_its_folder_would_lack(
     check("mine.npz")
 
 
-def test_parameters_that_stand_for_too_much_are_not_read(
+def test_parameters_that_aliases_expand_too_far_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -242,7 +243,7 @@ def test_parameters_that_stand_for_too_much_are_not_read(
     assert revision.parameters == {} and "100,000 values" in revision.damaged["params.yaml"]
 
 
-def test_classes_named_by_digits(finished: Project, monkeypatch: pytest.MonkeyPatch):
+def test_classes_named_by_digits_stay_strings(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     path = finished.path(f"reports/models/{MODEL}/predictions.csv")
     classes = json.loads(finished.path(f"reports/models/{MODEL}/training.json").read_text())[
@@ -262,13 +263,13 @@ HOSTILE = "x`</code><!-- @someone ![i](http://e/i.png) | **better** ```\n# Gate"
 
 
 def acting(text: str) -> list[str]:
-    """What of `HOSTILE` is in a text of Markdown outside code, where it would act."""
+    """The parts of `HOSTILE` in a Markdown text outside code, where they would act."""
     visible = re.sub(r"(`+)[^`].*?\1", "", text)
-    return [one for one in ("@", "<!--", "![", "**better**", "\n# Gate") if one in visible]
+    return [part for part in ("@", "<!--", "![", "**better**", "\n# Gate") if part in visible]
 
 
 def test_what_a_pull_request_writes_is_text_in_the_review(finished: Project):
-    """Keys of parameters and of results, and names of models: they would forge verdicts."""
+    """Keys of parameters and results, and names of models, could otherwise forge verdicts."""
     finished.edit_params(
         lambda content: content["train"].update(
             schedule="ExponentialDecay",
@@ -295,7 +296,7 @@ def test_what_a_pull_request_writes_is_text_in_the_review(finished: Project):
     assert "reports/metrics.json in the working tree" in review(finished)
 
 
-def test_a_base_that_is_not_here_is_an_error(finished: Project):
+def test_a_missing_base_is_an_error(finished: Project):
     finished.path("README.md").touch()
     assert "no revision `nosuch`" in review(finished, "nosuch", refused=True)
 
@@ -328,7 +329,7 @@ def no_model(project: Project) -> None:
     path = project.path("reports/metrics.json")
     path.write_text(
         json.dumps(
-            {name: one for name, one in json.loads(path.read_text()).items() if name != MODEL}
+            {name: row for name, row in json.loads(path.read_text()).items() if name != MODEL}
         )
     )
 
@@ -344,7 +345,7 @@ def no_model(project: Project) -> None:
         (no_model, "not comparable: the working tree has no results of mnist-dense"),
     ],
 )
-def test_what_cannot_be_compared(
+def test_the_obstacle_to_a_comparison_is_named(
     finished: Project, monkeypatch: pytest.MonkeyPatch, change, said: str
 ):
     monkeypatch.chdir(finished.folder)
@@ -356,19 +357,19 @@ def test_what_cannot_be_compared(
     assert str(comparing.find_obstacle(base, head, MODEL, MODEL)) == said
 
 
-def test_what_a_revision_is_judged_by():
-    """The sections of a revision may be anything; bins decide what the calibration error is."""
+def test_the_yardstick_is_read_whatever_the_sections_hold():
+    """The number of bins counts too, since the calibration error depends on it."""
     damaged = SimpleNamespace(parameters={"review": 3, "gate": [1]})
     assert comparing.read_yardstick(damaged) == {}
     whole = {"review": {"a": 1}, "evaluate": {"calibration_bins": 15, "top_k": 5}}
-    found = comparing.read_yardstick(SimpleNamespace(parameters=whole))
-    assert found == {"review.a": 1, "evaluate.calibration_bins": 15}
+    yardstick = comparing.read_yardstick(SimpleNamespace(parameters=whole))
+    assert yardstick == {"review.a": 1, "evaluate.calibration_bins": 15}
 
 
 def test_a_hook_reviews_its_own_repository_and_leaves_it_alone(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    """Git tells a hook of a linked working tree the repository by a variable."""
+    """Git names the repository to a hook of a linked working tree in GIT_DIR."""
     finished.edit_params(lambda content: content["train"].update(epochs=3))
     commit(finished, "change")
     monkeypatch.setenv("GIT_DIR", str(finished.path(".git")))
@@ -395,12 +396,12 @@ def test_another_selected_model_is_judged_without_a_measured_spread(
     assert re.search(rf"selected model `{other}`: `{base.selected}`: ({words})", text)
 
 
-def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
+def test_a_dirty_tree_with_an_outdated_lock_is_not_judged(finished: Project):
     finished.edit_params(lambda content: content["train"].update(epochs=3))
     finished.edit_params(lambda content: content["gate"].update(selected_fall=9.0))
     finished.path("stages/new.py").touch()
     text = review(finished)
-    for said in (
+    for part in (
         "dvc.lock is out of date",
         f"train@{MODEL}",
         "uncommitted changes: ",
@@ -408,7 +409,7 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
         "judged by: `gate.selected_fall`",
         "**not judged: the results in the working tree",
     ):
-        assert said in text
+        assert part in text
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
     of_others = re.search(rf"Test accuracies compared with .* `{selected}`: .*", text)[0]
     assert noise.NOT_JUDGED in of_others and noise.CHANCE not in of_others
@@ -418,7 +419,7 @@ def test_a_dirty_tree_with_a_lock_out_of_date(finished: Project):
     assert "train.epochs" in review(finished, refused=True)
 
 
-def test_clones_without_history_without_cache_without_base(
+def test_a_missing_history_cache_or_base_is_explained(
     finished: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -439,20 +440,20 @@ def test_clones_without_history_without_cache_without_base(
 
     monkeypatch.chdir(finished.folder)
 
-    def found(base: str) -> tuple[str, bool]:
+    def explain(base: str) -> tuple[str, bool]:
         tree, changed = read_working_tree()
-        one = find_base(base, tree, bool(changed))
-        return one.why, one.lost
+        comparison = find_base(base, tree, bool(changed))
+        return comparison.why, comparison.lost
 
-    assert found("main") == ("", False)
-    why, lost = found("change")
+    assert explain("main") == ("", False)
+    why, lost = explain("change")
     assert "nothing to compare" in why and not lost
-    why, lost = found("elsewhere")
+    why, lost = explain("elsewhere")
     assert "There is no revision `elsewhere`" in why and lost
     finished.run("git", "checkout", "--quiet", "--orphan", "first")
     finished.commit()
-    why, lost = found("first")
+    why, lost = explain("first")
     assert "first commit" in why and not lost
-    why, lost = found("main")
+    why, lost = explain("main")
     assert "no commit in common" in why and lost
     assert "FAILED: base" in closed_gate(finished, capsys, "elsewhere")

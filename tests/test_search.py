@@ -1,5 +1,5 @@
-"""A search of hyperparameters: real DVC, real Optuna and Dask, and a training that takes no time,
-in a pipeline like ours."""
+"""A search of hyperparameters: real DVC, Optuna and Dask, in a pipeline like ours whose training
+takes no time."""
 
 import contextlib
 import csv
@@ -67,13 +67,13 @@ about |= {"validation_is_test": False, "validation_is_training": False}
 with open("MARKS/prepared", "a") as file:
     file.write("once\\n")
 """
-# somebody edits params.yaml while the data are made
+# edits params.yaml while the data are made
 EDIT = """
 text = Path("params.yaml").read_text().replace("epochs: 8", "epochs: 99")
 Path("params.yaml").write_text(text)
 """
-# the accuracy is the learning rate, and a little more by seed, and on the test set the share of the
-# other images; epoch 2 waits until it may go on
+# the validation accuracy is the learning rate and a little more by seed, the test accuracy 1 minus
+# that; epoch 2 waits until it may continue
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -91,7 +91,7 @@ for epoch in range(done + 1, 4):
         file.write(f"{epoch}\\n")
     np.savez(partial, done=epoch)
     os.replace(partial, checkpoint)
-    rows = [f"{one},{rate * one / 3},{1 - rate}" for one in range(1, epoch + 1)]
+    rows = [f"{number},{rate * number / 3},{1 - rate}" for number in range(1, epoch + 1)]
     text = "\\n".join(["epoch,val_accuracy,val_loss", *rows, ""])
     (folder / "rows").write_text(text)
     os.replace(folder / "rows", folder / "history.csv")
@@ -197,7 +197,7 @@ def test_trials_side_by_side_become_experiments_and_the_best_is_confirmed(
     assert "better" in page and page.count("data:image/png") == 4 and "http" not in page
 
 
-def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
+def test_a_killed_search_resumes_and_neither_loses_nor_repeats_an_epoch(
     project: Project, tmp_path: Path
 ):
     write(project, seeds=2)
@@ -218,7 +218,9 @@ def test_killed_and_started_again_it_loses_nothing_and_runs_nothing_twice(
     assert not kept.exists()
 
 
-def test_on_machines_that_share_nothing_but_a_remote(project: Project, tmp_path: Path):
+def test_a_search_runs_on_machines_that_share_nothing_but_a_remote(
+    project: Project, tmp_path: Path
+):
     project.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
     project.commit()
     with machines.connected(3) as (own, *others), contextlib.ExitStack() as stack:
@@ -232,16 +234,18 @@ def test_on_machines_that_share_nothing_but_a_remote(project: Project, tmp_path:
             return lambda: Path(log.name).read_text()
 
         address = f"tcp://{own.address}:8786"
-        said = start(own, "scheduler", "--host", own.address, "--no-dashboard")
-        eventually(lambda: "Scheduler at" in said())
-        for one in others:
-            scratch = ("--nthreads", "1", "--no-dashboard", "--local-directory", one.name)
+        read_log = start(own, "scheduler", "--host", own.address, "--no-dashboard")
+        eventually(lambda: "Scheduler at" in read_log())
+        for worker in others:
+            scratch = ("--nthreads", "1", "--no-dashboard", "--local-directory", worker.name)
             hidden = str(project.folder)  # and with it the study
-            said = start(one, "worker", address, "--host", one.address, *scratch, hidden=hidden)
-            eventually(lambda said=said: "Registered to" in said())
+            read_log = start(
+                worker, "worker", address, "--host", worker.address, *scratch, hidden=hidden
+            )
+            eventually(lambda read_log=read_log: "Registered to" in read_log())
         command = ("commands.search", "rates", "--scheduler", address, "--remote")
         run = project.start(*own.command(sys.executable, "-m", *command))
-        # a worker has one thread: both are at work
+        # each worker has one thread, so both are at work
         eventually(lambda: trained(tmp_path) == {"0.3-1337": "1", "0.6-1337": "1"})
         (tmp_path / "marks/go").touch()
         output, _ = run.communicate()
@@ -253,7 +257,7 @@ def test_on_machines_that_share_nothing_but_a_remote(project: Project, tmp_path:
 def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     project: Project, tmp_path: Path
 ):
-    (tmp_path / "marks/go-0.3").touch()  # the others would wait for ever
+    (tmp_path / "marks/go-0.3").touch()  # the others would wait forever
     with open(project.path("prepare.py"), "a") as file:
         file.write(EDIT)
     pruner = {"pruner": "MedianPruner", "pruner_arguments": {"n_startup_trials": 1}}
@@ -262,7 +266,7 @@ def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     output = search(project, "--workers", "1")
     assert "trial 0: 0.31" in output and "; as trial" in output
     assert trained(tmp_path) == {"0.3-1337": "123", "0.2-1337": "1", "0.1-1337": "1"}
-    assert not project.path(".dvc/tmp/search/kept/rates").exists()  # nothing goes on from it
+    assert not project.path(".dvc/tmp/search/kept/rates").exists()  # nothing resumes from it
     assert not processes_in(project.path(".dvc/tmp/search"))
     assert project.dvc("exp", "list", "--names-only").split() == ["rates-0"]
     # params.yaml counts as it was at the start
@@ -271,7 +275,7 @@ def test_a_hopeless_trial_is_given_up_and_an_equal_one_is_not_trained(
     assert "epochs: 8 " in project.run("git", "show", f"{commit}:params.yaml")
 
 
-def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_data(
+def test_a_study_continues_after_its_best_was_applied_even_with_other_data(
     project: Project, tmp_path: Path
 ):
     (tmp_path / "marks/go").touch()
@@ -288,8 +292,8 @@ def test_a_study_goes_on_after_its_best_was_applied_also_where_that_makes_other_
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
-    """Here each training runs until the study asks for no other."""
+def test_a_search_ends_if_trainings_fail_but_not_if_values_are_invalid():
+    """Each training runs here until the study starts no other."""
     space = {
         "train.learning_rate": {"choice": [0.1, 0.2, 0.3]},
         "architectures.fashion-2blocks.activation": {"choice": ["leaky_relu", "relu", "elu"]},
@@ -319,7 +323,7 @@ def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
         )  # fmt: skip
         study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=1))
         Campaign(study, search, trainings).run()
-        return [one.state.name for one in study.trials]
+        return [trial.state.name for trial in study.trials]
 
     well, failed = {"result": {}}, {"failed": "no such file"}
     # the half of 18 contradicts the schema: leaky_relu without a slope, and the others with one
@@ -328,10 +332,10 @@ def test_a_search_ends_where_trainings_fail_and_not_where_values_do():
         assert states.count("FAIL") == 9 + outcomes.count(failed)
         assert states.count("COMPLETE") == outcomes.count(well)
     with pytest.raises(UserError, match="6 trainings failed"):
-        run(*6 * [failed])  # the three that were under way at the third one among them
+        run(*6 * [failed])  # three of them under way at the third failure
 
 
-def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
+def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     database = tmp_path / "studies.db"
     other = search.model_copy(update={"objective": "validation_loss"})
@@ -352,7 +356,7 @@ def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path):
     studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
 
 
-def test_a_study_that_goes_on_draws_other_values(tmp_path: Path):
+def test_a_continued_study_draws_new_values(tmp_path: Path):
     space = {"train.learning_rate": Values(low=0.1, high=1.0)}
     changes = {"sampler": "RandomSampler", "space": space}
     search = Search.model_validate(YAML(typ="safe").load(SEARCH)).model_copy(update=changes)
@@ -398,7 +402,7 @@ def test_a_study_that_goes_on_draws_other_values(tmp_path: Path):
         ("sampler_arguments: {}", "sampler_arguments: {seed: 5}", 6, "leave it out"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(
+def test_a_mistake_is_named_with_its_line(
     old: str, new: str, line: int | None, message: str, tmp_path: Path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -411,12 +415,14 @@ def test_a_mistake_is_told_with_its_line(
     assert line is None or f"searches/mine.yaml:{line}: " in str(caught.value)
 
 
-def test_losses_that_do_not_compare_prune_no_trial():
-    found = YAML(typ="safe").load(SEARCH) | {"objective": "validation_loss"}
-    found["space"] = {"train.loss": {"choice": ["categorical_crossentropy", "mean_squared_error"]}}
+def test_pruning_is_refused_where_losses_do_not_compare():
+    content = YAML(typ="safe").load(SEARCH) | {"objective": "validation_loss"}
+    content["space"] = {
+        "train.loss": {"choice": ["categorical_crossentropy", "mean_squared_error"]}
+    }
     options, base = load_example(), YAML().load(read_example())
     for pruner, problems in (("MedianPruner", 1), ("NopPruner", 0)):
-        search = Search.model_validate(found | {"pruner": pruner})
+        search = Search.model_validate(content | {"pruner": pruner})
         assert len(list(reading.cross_check(search, options, base))) == problems
 
 
@@ -432,7 +438,7 @@ def test_a_trial_that_has_only_some_of_its_values_is_not_shown():
     assert table["trial"].tolist() == [1]
 
 
-def test_the_examples_fit_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_example_searches_fit_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "searches", tmp_path / "searches")
     project = Project(tmp_path)
@@ -467,7 +473,7 @@ def test_the_values_of_params_yaml_begin_a_study_where_they_lie_in_its_space(
     assert all(map(space.contains, inside)) and not any(map(space.contains, outside))
 
 
-def test_a_step_of_a_range_is_the_decimal_fraction_that_it_is_written_as():
+def test_a_step_of_a_range_is_taken_as_its_decimal_fraction():
     """Optuna gives 0.1 + 2 × 0.1, and params.yaml says 0.3: the same value, trained once."""
     study, space = optuna.create_study(), {"rate": Values(low=0.1, high=0.5, step=0.1)}
     for value in (0.3, 0.1 + 2 * 0.1):
@@ -475,5 +481,5 @@ def test_a_step_of_a_range_is_the_decimal_fraction_that_it_is_written_as():
         assert studies.suggest(study.ask(), space) == {"rate": 0.3}
     first, second = study.get_trials()
     assert first.params != second.params
-    assert len({studies.identify_trial(one, space) for one in (first, second)}) == 1
+    assert len({studies.identify_trial(trial, space) for trial in (first, second)}) == 1
     assert studies.read_settings(second, space) == {"rate": 0.3}

@@ -1,5 +1,5 @@
-"""`python -m commands.serve`, as a client meets it: right answers, refusals in a sentence, no
-request lost when it ends."""
+"""`python -m commands.serve` as a client meets it: right answers, clear refusals, and no request
+lost when it stops."""
 
 import asyncio
 import contextlib
@@ -46,9 +46,9 @@ class Server:
 
     def __init__(self, project: Project, *arguments: str):
         self.project = project
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
         limits = [f"--{name}={value}" for name, value in LIMITS.items()]
         self.log = project.path("server.log")
         self.process = subprocess.Popen(
@@ -79,10 +79,10 @@ def server(
     finished_template: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     project = copy(finished_template, tmp_path_factory.mktemp("serve"))
-    one = Server(project)
-    yield one
-    one.end()
-    assert "Traceback" not in one.log.read_text()
+    shared = Server(project)
+    yield shared
+    shared.end()
+    assert "Traceback" not in shared.log.read_text()
 
 
 def encoded(image: np.ndarray) -> bytes:
@@ -99,11 +99,11 @@ def images(server: Server) -> list[bytes]:
     ]
 
 
-def test_many_at_once_get_the_classes_of_the_keras_file(server: Server, images: list[bytes]):
+def test_concurrent_requests_get_the_classes_of_the_keras_file(server: Server, images: list[bytes]):
     name = json.loads(server.project.path("reports/selection.json").read_text())["selected"]
     expected = np.load(server.project.path(f"models/{name}/predictions.npz"))["test"]
     with ThreadPoolExecutor(8) as threads:
-        answers = [one.json() for one in threads.map(server.post, images)]
+        answers = [answer.json() for answer in threads.map(server.post, images)]
     names = requests.get(f"{server.address}/health", timeout=60).json()["classes"]
     for answer, probabilities in zip(answers, expected):
         (row,) = answer["images"]
@@ -118,7 +118,7 @@ def test_many_at_once_get_the_classes_of_the_keras_file(server: Server, images: 
 def test_a_form_with_several_files_is_answered_in_its_order(server: Server, images: list[bytes]):
     alone = [server.post(image).json()["images"][0] for image in images[:4]]
     paths = ["a.png", "../../b.png", "c\r\nx.png", "é" * 200]
-    answer = server.form([("image", one) for one in zip(paths, images)]).json()["images"]
+    answer = server.form([("image", file) for file in zip(paths, images)]).json()["images"]
     assert [row["class"] for row in answer] == [row["class"] for row in alone]
     obtained, expected = ([row["probability"] for row in rows] for rows in (answer, alone))
     assert obtained == pytest.approx(expected, abs=2e-6) and len(set(expected)) == 4
@@ -167,7 +167,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("status", "said", "ask"), HOSTILE.values(), ids=HOSTILE)
-def test_what_cannot_be_answered_is_refused_in_a_sentence(server: Server, status, said, ask):
+def test_a_hostile_request_is_refused_with_the_reason(server: Server, status, said, ask):
     try:
         answer = ask(server)
     except requests.ConnectionError:  # refused before all of it was sent
@@ -176,7 +176,7 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(server: Server, status
     assert answer.status_code == status and said in answer.json()["detail"]
 
 
-def test_a_body_that_never_ends_is_given_up(server: Server, images: list[bytes]):
+def test_a_body_that_never_ends_times_out_and_delays_nobody(server: Server, images: list[bytes]):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.putrequest("POST", "/predict")
     connection.putheader("Content-Length", "1000")
@@ -185,10 +185,10 @@ def test_a_body_that_never_ends_is_given_up(server: Server, images: list[bytes])
     assert connection.getresponse().status == 408
 
 
-def test_nothing_is_written_and_memory_does_not_grow(server: Server, images: list[bytes]):
+def test_requests_write_nothing_and_memory_does_not_grow(server: Server, images: list[bytes]):
     def look() -> tuple[set[Path], int]:
         process = psutil.Process(server.process.pid)
-        opened = {Path(one.path) for one in process.open_files()} - {server.log}
+        opened = {Path(file.path) for file in process.open_files()} - {server.log}
         return opened, process.memory_info().rss
 
     rng = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def test_nothing_is_written_and_memory_does_not_grow(server: Server, images: lis
     assert after == files
 
 
-def test_it_describes_and_measures_itself(server: Server, images: list[bytes]):
+def test_the_server_describes_and_measures_itself(server: Server, images: list[bytes]):
     server.post(images[0])
     metrics = requests.get(f"{server.address}/metrics", timeout=60).text
     assert 'requests_total{status="200"}' in metrics and "batch_images_sum" in metrics
@@ -212,7 +212,7 @@ def test_it_describes_and_measures_itself(server: Server, images: list[bytes]):
     assert "image/png" in description["paths"]["/predict"]["post"]["requestBody"]["content"]
 
 
-def test_a_fault_of_the_server_is_measured_too(monkeypatch: pytest.MonkeyPatch):
+def test_an_internal_error_is_measured_too(monkeypatch: pytest.MonkeyPatch):
     async def fail(*_: object) -> None:
         raise RuntimeError
 
@@ -223,7 +223,7 @@ def test_a_fault_of_the_server_is_measured_too(monkeypatch: pytest.MonkeyPatch):
         async def send(message: dict) -> None:
             sent.append(message)
 
-        with contextlib.suppress(RuntimeError):  # which uvicorn writes into its log
+        with contextlib.suppress(RuntimeError):  # which uvicorn would log
             await served(scope, None, send)
         return sent
 
@@ -235,8 +235,10 @@ def test_a_fault_of_the_server_is_measured_too(monkeypatch: pytest.MonkeyPatch):
     assert b'requests_total{status="500"} 1.0' in asyncio.run(ask("GET", "/metrics"))[1]["body"]
 
 
-def test_what_has_begun_is_answered_when_it_is_told_to_stop(finished: Project, images: list[bytes]):
-    """Of requests of which the server has read a part, none is lost."""
+def test_requests_half_sent_are_answered_when_the_server_stops(
+    finished: Project, images: list[bytes]
+):
+    """No request that the server has partly read is lost."""
     server = Server(finished)
     connections = []
     for image in images[:10]:
@@ -269,7 +271,7 @@ async def start(app: Callable, lifespan: Literal["on", "off"], **options: Any) -
 
 
 def test_a_second_ctrl_c_ends_the_application_too():
-    """Left alone, it was cancelled by the end of the process, and printed a traceback."""
+    """Otherwise the end of the process would cancel it with a traceback."""
     told = []
 
     async def app(scope, receive, send):
@@ -286,8 +288,8 @@ def test_a_second_ctrl_c_ends_the_application_too():
     assert told == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_what_was_sent_before_it_is_told_to_stop_is_answered():
-    """Of connections that wait to be accepted, and of one that was accepted before it sent."""
+def test_requests_sent_before_the_server_stops_are_answered():
+    """On connections that wait to be accepted, and on one accepted before it sent anything."""
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -299,7 +301,8 @@ def test_what_was_sent_before_it_is_told_to_stop_is_answered():
         silent = socket.create_connection(address)
         while not server.server_state.connections:
             await asyncio.sleep(0.01)
-        waiting = [socket.create_connection(address) for _ in range(10)]  # the loop stands still
+        # the event loop is blocked, so that these wait to be accepted
+        waiting = [socket.create_connection(address) for _ in range(10)]
         for connection in waiting:
             connection.sendall(REQUEST)
         stopping = asyncio.create_task(server.shutdown())
@@ -312,7 +315,7 @@ def test_what_was_sent_before_it_is_told_to_stop_is_answered():
         assert answer.startswith(b"HTTP/1.1 204") and b"connection: close" in answer
 
 
-def test_a_connection_too_many_is_refused_alone_and_a_silent_one_is_closed():
+def test_only_an_excess_connection_is_refused_and_a_silent_one_is_closed():
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
@@ -323,22 +326,22 @@ def test_a_connection_too_many_is_refused_alone_and_a_silent_one_is_closed():
         return await loop.sock_recv(connection, 12)
 
     async def connect(server: StoppingServer, number: int) -> socket.socket:
-        made = socket.create_connection(server.servers[0].sockets[0].getsockname())
-        made.setblocking(False)
+        opened = socket.create_connection(server.servers[0].sockets[0].getsockname())
+        opened.setblocking(False)
         while len(server.server_state.connections) < number:
             await asyncio.sleep(0.01)
-        return made
+        return opened
 
     async def answers() -> list[bytes]:
         server = await start(app, "off", http=Connection, limit_concurrency=1)
         first, second = await connect(server, 1), await connect(server, 2)
-        found = [await ask(second), await ask(first)]
+        received = [await ask(second), await ask(first)]
         server.config.timeout_keep_alive = 0
         silent = socket.create_connection(server.servers[0].sockets[0].getsockname())
         silent.setblocking(False)
-        found.append(await asyncio.get_running_loop().sock_recv(silent, 12))
+        received.append(await asyncio.get_running_loop().sock_recv(silent, 12))
         await server.shutdown()
-        return found
+        return received
 
     assert asyncio.run(answers()) == [b"HTTP/1.1 503", b"HTTP/1.1 204", b""]
 
@@ -352,14 +355,14 @@ def test_a_connection_too_many_is_refused_alone_and_a_silent_one_is_closed():
     ],
     ids=str,
 )
-def test_a_mistake_is_told_in_a_sentence(
+def test_a_wrong_option_is_named_without_a_traceback(
     finished: Project, arguments: list[str], status: int, said: str
 ):
     output = finished.command("serve", *arguments, status=status)
     assert said in output and "Traceback" not in output
 
 
-def test_what_the_model_does_not_know_is_refused(finished: Project, images: list[bytes]):
+def test_answers_below_the_chosen_confidence_are_refused(finished: Project, images: list[bytes]):
     output = finished.command("serve", "--refuse", status=1)
     assert "no confidence was chosen" in output and "export.accepted_accuracy" in output
     exports = finished.path("exports")
@@ -378,7 +381,7 @@ def test_what_the_model_does_not_know_is_refused(finished: Project, images: list
     assert [row["class"] is None for row in rows] == list(expected.max(axis=1) < confidence)
 
 
-def test_a_port_that_is_taken_is_told(finished: Project, server: Server):
+def test_a_port_in_use_is_named(finished: Project, server: Server):
     output = finished.command("serve", "--port", str(server.port), status=1)
     assert f"error: the server cannot listen on 127.0.0.1:{server.port}" in output
     assert "address already in use" in output and "Traceback" not in output

@@ -1,4 +1,4 @@
-"""Folders, zip and tar files become a data set: whichever of them, and with whatever names."""
+"""Folders, zip and tar files become the same data set, whatever their names."""
 
 import hashlib
 import io
@@ -94,7 +94,7 @@ def test_encoded_images_are_read_back():
     assert (raw.dataset["kind"], raw.dataset["source_digest"]) == ("zip", digest_of("set.zip"))
 
 
-def test_where_a_source_lies_is_no_part_of_the_data(tmp_path):
+def test_the_place_of_a_source_does_not_change_the_data(tmp_path):
     content, written = Path(as_zip(TREE)).read_bytes(), set()
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
@@ -123,11 +123,11 @@ def test_without_parts_all_is_for_training_and_classes_may_be_named_train_and_te
         ("small", "full"),
     ],
 )
-def test_what_only_sounds_like_a_part_is_a_class(names: tuple[str, ...]):
+def test_a_folder_that_only_sounds_like_a_part_is_a_class(names: tuple[str, ...]):
     assert not are_parts(list(names))
 
 
-def test_a_long_name_of_a_folder_is_told_from_a_part_at_once():
+def test_a_long_name_of_a_folder_is_told_from_a_part_in_no_time():
     unit = "testevaltrainvalsetsunlabeled"
     assert not are_parts([f"{unit * 8}!", f"{unit * 8}?"])
 
@@ -138,7 +138,7 @@ def test_an_archive_of_deep_folders_takes_no_memory_for_each_of_them():
     assert max(name.count("/") for name in folders) < 5
 
 
-def test_an_archive_packed_as_small_as_can_be():
+def test_an_archive_of_the_strongest_allowed_compression_is_read():
     assert facts(bring(xz_for(28))) == facts(bring(as_tar(FLAT)))
 
 
@@ -154,7 +154,7 @@ def test_a_member_of_a_zip_is_unpacked_no_further_than_announced():
     tracemalloc.stop()
 
 
-def test_names_of_all_scripts_and_spaces_of_all_widths_are_names():
+def test_class_names_may_have_any_script_joiner_or_space():
     """Joiners shape Persian words and emoji; macOS writes U+202F into the names of screenshots."""
     names = ["گل\u200cها", "👨\u200d👩\u200d👧", "<b>|=1", "4\u202fPM"]
     raw = bring(as_zip({f"{name}/{name}.png": encoded() for name in names}))
@@ -202,8 +202,8 @@ def test_a_class_named_like_the_folder_around_it_keeps_its_images():
     assert len(raw.labels) == len(FLAT)
 
 
-def test_names_as_macos_writes_them():
-    """Its zips do not say that their names are UTF-8, and its é is an e and an accent."""
+def test_names_as_macos_writes_them_are_the_composed_ones():
+    """Its zips do not mark their names as UTF-8, and é is an e and an accent."""
     composed, apart = "árbol", unicodedata.normalize("NFD", "árbol")
     assert composed != apart
     tree = {f"train/{composed}/0.png": encoded(), f"test/{apart}/0.png": encoded()}
@@ -220,7 +220,7 @@ def test_names_as_macos_writes_them():
         assert raw.labels.tolist() == [0, 1, 0, 1]
 
 
-def test_what_phones_leave_beside_photographs_is_no_part_of_a_data_set():
+def test_films_and_sidecar_files_are_left_out():
     expected = facts(bring(as_zip(FLAT, "a.zip")))
     films = {f"cat/{name}": b"x" for name in ("0.MOV", "0.aae", "0.png.json", "film.mp4")}
     for source in (as_folder(FLAT | films), as_zip(FLAT | films), as_tar(FLAT | films)):
@@ -229,13 +229,13 @@ def test_what_phones_leave_beside_photographs_is_no_part_of_a_data_set():
     assert facts(bring(as_folder(named_so, "set2"))) == expected
 
 
-def test_arrays_without_those_for_testing_are_all_for_training():
+def test_arrays_without_a_test_part_are_all_for_training():
     raw = bring(as_npz("all.npz", x_test=None, y_test=None))
     assert len(raw.labels) == raw.train == 6
     assert np.array_equal(raw.labels, bring(as_npz()).labels[:6])
 
 
-def test_what_is_hidden_in_a_folder_is_no_part_of_it():
+def test_hidden_files_of_a_folder_are_left_out():
     expected, digest = facts(bring(as_folder(FLAT))), describe_source(Path("set"))
     os.symlink("nowhere", "set/cat/.#0.png")  # the lock of an editor
     os.mkdir("set/.git")
@@ -255,7 +255,7 @@ def test_a_folder_may_be_named_like_a_file(name: str):
     assert facts(bring(as_folder(FLAT, name))) == facts(bring(as_folder(FLAT)))
 
 
-def test_too_little_memory_makes_no_image_a_bad_one(monkeypatch: pytest.MonkeyPatch):
+def test_too_little_memory_is_not_taken_for_a_bad_image(monkeypatch: pytest.MonkeyPatch):
     def converted(*_):
         raise MemoryError
 
@@ -264,7 +264,7 @@ def test_too_little_memory_makes_no_image_a_bad_one(monkeypatch: pytest.MonkeyPa
         bring(as_folder(FLAT), on_bad_image="skip")
 
 
-def test_data_that_were_damaged_since_are_named():
+def test_data_damaged_after_the_import_are_named():
     raw = bring(as_zip(FLAT))
     content = bytearray(Path("data/raw/mine/images.bin").read_bytes())
     content[40:70] = b"x" * 30

@@ -1,5 +1,5 @@
-"""How the images are split: by numbers worked out by hand, by Keras's own functions, and by
-made-up duplicates."""
+"""The split of the images, against numbers worked out by hand, Keras's own functions and made-up
+duplicates."""
 
 import math
 from pathlib import Path
@@ -36,8 +36,8 @@ def raw(
     order: int | None = None,
     names: list[str] | None = None,
 ) -> Any:
-    """A data set with so many images of each class, no two of them equal, of which the last `test`
-    are for testing, and `validation` before them for validation; shuffled by `order`."""
+    """A data set with `counts` images of the classes, all different, shuffled by `order`; the last
+    `test` are for testing, and the `validation` before them for validation."""
     labels = np.repeat(np.arange(len(counts)), counts)
     if order is not None:
         labels = np.random.default_rng(order).permutation(labels)
@@ -57,7 +57,7 @@ def chosen(**changes: Any) -> Any:
     return CHOSEN.model_copy(update=changes)
 
 
-def test_each_class_gives_its_share():
+def test_each_part_gets_its_share_of_each_class():
     data = raw(50, 100, 200, test=0, order=1)
     parts = choose_parts(data, chosen(test=0.2, validation=0.25), seed=3)
     assert {part: np.bincount(data.labels[index]).tolist() for part, index in parts.items()} == {
@@ -81,7 +81,7 @@ def test_another_seed_is_tested_on_the_same_images():
         data, chosen(method="test", test=0.2, limit_validation=40, limit_test=40), seed=3
     )
     assert np.array_equal(both["validation"], both["test"])
-    # and trained, and chosen, on others, also where the source brings the parts
+    # but trained and validated on others, even where the source brings the parts
     brought = raw(60, 60, validation=40, test=20, order=1)
     limits = {"limit_train": 20, "limit_validation": 20, "limit_test": 10}
     one, other = (choose_parts(brought, chosen(**limits), seed) for seed in (3, 4))
@@ -89,12 +89,12 @@ def test_another_seed_is_tested_on_the_same_images():
     assert equal == {"train": False, "validation": False, "test": True}
 
 
-def test_the_test_part_of_the_source_stays():
+def test_the_test_part_of_the_source_is_kept():
     parts = choose_parts(raw(40, 40, test=20, order=1), CHOSEN, seed=0)
     assert parts["test"].tolist() == list(range(60, 80))
 
 
-def test_the_validation_part_of_the_source_stays(tmp_path: Path):
+def test_the_validation_part_of_the_source_is_kept(tmp_path: Path):
     data = raw(60, 60, validation=20, test=20, order=1)
     parts = choose_parts(data, CHOSEN, seed=0)
     assert [parts[part].tolist() for part in ("train", "validation", "test")] == [
@@ -104,9 +104,9 @@ def test_the_validation_part_of_the_source_stays(tmp_path: Path):
     ]
     same = choose_parts(data, chosen(method="test"), seed=0)
     assert same["validation"].tolist() == same["test"].tolist() == list(range(100, 120))
-    for method, said in (("stratified", "source"), ("test", "test")):
+    for method, written in (("stratified", "source"), ("test", "test")):
         split.write(data, chosen(method=method), 0, tmp_path / method)
-        assert files.read_json(tmp_path / method / "split.json")["method"] == said
+        assert files.read_json(tmp_path / method / "split.json")["method"] == written
     cut = choose_parts(raw(60, 60, validation=20, order=1), chosen(test=0.2), seed=0)
     assert cut["validation"].tolist() == list(range(100, 120))
     assert sorted([*cut["train"], *cut["test"]]) == list(range(100)) and len(cut["test"]) == 20
@@ -159,13 +159,13 @@ def test_last_cuts_where_keras_cuts(count: int, fraction: float):
     ]
 
 
-def test_last_takes_the_last_ones_also_where_the_test_part_was_drawn_before():
+def test_last_takes_the_last_images_even_after_a_test_part_was_drawn():
     data = raw(50, 50, order=1)
     parts = choose_parts(data, chosen(method="last", test=0.2, validation=0.25), seed=0)
     assert parts["train"].max() < parts["validation"].min()
 
 
-def test_validation_may_be_another_part():
+def test_the_validation_part_may_be_the_test_or_training_part():
     data = raw(40, 40, test=20, order=1)
     as_test, as_training = (
         choose_parts(data, chosen(method=method), seed=0) for method in ("test", "training")
@@ -200,7 +200,7 @@ def test_a_class_whose_share_rounds_to_none_has_an_image_in_each_part(
         ((30, 10), "last", 0.25, "class0 has 30 of the 40 .* where split.method last cuts"),
     ],
 )
-def test_why_a_class_has_no_image_in_a_part_is_said(
+def test_the_reason_why_a_class_lacks_images_in_a_part_is_named(
     counts: tuple[int, ...], method: str, fraction: float, named: str
 ):
     data = raw(*counts)
@@ -209,7 +209,7 @@ def test_why_a_class_has_no_image_in_a_part_is_said(
     assert "split.validation" in str(error.value)
 
 
-def test_a_limit_keeps_the_balance():
+def test_a_limit_keeps_the_balance_of_classes():
     labels = np.repeat([0, 1, 2], [100, 200, 1])
     kept = limit_part(np.arange(301), labels, 30, seed=0)
     assert np.bincount(labels[kept]).tolist() == [10, 19, 1] and len(set(kept)) == 30
@@ -261,7 +261,7 @@ def test_a_class_without_images_in_a_part_is_refused(
 
 
 @pytest.mark.parametrize("deduplicate", [False, True])
-def test_copies_that_flatter_and_classes_that_contradict_are_told(
+def test_copies_across_parts_and_contradicting_classes_are_reported(
     rare: Any, tmp_path: Path, capsys: pytest.CaptureFixture, deduplicate: bool
 ):
     small = chosen(deduplicate=deduplicate)
@@ -272,14 +272,14 @@ def test_copies_that_flatter_and_classes_that_contradict_are_told(
     first, second = np.flatnonzero(rare.labels == 1)[0], np.flatnonzero(rare.labels == 0)[0]
     rare.digests[first] = rare.digests[second]
     split.write(rare, small, 0, tmp_path / "copies")
-    said = capsys.readouterr().err
-    assert ("note: 1 images of the training set are also in the test set" in said) == (
+    notes = capsys.readouterr().err
+    assert ("note: 1 images of the training set are also in the test set" in notes) == (
         not deduplicate
     )
-    assert "note: 2 images have copies of another class" in said
+    assert "note: 2 images have copies of another class" in notes
 
 
-def test_equal_images_are_found_and_kept_out_of_training():
+def test_duplicates_are_found_and_kept_out_of_training():
     #           0  1  2  3  4 | 5  6 | 7  8  9      train | validation | test
     content = [1, 2, 2, 3, 4, 3, 5, 1, 6, 6]
     group = group_equal(np.array(content, np.uint8)[:, np.newaxis] * np.ones((1, 16), np.uint8))

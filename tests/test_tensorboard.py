@@ -14,7 +14,7 @@ MODEL = "mnist-dense"
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """What TensorBoard reads, as history.csv has it."""
+    """What TensorBoard reads, as a table like history.csv."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
@@ -22,12 +22,12 @@ def read(folder: Path) -> pd.DataFrame:
     for part, prefix in (("train", ""), ("validation", "val_")):
         events = EventAccumulator(str(folder / part), {"tensors": 0}).Reload()
         for tag in events.Tags()["tensors"]:
-            tensors = {one.step: one.tensor_proto for one in events.Tensors(tag)}
+            tensors = {event.step: event.tensor_proto for event in events.Tensors(tag)}
             columns[prefix + tag] = {step: float(make_ndarray(tensors[step])) for step in tensors}
     return pd.DataFrame(columns).rename_axis("epoch")
 
 
-def test_it_shows_each_epoch_and_a_training_stays_as_it_is(
+def test_tensorboard_shows_each_epoch_and_changes_no_bit_of_a_training(
     finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     finished.edit_params(lambda params: params.update(tensorboard=True))

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("step_by_step")
 
 
 def write_images(folder: Path, **seeds: int) -> Prepared:
-    """Random images of two classes, 30 and 10 of them, for each part, by its own seed."""
+    """30 and 10 random images of two classes for each part, which has a seed of its own."""
     parts = {}
     for part, seed in ({"train": 0, "validation": 1, "test": 2} | seeds).items():
         images = np.random.default_rng(seed).integers(0, 256, (40, 12, 12, 3), np.uint8)
@@ -73,7 +73,7 @@ def plain(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[
 @pytest.mark.parametrize(
     "change",
     [
-        {},  # then it is the same
+        {},  # which changes nothing
         {"class_weight": "balanced"},
         {"precision": "mixed_float16"},
         {"optimizer": "sgd"},
@@ -81,27 +81,29 @@ def plain(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[
     ],
     ids=lambda change: next(iter(change), "nothing"),
 )
-def test_an_option_of_the_recipe_takes_part(
+def test_each_option_of_the_recipe_changes_the_weights(
     prepared: Prepared, plain: list[np.ndarray], tmp_path: Path, change: dict[str, Any]
 ):
-    found = weights(train(small(**change), prepared, tmp_path / "small"))
-    assert all(map(np.array_equal, plain, found)) == (not change)
+    trained = weights(train(small(**change), prepared, tmp_path / "small"))
+    assert all(map(np.array_equal, plain, trained)) == (not change)
 
 
-def test_augmentation_takes_part_and_is_not_saved(
+def test_augmentation_changes_the_weights_and_is_not_saved(
     prepared: Prepared, plain: list[np.ndarray], tmp_path: Path
 ):
-    one = replace(small(), augment=CHOSEN.augment.model_copy(update={"horizontal_flip": True}))
-    model = train(one, prepared, tmp_path / "small")
+    experiment = replace(
+        small(), augment=CHOSEN.augment.model_copy(update={"horizontal_flip": True})
+    )
+    model = train(experiment, prepared, tmp_path / "small")
     assert not all(map(np.array_equal, plain, weights(model)))
     assert not any("random" in layer.name for layer in model.layers)
 
 
-def test_another_seed_augments_in_another_way(prepared: Prepared):
+def test_another_seed_augments_differently(prepared: Prepared):
     def draw_seeds(seed: int) -> list[list[int]]:
         augment = CHOSEN.augment.model_copy(update={"horizontal_flip": True, "rotation": 10})
-        one = replace(small(), augment=augment, seed=seed)
-        trainer = fitting.compile_trainer(one, network.build_network(one, prepared))
+        experiment = replace(small(), augment=augment, seed=seed)
+        trainer = fitting.compile_trainer(experiment, network.build_network(experiment, prepared))
         states = [np.asarray(value) for value in trainer.variables if "seed" in value.path]
         return [state.tolist() for state in states]
 
@@ -110,22 +112,22 @@ def test_another_seed_augments_in_another_way(prepared: Prepared):
     assert all(map(list.__ne__, draw_seeds(1), draw_seeds(2)))
 
 
-def test_validation_images_change_nothing_that_is_learned(prepared: Prepared, tmp_path: Path):
+def test_validation_images_do_not_change_the_weights(prepared: Prepared, tmp_path: Path):
     other = write_images(tmp_path / "other", validation=7)
     labels = other.folder / "validation_labels.npy"
     np.save(labels, 1 - np.load(labels))  # the other class is the larger one
     stopping = CHOSEN.train.early_stopping.model_copy(update={"restore_best": "never"})
-    one = small(class_weight="balanced", early_stopping=stopping)
-    models = [train(one, data, tmp_path / data.folder.name) for data in (prepared, other)]
+    experiment = small(class_weight="balanced", early_stopping=stopping)
+    models = [train(experiment, data, tmp_path / data.folder.name) for data in (prepared, other)]
     assert all(map(np.array_equal, *map(weights, models)))
 
 
-def test_a_mixed_precision_computes_in_it(prepared: Prepared):
+def test_mixed_precision_is_the_type_of_computation(prepared: Prepared):
     built = network.build_network(small(precision="mixed_bfloat16"), prepared).model
     assert {layer.compute_dtype for layer in built.layers if layer.weights} >= {"bfloat16"}
 
 
-def test_what_a_network_takes_from_images_it_takes_from_the_training_part(tmp_path: Path):
+def test_whitening_filters_come_from_the_training_part_alone(tmp_path: Path):
     arguments = {"whitening_images": 40, "filters": [4]}
     architecture = CHOSEN.architectures["cifar10-whitened"].model_copy(update=arguments)
     architecture.model_fields_set.update(arguments)
@@ -149,7 +151,7 @@ def test_what_a_network_takes_from_images_it_takes_from_the_training_part(tmp_pa
         ("val_accuracy", "never", 6, "last"),
     ],
 )
-def test_the_epoch_whose_weights_are_kept(
+def test_restore_best_decides_which_epochs_weights_are_kept(
     prepared: Prepared,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -178,7 +180,7 @@ def test_the_epoch_whose_weights_are_kept(
     assert len(pd.read_csv(tmp_path / "small/history.csv")) == len(by_epoch)
 
 
-def test_a_loss_that_is_no_number_ends_the_training_in_a_sentence(
+def test_a_loss_that_is_not_finite_ends_the_training_with_an_error(
     prepared: Prepared, tmp_path: Path
 ):
     with pytest.raises(UserError, match="small: the loss is (nan|inf) in epoch"):

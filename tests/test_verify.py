@@ -1,4 +1,4 @@
-"""The verdicts of `make verify`, and what it says of the platform."""
+"""The verdicts of `make verify`, and when they depend on the platform."""
 
 import json
 from contextlib import nullcontext
@@ -16,10 +16,10 @@ from stages.runtime.errors import UserError
 
 METRICS = {"net": {"test_accuracy": 0.90, "test_loss": 0.3}}
 NEAR = {"net": {"test_accuracy": 0.905, "test_loss": 0.5}}
-SAME, OTHER = ("avx512", "avx512_bf16"), ("avx512", "avx2")  # asked for, and found
+SAME, OTHER = ("avx512", "avx512_bf16"), ("avx512", "avx2")  # instructions asked for, and found
 
 
-def test_a_source_that_the_clone_lacks_is_told_before_anything_runs(tmp_path: Path):
+def test_a_source_that_the_clone_lacks_is_named_before_anything_runs(tmp_path: Path):
     options = params.load(ROOT / "params.yaml")
     sources.require(options, lambda path: (ROOT / path).exists())
     with pytest.raises(UserError, match="data/embedded.* not in git"):
@@ -57,7 +57,7 @@ def test_a_commit_without_its_results_is_not_verified(
         (0.5, "avx2", "mnist-dense.test_accuracy differs by 0.5"),
     ],
 )
-def test_what_the_run_in_the_clone_gives_is_compared(
+def test_the_results_of_the_run_in_the_clone_are_compared(
     finished: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
@@ -79,19 +79,19 @@ def test_what_the_run_in_the_clone_gives_is_compared(
         assert "within tolerance" in capsys.readouterr().out
 
 
-def test_equal_bits():
-    said = judge({"a": "1"}, {"a": "1"}, [], compare_accuracies(METRICS, METRICS), 0.01, *SAME)
-    assert said.startswith("equal bits")
+def test_equal_digests_are_equal_bits():
+    verdict = judge({"a": "1"}, {"a": "1"}, [], compare_accuracies(METRICS, METRICS), 0.01, *SAME)
+    assert verdict.startswith("equal bits")
 
 
-def test_another_platform_inside_the_tolerance_with_the_models_that_differ():
+def test_another_platform_may_differ_within_tolerance_and_models_are_named():
     committed = {"models/net/model.keras": "1", "models/dense/model.keras": "1"}
     obtained = committed | {"models/net/model.keras": "2"}
-    said = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, *OTHER)
-    assert said.startswith("within tolerance") and "that differ: net." in said
+    verdict = judge(committed, obtained, [], compare_accuracies(METRICS, NEAR), 0.01, *OTHER)
+    assert verdict.startswith("within tolerance") and "that differ: net." in verdict
 
 
-def test_a_committed_report_that_the_run_does_not_give():
+def test_a_committed_file_that_the_run_does_not_make_is_an_error():
     no_difference = compare_accuracies(METRICS, METRICS)
     with pytest.raises(UserError, match="not re-created.*\n.*reports/metrics.json"):
         judge({"a": "1"}, {"a": "1"}, ["reports/metrics.json"], no_difference, 0.01, *SAME)
@@ -99,14 +99,14 @@ def test_a_committed_report_that_the_run_does_not_give():
         judge({"models/net": "1"}, {}, [], no_difference, 0.01, *SAME)
 
 
-def test_no_platform_explains_other_data():
+def test_no_platform_excuses_other_data():
     no_difference = compare_accuracies(METRICS, METRICS)
     with pytest.raises(UserError, match="the data differ"):
         judge({"data/split": "1"}, {"data/split": "2"}, [], no_difference, 0.01, *OTHER)
 
 
 @pytest.mark.parametrize("obtained", [{"net": {"test_accuracy": 0.88, "test_loss": 0.3}}, {}])
-def test_not_re_created(obtained: dict):
+def test_an_accuracy_outside_the_tolerance_or_missing_is_an_error(obtained: dict):
     with pytest.raises(UserError, match="net.test_accuracy"):
         judge({"a": "1"}, {"a": "2"}, [], compare_accuracies(METRICS, obtained), 0.01, *OTHER)
 
@@ -120,7 +120,7 @@ def test_not_re_created(obtained: dict):
         ("avx2", "other", True),
     ],
 )
-def test_the_platform_explains_other_bits_where_it_lacks_the_instructions(asked, found, explains):
+def test_only_missing_instructions_excuse_other_bits(asked, found, explains):
     accuracies = compare_accuracies(METRICS, METRICS)
     with nullcontext() if explains else pytest.raises(UserError, match="bits should be equal"):
         judge({"models/net": "1"}, {"models/net": "2"}, [], accuracies, 0.01, asked, found)

@@ -1,5 +1,5 @@
-"""Pre-trained weights: the list of published files, what a file of weights may be, and that a
-network gets from one what Keras itself gives it."""
+"""Pre-trained weights: the list of published files, which files are accepted, and that a network
+loads from them what Keras would."""
 
 import re
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ LAYERS = [("conv2d", [(3, 3, 3, 2)]), ("batch_normalization", [(2,), (2,), (2,),
 NETWORK = {key: value for key, value in TINY.items() if key not in ("family", "fine_tuning")}
 
 
-def test_the_list_has_the_digests_of_the_installed_keras():
+def test_the_list_of_files_has_the_digests_of_the_installed_keras():
     source = Path(find_spec("keras").origin).parent / "src" / "applications"
     known = set()
     for file in source.glob("*.py"):
@@ -60,14 +60,14 @@ def test_imagenet_names_the_file_that_keras_would_fetch(changes: dict, name: str
 
 
 @pytest.mark.parametrize("changes", [{"arguments": {"alpha": 0.3}}, {"weights": "imagenet-96"}])
-def test_what_keras_does_not_publish_is_named(changes: dict):
+def test_weights_that_keras_does_not_publish_are_refused(changes: dict):
     with pytest.raises(UserError, match="architectures.tiny.weights"):
         pretrained.find("tiny", Application(**TINY | changes))
 
 
 def write(path: Path, arrays: list[np.ndarray] | None = None) -> None:
-    """A file of weights as keras.applications publishes them, of `LAYERS`."""
-    shapes = [shape for _, ones in LAYERS for shape in ones]
+    """Write a file of weights of `LAYERS` as keras.applications publishes them."""
+    shapes = [shape for _, of_layer in LAYERS for shape in of_layer]
     arrays = arrays or [np.full(shape, number, np.float32) for number, shape in enumerate(shapes)]
     names = {"conv": ["conv/kernel:0"], "bn": [f"bn/{key}:0" for key in "abcd"]}
     with h5py.File(path, "w") as file:
@@ -80,10 +80,10 @@ def write(path: Path, arrays: list[np.ndarray] | None = None) -> None:
                 file[layer][weight] = next(left)
 
 
-def test_weights_come_in_their_order(tmp_path: Path):
+def test_weights_are_read_in_their_order(tmp_path: Path):
     write(tmp_path / "w.h5")
-    found = hdf5.read(tmp_path / "w.h5", LAYERS)
-    assert [[one.flat[0] for one in ones] for ones in found] == [[0], [1, 2, 3, 4]]
+    layers = hdf5.read(tmp_path / "w.h5", LAYERS)
+    assert [[array.flat[0] for array in arrays] for arrays in layers] == [[0], [1, 2, 3, 4]]
 
 
 def other_shape(path: Path) -> None:
@@ -147,7 +147,7 @@ def text(path: Path) -> None:
     "harm",
     [other_shape, other_layers, other_names, cut, linked, elsewhere, not_a_number, packed, text],
 )
-def test_a_file_of_other_or_no_weights_is_refused(tmp_path: Path, harm):
+def test_a_file_of_unsuitable_or_harmful_weights_is_refused(tmp_path: Path, harm):
     harm(tmp_path / "w.h5")
     with pytest.raises(UserError, match=re.escape(str(tmp_path / "w.h5"))):
         hdf5.read(tmp_path / "w.h5", LAYERS)
@@ -162,13 +162,15 @@ def test_a_file_of_other_or_no_weights_is_refused(tmp_path: Path, harm):
         (b"", "not an HDF5 file"),
     ],
 )
-def test_what_is_no_hdf5_is_named(tmp_path: Path, content: bytes, named: str):
+def test_a_file_that_is_not_hdf5_is_named_for_what_it_is(
+    tmp_path: Path, content: bytes, named: str
+):
     (tmp_path / "w.h5").write_bytes(content)
     with pytest.raises(UserError, match=named):
         hdf5.read(tmp_path / "w.h5", LAYERS)
 
 
-def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_stay(
+def test_a_published_file_comes_from_a_mirror_and_anything_else_is_deleted(
     server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -183,7 +185,7 @@ def test_a_published_file_comes_from_a_mirror_and_a_page_in_its_place_does_not_s
     assert about["bytes"] == path.stat().st_size and len(server.seen) == 1
 
 
-def test_a_part_of_a_published_file_does_not_stay(
+def test_a_truncated_published_file_is_deleted(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path)
@@ -195,7 +197,7 @@ def test_a_part_of_a_published_file_does_not_stay(
     assert not path.exists()
 
 
-def test_a_colleague_needs_neither_the_file_nor_its_publisher(
+def test_kept_weights_replace_a_missing_file_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -218,7 +220,7 @@ def test_a_colleague_needs_neither_the_file_nor_its_publisher(
         bring_again("fourth")
 
 
-def test_a_published_file_that_is_here_is_not_fetched_again(
+def test_a_kept_published_file_is_not_fetched_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pretrained, "DOWNLOADS", tmp_path / "downloads")
@@ -256,10 +258,12 @@ def test_a_training_started_by_hand_refuses_other_weights(
         ({"fine_tuning": None}, "fine_tuning"),
         ({"arguments": {"include_preprocessing": False}}, "include_preprocessing"),
         ({"fine_tuning": TINY["fine_tuning"] | {"head_epochs": 0, "layers": "none"}}, "nothing"),
-        ({}, "normalisation"),  # params.yaml asks for another one than none
+        ({}, "normalisation"),  # params.yaml asks for one
     ],
 )
-def test_what_contradicts_pretrained_weights_is_named(tmp_path: Path, changes: dict, named: str):
+def test_a_setting_that_contradicts_pretrained_weights_is_named(
+    tmp_path: Path, changes: dict, named: str
+):
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -280,7 +284,7 @@ def keras():
 
 
 @pytest.mark.parametrize("network", APPLICATIONS)
-def test_pixels_are_those_that_keras_prepares(keras, network: str):
+def test_pixels_are_prepared_as_keras_prepares_them(keras, network: str):
     import sys
 
     from stages.architectures import application
@@ -289,12 +293,12 @@ def test_pixels_are_those_that_keras_prepares(keras, network: str):
     image = np.arange(48).reshape(1, 4, 4, 3).astype(np.uint8) * 5
     expected = module.preprocess_input(image.astype(np.float32))
     inputs = keras.Input((4, 4, 3), dtype="uint8")
-    found = keras.Model(inputs, application.normalise(inputs, network))(image)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    obtained = keras.Model(inputs, application.normalise(inputs, network))(image)
+    np.testing.assert_allclose(obtained, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_deviations_in_the_place_of_variances_are_mended_where_keras_would(
+def test_deviations_published_as_variances_are_squared_as_keras_does(
     keras, tmp_path: Path, published: bool
 ):
     from stages.architectures import application
@@ -306,8 +310,8 @@ def test_deviations_in_the_place_of_variances_are_mended_where_keras_would(
     model.layers[1].set_weights([np.zeros(3), variance, np.array(0)])
     keras.Model(inputs, normalised).save_weights(tmp_path / "a.weights.h5")
     application.load(model, tmp_path / "a.weights.h5", "EfficientNetB0", "global_average_pooling")
-    found = model.layers[1].get_weights()[1]
-    np.testing.assert_allclose(found, variance**2 if published else variance, rtol=1e-6)
+    obtained = model.layers[1].get_weights()[1]
+    np.testing.assert_allclose(obtained, variance**2 if published else variance, rtol=1e-6)
 
 
 def as_published(keras, model, path: Path) -> None:
@@ -334,20 +338,20 @@ def test_a_network_predicts_as_keras_does_with_its_weights(
     from stages.architectures import application
 
     options = {"alpha": 0.25, "weights": None, "input_shape": (32, 32, 3)}
-    theirs = keras.applications.MobileNet(include_top=top == "own", **options)
-    for layer in theirs.layers:
+    keras_network = keras.applications.MobileNet(include_top=top == "own", **options)
+    for layer in keras_network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_mean.assign(0.1 * np.arange(layer.moving_mean.shape[0]) % 1)
-    save(keras, theirs, tmp_path / name)
-    ours = architectures.build(
+    save(keras, keras_network, tmp_path / name)
+    network = architectures.build(
         "tiny", "application", NETWORK | {"top": top}, data_json([32, 32, 3], 4)
     )
-    application.load(ours, tmp_path / name, "MobileNet", top)
+    application.load(network, tmp_path / name, "MobileNet", top)
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
-    last = theirs.get_layer("conv_pw_13_relu").output
-    features = keras.Model(theirs.input, last)(image / 127.5 - 1)
-    found = keras.Model(ours.input, ours.get_layer("conv_pw_13_relu").output)(image)
-    np.testing.assert_allclose(found, features, rtol=1e-4, atol=1e-5)
+    last = keras_network.get_layer("conv_pw_13_relu").output
+    features = keras.Model(keras_network.input, last)(image / 127.5 - 1)
+    obtained = keras.Model(network.input, network.get_layer("conv_pw_13_relu").output)(image)
+    np.testing.assert_allclose(obtained, features, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_of_another_alpha_are_refused_before_training(keras, tmp_path: Path):
@@ -358,6 +362,6 @@ def test_weights_of_another_alpha_are_refused_before_training(keras, tmp_path: P
         alpha=0.5, weights=None, include_top=False, input_shape=(32, 32, 3)
     )
     other.save_weights(tmp_path / "w.weights.h5")
-    ours = architectures.build("tiny", "application", NETWORK, data_json([32, 32, 3], 4))
+    network = architectures.build("tiny", "application", NETWORK, data_json([32, 32, 3], 4))
     with pytest.raises(UserError, match="another network"):
-        application.load(ours, tmp_path / "w.weights.h5", "MobileNet", "global_average_pooling")
+        application.load(network, tmp_path / "w.weights.h5", "MobileNet", "global_average_pooling")
