@@ -270,7 +270,7 @@ def test_undo_recovers_from_a_training_whose_terminal_was_closed(finished: Proje
     finished.path("stages/train.py").open("a").write("# work in progress\n")
 
     assert "git switch main" in finished.stage("check")
-    assert "on branch main again" in finished.command("undo")
+    assert "back on branch main" in finished.command("undo")
     assert finished.run("git", "symbolic-ref", "--short", "HEAD").strip() == "main"
     assert finished.changes() == [" M stages/train.py"]
     assert ran(finished.dvc("repro")) == ["fingerprint"]  # the work in progress is a comment
