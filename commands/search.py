@@ -109,7 +109,8 @@ def run(
                 carry_out(study, trainings, options.review.false_alarm_rate)
             finally:
                 runner.stop_all()
-    files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
+    if not studies.list_unfinished(study):
+        files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
 
 
 def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
@@ -131,6 +132,8 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
         raise
     pull = " --pull" if trainings.runner.remote else ""
     written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
+    if unfinished := studies.list_unfinished(study):
+        print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:
         raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")

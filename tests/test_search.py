@@ -24,7 +24,7 @@ from support.project import ROOT, Project, copy, ran
 
 from commands.searching import confirmation, page, reading, studies
 from commands.searching.campaign import Campaign
-from commands.searching.running import Event
+from commands.searching.running import Event, Run
 from commands.searching.schema import Search, Values
 from stages.runtime.errors import UserError
 
@@ -291,6 +291,40 @@ def test_a_study_continues_after_its_best_was_applied_even_with_other_data(
     assert "another preprocess.channels:" in search(project, status=1)
 
 
+class Runner:
+    """Runs no training: up to four of them wait, and the first one ends as the next of `outcomes`
+    says."""
+
+    def __init__(self, outcomes: list[dict]):
+        self.running, self.outcomes, self.begun = [], outcomes, []
+
+    def has_room(self) -> bool:
+        return len(self.running) < 4
+
+    def start(self, run: Run) -> None:
+        self.running.append(run)
+        self.begun.append(run.name)
+
+    def wait(self) -> Event:
+        return Event(self.running.pop(0), **self.outcomes.pop(0))
+
+    def locate_log(self, name: str) -> str:
+        return name
+
+
+WELL, FAILED = {"result": {}}, {"failed": "no such file"}
+
+
+def campaign(study: optuna.Study, search: Search, *outcomes: dict) -> Campaign:
+    runner = Runner(list(outcomes))
+    trainings = SimpleNamespace(
+        runner=runner, base=SimpleNamespace(values=load_example().model_dump()), seed=1,
+        start=runner.start, name_run=lambda number, seed: str(number),
+        save_result=lambda run, result: 0.5,
+    )  # fmt: skip
+    return Campaign(study, search, trainings)
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_search_ends_if_trainings_fail_but_not_if_values_are_invalid():
     """Each training runs here until the study starts no other."""
@@ -300,39 +334,38 @@ def test_a_search_ends_if_trainings_fail_but_not_if_values_are_invalid():
         "architectures.fashion-2blocks.negative_slope": {"choice": [0.3, None]},
     }
     search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"space": space, "trials": 18})
-    base = SimpleNamespace(values=load_example().model_dump())
-
-    class Runner:
-        def __init__(self, outcomes: list[dict]):
-            self.running, self.outcomes = [], outcomes
-
-        def has_room(self) -> bool:
-            return len(self.running) < 4
-
-        def wait(self) -> Event:
-            return Event(self.running.pop(0), **self.outcomes.pop(0))
-
-        def locate_log(self, name: str) -> str:
-            return name
 
     def run(*outcomes: dict) -> list[str]:
-        runner = Runner(list(outcomes))
-        trainings = SimpleNamespace(
-            runner=runner, base=base, seed=1, start=runner.running.append,
-            name_run=lambda number, seed: str(number), save_result=lambda run, result: 0.5,
-        )  # fmt: skip
         study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=1))
-        Campaign(study, search, trainings).run()
+        campaign(study, search, *outcomes).run()
         return [trial.state.name for trial in study.trials]
 
-    well, failed = {"result": {}}, {"failed": "no such file"}
     # the half of 18 contradicts the schema: leaky_relu without a slope, and the others with one
-    for outcomes in ([well] + 8 * [failed], 3 * [failed] + 6 * [well]):
+    for outcomes in ([WELL] + 8 * [FAILED], 3 * [FAILED] + 6 * [WELL]):
         states = run(*outcomes)
-        assert states.count("FAIL") == 9 + outcomes.count(failed)
-        assert states.count("COMPLETE") == outcomes.count(well)
+        assert states.count("FAIL") == 9
+        assert states.count("RUNNING") == outcomes.count(FAILED)  # for the next start
+        assert states.count("COMPLETE") == outcomes.count(WELL)
     with pytest.raises(UserError, match="6 trainings failed"):
-        run(*6 * [failed])  # three of them under way at the third failure
+        run(*6 * [FAILED])  # three of them under way at the third failure
+
+
+def test_a_training_that_failed_is_repeated_by_the_next_start_alone():
+    space = {"train.learning_rate": {"choice": [0.3, 0.6, 0.9]}}
+    content = YAML(typ="safe").load(SEARCH) | {"space": space, "trials": 3}
+    search, study = Search.model_validate(content), optuna.create_study()
+    for value in (0.3, 0.6, 0.3):  # the third trial waits for the first
+        study.enqueue_trial({"train.learning_rate": value})
+    begun, notes = [], []
+    for outcomes in ([FAILED, WELL], [FAILED], [WELL]):
+        start = campaign(study, search, *outcomes)
+        start.run()
+        begun.append(start.trainings.runner.begun)
+        notes.append(page.tabulate("rates", search, study.trials)["note"].tolist())
+    assert begun == [["0", "1"], ["0"], ["0"]]
+    why = "no such file, see 0"
+    assert notes == 2 * [[why, "", "equal to trial 0"]] + [["", "", "equal to trial 0"]]
+    assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
 
 
 def test_a_study_of_something_else_is_not_continued(tmp_path: Path):

@@ -31,7 +31,7 @@ WORDS = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
+    TrialState.RUNNING: "unfinished",
 }
 
 
