@@ -40,9 +40,7 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
     search, options, parameters = reading.load(name)
     count = prepare(workers, remote, options)
     with guard.hold(SCRATCH / "lock", "commands.search"):
-        if anew:
-            forget(name)
-        run(name, search, options, parameters, count, scheduler, remote)
+        run(name, search, options, parameters, count, scheduler, remote, anew)
 
 
 def forget(name: str) -> None:
@@ -66,9 +64,11 @@ def run(
     workers: int,
     scheduler: str | None,
     remote: bool,
+    anew: bool,
 ) -> None:
-    """Run the search on a cluster, confirm the best trial, and write the page. The trials start
-    from `options`; `parameters` is the text of their file, which may change in the meantime."""
+    """Run the search on a cluster, confirm the best trial, and write the page; `anew`: without the
+    trials so far. The trials start from `options`; `parameters` is the text of their file, which
+    may change in the meantime."""
     from commands.parallel import cluster, dispatch, exchange
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
@@ -83,6 +83,8 @@ def run(
     )
     base = experiments.read_base(parameters, sources.find_untracked(options))
     common = routes.describe_base(route, keys, base.values)
+    if anew:
+        forget(name)  # not before: the checks above may refuse to search
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     # before Dask changes it
     environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}

@@ -22,11 +22,15 @@ from support.example import load_example, read_example
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.searching import confirmation, page, reading, studies
+from commands.reviewing import history
+from commands.search import DATABASE, main
+from commands.searching import confirmation, experiments, page, reading, routes, studies
 from commands.searching.campaign import Campaign
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search, Values
+from stages.runtime import cli, inputs
 from stages.runtime.errors import UserError
+from stages.storage import files
 
 PIPELINE = """
 stages:
@@ -368,6 +372,23 @@ def test_a_training_that_failed_is_repeated_by_the_next_start_alone():
     assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
 
 
+def test_an_experiment_replaces_one_of_its_name_on_another_commit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(project.folder)
+    project.path("dvc.lock").write_text("stages: {}\n")
+    text = project.path("params.yaml").read_text()
+    for state in ("one", "another"):
+        project.path("state").write_text(state)
+        project.commit()
+        base = experiments.read_base(text, [])
+        for name in ("rates-1", "rates-11"):
+            experiments.save(name, base, text, {}, {})
+    for name in ("rates-1", "rates-11"):
+        commit = history.find_commit(name)
+        assert project.run("git", "rev-parse", f"{commit}^").strip() == base.head
+
+
 def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     database = tmp_path / "studies.db"
@@ -387,6 +408,25 @@ def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
             studies.open_study("rates", changed, {"train": {"epochs": 8}}, 1, database)
     studies.delete_study("rates", database)
     studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+
+
+def test_a_study_is_not_deleted_for_a_search_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (cli, "exit_on_sigterm"), (cli, "require_project"), (routes, "bring_up_to_date"),
+        (inputs, "check_prepared"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *arguments: None)
+    files.write_text(Path("params.yaml"), read_example())
+    files.write_text(Path("searches/rates.yaml"), SEARCH)
+    files.write_json(inputs.PREPARED, {"validation_is_test": True, "validation_is_training": False})
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH))
+    studies.open_study("rates", search, {}, 1, DATABASE).ask()
+    with pytest.raises(UserError, match="the validation images are the test images"):
+        main("rates", workers=1, scheduler=None, remote=False, anew=True)
+    assert len(studies.open_study("rates", search, {}, 1, DATABASE).trials) == 1
 
 
 def test_a_continued_study_draws_new_values(tmp_path: Path):
