@@ -140,7 +140,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
         raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
     if verdict:
-        print(f"against params.yaml as it is, on new seeds: {verdict.word} (p {verdict.p:.3f})")
+        print(f"against params.yaml as it is, on new seeds: {verdict.word} ({verdict.basis})")
     elif search.confirm_seeds:
         print("its values are those of params.yaml: there is nothing to confirm")
     if test:

@@ -526,8 +526,22 @@ def test_a_difference_is_judged_by_its_spread_over_seeds():
     assert confirmation.judge([0.80, 0.81, 0.82], [0.90, 0.91, 0.92], 0.1, False)[0] == "worse"
     word, p = confirmation.judge([0.80, 0.85, 0.90], [0.82, 0.87, 0.92], 0.1, True)
     assert word.startswith("no difference") and 0.5 < p < 0.8
-    assert confirmation.judge([0.8, 0.8], [float("nan"), 0.9], 0.1, True)[0] != "better"
-    assert confirmation.judge([0.8, 0.8], [0.81, 0.81], 0.1, True)[0] != "better"  # no spread seen
+    assert confirmation.judge([0.8, 0.8], [0.91, 0.92], 0.1, True)[0] == "better"  # a spread of one
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ([0.80, 0.81, math.nan], [0.90, 0.90, 0.91], "a training diverged"),
+        ([0.80, 0.80, 0.80], [math.nan, 0.90, 0.91], "a training diverged"),
+        ([0.80, 0.80, 0.80], [0.81, 0.81, 0.81], "all seeds gave the same value"),
+    ],
+)
+def test_a_difference_without_a_spread_or_a_result_is_not_judged(
+    old: list[float], new: list[float], why: str
+):
+    verdict = confirmation.Verdict(1, [2, 3, 4], old, new, *confirmation.judge(old, new, 0.1, True))
+    assert (verdict.word, verdict.p, verdict.basis) == ("not judged", None, why)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import optuna
 from scipy import stats
 
 from commands.pipeline import keys
-from commands.reviewing.noise import BETTER, CHANCE, WORSE
+from commands.reviewing.noise import BETTER, CHANCE, NOT_JUDGED, WORSE
 from commands.searching import studies
 from commands.searching.running import Run
 from commands.searching.trainings import Trainings
@@ -30,14 +30,22 @@ BASE = "base"
 @dataclass(frozen=True)
 class Verdict:
     """The number of the best trial, and the objective by seed with ``params.yaml`` as it is (`old`)
-    and with the best trial's values (`new`)."""
+    and with the best trial's values (`new`). `p` is None if the difference is not judged."""
 
     trial: int
     seeds: list[int]
     old: list[float]
     new: list[float]
     word: str
-    p: float
+    p: float | None
+
+    @property
+    def basis(self) -> str:
+        """The p-value in words, or why there is none."""
+        if self.p is not None:
+            return f"p {self.p:.3f}"
+        finite = np.isfinite([*self.old, *self.new]).all()
+        return "all seeds gave the same value" if finite else "a training diverged"
 
 
 def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
@@ -87,16 +95,20 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
     return known
 
 
-def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> tuple[str, float]:
-    """*better*, *worse* or *no difference larger than chance*, and the p-value."""
+def judge(
+    old: list[float], new: list[float], rate: float, maximizes: bool
+) -> tuple[str, float | None]:
+    """*better*, *worse* or *no difference larger than chance*, and the p-value; *not judged* and
+    None if a training diverged, or if neither side has a spread over its seeds: equal by chance,
+    that would prove any difference."""
+    if not np.isfinite([*old, *new]).all() or not (np.ptp(old) or np.ptp(new)):
+        return NOT_JUDGED, None
     difference = np.mean(new) - np.mean(old)
-    if not (np.ptp(old) or np.ptp(new)):  # equal by chance: a spread of 0 would prove anything
-        return CHANCE, 1.0
     new_stats, old_stats = (
         (np.mean(values), np.std(values, ddof=1), len(values)) for values in (new, old)
     )
     p = float(stats.ttest_ind_from_stats(*new_stats, *old_stats, equal_var=False).pvalue)
-    if not p <= rate:  # also if a training diverged: NaN
+    if p > rate:
         return CHANCE, p
     return (BETTER if (difference > 0) == maximizes else WORSE), p
 
