@@ -10,6 +10,7 @@ it. See docs/search.md.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import uuid
@@ -107,17 +108,14 @@ def run(
         with dispatch.clones(
             client, runner.name, base.content, remote, environment, runner.handle_message
         ):
-            try:
-                carry_out(study, trainings, options.review.false_alarm_rate)
-            finally:
-                runner.stop_all()
+            carry_out(study, trainings, options.review.false_alarm_rate)
     if not studies.list_unfinished(study):
         files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
 
 
 def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
-    """Run the trials, confirm the best one at the false alarm rate `rate`, and write the page, even
-    if the search fails or is stopped."""
+    """Run the trials, confirm the best one at the false alarm rate `rate`, and write the page. If
+    the search fails or is stopped, stop the trainings and write a page of what there is."""
     from commands.searching import confirmation, page, studies
     from commands.searching.campaign import Campaign
 
@@ -125,15 +123,16 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     try:
         Campaign(study, search, trainings).run()
         verdict = confirmation.confirm(study, trainings, rate)
-        test = None
         if verdict and verdict.word == confirmation.BETTER:
-            test = confirmation.look_at_test(study, trainings, verdict.trial)
+            confirmation.look_at_test(study, trainings, verdict.trial)
     except BaseException:
-        page.write(name, search, study)
+        trainings.runner.stop_all()
         print(f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr)
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            page.write(name, search, study, confirmation.read_verdict(study, trainings, rate))
         raise
     pull = " --pull" if trainings.runner.remote else ""
-    written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
+    written, best = page.write(name, search, study, verdict), studies.find_best(study)
     if unfinished := studies.list_unfinished(study):
         print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:
@@ -143,7 +142,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
         print(f"against params.yaml as it is, on new seeds: {verdict.word} ({verdict.basis})")
     elif search.confirm_seeds:
         print("its values are those of params.yaml: there is nothing to confirm")
-    if test:
+    if test := confirmation.read_test(study, best.number):
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
     print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro{pull}")

@@ -23,7 +23,7 @@ from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
 from commands.reviewing import history
-from commands.search import DATABASE, main
+from commands.search import DATABASE, carry_out, main
 from commands.searching import confirmation, experiments, page, reading, routes, studies
 from commands.searching.campaign import Campaign
 from commands.searching.running import Event, Run
@@ -370,6 +370,49 @@ def test_a_training_that_failed_is_repeated_by_the_next_start_alone():
     why = "no such file, see 0"
     assert notes == 2 * [[why, "", "equal to trial 0"]] + [["", "", "equal to trial 0"]]
     assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
+
+
+@pytest.mark.parametrize("drawing", ["well", "fails"])
+def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdict(
+    drawing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = YAML(typ="safe").load(SEARCH) | {"confirm_seeds": 3}
+    search, study = Search.model_validate(content), optuna.create_study(direction="maximize")
+    for rate in (0.6, 0.3):
+        study.enqueue_trial({"train.learning_rate": rate})
+    trial = study.ask()
+    studies.suggest(trial, search.space)
+    study.tell(trial, 0.9)
+    trainings = campaign(study, search).trainings
+    trainings.name, trainings.search = "rates", search
+    values = (0.80, 0.90, 0.81, 0.91, 0.82, 0.92)  # of params.yaml and the trial, seed by seed
+    study.set_user_attr(
+        "confirmed", dict(zip(confirmation.list_runs(study, trainings), values, strict=True))
+    )
+    study.set_user_attr("test", {"0": {"accuracy": 0.87, "standard_error": 0.01}})
+    runner, steps = trainings.runner, []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    def draw(study: optuna.Study, search: Search) -> dict[str, str]:
+        steps.append("the page is drawn")
+        if drawing == "fails":
+            raise OSError("no space left")
+        return {}
+
+    runner.wait, runner.stop_all = stop, lambda: steps.append("the trainings end")
+    monkeypatch.setattr(page, "draw", draw)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study, trainings, 0.1)
+    assert runner.begun == ["1"] and steps == ["the trainings end", "the page is drawn"]
+    written = tmp_path / "searches/rates/index.html"
+    if drawing == "fails":
+        assert not written.exists()
+    else:
+        text = written.read_text()
+        assert "<strong>better</strong> (p 0.00" in text and "0.8700 ± 0.0100" in text
 
 
 def test_an_experiment_replaces_one_of_its_name_on_another_commit(
