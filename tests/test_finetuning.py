@@ -82,7 +82,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         labels = np.arange(count) % CLASSES
         images = random.integers(0, 100, (count, SIDE, SIDE, 3)) + 70 * labels[:, None, None, None]
         parts[part] = images.astype(np.uint8), labels
-    return write_prepared(tmp_path_factory.mktemp("prepared"), parts, CLASSES)
+    preprocess = {"normalisation": "unit"}
+    return write_prepared(
+        tmp_path_factory.mktemp("prepared"), parts, CLASSES, preprocess=preprocess
+    )
 
 
 def experiment(start: Pretrained, tuning: dict | None = None, **recipe) -> Experiment:
@@ -105,6 +108,7 @@ def digests(folder: Path) -> dict[str, str]:
 def train(tiny: Experiment, prepared: Prepared, folder: Path) -> None:
     keras.utils.clear_session()  # layers are numbered from the start, as in a new process
     run.run(tiny, prepared, folder, folder / "checkpoint.npz")
+    run.keep_last_state(folder / "checkpoint.npz")
 
 
 def fit(tiny: Experiment, prepared: Prepared, folder: Path) -> dict:
@@ -126,6 +130,10 @@ def test_the_history_has_both_phases_and_checkpoints_are_deleted(whole: Path):
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert files.read_json(whole / "training.json")["pretrained"]["head_epochs"] == 3
     assert not list(whole.glob("checkpoint*"))
+
+
+def test_the_normalisation_is_the_networks_own_whatever_other_models_have(whole: Path):
+    assert files.read_json(whole / "training.json")["preprocess"]["normalisation"] == "none"
 
 
 def test_the_head_is_validated_on_the_validation_images(start, prepared, tmp_path: Path):

@@ -258,7 +258,6 @@ def test_a_training_started_by_hand_refuses_other_weights(
         ({"fine_tuning": None}, "fine_tuning"),
         ({"arguments": {"include_preprocessing": False}}, "include_preprocessing"),
         ({"fine_tuning": TINY["fine_tuning"] | {"head_epochs": 0, "layers": "none"}}, "nothing"),
-        ({}, "normalisation"),  # params.yaml asks for one
     ],
 )
 def test_a_setting_that_contradicts_pretrained_weights_is_named(

@@ -62,7 +62,6 @@ def plan_settings(
         "preprocess.image_size": preset.image_size,
         "preprocess.aspect": "crop",
         "preprocess.channels": 3,
-        "preprocess.normalisation": "none",
         "augment.horizontal_flip": True,
         "augment.vertical_flip": False,
         "augment.rotation": 10,

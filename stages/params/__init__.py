@@ -83,22 +83,9 @@ def cross_check(params: Params) -> Iterator[Problem]:
                 ("models", number),
                 f"{model!r} is not a key of architectures. {suggest(model, params.architectures)}",
             )
-        else:
-            yield from check_normalisation(params, number, model)
     for model, count in Counter(params.models).items():
         if count > 1:
             yield ("models",), f"{model!r} is named {count} times: name it once"
-
-
-def check_normalisation(params: Params, number: int, model: str) -> Iterator[Problem]:
-    """The conflict of a pre-trained model, ``models[number]``, with the normalisation."""
-    normalisation = params.preprocess.normalisation
-    if params.architectures[model].pretrained and normalisation != "none":
-        yield (
-            ("models", number),
-            f"{model!r} has pre-trained weights and normalises the pixels as these expect them: "
-            f"preprocess.normalisation is {normalisation}, and must be none",
-        )
 
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:

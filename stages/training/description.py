@@ -29,6 +29,9 @@ def describe_training(
 ) -> dict[str, Any]:
     """The content of training.json after all phases."""
     model, description = network.model, prepared.description
+    preprocess = description["preprocess"]
+    if experiment.pretrained:  # the network has a normalisation of its own
+        preprocess = preprocess | {"normalisation": "none"}
     epochs, best = len(past.history), past.stopping_state.get("best_epoch")  # counted from 0
     return {
         "model": experiment.name,
@@ -49,6 +52,7 @@ def describe_training(
         },
         "augment": experiment.augment.model_dump(),
         **{key: description[key] for key in DATA_KEYS},
+        "preprocess": preprocess,
         "layers": [describe_layer(layer) for layer in model.layers],
     }
 
