@@ -330,6 +330,20 @@ def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]
 
 
+def test_a_remote_counts_only_in_the_configuration_that_clones_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(no_scm=True) as repo:
+        for level, counts in (("local", False), ("repo", True)):
+            with repo.config.edit(level) as config:
+                config["remote"]["store"] = {"url": "/store"}
+                config["core"]["remote"] = "store"
+            assert graph.has_remote() is counts
+
+
 def test_a_worker_lost_without_a_message_counts_as_failed():
     future = SimpleNamespace(status="error", exception=lambda: MemoryError())
     assert cluster.describe_loss(future) == "MemoryError"

@@ -34,5 +34,8 @@ def prepare(workers: int | None, remote: bool, options: Params) -> int:
     """The number of workers. Raises `UserError` if results are to be exchanged through a `remote`,
     but there is none."""
     if remote and not graph.has_remote():
-        raise UserError("DVC has no default remote: add one by `dvc remote add --default NAME URL`")
+        raise UserError(
+            "there is no default remote in .dvc/config, the configuration that workers have too: "
+            "add one by `dvc remote add --default NAME URL`"
+        )
     return workers or max(1, count_cores() // options.train.threads)
