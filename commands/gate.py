@@ -23,7 +23,7 @@ from stages.runtime import cli
 
 
 def main(base: str) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
     head, dirty = history.read_working_tree()

@@ -71,7 +71,7 @@ def conclude(model: str) -> None:
 
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options, preset = params.load(), PRESETS[network]
     architecture = options.architectures.get(preset.architecture)

@@ -50,7 +50,7 @@ PIPELINES = {
 
 
 def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
     code = digest_code()

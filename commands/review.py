@@ -157,7 +157,7 @@ def write_failure(head: str | None, why: str) -> None:
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     if repro and head:
         raise UserError("--repro runs the pipeline of the working tree: leave out --head")

@@ -35,7 +35,7 @@ DATABASE = SCRATCH / "studies.db"
 
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     search, options, parameters = reading.load(name)
     count = prepare(workers, remote, options)

@@ -21,7 +21,7 @@ WRITTEN_BY_HAND = ("dvc.yaml", "published.yaml", "from-scratch.txt", "README.md"
 
 
 def main() -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     experiments.refuse_beside_dvc()
     if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():

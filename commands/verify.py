@@ -63,7 +63,7 @@ def compare_accuracies(
 
 
 def main() -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     revision = git.run("rev-parse", "HEAD")
     if outdated := find_outdated(revision):

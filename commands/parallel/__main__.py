@@ -136,7 +136,7 @@ def run_on_cluster(
 
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
     count = prepare(workers, remote, options)

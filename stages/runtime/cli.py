@@ -118,10 +118,19 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return parse
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as an exception does, so that child processes end and temporary
-    folders are removed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def exit_on_signals() -> None:
+    """Let SIGTERM, and SIGHUP from a closed terminal, end this process as an exception does, so
+    that child processes end and temporary folders are removed. Under `nohup`, SIGHUP stays
+    ignored."""
+
+    def exit_once(number: int, _: object) -> NoReturn:
+        # a shell and the system both send SIGHUP: the second would stop the removal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, exit_once)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, exit_once)
 
 
 def require_project() -> None:
