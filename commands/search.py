@@ -16,7 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.parallel.options import add_cluster_options, prepare
+from commands.parallel.options import add_cluster_options, choose_workers, require_remote
 from commands.pipeline import sources
 from commands.searching import reading, routes
 from commands.searching.schema import Search
@@ -38,7 +38,9 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
     cli.exit_on_signals()
     cli.require_project()
     search, options, parameters = reading.load(name)
-    count = prepare(workers, remote, options)
+    if remote:
+        require_remote()
+    count = choose_workers(workers, options)
     with guard.hold(SCRATCH / "lock", "commands.search"):
         if anew:
             forget(name)

@@ -1,6 +1,7 @@
 """What `make recheck` passes, and what it must never pass: planted changes of code that change a
 result only slightly."""
 
+import argparse
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import yaml
 from support.project import ROOT, Project
 
 from commands import recheck
+from commands.parallel import options as parallel_options
 from commands.pipeline import sources
 from commands.rechecking import budget, comparing, sides, stale
 from commands.reviewing import spread
@@ -349,6 +352,16 @@ def test_the_copy_has_every_file_except_data_sets_outside_git(
     copied = sides.copy_working_tree(tmp_path / "copied", untracked)
     assert (copied / odd).read_text() == "text" and (copied / "stages/train.py").exists()
     assert not (copied / "photographs").exists()
+
+
+def test_trainings_compared_at_once_do_not_share_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parallel_options, "count_cores", lambda: 100)
+    parser = argparse.ArgumentParser()
+    recheck.add_options(parser)
+    three_threads = SimpleNamespace(train=SimpleNamespace(threads=3))
+    for given, count in (([], 33), (["--workers", "50"], 50)):
+        asked = parser.parse_args(given).workers
+        assert parallel_options.choose_workers(asked, three_threads) == count
 
 
 def test_stopping_a_recheck_stops_its_comparisons(

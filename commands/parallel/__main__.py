@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.parallel.options import add_cluster_options, prepare
+from commands.parallel.options import add_cluster_options, choose_workers, require_remote
 from commands.pipeline import graph, snapshot, sources
 from commands.pipeline.process import run_dvc
 from stages import params
@@ -139,9 +139,10 @@ def main(targets: list[str], workers: int | None, scheduler: str | None, remote:
     cli.exit_on_signals()
     cli.require_project()
     options = params.load()
-    count = prepare(workers, remote, options)
+    if remote:
+        require_remote()
     with guard.hold(SCRATCH / "lock", "commands.parallel"):
-        run(targets, count, scheduler, remote, options)
+        run(targets, choose_workers(workers, options), scheduler, remote, options)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
