@@ -258,6 +258,14 @@ def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.Monk
     assert [option["resources"]["gpu"] for option in options] == [1, 1, 0]
 
 
+def test_workers_share_the_memory_that_a_container_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cluster, "MEMORY_LIMIT", 6e9)
+    options = [worker["options"] for worker in cluster.specify_workers(3, tmp_path).values()]
+    assert [option["resources"]["memory"] for option in options] == [2, 2, 2]
+
+
 def test_cores_are_counted_within_a_containers_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
