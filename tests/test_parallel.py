@@ -318,6 +318,17 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index_alone(
     assert project.changes() == ["?? new.txt"]
 
 
+def test_files_that_differ_between_snapshots_are_listed_by_their_exact_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Project(tmp_path).run("git", "init", "--quiet")
+    before = snapshot.write_tree()
+    Path("a b.txt").touch()
+    Path("é\n.txt").touch()
+    assert snapshot.list_changes(before, snapshot.write_tree()) == ["a b.txt", "é\n.txt"]
+
+
 def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
