@@ -15,11 +15,10 @@ Makes the same comparison as ``commands.review``, and checks:
 Takes about 7 seconds.
 """
 
-import sys
-
 from commands.reviewing import comparing, gate, history
 from stages import params
 from stages.runtime import cli
+from stages.runtime.errors import UserError
 
 
 def main(base: str) -> None:
@@ -41,7 +40,7 @@ def main(base: str) -> None:
     print("\n".join(map(str, checks)))
     failed = [check.name for check in checks if check.passed is False]
     if failed:
-        sys.exit(f"error: the gate is closed: {', '.join(failed)}")
+        raise UserError(f"the gate is closed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from commands.pipeline.process import run_dvc
 from stages import params
 from stages.runtime import cli, git, processor
 from stages.runtime.errors import UserError
+from stages.runtime.text import join_names
 from stages.storage import files
 
 METRICS = Path("reports/metrics.json")
@@ -69,8 +70,7 @@ def main() -> None:
     if outdated := find_outdated(revision):
         raise UserError(
             "there is nothing to verify: the last commit's results do not belong to its code and "
-            f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "
-            "repro`, and commit"
+            f"parameters, or some are missing: {join_names(outdated)}. Run `dvc repro`, and commit"
         )
     if git.list_changed():
         print(

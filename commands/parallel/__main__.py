@@ -20,13 +20,13 @@ from stages.params.fields import suggest
 from stages.params.schema import Parallel
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
+from stages.runtime.text import join_names
 from stages.storage import files
 
 if TYPE_CHECKING:
     from commands.parallel.dispatch import Dispatch
 
 SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
-MAX_LISTED = 5  # names of files that changed
 
 
 def collect(targets: list[str], pull: list[str]) -> None:
@@ -61,10 +61,9 @@ def run(
         if dispatch.waiting:
             failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
         if changed := snapshot.list_changes(content, snapshot.write_tree(untracked)):
-            more = f" and {len(changed) - MAX_LISTED} more" if len(changed) > MAX_LISTED else ""
             failed.append(
-                f"files changed meanwhile ({', '.join(changed[:MAX_LISTED])}{more}): the results "
-                "are in the cache, and `dvc repro` uses those that still fit"
+                f"files changed meanwhile ({join_names(changed)}): the results are in the cache, "
+                "and `dvc repro` uses those that still fit"
             )
             done = []  # nothing to collect
     for path, text in records.items():  # not outputs of DVC, so `collect` does not bring them
