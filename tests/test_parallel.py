@@ -16,7 +16,7 @@ import pytest
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.parallel import cluster, dispatch, exchange
+from commands.parallel import cluster, dispatch, exchange, worker
 from commands.parallel.__main__ import check_names
 from commands.pipeline import graph, snapshot, sources
 from stages.params.schema import Parallel
@@ -366,6 +366,30 @@ def test_a_remote_counts_only_in_the_configuration_that_clones_have(
 def test_a_worker_lost_without_a_message_counts_as_failed():
     future = SimpleNamespace(status="error", exception=lambda: MemoryError())
     assert cluster.describe_loss(future) == "MemoryError"
+
+
+def test_a_letter_read_in_two_parts_reaches_the_log_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The log ends in the middle of another one."""
+    events, read = [], os.pread
+    fake = SimpleNamespace(
+        name=0,
+        log_event=lambda _, event: events.append(event),
+        state=SimpleNamespace(tasks={"key": SimpleNamespace(state="executing")}),
+    )
+    monkeypatch.setattr(worker, "get_worker", lambda: fake)
+    monkeypatch.setattr(worker.Clones, "open_clone", lambda self: tmp_path)
+    monkeypatch.setattr(os, "pread", lambda file, _, start: read(file, 1, start))
+    (tmp_path / "talk.py").write_text(
+        "import pathlib, sys\n"
+        "pathlib.Path(sys.argv[1]).with_name('result.json').write_text('{}')\n"
+        "sys.stdout.buffer.write('é×'.encode()[:-1])\n"
+    )
+    clones = worker.Clones("run", b"", "", "", "", None, {})
+    request = {"module": "talk", "address": "train@a"}
+    assert clones.run_task("key", request, gpu=False) == {"status": 0}
+    assert "".join(event.get("text", "") for event in events) == "é\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_lost_scheduler_is_named():
