@@ -30,11 +30,11 @@ def main(base: str) -> None:
     before = comparison.revision
     if comparison.why and not comparison.lost:
         print(comparison.why)
-    spread = comparing.choose_spread(before, head)
-    checks = gate.run_checks(comparison, head, options.gate, spread)
+    seed_spread, source = comparing.choose_spread(before, head)
+    checks = gate.run_checks(comparison, head, options.gate, seed_spread)
     for note in [
         *comparing.list_damages(before),
-        *(comparing.list_notes(spread, before, head) if before else ()),
+        *(comparing.list_notes(seed_spread, source, before, head) if before else ()),
     ]:
         print(note)
     print("\n".join(map(str, checks)))

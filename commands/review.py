@@ -88,23 +88,25 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     comparison = history.find_base(base_name, head, bool(dirty))
     base = comparison.revision
     wanted, bounds = head.options(current)
-    spread = comparing.choose_spread(base, head)
+    seed_spread, source = comparing.choose_spread(base, head)
     verdicts = (
-        comparing.judge_models(base, head, spread, wanted.false_alarm_rate)
+        comparing.judge_models(base, head, seed_spread, wanted.false_alarm_rate)
         if base and base.models
         else {}
     )
     selected = (
-        comparing.compare_selected(base, head, spread, wanted.false_alarm_rate) if base else ""
+        comparing.compare_selected(base, head, seed_spread, wanted.false_alarm_rate) if base else ""
     )
     notes = [*([comparison.why] if comparison.why else []), *list_messages(base, head, dirty)]
-    others = comparing.judge_against_selected(head, spread, wanted.false_alarm_rate)
+    others = comparing.judge_against_selected(head, seed_spread, wanted.false_alarm_rate)
     judged = any(
         verdict.difference or verdict.words == noise.NOT_JUDGED
         for verdict in (*verdicts.values(), *others.values())
     )
     if verdicts or judged:
-        notes += comparing.list_notes(spread, base or head, head, judged or bool(selected))
+        notes += comparing.list_notes(
+            seed_spread, source, base or head, head, judged or bool(selected)
+        )
     content = Content(
         head=head,
         messages=notes,
@@ -116,10 +118,10 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         ],
         summary=group_by_verdict(verdicts),
         selected=selected,
-        others=describe_others(head, others, measured=bool(spread)),
-        seeds=spread and spread["n"],
+        others=describe_others(head, others, measured=bool(seed_spread)),
+        seeds=seed_spread and seed_spread["n"],
         rate=wanted.false_alarm_rate,
-        gate=gate.run_checks(comparison, head, bounds, spread, ran),
+        gate=gate.run_checks(comparison, head, bounds, seed_spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
         missing=describe_missing(head),
         lost=comparison.why if comparison.lost else "",
