@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from commands.parallel.options import add_workers_option, choose_workers
-from commands.pipeline import lockfile, sources
+from commands.pipeline import digests, lockfile, sources
 from commands.rechecking import budget, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
@@ -54,6 +54,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
     cli.require_project()
     options = params.load()
     code = digest_code()
+    digests.refresh()
     trainings = [
         training for path in PIPELINES[pipeline] for training in stale.find_trainings(path)
     ]

@@ -163,8 +163,8 @@ def run_checks(
     seed_spread: dict[str, Any] | None,
     ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """Run all checks. `seed_spread`: as `comparing.choose_spread` returns it; `ran`: the stages that
-    just ran because ``dvc.lock`` was out of date."""
+    """Run all checks. `seed_spread`: from `comparing.choose_spread`; `ran`: the stages that just
+    ran because ``dvc.lock`` was out of date."""
     lost = [Check("base", False, base.why)] if base.lost else []
     results = [
         check_selected(base.revision, head, options.selected_fall, seed_spread),
