@@ -20,9 +20,13 @@ from stages.runtime.errors import UserError
 FULL = 1_000_000  # bytes: a disk with less space left counts as full
 LESS_MEMORY = "end other programs, or make images or batches smaller"
 MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
+MORE_SPACE = (
+    "free some space, for instance by `dvc gc --all-commits --all-experiments`, and start again "
+    "(`dvc gc --workspace` frees more, but deletes the models of other commits and experiments)"
+)
 REMEDIES = {
-    errno.ENOSPC: "free some space, for instance by `dvc gc --workspace`, and start again",
-    errno.EDQUOT: "free some space, for instance by `dvc gc --workspace`, and start again",
+    errno.ENOSPC: MORE_SPACE,
+    errno.EDQUOT: MORE_SPACE,
     errno.EACCES: "give this user the right to it (chmod, chown), and start again",
     errno.EPERM: "give this user the right to it (chmod, chown), and start again",
     errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
