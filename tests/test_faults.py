@@ -20,7 +20,7 @@ from stages.runtime.errors import UserError
 REFUSALS = {
     "disk full": (
         "Path('/dev/full').write_text('x' * 10_000)",
-        "no space left on device.\n       What to do: free some space, for instance by `dvc gc --all-",
+        "What to do: free some space, for instance by `dvc gc --all-commits --all-experiments`",
     ),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
     "file too large": (
