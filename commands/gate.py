@@ -3,7 +3,7 @@ named, and the exit status is 1.
 
 Makes the same comparison as ``commands.review``, and checks:
 
-    base            there is a revision to compare with
+    base            the revision to compare with is in this clone
     dvc.lock        up to date: the results exist and belong to this code; and none of the compared
                     files is damaged
     selected model  its test accuracy fell by no more than the allowed multiple of the noise
@@ -12,7 +12,8 @@ Makes the same comparison as ``commands.review``, and checks:
                     allowed
     replications    published figures that were reproduced before still are
 
-Takes about 7 seconds.
+A check that has nothing to judge is reported as *not checked*, and does not fail. Takes about 7
+seconds.
 """
 
 from commands.reviewing import comparing, gate, history
@@ -28,8 +29,6 @@ def main(base: str) -> None:
     head, dirty = history.read_working_tree()
     comparison = history.find_base(base, head, bool(dirty))
     before = comparison.revision
-    if comparison.why and not comparison.lost:
-        print(comparison.why)
     seed_spread, source = comparing.choose_spread(before, head)
     checks = gate.run_checks(comparison, head, options.gate, seed_spread)
     for note in [

@@ -165,11 +165,11 @@ def run_checks(
 ) -> list[Check]:
     """Run all checks. `seed_spread`: from `comparing.choose_spread`; `ran`: the stages that just
     ran because ``dvc.lock`` was out of date."""
-    lost = [Check("base", False, base.why)] if base.lost else []
+    missing = [Check("base", False if base.lost else None, base.why)] if base.why else []
     results = [
         check_selected(base.revision, head, options.selected_fall, seed_spread),
         check_calibration(head, options.calibration_error),
         check_int8(head, options.int8_fall),
         check_replications(base.revision, head, options.replications),
     ]
-    return [*lost, check_lock(head, ran), *results]  # the lock is checked last: it names damage
+    return [*missing, check_lock(head, ran), *results]  # the lock is checked last: it names damage
