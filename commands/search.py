@@ -10,6 +10,7 @@ it. See docs/search.md.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import uuid
@@ -42,9 +43,7 @@ def main(name: str, workers: int | None, scheduler: str | None, remote: bool, an
         require_remote()
     count = choose_workers(workers, options)
     with guard.hold(SCRATCH / "lock", "commands.search"):
-        if anew:
-            forget(name)
-        run(name, search, options, parameters, count, scheduler, remote)
+        run(name, search, options, parameters, count, scheduler, remote, anew)
 
 
 def forget(name: str) -> None:
@@ -68,9 +67,11 @@ def run(
     workers: int,
     scheduler: str | None,
     remote: bool,
+    anew: bool,
 ) -> None:
-    """Run the search on a cluster, confirm the best trial, and write the page. The trials start
-    from `options`; `parameters` is the text of their file, which may change in the meantime."""
+    """Run the search on a cluster, confirm the best trial, and write the page; `anew`: without the
+    trials so far. The trials start from `options`; `parameters` is the text of their file, which
+    may change in the meantime."""
     from commands.parallel import cluster, dispatch, exchange
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
@@ -85,6 +86,8 @@ def run(
     )
     base = experiments.read_base(parameters, sources.find_untracked(options))
     common = routes.describe_base(route, keys, base.values)
+    if anew:
+        forget(name)  # not before: the checks above may refuse to search
     study = studies.open_study(name, search, common, options.seed, DATABASE)
     # before Dask changes it
     environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}
@@ -107,16 +110,14 @@ def run(
         with dispatch.clones(
             client, runner.name, base.content, remote, environment, runner.handle_message
         ):
-            try:
-                carry_out(study, trainings, options.review.false_alarm_rate)
-            finally:
-                runner.stop_all()
-    files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
+            carry_out(study, trainings, options.review.false_alarm_rate)
+    if not studies.list_unfinished(study):
+        files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
 
 
 def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> None:
-    """Run the trials, confirm the best one at the false alarm rate `rate`, and write the page, even
-    if the search fails or is stopped."""
+    """Run the trials, confirm the best one at the false alarm rate `rate`, and write the page. If
+    the search fails or is stopped, stop the trainings and write a page of what there is."""
     from commands.searching import confirmation, page, studies
     from commands.searching.campaign import Campaign
 
@@ -124,23 +125,26 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     try:
         Campaign(study, search, trainings).run()
         verdict = confirmation.confirm(study, trainings, rate)
-        test = None
         if verdict and verdict.word == confirmation.BETTER:
-            test = confirmation.look_at_test(study, trainings, verdict.trial)
+            confirmation.look_at_test(study, trainings, verdict.trial)
     except BaseException:
-        page.write(name, search, study)
+        trainings.runner.stop_all()
         print(f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr)
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            page.write(name, search, study, confirmation.read_verdict(study, trainings, rate))
         raise
     pull = " --pull" if trainings.runner.remote else ""
-    written, best = page.write(name, search, study, verdict, test), studies.find_best(study)
+    written, best = page.write(name, search, study, verdict), studies.find_best(study)
+    if unfinished := studies.list_unfinished(study):
+        print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:
         raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
     if verdict:
-        print(f"against params.yaml as it is, on new seeds: {verdict.word} (p {verdict.p:.3f})")
+        print(f"against params.yaml as it is, on new seeds: {verdict.word} ({verdict.basis})")
     elif search.confirm_seeds:
         print("its values are those of params.yaml: there is nothing to confirm")
-    if test:
+    if test := confirmation.read_test(study, best.number):
         print(f"test accuracy: {test['accuracy']:.4f} ± {test['standard_error']:.4f}")
     print(f"See all trials:  {written.resolve().as_uri()}")
     print(f"Take the best:   dvc exp apply {name}-{best.number}, and then dvc repro{pull}")

@@ -38,7 +38,7 @@ def tabulate(metrics: list[dict[str, Any]]) -> pd.DataFrame:
         for name in ("images", "accuracy", "standard_error", "loss")
     ]
     return pd.DataFrame(
-        {name: model[name] for name in ("model", "parameters", "epochs")}
+        {name: model[name] for name in ("model", "parameters", "epochs", "kept_epoch")}
         | {f"{part}_{name}": model[part][name] for part, name in columns}
         for model in metrics
     )
@@ -48,9 +48,10 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
     """Select a model by its validation accuracy; returns what selection.json says of it.
 
     ``best_validation_accuracy`` takes the most accurate. ``fewest_parameters`` takes the smallest
-    of those at most `within` standard errors below it (ties: the more accurate, then the first).
-    That standard error is Agresti and Coull's, which adds two right and two wrong images: the usual
-    one would be 0 for a model that is right on all images."""
+    of those at most `within` standard errors below it (ties: the more accurate, then the first):
+    with 1, the one-standard-error rule of Breiman et al., Classification and Regression Trees
+    (1984), 3.4.3. That standard error is Agresti and Coull's, which adds two right and two wrong
+    images: the usual one would be 0 for a model that is right on all images."""
     best = table.loc[table["validation_accuracy"].idxmax()]
     threshold = best["validation_accuracy"]
     if rule == "fewest_parameters":
@@ -74,22 +75,23 @@ def select(table: pd.DataFrame, rule: str, within: float) -> dict[str, Any]:
 def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
     """The comparison as a Markdown table, with the selected model in bold."""
     lines = [
-        "| model | parameters | epochs | validation accuracy | test accuracy |",
+        "| model | parameters | epochs (kept) | validation accuracy | test accuracy |",
         "|---|--:|--:|--:|--:|",
     ]
     for row in table.itertuples():
         name = f"**{row.model}**" if row.model == selection["selected"] else row.model
         validation = f"{row.validation_accuracy:.4f} ± {row.validation_standard_error:.4f}"
         test = f"{row.test_accuracy:.4f} ± {row.test_standard_error:.4f}"
-        lines.append(f"| {name} | {row.parameters:,} | {row.epochs} | {validation} | {test} |")
+        epochs = f"{row.epochs} ({row.kept_epoch})"
+        lines.append(f"| {name} | {row.parameters:,} | {epochs} | {validation} | {test} |")
     if selection["rule"] == "fewest_parameters":
         within = selection["within_standard_errors"]
         why = (
             "the fewest parameters among the models whose validation accuracy is at least "
             f"{selection['threshold']:.4f}: "
             f"{within:g} standard error{'s' * (within != 1)} below the best, "
-            f"{selection['best_validation_accuracy']} (for this one, two images more count as "
-            "right and two as wrong)"
+            f"{selection['best_validation_accuracy']} (Agresti and Coull's standard error: "
+            "computed as if two more images were right and two more wrong)"
         )
     else:
         why = "the best validation accuracy"
@@ -98,7 +100,7 @@ def format_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> str:
             *lines,
             "",
             f"Selected: **{selection['selected']}**, {why}. ± is one standard error of that many "
-            "images.",
+            "images; the epoch in brackets is the one whose weights were kept.",
             "",
         ]
     )
@@ -117,6 +119,7 @@ def main() -> None:
     description = REPORTS / "models" / selection["selected"] / "training.json"
     selection["sha256"] = files.read_json(description)["file"]["sha256"]
     selection["training_sha256"] = files.sha256(description)  # so that export depends on it
+    kept = {model["model"]: model["kept_epoch"] for model in metrics}
     curves, roc = (
         pd.concat(
             read_table(REPORTS / "models" / model / f"{name}.csv") for model in options.models
@@ -143,7 +146,7 @@ def main() -> None:
     files.write_csv(join_doubts(doubts), REPORTS / "label_quality.csv")
     files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
-    charts.save(charts.draw_curves_of_models(curves), REPORTS / "learning_curves.png")
+    charts.save(charts.draw_curves_of_models(curves, kept), REPORTS / "learning_curves.png")
     print(f"selected: {selection['selected']}, of {len(table)} models")
 
 

@@ -29,12 +29,12 @@ to import TensorFlow.
 from pathlib import Path
 
 from stages import params
-from stages.runtime import cli, guard, inputs
+from stages.runtime import cli, edited, guard, inputs
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend
 from stages.training.experiment import Experiment, find_pretrained
-from stages.training.run import run
+from stages.training.run import keep_last_state, run
 
 
 def main(model: str) -> None:
@@ -52,7 +52,9 @@ def main(model: str) -> None:
         )
         logs = folder / "tensorboard" if options.tensorboard else None
         record = run(experiment, Prepared(), folder, folder / "checkpoint.npz", logs)
+        edited.refuse_edited()
         files.write_json(folder / "run.json", record)
+        keep_last_state(folder / "checkpoint.npz")
 
 
 if __name__ == "__main__":

@@ -356,7 +356,7 @@ def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
     model = keras.Model(inputs, layer(inputs))
     layer.kernel.assign(100 * np.eye(2))
     image, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
-    trainer = heads.Trainer(model.inputs, model.outputs)
+    trainer = heads.MultiHeadModel(model.inputs, model.outputs)
     with heads.giving_logits(model, when=True):
         fitting.compile_model(trainer, keras.optimizers.SGD(1.0), train)
         logs = trainer.evaluate(image, wrong, verbose=0, return_dict=True)

@@ -49,6 +49,7 @@ def train(prepared: Prepared, folder: Path, **changes) -> list[str]:
     experiment = Experiment("small", 1, network, OPTIONS.augment, recipe(**changes))
     keras.utils.clear_session()  # layers are numbered from the start, as in a new process
     run.run(experiment, prepared, folder, folder / "checkpoint.npz")
+    run.keep_last_state(folder / "checkpoint.npz")
     return [files.sha256(folder / name) for name in ("model.keras", "history.csv")]
 
 

@@ -93,6 +93,21 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(f
     assert ran(finished.dvc("repro", "preprocess")) == ["preprocess"]
 
 
+def test_a_training_whose_result_is_refused_for_an_edit_need_not_run_again(finished: Project):
+    model = next(finished.path("models").glob("*/model.keras")).parent.name
+    code = f"""
+from stages import train
+from stages.runtime import edited
+def refuse():
+    raise SystemExit(3)
+edited.refuse_edited = refuse
+train.main({model!r})
+"""
+    assert "Epoch 1/" in finished.run(sys.executable, "-c", code, status=3)
+    again = finished.dvc("repro", "--force", "--single-item", f"train@{model}")
+    assert "resuming after epoch" in again and "Epoch 1/" not in again
+
+
 def test_a_source_that_changed_since_its_digest_was_taken_is_refused(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):

@@ -37,7 +37,7 @@ def test_charts_lie_completely_inside_their_pictures(results: Project):
     selection = files.read_json(results.path("reports/selection.json"))
     for figure in (
         charts.draw_comparison(table, selection),
-        charts.draw_curves_of_models(curves),
+        charts.draw_curves_of_models(curves, dict(zip(table["model"], table["kept_epoch"]))),
     ):
         figure.draw_without_rendering()
         drawn, size = figure.get_tightbbox(), figure.get_size_inches()

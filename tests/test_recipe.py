@@ -64,6 +64,20 @@ def test_a_schedule_in_epochs_equals_one_in_batches():
     assert recipe.find_schedule_end(in_epochs, 10) is None
 
 
+def test_an_empty_argument_of_a_schedule_is_left_to_keras():
+    arguments = {"initial_learning_rate": 0.1, "decay_epochs": 2, "alpha": None}
+    empty = TRAIN.model_copy(
+        update={"schedule": "CosineDecay", "schedule_arguments": arguments | {"warmup_steps": None}}
+    )
+    assert recipe.build_schedule(empty, batches=10).get_config()["alpha"] == 0.0
+    assert recipe.find_schedule_end(empty, 10) == 2
+    arguments["decay_epochs"] = None
+    assert (
+        recipe.find_schedule_end(empty.model_copy(update={"schedule_arguments": arguments}), 10)
+        is None
+    )
+
+
 def test_a_warm_up_without_a_target_is_refused():
     arguments = {"initial_learning_rate": 0.1, "decay_epochs": 2, "warmup_epochs": 1}
     changes = {"learning_rate": None, "schedule": "CosineDecay", "schedule_arguments": arguments}

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages import params
-from stages.replications import options, overview
+from stages.replications import learning_curves, options
 from stages.replications.evaluate import take_published_measure
 from stages.replications.table import (
     Spread,
@@ -247,7 +247,7 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
 def test_a_published_curve_is_wide_only_between_consecutive_epochs():
     axes = Figure().subplots()
     printed = pd.DataFrame({"epoch": [1, 2, 5], "accuracy": [0.1, 0.2, 0.5]})
-    overview.plot_published(axes, printed, "accuracy", "C0")
+    learning_curves.plot_published(axes, printed, "accuracy", "C0")
     wide, thin = sorted(axes.lines, key=lambda line: -line.get_linewidth())
     assert np.isnan(wide.get_ydata()).tolist() == [False, False, True, True, False]
     assert thin.get_ydata().tolist() == [0.1, 0.2, 0.5]

@@ -22,11 +22,15 @@ from support.example import load_example, read_example
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.searching import confirmation, page, reading, studies
+from commands.reviewing import history
+from commands.search import DATABASE, carry_out, main
+from commands.searching import confirmation, experiments, page, reading, routes, studies
 from commands.searching.campaign import Campaign
-from commands.searching.running import Event
+from commands.searching.running import Event, Run
 from commands.searching.schema import Search, Values
+from stages.runtime import cli, inputs
 from stages.runtime.errors import UserError
+from stages.storage import files
 
 PIPELINE = """
 stages:
@@ -291,6 +295,40 @@ def test_a_study_continues_after_its_best_was_applied_even_with_other_data(
     assert "another preprocess.channels:" in search(project, status=1)
 
 
+class Runner:
+    """Runs no training: up to four of them wait, and the first one ends as the next of `outcomes`
+    says."""
+
+    def __init__(self, outcomes: list[dict]):
+        self.running, self.outcomes, self.begun = [], outcomes, []
+
+    def has_room(self) -> bool:
+        return len(self.running) < 4
+
+    def start(self, run: Run) -> None:
+        self.running.append(run)
+        self.begun.append(run.name)
+
+    def wait(self) -> Event:
+        return Event(self.running.pop(0), **self.outcomes.pop(0))
+
+    def locate_log(self, name: str) -> str:
+        return name
+
+
+WELL, FAILED = {"result": {}}, {"failed": "no such file"}
+
+
+def campaign(study: optuna.Study, search: Search, *outcomes: dict) -> Campaign:
+    runner = Runner(list(outcomes))
+    trainings = SimpleNamespace(
+        runner=runner, base=SimpleNamespace(values=load_example().model_dump()), seed=1,
+        start=runner.start, name_run=lambda number, seed: str(number),
+        save_result=lambda run, result: 0.5,
+    )  # fmt: skip
+    return Campaign(study, search, trainings)
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_search_ends_if_trainings_fail_but_not_if_values_are_invalid():
     """Each training runs here until the study starts no other."""
@@ -300,39 +338,98 @@ def test_a_search_ends_if_trainings_fail_but_not_if_values_are_invalid():
         "architectures.fashion-2blocks.negative_slope": {"choice": [0.3, None]},
     }
     search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"space": space, "trials": 18})
-    base = SimpleNamespace(values=load_example().model_dump())
-
-    class Runner:
-        def __init__(self, outcomes: list[dict]):
-            self.running, self.outcomes = [], outcomes
-
-        def has_room(self) -> bool:
-            return len(self.running) < 4
-
-        def wait(self) -> Event:
-            return Event(self.running.pop(0), **self.outcomes.pop(0))
-
-        def locate_log(self, name: str) -> str:
-            return name
 
     def run(*outcomes: dict) -> list[str]:
-        runner = Runner(list(outcomes))
-        trainings = SimpleNamespace(
-            runner=runner, base=base, seed=1, start=runner.running.append,
-            name_run=lambda number, seed: str(number), save_result=lambda run, result: 0.5,
-        )  # fmt: skip
         study = optuna.create_study(sampler=optuna.samplers.BruteForceSampler(seed=1))
-        Campaign(study, search, trainings).run()
+        campaign(study, search, *outcomes).run()
         return [trial.state.name for trial in study.trials]
 
-    well, failed = {"result": {}}, {"failed": "no such file"}
     # the half of 18 contradicts the schema: leaky_relu without a slope, and the others with one
-    for outcomes in ([well] + 8 * [failed], 3 * [failed] + 6 * [well]):
+    for outcomes in ([WELL] + 8 * [FAILED], 3 * [FAILED] + 6 * [WELL]):
         states = run(*outcomes)
-        assert states.count("FAIL") == 9 + outcomes.count(failed)
-        assert states.count("COMPLETE") == outcomes.count(well)
+        assert states.count("FAIL") == 9
+        assert states.count("RUNNING") == outcomes.count(FAILED)  # for the next start
+        assert states.count("COMPLETE") == outcomes.count(WELL)
     with pytest.raises(UserError, match="6 trainings failed"):
-        run(*6 * [failed])  # three of them under way at the third failure
+        run(*6 * [FAILED])  # three of them under way at the third failure
+
+
+def test_a_training_that_failed_is_repeated_by_the_next_start_alone():
+    space = {"train.learning_rate": {"choice": [0.3, 0.6, 0.9]}}
+    content = YAML(typ="safe").load(SEARCH) | {"space": space, "trials": 3}
+    search, study = Search.model_validate(content), optuna.create_study()
+    for value in (0.3, 0.6, 0.3):  # the third trial waits for the first
+        study.enqueue_trial({"train.learning_rate": value})
+    begun, notes = [], []
+    for outcomes in ([FAILED, WELL], [FAILED], [WELL]):
+        start = campaign(study, search, *outcomes)
+        start.run()
+        begun.append(start.trainings.runner.begun)
+        notes.append(page.tabulate("rates", search, study.trials)["note"].tolist())
+    assert begun == [["0", "1"], ["0"], ["0"]]
+    why = "no such file, see 0"
+    assert notes == 2 * [[why, "", "equal to trial 0"]] + [["", "", "equal to trial 0"]]
+    assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
+
+
+@pytest.mark.parametrize("drawing", ["well", "fails"])
+def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdict(
+    drawing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = YAML(typ="safe").load(SEARCH) | {"confirm_seeds": 3}
+    search, study = Search.model_validate(content), optuna.create_study(direction="maximize")
+    for rate in (0.6, 0.3):
+        study.enqueue_trial({"train.learning_rate": rate})
+    trial = study.ask()
+    studies.suggest(trial, search.space)
+    study.tell(trial, 0.9)
+    trainings = campaign(study, search).trainings
+    trainings.name, trainings.search = "rates", search
+    values = (0.80, 0.90, 0.81, 0.91, 0.82, 0.92)  # of params.yaml and the trial, seed by seed
+    study.set_user_attr(
+        "confirmed", dict(zip(confirmation.list_runs(study, trainings), values, strict=True))
+    )
+    study.set_user_attr("test", {"0": {"accuracy": 0.87, "standard_error": 0.01}})
+    runner, steps = trainings.runner, []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    def draw(study: optuna.Study, search: Search) -> dict[str, str]:
+        steps.append("the page is drawn")
+        if drawing == "fails":
+            raise OSError("no space left")
+        return {}
+
+    runner.wait, runner.stop_all = stop, lambda: steps.append("the trainings end")
+    monkeypatch.setattr(page, "draw", draw)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study, trainings, 0.1)
+    assert runner.begun == ["1"] and steps == ["the trainings end", "the page is drawn"]
+    written = tmp_path / "searches/rates/index.html"
+    if drawing == "fails":
+        assert not written.exists()
+    else:
+        text = written.read_text()
+        assert "<strong>better</strong> (p 0.00" in text and "0.8700 ± 0.0100" in text
+
+
+def test_an_experiment_replaces_one_of_its_name_on_another_commit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(project.folder)
+    project.path("dvc.lock").write_text("stages: {}\n")
+    text = project.path("params.yaml").read_text()
+    for state in ("one", "another"):
+        project.path("state").write_text(state)
+        project.commit()
+        base = experiments.read_base(text, [])
+        for name in ("rates-1", "rates-11"):
+            experiments.save(name, base, text, {}, {})
+    for name in ("rates-1", "rates-11"):
+        commit = history.find_commit(name)
+        assert project.run("git", "rev-parse", f"{commit}^").strip() == base.head
 
 
 def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
@@ -354,6 +451,25 @@ def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
             studies.open_study("rates", changed, {"train": {"epochs": 8}}, 1, database)
     studies.delete_study("rates", database)
     studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+
+
+def test_a_study_is_not_deleted_for_a_search_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (cli, "exit_on_sigterm"), (cli, "require_project"), (routes, "bring_up_to_date"),
+        (inputs, "check_prepared"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *arguments: None)
+    files.write_text(Path("params.yaml"), read_example())
+    files.write_text(Path("searches/rates.yaml"), SEARCH)
+    files.write_json(inputs.PREPARED, {"validation_is_test": True, "validation_is_training": False})
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH))
+    studies.open_study("rates", search, {}, 1, DATABASE).ask()
+    with pytest.raises(UserError, match="the validation images are the test images"):
+        main("rates", workers=1, scheduler=None, remote=False, anew=True)
+    assert len(studies.open_study("rates", search, {}, 1, DATABASE).trials) == 1
 
 
 def test_a_continued_study_draws_new_values(tmp_path: Path):
@@ -453,8 +569,22 @@ def test_a_difference_is_judged_by_its_spread_over_seeds():
     assert confirmation.judge([0.80, 0.81, 0.82], [0.90, 0.91, 0.92], 0.1, False)[0] == "worse"
     word, p = confirmation.judge([0.80, 0.85, 0.90], [0.82, 0.87, 0.92], 0.1, True)
     assert word.startswith("no difference") and 0.5 < p < 0.8
-    assert confirmation.judge([0.8, 0.8], [float("nan"), 0.9], 0.1, True)[0] != "better"
-    assert confirmation.judge([0.8, 0.8], [0.81, 0.81], 0.1, True)[0] != "better"  # no spread seen
+    assert confirmation.judge([0.8, 0.8], [0.91, 0.92], 0.1, True)[0] == "better"  # a spread of one
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ([0.80, 0.81, math.nan], [0.90, 0.90, 0.91], "a training diverged"),
+        ([0.80, 0.80, 0.80], [math.nan, 0.90, 0.91], "a training diverged"),
+        ([0.80, 0.80, 0.80], [0.81, 0.81, 0.81], "all seeds gave the same value"),
+    ],
+)
+def test_a_difference_without_a_spread_or_a_result_is_not_judged(
+    old: list[float], new: list[float], why: str
+):
+    verdict = confirmation.Verdict(1, [2, 3, 4], old, new, *confirmation.judge(old, new, 0.1, True))
+    assert (verdict.word, verdict.p, verdict.basis) == ("not judged", None, why)
 
 
 @pytest.mark.parametrize(

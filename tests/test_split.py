@@ -174,6 +174,8 @@ def test_the_validation_part_may_be_the_test_or_training_part():
     assert np.array_equal(as_training["validation"], as_training["train"]) and not overlap(
         as_training["train"], as_training["test"]
     )
+    limited = choose_parts(data, chosen(method="training", limit_train=30), seed=0)
+    assert len(limited["train"]) == 30 and np.array_equal(limited["validation"], limited["train"])
     with pytest.raises(UserError, match="made-up brings no test images"):
         choose_parts(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 

@@ -2,7 +2,8 @@
 
 Everything that must outlive this process is in the study: what was asked, reported and told. A
 trial that was running when the process ended is resumed first at the next start, from its
-training's checkpoint, or from DVC's run-cache if the training was done.
+training's checkpoint, or from DVC's run-cache if the training was done. So is one whose training
+failed, perhaps for want of memory or disk space: for Optuna it is still running.
 """
 
 import math
@@ -25,6 +26,7 @@ from stages.runtime.errors import UserError
 MAX_FAILURES = 3  # trainings that may fail before any succeeds; more suggest a common cause
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SEED = "seed {}"  # the attribute of a trial that holds the objective with one seed
+FAILED = "failed"  # the one that says why it or its last training failed
 
 
 @dataclass
@@ -45,30 +47,26 @@ class Campaign:
         a worker is lost, or if `MAX_FAILURES` trainings have failed and none has succeeded."""
         deadline = time.monotonic() + 60 * (self.search.minutes or math.inf)
         runner = self.trainings.runner
-        interrupted = [
-            Trial(self.study, trial._trial_id)
-            for trial in self.list_trials()
-            if trial.state == TrialState.RUNNING  # when an earlier start ended
+        unfinished = [  # by earlier starts
+            Trial(self.study, trial._trial_id) for trial in studies.list_unfinished(self.study)
         ]
         if not self.list_trials():
             self.enqueue_base()
         while True:
-            while interrupted:
-                self.start(interrupted.pop(0))
             while (
                 runner.has_room()
                 and time.monotonic() < deadline
-                and self.wants_more()
+                and (unfinished or self.wants_more())
                 and not self.is_hopeless()  # though running ones may still succeed
             ):
-                self.start(self.study.ask())
+                self.start(unfinished.pop(0) if unfinished else self.study.ask())
             if not runner.running:
                 if self.is_hopeless():
                     raise UserError(
                         f"{len(self.failures)} trainings failed, and none succeeded. The last one: "
                         f"{self.failures[-1]}"
                     )
-                if time.monotonic() < deadline and self.wants_more():
+                if time.monotonic() < deadline and (unfinished or self.wants_more()):
                     runner.check_workers()  # they may have left
                     continue
                 return
@@ -132,6 +130,8 @@ class Campaign:
         """Train with the first seed that the trial lacks; if it has all, finish it with the
         mean."""
         known = self.read_trial(trial)
+        if known.user_attrs.get(FAILED):
+            trial.set_user_attr(FAILED, None)  # in an earlier start
         first = self.trainings.seed
         seeds = range(first, first + self.search.seeds)
         left = [seed for seed in seeds if SEED.format(seed) not in known.user_attrs]
@@ -158,7 +158,10 @@ class Campaign:
             raise UserError(f"{run.name} could not be run: {event.failed}. Start again to continue")
         elif event.failed:
             self.failures.append(f"{event.failed}, see {runner.locate_log(run.name)}")
-            self.fail(trial, self.failures[-1])
+            trial.set_user_attr(FAILED, self.failures[-1])
+            print(
+                f"trial {trial.number}: {self.failures[-1]}; the next start repeats it", flush=True
+            )
         elif (value := self.trainings.save_result(run, event.result)) is None:
             self.fail(trial, "the training diverged: the network predicts NaN")
         else:
@@ -178,7 +181,7 @@ class Campaign:
         return False
 
     def fail(self, trial: Trial, why: str) -> None:
-        trial.set_user_attr("failed", why)
+        trial.set_user_attr(FAILED, why)
         self.finish(trial, None, TrialState.FAIL, why)
 
     def finish(self, trial: Trial, value: float | None, state: TrialState, text: str) -> None:

@@ -19,7 +19,7 @@ import optuna
 from scipy import stats
 
 from commands.pipeline import keys
-from commands.reviewing.noise import BETTER, CHANCE, WORSE
+from commands.reviewing.noise import BETTER, CHANCE, NOT_JUDGED, WORSE
 from commands.searching import studies
 from commands.searching.running import Run
 from commands.searching.trainings import Trainings
@@ -30,50 +30,72 @@ BASE = "base"
 @dataclass(frozen=True)
 class Verdict:
     """The number of the best trial, and the objective by seed with ``params.yaml`` as it is (`old`)
-    and with the best trial's values (`new`)."""
+    and with the best trial's values (`new`). `p` is None if the difference is not judged."""
 
     trial: int
     seeds: list[int]
     old: list[float]
     new: list[float]
     word: str
-    p: float
+    p: float | None
+
+    @property
+    def basis(self) -> str:
+        """The p-value in words, or why there is none."""
+        if self.p is not None:
+            return f"p {self.p:.3f}"
+        finite = np.isfinite([*self.old, *self.new]).all()
+        return "all seeds gave the same value" if finite else "a training diverged"
 
 
 def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
     """Compare the best trial with the base on new seeds; None if there is nothing to compare.
     `rate`: of false alarms. Raises `UserError` if a training fails."""
+    measure(study, trainings, list_runs(study, trainings))
+    verdict = read_verdict(study, trainings, rate)
+    comparisons = study.user_attrs.get("comparisons", [])
+    if verdict and (comparison := [verdict.trial, len(verdict.seeds)]) not in comparisons:
+        study.set_user_attr("comparisons", [*comparisons, comparison])
+    return verdict
+
+
+def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:
+    """The trainings to compare, by their ids: for each new seed that of the base, and that of the
+    best trial. None at all if there is nothing to compare."""
     search, best = trainings.search, studies.find_best(study)
-    if best is None or not search.confirm_seeds:
-        return None
+    if best is None:
+        return {}
     settings = studies.read_settings(best, search.space)
     present = {key: keys.look_up(key, trainings.base.values) for key in search.space}
     if settings == present:
-        return None
+        return {}
     first = trainings.seed + search.seeds
-    seeds = list(range(first, first + search.confirm_seeds))
     # the base itself runs without changes: it may lack a key that the search sets
-    runs = {
+    return {
         studies.identify({**values, "seed": seed}): Run(
             trainings.name_run(side, seed), changes, seed
         )
-        for seed in seeds
+        for seed in range(first, first + search.confirm_seeds)
         for side, values, changes in ((BASE, present, {}), (best.number, settings, settings))
     }
-    known = measure(study, trainings, runs)
-    comparisons = study.user_attrs.get("comparisons", [])
-    if (comparison := [best.number, len(seeds)]) not in comparisons:
-        study.set_user_attr("comparisons", [*comparisons, comparison])
-    old, new = (
-        [known[studies.identify({**values, "seed": seed})] for seed in seeds]
-        for values in (present, settings)
-    )
-    return Verdict(best.number, seeds, old, new, *judge(old, new, rate, search.maximizes))
 
 
-def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> dict[str, float]:
-    """The objective of `runs` that belong to no trial, by their ids; NaN if one diverged. Those
-    recorded in the study do not run again."""
+def read_verdict(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
+    """The verdict by the trainings that the study has recorded; None if one is missing, or there is
+    nothing to compare."""
+    runs, known = list_runs(study, trainings), study.user_attrs.get("confirmed", {})
+    if not runs or not known.keys() >= runs.keys():
+        return None
+    values = [known[run_id] for run_id in runs]
+    old, new = values[::2], values[1::2]
+    seeds = [run.seed for run in runs.values()][::2]
+    number = studies.find_best(study).number
+    return Verdict(number, seeds, old, new, *judge(old, new, rate, trainings.search.maximizes))
+
+
+def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> None:
+    """Record the objective of `runs`, which belong to no trial, in the study by their ids; NaN if
+    one diverged. Those recorded before do not run again."""
     known = study.user_attrs.get("confirmed", {})
     waiting = {run.name: run_id for run_id, run in runs.items() if run_id not in known}
     if waiting:
@@ -84,26 +106,29 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
         known[waiting[run.name]] = value
         study.set_user_attr("confirmed", known)
         print(f"{run.name}: {value:.4f}", flush=True)
-    return known
 
 
-def judge(old: list[float], new: list[float], rate: float, maximizes: bool) -> tuple[str, float]:
-    """*better*, *worse* or *no difference larger than chance*, and the p-value."""
+def judge(
+    old: list[float], new: list[float], rate: float, maximizes: bool
+) -> tuple[str, float | None]:
+    """*better*, *worse* or *no difference larger than chance*, and the p-value; *not judged* and
+    None if a training diverged, or if neither side has a spread over its seeds: equal by chance,
+    that would prove any difference."""
+    if not np.isfinite([*old, *new]).all() or not (np.ptp(old) or np.ptp(new)):
+        return NOT_JUDGED, None
     difference = np.mean(new) - np.mean(old)
-    if not (np.ptp(old) or np.ptp(new)):  # equal by chance: a spread of 0 would prove anything
-        return CHANCE, 1.0
     new_stats, old_stats = (
         (np.mean(values), np.std(values, ddof=1), len(values)) for values in (new, old)
     )
     p = float(stats.ttest_ind_from_stats(*new_stats, *old_stats, equal_var=False).pvalue)
-    if not p <= rate:  # also if a training diverged: NaN
+    if p > rate:
         return CHANCE, p
     return (BETTER if (difference > 0) == maximizes else WORSE), p
 
 
-def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> dict[str, float]:
-    """accuracy, standard_error and loss on the test set, of the model that a trial trained. Each
-    look is recorded in the study."""
+def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> None:
+    """Record accuracy, standard_error and loss on the test set, of the model that a trial trained,
+    in the study, unless they are there."""
     looks = study.user_attrs.get("test", {})
     if str(number) not in looks:
         trial = study.get_trials(deepcopy=False)[number]
@@ -113,4 +138,8 @@ def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> dict
         for _, result in trainings.run_all([run]):
             looks[str(number)] = result["measures"]["test"]
             study.set_user_attr("test", looks)
-    return looks[str(number)]
+
+
+def read_test(study: optuna.Study, number: int) -> dict[str, float] | None:
+    """What `look_at_test` has recorded of a trial; None if it has not looked."""
+    return study.user_attrs.get("test", {}).get(str(number))

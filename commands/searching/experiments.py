@@ -4,7 +4,7 @@ show`, `apply` and `branch` find by its name."""
 import json
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ def save(
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
     message = f"commands.search: {name}"
     commit = git.run(*AUTHOR, "commit-tree", tree, "-p", base.head, "-m", message)
+    remove(lambda other: other == name)  # perhaps of another commit: its reference is another one
     git.run("update-ref", str(ExpRefInfo(base.head, name)), commit)
 
 
@@ -79,6 +80,11 @@ def belongs_to(study: str, name: str) -> bool:
 
 def remove_all(study: str) -> None:
     """Remove the experiments of a study, based on any commit."""
+    remove(lambda name: belongs_to(study, name))
+
+
+def remove(is_meant: Callable[[str], bool]) -> None:
+    """Remove the experiments whose name is meant, based on any commit."""
     for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
-        if belongs_to(study, reference.rpartition("/")[2]):
+        if is_meant(reference.rpartition("/")[2]):
             git.run("update-ref", "-d", reference)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
 
 from commands.searching import studies
-from commands.searching.confirmation import Verdict
+from commands.searching.confirmation import Verdict, read_test
 from commands.searching.reading import FOLDER
 from commands.searching.schema import Search
 from stages.images.data_uri import encode_bytes
@@ -31,7 +31,7 @@ WORDS = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
+    TrialState.RUNNING: "unfinished",
 }
 
 
@@ -159,13 +159,7 @@ def shorten(columns: Iterable[str]) -> dict[str, str]:
     return {column: name if counts[name] == 1 else column for column, name in last.items()}
 
 
-def write(
-    name: str,
-    search: Search,
-    study: optuna.Study,
-    verdict: Verdict | None = None,
-    test: dict[str, float] | None = None,
-) -> Path:
+def write(name: str, search: Search, study: optuna.Study, verdict: Verdict | None) -> Path:
     """Write trials.csv and index.html to ``searches/NAME/``. Returns the path of the page."""
     folder, trials = FOLDER / name, study.get_trials(deepcopy=False)
     table = tabulate(name, search, trials)
@@ -180,7 +174,7 @@ def write(
         "best": best,
         "counts": table["state"].value_counts().to_dict() if len(table) else {},
         "verdict": verdict,
-        "test": test,
+        "test": best and read_test(study, best.number),
         "looks": len(study.user_attrs.get("test", {})),
         "comparisons": len(study.user_attrs.get("comparisons", [])),
         "pictures": draw(study, search) if best else {},

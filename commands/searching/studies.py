@@ -149,6 +149,12 @@ def tell(
         raise RuntimeError(f"Optuna did not store the result of trial {trial.number}")
 
 
+def list_unfinished(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials under way; in a study that no search works on, those that the next start
+    resumes: the search was stopped, or their training failed."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
 def find_best(study: optuna.Study) -> FrozenTrial | None:
     """The best complete trial, the first in case of ties; None if there is none."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -149,14 +149,18 @@ def find_phases(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_learning_curves(
-    axes: Axes, curves: pd.DataFrame, measure: str, styles: dict[str, dict[str, Any]]
+    axes: Axes,
+    curves: pd.DataFrame,
+    measure: str,
+    styles: dict[str, dict[str, Any]],
+    colours: dict[str, str] | None = None,
 ) -> None:
-    """Draw `measure` by epoch, with a colour and a label for each model. `styles` has matplotlib's
-    plot arguments for each part, which may override colour and label. A vertical line shows where
-    a model's fine-tuning begins."""
+    """Draw `measure` by epoch, with a colour (of `colours`, if given) and a label for each model.
+    `styles` has matplotlib's plot arguments for each part, which may override colour and label. A
+    vertical line shows where a model's fine-tuning begins."""
     models = curves["model"].unique()
     line, label = {"linewidth": 1, "linestyle": (0, (2, 3))}, "fine-tuning begins"
-    for model, colour in zip(models, choose_colours(len(models))):
+    for model, colour in (colours or dict(zip(models, choose_colours(len(models))))).items():
         for part, style in styles.items():
             curve = curves[(curves["model"] == model) & (curves["part"] == part)]
             axes.plot(curve["epoch"], curve[measure], **({"color": colour, "label": model} | style))
@@ -217,9 +221,9 @@ def draw_comparison(table: pd.DataFrame, selection: dict[str, Any]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
+def draw_curves_of_models(curves: pd.DataFrame, kept: dict[str, int]) -> Figure:
     """Accuracy and loss by epoch, with a colour per model: solid lines for validation, dotted ones
-    for training."""
+    for training. A ring marks the epoch whose weights are kept (`kept`, by model)."""
     models = curves["model"].unique()
     fitting = LEGEND_LETTERS // (max(map(len, models)) + 7)
     columns = min(max(fitting, 1), LEGEND_COLUMNS)
@@ -228,8 +232,8 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
     # a single epoch makes no line: tell the parts apart by their markers
     single_epoch = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}
     figure = draw_learning_curves(
-        f"Learning curves: validation ({'dots' if single_epoch else 'full'}) and training "
-        f"({'crosses' if single_epoch else 'dotted'})",
+        f"Learning curves: validation ({'dots' if single_epoch else 'full'}; rings: epochs kept), "
+        f"training ({'crosses' if single_epoch else 'dotted'})",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},
         {
@@ -239,6 +243,12 @@ def draw_curves_of_models(curves: pd.DataFrame) -> Figure:
         # leave the panels their height, however long the legend
         size=(9, 4.6 + 0.2 * more_rows),
     )
+    validation = curves[curves["part"] == "validation"]
+    rings = validation[validation["epoch"] == validation["model"].map(kept)]
+    colours = [dict(zip(models, choose_colours(len(models))))[model] for model in rings["model"]]
+    for axes, measure in zip(figure.axes, ("accuracy", "loss")):
+        ring = {"s": 70, "facecolors": "none", "edgecolors": colours, "zorder": 3}
+        axes.scatter(rings["epoch"], rings[measure], **ring)
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure

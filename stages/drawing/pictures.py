@@ -128,7 +128,7 @@ def draw_class_balance(counts: dict[str, dict[str, int]]) -> Figure:
         figure = Figure(
             figsize=(WIDTH / DPI, 1.2 + (0.26 if few else 0.13) * len(names)), layout="constrained"
         )
-        panels = figure.subplots(1, len(counts), sharey=True)
+        panels = figure.subplots(1, len(counts), sharex=True, sharey=True)
         for axes, colour, (part, classes) in zip(panels, COLOURS, counts.items()):
             bars = axes.barh(range(len(names)), [classes[name] for name in names], color=colour)
             axes.set(title=f"{part}: {sum(classes.values()):,} images", xlabel="images")

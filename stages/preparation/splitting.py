@@ -144,10 +144,13 @@ def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
         test = validation
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
-    return {
+    parts = {
         part: np.sort(limit_part(index, data.labels, limit, part_seed, f"limit_{part}"))
         for part, index, limit, part_seed in zip(PARTS, (train, validation, test), limits, seeds)
     }
+    if validation is train and len(parts["validation"]) > len(parts["train"]):
+        parts["validation"] = parts["train"]
+    return parts
 
 
 def limit_part(

@@ -28,20 +28,28 @@ def draw_experiment(
 ) -> dict[str, Figure]:
     """The figures of one experiment, by name. `tables` are those of
     `stages.metrics.measures.measure_model`; `probabilities` float32 (images, classes) of the test
-    part."""
+    part, which may be the validation or the training images."""
     names, labels = prepared.description["class_names"], prepared.labels("test")
+    title = f"{name}, {describe_images(training)}"
     return {
-        "confusion": draw_confusion(name, tables["confusion"], names),
-        "roc": draw_roc(name, labels, probabilities, names),
+        "confusion": draw_confusion(title, tables["confusion"], names),
+        "roc": draw_roc(title, labels, probabilities, names),
         "predictions": draw_predictions(
-            name, prepared.images("test"), labels, probabilities, names
+            title, prepared.images("test"), labels, probabilities, names
         ),
         "architecture": draw_architecture(name, training),
     }
 
 
+def describe_images(training: dict[str, Any]) -> str:
+    """What the images of the test part are in truth."""
+    if training["validation_is_training"]:
+        return "training images"
+    return "validation images" if training["validation_is_test"] else "test images"
+
+
 def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
-    """Test images by true class (rows) and predicted class (columns), with counts where they are
+    """Images by true class (rows) and predicted class (columns), with counts where they are
     legible. `cells` are those of `stages.metrics.diagnostics.tabulate_confusion`."""
     classes = len(names)
     counts = cells.pivot(index="actual", columns="predicted", values="images")
@@ -49,13 +57,15 @@ def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     few = classes <= LABELLED
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axes = figure.add_subplot(
-        title=f"{title}: confusion matrix, test part", xlabel="predicted class", ylabel="true class"
+        title=f"{title}: confusion matrix", xlabel="predicted class", ylabel="true class"
     )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="fraction of the true class", shrink=0.8)
     axes.grid(False)
     step = 1 if few else 5
+    if not few:
+        axes.set(xlabel="predicted class (every fifth is named)", ylabel="true class")
     style = {"fontsize": 9 if few else 7, "parse_math": False}
     axes.set_xticks(range(0, classes, step), names[::step], rotation=90, **style)
     axes.set_yticks(range(0, classes, step), names[::step], **style)
@@ -93,7 +103,7 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
     for text in whole.legend(frameon=False, loc="lower right", fontsize=9).get_texts():
         text.set_parse_math(False)
     figure.suptitle(
-        f"{title}: ROC, one class against the rest (average, best, middle and worst class)"
+        f"{title}: ROC, each class against the rest (averages; best, middle and worst class)"
     )
     return figure
 
@@ -101,7 +111,7 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
 def draw_predictions(
     title: str, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: list[str]
 ) -> Figure:
-    """A few test images, evenly spaced, with the predicted class, its probability, and the true
+    """A few images, evenly spaced, with the predicted class, its probability, and the true
     class if it differs."""
     places = np.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).astype(int)
     columns = 5
@@ -118,13 +128,13 @@ def draw_predictions(
         )
         colour = "#006d4c" if is_right else "#b23b00"
         axes.set_title(text, fontsize=9, color=colour, parse_math=False)
-    figure.suptitle(f"{title}: test images and predictions")
+    figure.suptitle(f"{title}: predictions")
     return figure
 
 
 def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
-    """The layers as boxes from top to bottom, with output shape and parameters; a long network in
-    several columns."""
+    """The layers as boxes from top to bottom, with name, parameters and output shape, blue if they
+    have parameters; a long network in several columns."""
     layers = training["layers"]
     rows = min(24, len(layers))
     columns = math.ceil(len(layers) / rows)
@@ -136,21 +146,26 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
     for number, layer in enumerate(layers):
         column, row = divmod(number, rows)
         shape = "×".join(map(str, layer["output_shape"]))
-        trained = layer["parameters"] > 0
+        has_parameters = layer["parameters"] > 0
         axes.add_patch(
             matplotlib.patches.Rectangle(
                 (column + 0.02, row + 0.08),
                 0.94,
                 0.84,
                 linewidth=0.6,
-                facecolor="#d9e8f5" if trained else "#f2f2f2",
+                facecolor="#d9e8f5" if has_parameters else "#f2f2f2",
                 edgecolor="#888888",
             )
         )
-        text = layer["type"] + (f"   {layer['parameters']:,}" if trained else "")
+        text = layer["type"] if len(layers) <= rows else layer["name"]
+        text += f"   {layer['parameters']:,}" if has_parameters else ""
         axes.text(column + 0.05, row + 0.5, text, va="center", fontsize=8.5)
         axes.text(
             column + 0.93, row + 0.5, shape, va="center", ha="right", fontsize=8.5, color="#444444"
         )
-    figure.suptitle(f"{title}: {training['parameters']['total']:,} parameters", fontsize=10)
+    total = training["parameters"]["total"]
+    figure.suptitle(
+        f"{title}: {total:,} parameters (blue layers, with their number; right: output shape)",
+        fontsize=10,
+    )
     return figure

@@ -11,6 +11,7 @@ of at most what `estimate_noise` returns.
 """
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy import stats
 from stages.drawing import charts
 from stages.metrics.scores import estimate_standard_error
 from stages.metrics.welch import count_freedom
-from stages.replications import formatting, options, overview
+from stages.replications import formatting, learning_curves, options, overview
 from stages.runtime import cli
 from stages.storage import files
 
@@ -235,6 +236,45 @@ def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) ->
     return pd.concat([curves, *more])
 
 
+def draw_all_curves(
+    results: dict[str, dict[str, Any]],
+    entries: dict[str, options.Entry],
+    documents: dict[str, options.Facts],
+    folder: Path,
+) -> None:
+    """Write the learning curves of each experiment into `folder`, and those of each document, where
+    experiments on a reduced budget are left out."""
+    published = add_variations(options.read_published_curves(), documents)
+    curves = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
+    for name, result in results.items():
+        printed = published[published["experiment"] == name]
+        loss = result["parameters"]["train"]["loss"]
+        figure = learning_curves.draw_curves(name, curves[name], printed, loss)
+        charts.save(figure, folder / f"{name}.png")
+    for document in dict.fromkeys(documents[name].document for name in results):
+        ran = {
+            name: count_earlier_epochs(entries[name], documents)
+            for name, result in results.items()
+            if documents[name].document == document and not is_reduced(result)
+        }
+        if not ran:
+            continue
+        ours = [
+            curves[name].assign(epoch=curves[name]["epoch"] + more) for name, more in ran.items()
+        ]
+        printed = published[published["experiment"].isin(ran)]
+        printed = printed.assign(epoch=printed["epoch"] + printed["experiment"].map(ran))
+        title = TITLES.get(document, f"{document}: the document's experiments, run again")
+        figure = learning_curves.draw_curves_of_document(title, pd.concat(ours), printed)
+        charts.save(figure, folder / f"{document}.png")
+
+
+def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Facts]) -> int:
+    """The epochs of the experiment that this one continues; 0 if it does not continue one."""
+    start = Path(entry.starts_from)
+    return documents[start.name].trained.epochs if start.parent.name == "trained" else 0
+
+
 def main() -> None:
     _, replications = options.load()
     entries, documents = replications.experiments, options.documents(replications.experiments)
@@ -267,22 +307,9 @@ def main() -> None:
         options.FOLDER / "published_and_obtained.png",
     )
     charts.save(overview.draw_losses(), options.FOLDER / "losses.png")
-    published_curves = add_variations(options.read_published_curves(), documents)
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()
-        curves_of = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
-        for name, curves in curves_of.items():
-            printed = published_curves[published_curves["experiment"] == name]
-            charts.save(overview.draw_curves(name, curves, printed), folder / f"{name}.png")
-        for document in dict.fromkeys(documents[name].document for name in results):
-            ran = [name for name in results if documents[name].document == document]
-            curves = pd.concat(curves_of[name] for name in ran)
-            title = TITLES.get(document, f"{document}: the document's experiments, run again")
-            printed = published_curves[published_curves["experiment"].isin(ran)]
-            charts.save(
-                overview.draw_curves_of_document(title, curves, printed),
-                folder / f"{document}.png",
-            )
+        draw_all_curves(results, entries, documents, folder)
     print(f"{len(results)} of {len(entries)} experiments and recipes have run")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from stages import params
 from stages.replications import options
-from stages.runtime import cli, guard
+from stages.runtime import cli, edited, guard
 from stages.storage import files
 from stages.storage.prepared import Prepared
 from stages.training import backend, code
@@ -97,6 +97,7 @@ def main(experiment: str) -> None:
                 start,
                 entry.keep_model,
             )
+        edited.refuse_edited()
         files.write_json(options.FOLDER / "runs" / f"{experiment}.json", records)
         for file in checkpoints.glob("*.npz"):
             files.remove(file)

@@ -67,10 +67,10 @@ def run(
     guard.end_with_dvc()
     git.forget_hook()
     sys.stderr.write(experiments.lost_branch_warning())
-    parameters = edited.read_all()
+    edited.remember()
     try:
         main(**values)
-        edited.refuse_edited(parameters)
+        edited.refuse_edited()
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))

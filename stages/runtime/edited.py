@@ -21,6 +21,12 @@ FILES = (
     Path("params.yaml"), Path("replications/params.yaml"), Path("replications/published.yaml")
 )  # fmt: skip
 ABSENT = object()
+at_start: dict[Path, bytes] = {}  # the contents of the parameter files when this process started
+
+
+def remember() -> None:
+    """Remember the contents of the parameter files, for `refuse_edited`."""
+    at_start.update(read_all())
 
 
 def read_all() -> dict[Path, bytes]:
@@ -30,12 +36,12 @@ def read_all() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in FILES if path.exists()}
 
 
-def refuse_edited(before: dict[Path, bytes]) -> None:
+def refuse_edited() -> None:
     """Raise `UserError`, so that DVC records nothing, if a parameter that it would record has
-    changed since the contents `before`."""
+    changed since `remember`. A training calls it before it puts its checkpoint away."""
     now = read_all()
-    edited = {path for path, content in before.items() if now.get(path) != content}
-    if edited and (keys := list_edited({path: before[path] for path in edited})):
+    edited = {path: content for path, content in at_start.items() if now.get(path) != content}
+    if edited and (keys := list_edited(edited)):
         raise UserError(
             f"edited while this ran: {', '.join(keys)}. DVC would have recorded the result with "
             "the new values, so it is discarded.\n       Run `dvc repro` again; with the old "

@@ -125,7 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
         for value, variable in zip(values, self.variables):
             variable.assign(value)
         self.stopping_state, self.history, self.finished = stopping_state, history, finished
-        self.seconds = float(state.get("seconds", 0))
+        self.seconds = float(state["seconds"])
         return True
 
     def on_train_begin(self, logs=None):

@@ -23,6 +23,7 @@ CANNOT_CHANGE_A_RESULT = (  # they only refuse or report; nor can modules that o
         f"stages/runtime/{name}.py"
         for name in (
             "cli",
+            "edited",
             "errors",
             "experiments",
             "git",

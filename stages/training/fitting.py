@@ -34,7 +34,7 @@ class Phase:
     phases."""
 
     name: str | None
-    trainer: heads.Trainer
+    trainer: heads.MultiHeadModel
     optimizer: keras.Optimizer
     batches: Batches
     validation: Batches
@@ -94,7 +94,7 @@ def train_head(
     batches = make_batches(experiment, prepared, features)
     optimizer = recipe.build_optimizer(experiment.train, len(batches[0]))
     recipe.build_variables(optimizer, head.trainable_variables)
-    trainer = heads.Trainer(head.inputs, head.outputs)
+    trainer = heads.MultiHeadModel(head.inputs, head.outputs)
     compile_model(trainer, optimizer, experiment.train)
     phase = Phase(HEAD, trainer, optimizer, *batches, locate_head_checkpoint(checkpoint))
     past = Past(seconds=time.perf_counter() - started)
@@ -166,9 +166,9 @@ def carry_over(past: Past, phase: Phase, train: Train) -> Past:
     return Past(past.history, stopping_state, past.seconds)
 
 
-def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
+def compile_trainer(experiment: Experiment, network: Network) -> heads.MultiHeadModel:
     """Compile the model that Keras fits: augmentation, then the network."""
-    trainer = heads.Trainer(
+    trainer = heads.MultiHeadModel(
         *augmentation.prepend_to(network.fitted, experiment.augment, experiment.seed)
     )
     if not network.optimizer.built:
@@ -178,7 +178,7 @@ def compile_trainer(experiment: Experiment, network: Network) -> heads.Trainer:
 
 
 def compile_model(
-    model: heads.Trainer,
+    model: heads.MultiHeadModel,
     optimizer: keras.Optimizer,
     train: Train,
     loss_weights: list[float] | None = None,

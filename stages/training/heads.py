@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 
-class Trainer(keras.Model):
+class MultiHeadModel(keras.Model):
     """A model that is fitted with one array of labels, however many outputs it has.
 
     ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` in its logs are always the main
@@ -62,7 +62,7 @@ def giving_logits(model: keras.Model, when: bool):
             classifier.activation = keras.activations.softmax
 
 
-class Training(keras.layers.Layer):
+class TrainingModeLayer(keras.layers.Layer):
     """A layer that always runs `network` in training mode: in a functional model, `predict` would
     override a ``training=True``."""
 
@@ -78,7 +78,7 @@ def keep_in_training_mode(model: keras.Model) -> keras.Model:
     """A model that shares the weights of `model` and predicts in training mode: dropout is active,
     and batch norm uses the batch's mean and variance. Keras 2 did so with its learning phase set to
     1."""
-    outputs = name_outputs(model.output_names, Training(model)(model.input))
+    outputs = name_outputs(model.output_names, TrainingModeLayer(model)(model.input))
     return keras.Model(model.inputs, outputs)
 
 

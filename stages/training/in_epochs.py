@@ -16,7 +16,7 @@ IN_EPOCHS = {
 
 def convert_to_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any]:
     """Convert a schedule's arguments to Keras's names and units: epochs become multiples of
-    `batches`, the number of batches per epoch."""
+    `batches`, the number of batches per epoch. Empty arguments are left out."""
     return {
         IN_EPOCHS.get(name, name): (
             [round(boundary * batches) - 1 for boundary in value]
@@ -26,4 +26,5 @@ def convert_to_batches(arguments: dict[str, Any], batches: int) -> dict[str, Any
             else value
         )
         for name, value in arguments.items()
+        if value is not None
     }

@@ -16,10 +16,7 @@ IN_BATCHES = IN_EPOCHS.values()
 def build_optimizer(train: Train, batches: int) -> keras.Optimizer:
     """Build the optimizer with its learning rate: a schedule, a number, or the optimizer's default
     if the parameters leave it empty. `batches` is their number per epoch."""
-    # an empty argument means Keras's default
-    arguments = {
-        name: value for name, value in train.optimizer_arguments.items() if value is not None
-    }
+    arguments = dict(train.optimizer_arguments)
     if train.schedule:
         arguments["learning_rate"] = build_schedule(train, batches)
     elif train.learning_rate is not None:
@@ -62,6 +59,8 @@ def find_schedule_end(train: Train, batches: int) -> float | None:
     """The number of epochs after which the learning rate is constant; None if it never is, or if
     the schedule need not span the whole training."""
     arguments = convert_to_batches(train.schedule_arguments, batches)
+    if "decay_steps" not in arguments:
+        return None
     if train.schedule == "CosineDecay":
         warm_up = arguments.get("warmup_steps", 0) if arguments.get("warmup_target") else 0
         return (warm_up + arguments["decay_steps"]) / batches
@@ -141,8 +140,9 @@ def takes_class_numbers(train: Train) -> bool:
 
 
 def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
-    """Instantiate the class `name` of Keras's `module`, ignoring case and underscores. Raises
-    `UserError` for a bad argument."""
+    """Instantiate the class `name` of Keras's `module`, ignoring case and underscores; an empty
+    argument means Keras's default. Raises `UserError` for a bad argument."""
+    arguments = {key: value for key, value in arguments.items() if value is not None}
     classes = {key.lower(): value for key, value in vars(module).items() if isinstance(value, type)}
     try:
         return classes[name.replace("_", "").lower()](**arguments)

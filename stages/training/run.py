@@ -27,14 +27,13 @@ def run(
     checkpoint: Path,
     logs: Path | None = None,
 ) -> dict[str, Any]:
-    """Train, save into `folder`, reload and predict; call `backend.start` first. `logs` is the
-    folder for TensorBoard's logs. Returns the run record."""
+    """Train, save into `folder`, reload and predict; call `backend.start` first, and
+    `keep_last_state` once the results are safe. `logs` is the folder for TensorBoard's logs.
+    Returns the run record."""
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
-    record = train_and_predict(experiment, network, prepared, folder, checkpoint, logs)
-    keep_last_state(checkpoint)
-    return record
+    return train_and_predict(experiment, network, prepared, folder, checkpoint, logs)
 
 
 def train_and_predict(
@@ -46,8 +45,8 @@ def train_and_predict(
     logs: Path | None = None,
     wrap: Callable[["keras.Model"], "keras.Model"] | None = None,
 ) -> dict[str, Any]:
-    """Like `run`, for a `network` that is already built, and leaving the checkpoint in place.
-    `wrap` turns the reloaded model into the one that predicts."""
+    """Like `run`, for a `network` that is already built. `wrap` turns the reloaded model into the
+    one that predicts."""
     from stages.training import fitting, record, saving
 
     training, fit_seconds = fitting.train_network(
