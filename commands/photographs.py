@@ -64,14 +64,14 @@ def conclude(model: str) -> None:
     """Print the test accuracy and what to do next."""
     test = files.read_json(Path("reports/models") / model / "metrics.json")["test"]
     share = f"{test['accuracy']:.1%} ± {test['standard_error']:.1%}"
-    print(f"\n{share} of the {test['images']:,} held-out test images are classified right.")
+    print(f"\n{share} of the {test['images']:,} held-out test images are classified correctly.")
     print(f"See all results:     {Path('reports/index.html').resolve().as_uri()}")
     print("Classify a picture:  python -m commands.predict PICTURE")
     print("Use it elsewhere:    exports/ holds the model as a Keras file and as ONNX")
 
 
 def main(path: Path, network: str, weights: str | None, name: str, dry: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options, preset = params.load(), PRESETS[network]
     architecture = options.architectures.get(preset.architecture)

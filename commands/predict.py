@@ -86,7 +86,7 @@ def parse_path(text: str) -> Path:
     if not text:  # such as an empty shell variable: Path("") would be the current folder
         raise argparse.ArgumentTypeError("it is empty")
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text} is a URL: download the picture first")
+        raise argparse.ArgumentTypeError(f"{text} is a URL, not a path on this machine")
     return Path(text)
 
 
@@ -126,7 +126,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--explain",
-        type=Path,
+        type=parse_path,
         metavar="FOLDER",
         help="write a picture per file into FOLDER that shows where the model looked",
     )

@@ -29,7 +29,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
-from commands.pipeline import lockfile, sources
+from commands.parallel.options import add_workers_option, choose_workers
+from commands.pipeline import digests, lockfile, sources
 from commands.rechecking import budget, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
@@ -37,7 +38,6 @@ from commands.reviewing import spread
 from stages import params
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
-from stages.runtime.processor import count_cores
 from stages.storage import files
 from stages.training import backend
 
@@ -49,11 +49,12 @@ PIPELINES = {
 }
 
 
-def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
-    cli.exit_on_sigterm()
+def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> None:
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
     code = digest_code()
+    digests.refresh()
     trainings = [
         training for path in PIPELINES[pipeline] for training in stale.find_trainings(path)
     ]
@@ -75,7 +76,8 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int) -> None:
             else "nothing to recheck: no training is out of date by its code alone"
         )
         return
-    failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, workers)
+    count = choose_workers(workers, options)
+    failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, count)
     for training, verdict in progress.track(verdicts, "recheck", "trainings", len(candidates)):
         address, revision = training.address, revisions[training.address]
         if verdict.differences:
@@ -283,12 +285,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="only compare, carry nothing over; reports/code/ and its entry in dvc.lock are still "
         "updated",
     )
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1),
-        default=count_cores(),
-        help="trainings to compare in parallel (default: one per core, %(default)s)",
-    )
+    add_workers_option(parser, "trainings to compare in parallel")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ TABLE_OUTPUTS = ("table.csv", "table.md", "published_and_obtained.png", "losses.
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options.load()  # report mistakes in either file before anything is read from it
     if commit and not dry and (edited := list_edited()):

@@ -22,7 +22,7 @@ from commands.pipeline.outdated import Outdated
 from commands.pipeline.process import run_dvc
 from commands.reviewing import comparing, gate, history, models, noise, revisions
 from commands.reviewing.comparing import Verdict
-from commands.reviewing.rendering import OUTPUTS, Content, join_names, write_pages
+from commands.reviewing.rendering import OUTPUTS, Content, join_code, write_pages
 from commands.reviewing.revisions import Revision
 from stages import params
 from stages.runtime import cli, escape, progress
@@ -36,20 +36,20 @@ def list_messages(base: Revision | None, head: Revision, dirty: list[str]) -> li
         if revision.outdated:
             messages.append(
                 f"dvc.lock is out of date in {revision.name}, or results are missing: `dvc repro` "
-                f"would run {join_names(revision.outdated)}, and the stages that depend on them."
+                f"would run {join_code(revision.outdated)}, and the stages that depend on them."
             )
             if revision is head and (hint := outdated.give_recheck_hint(revision.outdated)):
                 messages.append(f"{hint}.")
     if dirty:
-        messages.append(f"The working tree has uncommitted changes: {join_names(dirty)}.")
+        messages.append(f"The working tree has uncommitted changes: {join_code(dirty)}.")
     if not head.models:
         messages.append(f"There are no results in {head.name}: `dvc repro` makes them.")
     if base and not base.models:
         messages.append(f"There are no results in {base.name} to compare with.")
     if base and base.dataset != head.dataset:
         messages.append(
-            f"The data set is different: {join_names([base.dataset])} before, "
-            f"{join_names([head.dataset])} now."
+            f"The data set is different: {join_code([base.dataset])} before, "
+            f"{join_code([head.dataset])} now."
         )
     return messages
 
@@ -67,7 +67,7 @@ def describe_others(head: Revision, verdicts: dict[str, Verdict], measured: bool
     are none. `measured`: whether the spread over seeds was measured."""
     if not verdicts:
         return ""
-    judged = "; ".join(f"{join_names(names)}: {word}" for word, names in group_by_verdict(verdicts))
+    judged = "; ".join(f"{join_code(names)}: {word}" for word, names in group_by_verdict(verdicts))
     judged += "" if measured else ", with an assumed spread over seeds"
     return (
         f"Test accuracies compared with that of the selected model {escape.code(head.selected)}: "
@@ -88,23 +88,25 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     comparison = history.find_base(base_name, head, bool(dirty))
     base = comparison.revision
     wanted, bounds = head.options(current)
-    spread = comparing.choose_spread(base, head)
+    seed_spread, source = comparing.choose_spread(base, head)
     verdicts = (
-        comparing.judge_models(base, head, spread, wanted.false_alarm_rate)
+        comparing.judge_models(base, head, seed_spread, wanted.false_alarm_rate)
         if base and base.models
         else {}
     )
     selected = (
-        comparing.compare_selected(base, head, spread, wanted.false_alarm_rate) if base else ""
+        comparing.compare_selected(base, head, seed_spread, wanted.false_alarm_rate) if base else ""
     )
     notes = [*([comparison.why] if comparison.why else []), *list_messages(base, head, dirty)]
-    others = comparing.judge_against_selected(head, spread, wanted.false_alarm_rate)
+    others = comparing.judge_against_selected(head, seed_spread, wanted.false_alarm_rate)
     judged = any(
         verdict.difference or verdict.words == noise.NOT_JUDGED
         for verdict in (*verdicts.values(), *others.values())
     )
     if verdicts or judged:
-        notes += comparing.list_notes(spread, base or head, head, judged or bool(selected))
+        notes += comparing.list_notes(
+            seed_spread, source, base or head, head, judged or bool(selected)
+        )
     content = Content(
         head=head,
         messages=notes,
@@ -116,10 +118,10 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         ],
         summary=group_by_verdict(verdicts),
         selected=selected,
-        others=describe_others(head, others, measured=bool(spread)),
-        seeds=spread and spread["n"],
+        others=describe_others(head, others, measured=bool(seed_spread)),
+        seeds=seed_spread and seed_spread["n"],
         rate=wanted.false_alarm_rate,
-        gate=gate.run_checks(comparison, head, bounds, spread, ran),
+        gate=gate.run_checks(comparison, head, bounds, seed_spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
         missing=describe_missing(head),
         lost=comparison.why if comparison.lost else "",
@@ -135,7 +137,7 @@ def describe_missing(head: Revision) -> str:
     if not missing:
         return ""
     return (
-        f"DVC's cache does not hold {join_names(missing)}. The review does not need them; `dvc "
+        f"DVC's cache does not hold {join_code(missing)}. The review does not need them; `dvc "
         "pull` fetches them."
     )
 
@@ -146,7 +148,7 @@ def reproduce() -> tuple[list[Outdated], str]:
     stages = history.read_working_tree()[0].outdated
     if stages and run_dvc("repro"):
         why = "dvc.lock was out of date, or results were missing, and `dvc repro` failed"
-        return stages, f"{why}: {join_names(stages)}."
+        return stages, f"{why}: {join_code(stages)}."
     return stages, ""
 
 
@@ -157,7 +159,7 @@ def write_failure(head: str | None, why: str) -> None:
 
 
 def main(base: str, head: str | None, repro: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     if repro and head:
         raise UserError("--repro runs the pipeline of the working tree: leave out --head")
@@ -175,7 +177,7 @@ def main(base: str, head: str | None, repro: bool) -> None:
     elif ran:
         content.messages.insert(
             0,
-            f"The committed dvc.lock was out of date, or results were missing: {join_names(ran)} "
+            f"The committed dvc.lock was out of date, or results were missing: {join_code(ran)} "
             "had to run. The results below are new and not committed yet.",
         )
     write_pages(content)

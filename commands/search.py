@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.parallel.options import add_cluster_options, prepare
+from commands.parallel.options import add_cluster_options, choose_workers, require_remote
 from commands.pipeline import sources
 from commands.searching import reading, routes
 from commands.searching.schema import Search
@@ -36,10 +36,12 @@ DATABASE = SCRATCH / "studies.db"
 
 
 def main(name: str, workers: int | None, scheduler: str | None, remote: bool, anew: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     search, options, parameters = reading.load(name)
-    count = prepare(workers, remote, options)
+    if remote:
+        require_remote()
+    count = choose_workers(workers, options)
     with guard.hold(SCRATCH / "lock", "commands.search"):
         run(name, search, options, parameters, count, scheduler, remote, anew)
 

@@ -62,7 +62,7 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
 
 
 def main(seeds: int) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
     changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")

@@ -21,7 +21,7 @@ WRITTEN_BY_HAND = ("dvc.yaml", "published.yaml", "from-scratch.txt", "README.md"
 
 
 def main() -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     experiments.refuse_beside_dvc()
     if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():
@@ -37,12 +37,13 @@ def main() -> None:
             )
         git.run("switch", branch)
         print(f"back on branch {branch}, which a killed `dvc exp run` had left")
-    if unmerged := git.run("diff", "--name-only", "--diff-filter=U", "--relative"):
+    # -z: else git would quote names with non-ASCII letters
+    if unmerged := git.run("diff", "--name-only", "--diff-filter=U", "--relative", "-z"):
+        names = ", ".join(filter(None, unmerged.split("\0")))
         raise UserError(
-            f"there is a git conflict in {', '.join(unmerged.splitlines())}: resolve it and `git "
-            "add` the file. Or abort what caused it:\n       `git merge --abort`, `git rebase "
-            "--abort`; after `git stash pop`, which keeps the stash: `git checkout HEAD -- FILE`. "
-            "Then start again"
+            f"there is a git conflict in {names}: resolve it and `git add` the file. Or abort what "
+            "caused it:\n       `git merge --abort`, `git rebase --abort`; after `git stash pop`, "
+            "which keeps the stash: `git checkout HEAD -- FILE`. Then start again"
         )
     excluded = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
     changed = [path for path in WRITTEN if git.list_changed(path, *excluded)]

@@ -25,6 +25,7 @@ from commands.pipeline.process import run_dvc
 from stages import params
 from stages.runtime import cli, git, processor
 from stages.runtime.errors import UserError
+from stages.runtime.text import join_names
 from stages.storage import files
 
 METRICS = Path("reports/metrics.json")
@@ -63,14 +64,13 @@ def compare_accuracies(
 
 
 def main() -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     revision = git.run("rev-parse", "HEAD")
     if outdated := find_outdated(revision):
         raise UserError(
             "there is nothing to verify: the last commit's results do not belong to its code and "
-            f"parameters, or some are missing: {', '.join(map(str, outdated[:5]))}. Run `dvc "
-            "repro`, and commit"
+            f"parameters, or some are missing: {join_names(outdated)}. Run `dvc repro`, and commit"
         )
     if git.list_changed():
         print(

@@ -59,8 +59,9 @@ def finished_template(template: Project, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
-    """Remove the SIGINT and SIGTERM handlers that stages and commands install in this process."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Remove the handlers of signals that stages and commands install in this process."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -210,6 +210,27 @@ def test_undo_names_a_conflict(finished: Project, monkeypatch: pytest.MonkeyPatc
     assert finished.changes() == [] and finished.run("git", "stash", "list")
 
 
+def test_undo_names_conflicts_by_the_exact_names_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = Project(tmp_path)
+    project.run("git", "init", "--quiet")
+    (tmp_path / ".dvc").mkdir()
+    project.path("dvc.yaml").touch()
+    for text in ("one", "two"):
+        project.path("é b.txt").write_text(text)
+        project.commit()
+    project.run("git", "checkout", "--quiet", "HEAD~1")
+    project.path("é b.txt").write_text("three")
+    project.commit()
+    project.run(
+        "git", "-c", "user.name=t", "-c", "user.email=t@t", "cherry-pick", "@{-1}", status=1
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"conflict in é b\.txt: resolve"):
+        undo.main()
+
+
 def test_plots_drawn_in_a_subfolder_are_no_change_to_git(finished: Project):
     finished.dvc("--cd", "reports", "plots", "diff")
     assert finished.path("reports/dvc_plots/index.html").exists() and finished.changes() == []

@@ -18,7 +18,10 @@ from stages import download
 from stages.runtime.errors import UserError
 
 REFUSALS = {
-    "disk full": ("Path('/dev/full').write_text('x' * 10_000)", "no space left on device"),
+    "disk full": (
+        "Path('/dev/full').write_text('x' * 10_000)",
+        "What to do: free some space, for instance by `dvc gc --all-commits --all-experiments`",
+    ),
     "no right": ("os.seteuid(os.geteuid() or 65534); Path('data').mkdir()", "permission denied"),
     "file too large": (
         "__import__('resource').setrlimit(1, (0, 0)); os.write(os.memfd_create('x'), b'x')",

@@ -36,6 +36,13 @@ def test_results_missing_from_git_are_named_and_close_the_gate(
     assert "FAILED: dvc.lock" in output and "FAILED: selected model" in output
 
 
+def test_main_without_changes_has_no_base_to_check(
+    finished: Project, capsys: pytest.CaptureFixture
+):
+    output = closed_gate(finished, capsys)  # by the calibration
+    assert "not checked: base: This revision is part of `main`" in output
+
+
 def test_a_calibration_error_beyond_the_bound_closes_the_gate(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):

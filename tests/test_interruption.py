@@ -16,7 +16,7 @@ import pytest
 from support.processes import eventually, press_ctrl_c, processes_in
 from support.project import Project, copy
 
-from stages.runtime import experiments, guard
+from stages.runtime import cli, experiments, guard
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
@@ -95,6 +95,24 @@ def test_ctrl_c_is_handled_as_before_once_the_work_is_done(tmp_path: Path):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         raise KeyboardInterrupt
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_as_an_exception_and_a_second_sighup_does_not_cut_it_short(
+    number: int,
+):
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    cli.exit_on_signals()
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(number)
+    signal.raise_signal(signal.SIGHUP)
+    assert ended.value.code == 128 + number
+
+
+def test_a_closed_terminal_does_not_end_a_command_under_nohup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    cli.exit_on_signals()
+    signal.raise_signal(signal.SIGHUP)
 
 
 @pytest.mark.parametrize(

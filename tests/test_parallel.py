@@ -16,7 +16,7 @@ import pytest
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, copy, ran
 
-from commands.parallel import cluster, dispatch, exchange
+from commands.parallel import cluster, dispatch, exchange, worker
 from commands.parallel.__main__ import check_names
 from commands.pipeline import graph, snapshot, sources
 from stages.params.schema import Parallel
@@ -258,6 +258,14 @@ def test_each_gpu_belongs_to_one_worker(tmp_path: Path, monkeypatch: pytest.Monk
     assert [option["resources"]["gpu"] for option in options] == [1, 1, 0]
 
 
+def test_workers_share_the_memory_that_a_container_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cluster, "MEMORY_LIMIT", 6e9)
+    options = [worker["options"] for worker in cluster.specify_workers(3, tmp_path).values()]
+    assert [option["resources"]["memory"] for option in options] == [2, 2, 2]
+
+
 def test_cores_are_counted_within_a_containers_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -310,6 +318,17 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index_alone(
     assert project.changes() == ["?? new.txt"]
 
 
+def test_files_that_differ_between_snapshots_are_listed_by_their_exact_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Project(tmp_path).run("git", "init", "--quiet")
+    before = snapshot.write_tree()
+    Path("a b.txt").touch()
+    Path("é\n.txt").touch()
+    assert snapshot.list_changes(before, snapshot.write_tree()) == ["a b.txt", "é\n.txt"]
+
+
 def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -330,9 +349,47 @@ def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]
 
 
+def test_a_remote_counts_only_in_the_configuration_that_clones_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(no_scm=True) as repo:
+        for level, counts in (("local", False), ("repo", True)):
+            with repo.config.edit(level) as config:
+                config["remote"]["store"] = {"url": "/store"}
+                config["core"]["remote"] = "store"
+            assert graph.has_remote() is counts
+
+
 def test_a_worker_lost_without_a_message_counts_as_failed():
     future = SimpleNamespace(status="error", exception=lambda: MemoryError())
     assert cluster.describe_loss(future) == "MemoryError"
+
+
+def test_a_letter_read_in_two_parts_reaches_the_log_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The log ends in the middle of another one."""
+    events, read = [], os.pread
+    fake = SimpleNamespace(
+        name=0,
+        log_event=lambda _, event: events.append(event),
+        state=SimpleNamespace(tasks={"key": SimpleNamespace(state="executing")}),
+    )
+    monkeypatch.setattr(worker, "get_worker", lambda: fake)
+    monkeypatch.setattr(worker.Clones, "open_clone", lambda self: tmp_path)
+    monkeypatch.setattr(os, "pread", lambda file, _, start: read(file, 1, start))
+    (tmp_path / "talk.py").write_text(
+        "import pathlib, sys\n"
+        "pathlib.Path(sys.argv[1]).with_name('result.json').write_text('{}')\n"
+        "sys.stdout.buffer.write('é×'.encode()[:-1])\n"
+    )
+    clones = worker.Clones("run", b"", "", "", "", None, {})
+    request = {"module": "talk", "address": "train@a"}
+    assert clones.run_task("key", request, gpu=False) == {"status": 0}
+    assert "".join(event.get("text", "") for event in events) == "é\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_lost_scheduler_is_named():

@@ -86,7 +86,7 @@ def made(template: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     output = project.command(
         "photographs", "my photographs", "--network", "small", "--weights", WEIGHTS
     )
-    assert "classified right" in output and "commands.predict" in output
+    assert "classified correctly" in output and "commands.predict" in output
     return project
 
 

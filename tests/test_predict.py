@@ -1,5 +1,6 @@
 """`python -m commands.predict` on files, as users run it, with nothing but the saved model."""
 
+import argparse
 import errno
 import hashlib
 import io
@@ -274,11 +275,16 @@ def test_a_mistake_in_the_environment_is_not_blamed_on_the_model(
 
 
 @pytest.mark.parametrize("path", ["", "https://example.com/a.png"])
-def test_an_empty_path_or_an_address_is_refused(finished: Project, path: str):
+@pytest.mark.parametrize("before", [[], ["a.png", "--explain"]])
+def test_an_empty_path_or_an_address_is_refused(
+    before: list[str], path: str, capsys: pytest.CaptureFixture
+):
     """An empty path would be this folder with all its pictures."""
-    image(finished, "a.png")
-    output = finished.command("predict", path, status=2)
-    assert "error: argument PATH: " in output and "Traceback" not in output
+    parser = argparse.ArgumentParser()
+    predict.add_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([*before, path])
+    assert f"error: argument {before[-1] if before else 'PATH'}" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_named_with_those_that_exist(finished: Project):

@@ -1,6 +1,7 @@
 """What `make recheck` passes, and what it must never pass: planted changes of code that change a
 result only slightly."""
 
+import argparse
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +19,14 @@ import yaml
 from support.project import ROOT, Project
 
 from commands import recheck
-from commands.pipeline import sources
+from commands.parallel import options as parallel_options
+from commands.pipeline import digests, sources
 from commands.rechecking import budget, comparing, sides, stale
 from commands.reviewing import spread
 from stages import params
 from stages.params.schema import Recheck
 from stages.replications import options
+from stages.runtime import git
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training import backend
@@ -264,9 +268,11 @@ def test_a_model_of_another_commit_is_left_with_a_hint_to_check_out_its_own(
     predictions.chmod(0o644)
     predictions.unlink()
     predictions.write_bytes(b"another")
+    digests.refresh()
     trainings = stale.find_trainings("dvc.yaml")
     assert recheck.sort_out(trainings, trainings, dry=False) == ({}, [])  # nothing is out of date
     replace(finished, "read_ahead(", "prefetch(")
+    digests.refresh()
     trainings = stale.find_trainings("dvc.yaml")
     left, candidates = recheck.sort_out(trainings, trainings, dry=False)
     assert "dvc checkout" in left[f"train@{MODEL}"]
@@ -311,6 +317,7 @@ def test_parameters_edited_during_the_comparison_prevent_carrying_over(
     monkeypatch.chdir(finished.folder)
     with open("stages/training/batches.py", "a", encoding="utf-8") as file:
         file.write("MORE = 1\n")
+    digests.refresh()
     (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
     assert training.changes and not training.other_changes
     before = lock_entries(finished)
@@ -334,6 +341,41 @@ def test_a_commit_with_a_damaged_lock_file_is_skipped(
     assert damaged not in holders and finished.run("git", "rev-parse", "HEAD").strip() in holders
 
 
+def test_a_long_history_is_searched_by_few_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The entry is in the lock file at the second and third of four commits; the first has no lock
+    file."""
+    project = Project(tmp_path)
+    project.run("git", "init", "--quiet")
+    project.path("file").touch()
+    project.commit()
+    for command in ("one", "one", "two"):
+        project.path("dvc.lock").write_text(
+            f"schema: '2.0'\nstages:\n  train@a:\n    cmd: {command}\n"
+        )
+        project.path("file").write_text(f"{project.path('file').read_text()}more")
+        project.commit()
+    monkeypatch.chdir(tmp_path)
+    count, start = [], git._start
+    monkeypatch.setattr(git, "_start", lambda *a, **k: count.append(a) or start(*a, **k))
+    training = SimpleNamespace(
+        lock="dvc.lock", name="train@a", address="train@a", entry={"cmd": "one"}
+    )
+    commits = project.run("git", "rev-list", "--reverse", "HEAD").split()
+    assert stale.find_holders([training]) == dict.fromkeys(commits[1:3], ["train@a"])
+    assert len(count) == 4  # all commits, all lock files, and the content of each of the two
+
+
+def test_digests_of_code_are_refreshed_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    calls = []
+    monkeypatch.setattr(digests, "refresh", lambda: calls.append("refresh"))
+    monkeypatch.setattr(stale, "find_trainings", lambda path: calls.append(path) or [])
+    recheck.main([], "both", dry=True, workers=None)
+    assert calls == ["refresh", budget.ROOT, budget.REPLICATIONS]
+
+
 def test_the_copy_has_every_file_except_data_sets_outside_git(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -349,6 +391,16 @@ def test_the_copy_has_every_file_except_data_sets_outside_git(
     copied = sides.copy_working_tree(tmp_path / "copied", untracked)
     assert (copied / odd).read_text() == "text" and (copied / "stages/train.py").exists()
     assert not (copied / "photographs").exists()
+
+
+def test_trainings_compared_at_once_do_not_share_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parallel_options, "count_cores", lambda: 100)
+    parser = argparse.ArgumentParser()
+    recheck.add_options(parser)
+    three_threads = SimpleNamespace(train=SimpleNamespace(threads=3))
+    for given, count in (([], 33), (["--workers", "50"], 50)):
+        asked = parser.parse_args(given).workers
+        assert parallel_options.choose_workers(asked, three_threads) == count
 
 
 def test_stopping_a_recheck_stops_its_comparisons(

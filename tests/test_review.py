@@ -100,9 +100,26 @@ def test_the_spread_is_measured_once_and_not_taken_from_the_change(history: Proj
         with chdir(history.folder):
             base = Revision("longer", history.run("git", "rev-parse", "longer").strip())
             head = Revision("the working tree", None)
-            assert comparing.choose_spread(base, head) == content != comparing.read_spread(head)
+            assert comparing.choose_spread(base, head) == (content, base)
+            assert comparing.read_spread(head) != content
     finally:
         path.write_text(text)
+
+
+def test_a_note_names_the_revision_whose_spread_is_used(monkeypatch: pytest.MonkeyPatch):
+    """Here neither side's spread was measured on the data, but the working tree's was."""
+    base, head = (
+        SimpleNamespace(name=name, data="new", parameters={}) for name in ("the base", "the head")
+    )
+    data = {"the base": "old", "the head": "older", "the working tree": "new"}
+    monkeypatch.setattr(
+        comparing, "read_spread", lambda revision: {"measured_on": {"data": data[revision.name]}}
+    )
+    monkeypatch.setattr(comparing, "is_measured_on", lambda *_: False)
+    seed_spread, source = comparing.choose_spread(base, head)
+    assert seed_spread == {"measured_on": {"data": "new"}}
+    notes = comparing.list_notes(seed_spread, source, base, head)
+    assert notes[-1].endswith("has changed; differences are judged by that of the working tree.")
 
 
 def test_a_spread_over_two_backends_is_refused(history: Project, monkeypatch: pytest.MonkeyPatch):

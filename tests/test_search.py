@@ -458,7 +458,7 @@ def test_a_study_is_not_deleted_for_a_search_that_is_refused(
 ):
     monkeypatch.chdir(tmp_path)
     for module, name in (
-        (cli, "exit_on_sigterm"), (cli, "require_project"), (routes, "bring_up_to_date"),
+        (cli, "exit_on_signals"), (cli, "require_project"), (routes, "bring_up_to_date"),
         (inputs, "check_prepared"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, lambda *arguments: None)

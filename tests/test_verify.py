@@ -49,6 +49,14 @@ def test_a_commit_without_its_results_is_not_verified(
         verify.main()
 
 
+def test_a_long_list_of_what_is_out_of_date_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    for count, listed in ((5, r"0, 1, 2, 3, 4\. Run"), (7, r"3, 4 and 2 more\. Run")):
+        monkeypatch.setattr(verify, "find_outdated", lambda _, count=count: [*range(count)])
+        with pytest.raises(UserError, match=listed):
+            verify.main()
+
+
 @pytest.mark.parametrize(
     ("difference", "found", "refused"),
     [

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.parallel.options import add_cluster_options, prepare
+from commands.parallel.options import add_cluster_options, choose_workers, require_remote
 from commands.pipeline import graph, snapshot, sources
 from commands.pipeline.process import run_dvc
 from stages import params
@@ -20,13 +20,13 @@ from stages.params.fields import suggest
 from stages.params.schema import Parallel
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
+from stages.runtime.text import join_names
 from stages.storage import files
 
 if TYPE_CHECKING:
     from commands.parallel.dispatch import Dispatch
 
 SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
-MAX_LISTED = 5  # names of files that changed
 
 
 def collect(targets: list[str], pull: list[str]) -> None:
@@ -61,10 +61,9 @@ def run(
         if dispatch.waiting:
             failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
         if changed := snapshot.list_changes(content, snapshot.write_tree(untracked)):
-            more = f" and {len(changed) - MAX_LISTED} more" if len(changed) > MAX_LISTED else ""
             failed.append(
-                f"files changed meanwhile ({', '.join(changed[:MAX_LISTED])}{more}): the results "
-                "are in the cache, and `dvc repro` uses those that still fit"
+                f"files changed meanwhile ({join_names(changed)}): the results are in the cache, "
+                "and `dvc repro` uses those that still fit"
             )
             done = []  # nothing to collect
     for path, text in records.items():  # not outputs of DVC, so `collect` does not bring them
@@ -136,12 +135,13 @@ def run_on_cluster(
 
 
 def main(targets: list[str], workers: int | None, scheduler: str | None, remote: bool) -> None:
-    cli.exit_on_sigterm()
+    cli.exit_on_signals()
     cli.require_project()
     options = params.load()
-    count = prepare(workers, remote, options)
+    if remote:
+        require_remote()
     with guard.hold(SCRATCH / "lock", "commands.parallel"):
-        run(targets, count, scheduler, remote, options)
+        run(targets, choose_workers(workers, options), scheduler, remote, options)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

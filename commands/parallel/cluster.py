@@ -11,10 +11,10 @@ from typing import Any
 
 import cloudpickle
 import dask
-import psutil
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster
 from distributed.comm import connect as dask_connect
 from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
 
 from commands.parallel import worker
 from stages.runtime.errors import UserError
@@ -83,9 +83,9 @@ async def greet(address: str) -> None:
 
 
 def specify_workers(workers: int, scratch: Path) -> dict[int, dict[str, Any]]:
-    """The workers for Dask to start here: single-threaded processes that share the machine's memory
-    evenly; each GPU belongs to one of them."""
-    memory = psutil.virtual_memory().total / 1e9 / workers
+    """The workers for Dask to start here: single-threaded processes that share evenly the memory
+    that this process may use; each GPU belongs to one of them."""
+    memory = MEMORY_LIMIT / 1e9 / workers  # less than the machine has in a container
     options = {
         "nthreads": 1,
         "local_directory": str(scratch),

@@ -1,5 +1,5 @@
-"""Command-line options for where work runs, shared by the parallel run and the search (recheck only
-has the number of workers), and their preparation."""
+"""Command-line options for where work runs, shared by the parallel run, the search and recheck
+(which has only the number of workers), and what they stand for."""
 
 import argparse
 
@@ -13,11 +13,7 @@ from stages.runtime.processor import count_cores
 def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
     """Add ``--workers``, described as `workers` on this machine, ``--scheduler`` and
     ``--remote``."""
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1),
-        help=f"{workers} on this machine (default: its cores divided by train.threads)",
-    )
+    add_workers_option(parser, f"{workers} on this machine")
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -30,9 +26,24 @@ def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
     )
 
 
-def prepare(workers: int | None, remote: bool, options: Params) -> int:
-    """The number of workers. Raises `UserError` if results are to be exchanged through a `remote`,
-    but there is none."""
-    if remote and not graph.has_remote():
-        raise UserError("DVC has no default remote: add one by `dvc remote add --default NAME URL`")
-    return workers or max(1, count_cores() // options.train.threads)
+def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--workers``, described as `what`; `choose_workers` takes its value."""
+    parser.add_argument(
+        "--workers",
+        type=cli.number(int, 1),
+        help=f"{what} (default: the cores divided by train.threads)",
+    )
+
+
+def choose_workers(asked: int | None, options: Params) -> int:
+    """The number of workers `asked` for, else as many as have a core for each of their threads."""
+    return asked or max(1, count_cores() // options.train.threads)
+
+
+def require_remote() -> None:
+    """Raise `UserError` unless there is a remote through which workers can exchange results."""
+    if not graph.has_remote():
+        raise UserError(
+            "there is no default remote in .dvc/config, the configuration that workers have too: "
+            "add one by `dvc remote add --default NAME URL`"
+        )

@@ -6,6 +6,7 @@ project.
 """
 
 import asyncio
+import codecs
 import contextlib
 import json
 import os
@@ -102,24 +103,23 @@ class Clones(WorkerPlugin):
                 start_new_session=True,
             )
             read, last_rows = 0, ""
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
             try:
                 while True:
                     try:
                         status = process.wait(INTERVAL)
                     except subprocess.TimeoutExpired:
                         status = None
-                    text = os.pread(log.fileno(), 1 << 20, read)
-                    if text:
-                        read += len(text)
-                        worker.log_event(
-                            self.name,
-                            {"stage": request["address"], "text": text.decode(errors="replace")},
-                        )
+                    content = os.pread(log.fileno(), 1 << 20, read)
+                    read += len(content)
+                    done = status is not None and not content
+                    if text := decoder.decode(content, done):  # a letter may be only half there
+                        worker.log_event(self.name, {"stage": request["address"], "text": text})
                     rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
                     if rows and rows != last_rows:
                         last_rows = rows
                         worker.log_event(self.name, {"stage": request["address"], "progress": rows})
-                    if not text and status is not None:
+                    if done:
                         break
                     task = worker.state.tasks.get(key)
                     if self.ended or task is None or task.state == "cancelled":

@@ -127,8 +127,9 @@ def is_shareable(stage) -> bool:
 
 
 def has_remote() -> bool:
-    """Whether DVC has a default remote."""
+    """Whether ``.dvc/config``, which clones of the working tree have too, names a default
+    remote."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return bool(repo.config["core"].get("remote"))
+        return bool(repo.config.load_one("repo")["core"].get("remote"))

@@ -26,8 +26,8 @@ def start_dvc(
     variables: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen]:
     """Start ``dvc`` with `arguments` in `folder`, with additional environment `variables`; `output`
-    receives stdout and stderr. If the block raises an exception, such as by Ctrl-C, or SIGTERM
-    after `cli.exit_on_sigterm`, the process is terminated; a stage that it runs ends within a
+    receives stdout and stderr. If the block raises an exception, such as by Ctrl-C, or a signal
+    after `cli.exit_on_signals`, the process is terminated; a stage that it runs ends within a
     second (`stages.runtime.guard`)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", *arguments],

@@ -24,7 +24,9 @@ def write_tree(without: Iterable[str] = ()) -> str:
 
 def list_changes(before: str, after: str) -> list[str]:
     """The files that differ between two trees."""
-    return git.run("diff-tree", "-r", "--name-only", before, after).splitlines()
+    # -z: else git would quote names with non-ASCII letters
+    listed = git.run("diff-tree", "-r", "-z", "--name-only", before, after)
+    return [*filter(None, listed.split("\0"))]
 
 
 def commit_tree(content: str) -> tuple[str, str]:

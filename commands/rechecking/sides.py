@@ -2,13 +2,13 @@
 temporary folder, by the stage's command, as DVC would start it. No code of another revision is
 imported into this process."""
 
+import contextlib
 import shlex
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,17 +177,23 @@ def interrupt(command: str, folder: Path, checkpoint: str, stop: threading.Event
     def has_checkpoint() -> bool:
         return any(folder.glob(checkpoint))
 
-    wait(start(command, folder, subprocess.DEVNULL), stop, has_checkpoint)
+    # a short experiment soon writes the next one, or ends
+    wait(start(command, folder, subprocess.DEVNULL), stop, has_checkpoint, interval=0.002)
     return has_checkpoint()
 
 
 def wait(
-    process: subprocess.Popen, stop: threading.Event, is_enough: Callable[[], bool] = lambda: False
+    process: subprocess.Popen,
+    stop: threading.Event,
+    is_enough: Callable[[], bool] = lambda: False,
+    interval: float = 0.1,
 ) -> int:
-    """Wait for a process, and kill it early if `is_enough`. Returns its exit status. Raises
-    `UserError` once `stop` is set."""
-    while process.poll() is None and not is_enough() and not stop.is_set():
-        time.sleep(0.002)
+    """Wait for a process, and kill it early if `is_enough`, which is called every `interval`
+    seconds. Returns its exit status. Raises `UserError` once `stop` is set."""
+    while not is_enough() and not stop.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(interval)
+            break
     process.kill()
     status = process.wait()
     if stop.is_set():

@@ -68,9 +68,8 @@ class Training:
 
 
 def find_trainings(pipeline: str) -> list[Training]:
-    """All trainings of a pipeline, in its order, after refreshing the digests of code that stages
-    read."""
-    digests.refresh()
+    """All trainings of a pipeline, in its order. The digests of code that they read must be up to
+    date (`digests.refresh`)."""
     entries = lockfile.read(Path(pipeline).with_suffix(".lock"))
     with repository.open_repo(None) as repo:
         compare = outdated.make_comparison(repo, repo.index.stages)
@@ -102,8 +101,9 @@ def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
     revisions: dict[str, str] = {}
     by_address = {training.address: training for training in trainings}
     tried = set()
-    for commit, addresses in find_holders(list(by_address.values())).items():
-        code = git.ask("rev-parse", f"{commit}:stages")
+    holders = find_holders(list(by_address.values()))
+    codes = git.find_objects(f"{commit}:stages" for commit in holders)
+    for (commit, addresses), code in zip(holders.items(), codes):
         left = [address for address in addresses if address not in revisions]
         if left and (code, *left) not in tried:
             tried.add((code, *left))
@@ -120,19 +120,21 @@ def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
     addresses of these trainings."""
     holders: dict[str, list[str]] = {}
     equal: dict[tuple[str, str | None], list[str]] = {}  # by the lock file's path and content
-    for commit in (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split():
-        for path in sorted({training.lock for training in trainings}):
-            blob = git.ask("rev-parse", "--verify", "--quiet", f"{commit}:{path}")
-            if (path, blob) not in equal:
-                text = git.ask("cat-file", "blob", blob) if blob else None
-                entries = read_entries(text, path) if text else {}
-                equal[path, blob] = [
-                    training.address
-                    for training in trainings
-                    if path == training.lock and entries.get(training.name) == training.entry
-                ]
-            if equal[path, blob]:
-                holders.setdefault(commit, []).extend(equal[path, blob])
+    commits = (git.ask("rev-list", "--topo-order", "--reverse", "HEAD") or "").split()
+    paths = sorted({training.lock for training in trainings})
+    places = [(commit, path) for commit in commits for path in paths]
+    blobs = git.find_objects(f"{commit}:{path}" for commit, path in places)
+    for (commit, path), blob in zip(places, blobs):
+        if (path, blob) not in equal:
+            text = git.ask("cat-file", "blob", blob) if blob else None
+            entries = read_entries(text, path) if text else {}
+            equal[path, blob] = [
+                training.address
+                for training in trainings
+                if path == training.lock and entries.get(training.name) == training.entry
+            ]
+        if equal[path, blob]:
+            holders.setdefault(commit, []).extend(equal[path, blob])
     return holders
 
 

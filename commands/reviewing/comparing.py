@@ -32,56 +32,54 @@ def read_spread(revision: Revision) -> dict[str, Any] | None:
     return revision.read_json(str(SPREAD))
 
 
-def is_measured_on(content: dict[str, Any], revision: Revision) -> bool:
+def is_measured_on(seed_spread: dict[str, Any], revision: Revision) -> bool:
     """Whether a spread was measured with the data, the code and the parameters of a revision."""
     return has_provenance(
-        content["measured_on"], revision.lock, revision.dataset, list(content["models"])
+        seed_spread["measured_on"], revision.lock, revision.dataset, list(seed_spread["models"])
     )
 
 
-def choose_spread(base: Revision | None, head: Revision) -> dict[str, Any] | None:
-    """The spread that a review judges by: that of `base` if it was measured on `base`, since a
-    change must not bring its own yardstick; else that of `head` if it was measured on `head`; else
-    any other, the working tree's last. None if none was measured on the data of `head`."""
-    contents = [(revision, read_spread(revision)) for revision in (base, head) if revision]
-    fitting = [
-        content for revision, content in contents if content and is_measured_on(content, revision)
-    ]
-    others = [content for _, content in contents] + [
-        read_spread(Revision("the working tree", None))
-    ]
-    return next(
-        (
-            content
-            for content in fitting + others
-            if content and content["measured_on"].get("data") == head.data
-        ),
-        None,
-    )
+def choose_spread(
+    base: Revision | None, head: Revision
+) -> tuple[dict[str, Any] | None, Revision | None]:
+    """The spread that a review judges by, and the revision that has it: that of `base` if it was
+    measured on `base`, since a change must not bring its own yardstick; else that of `head` if it
+    was measured on `head`; else any other, the working tree's last. None and None if none was
+    measured on the data of `head`."""
+    sides = [(read_spread(revision), revision) for revision in (base, head) if revision]
+    fitting = [side for side in sides if side[0] and is_measured_on(*side)]
+    tree = Revision("the working tree", None)
+    for seed_spread, revision in (*fitting, *sides, (read_spread(tree), tree)):
+        if seed_spread and seed_spread["measured_on"].get("data") == head.data:
+            return seed_spread, revision
+    return None, None
 
 
 def list_notes(
-    content: dict[str, Any] | None, base: Revision, head: Revision, needed: bool = True
+    seed_spread: dict[str, Any] | None,
+    source: Revision | None,
+    base: Revision,
+    head: Revision,
+    needed: bool = True,
 ) -> list[str]:
-    """Sentences on the yardstick: if the spread over seeds is `needed` and was not measured, or not
-    with the code and parameters of either revision; if it changed; and if parameters of the review
-    or the gate changed."""
+    """Sentences on the yardstick, the `seed_spread` of the revision `source`: if it is `needed` and
+    was not measured, or not with the code and parameters of either revision; if it changed; and if
+    parameters of the review or the gate changed."""
     notes = []
-    if needed and content is None:
+    if needed and seed_spread is None:
         notes.append(
             "The spread over seeds was not measured on this data set. It is assumed to be "
             f"{noise.ASSUMED:g} times the standard error of the test accuracy: `make seed-spread` "
             "measures it."
         )
-    elif needed and not any(is_measured_on(content, revision) for revision in (base, head)):
+    elif needed and not any(is_measured_on(seed_spread, revision) for revision in (base, head)):
         notes.append(
             "The spread over seeds was measured with other code, models or parameters: `make "
             "seed-spread` measures it again."
         )
     of_base, of_head = read_spread(base), read_spread(head)
-    if of_base and of_head and of_base != of_head:
-        which = base if content == of_base else head
-        notes.append(f"{SPREAD} has changed; differences are judged by that of {which.name}.")
+    if source and of_base and of_head and of_base != of_head:
+        notes.append(f"{SPREAD} has changed; differences are judged by that of {source.name}.")
     before, after = read_yardstick(base), read_yardstick(head)
     changed = [escape.code(key) for key, value in after.items() if value != before.get(key, value)]
     if changed:
@@ -147,16 +145,15 @@ def find_obstacle(base: Revision, head: Revision, old: str, new: str) -> Verdict
 
 
 def measure_difference(
-    base: Revision, head: Revision, old: str, new: str, content: dict[str, Any] | None
+    base: Revision, head: Revision, old: str, new: str, seed_spread: dict[str, Any] | None
 ) -> tuple[noise.Difference, noise.Spread]:
     """The difference of the model `new` of `head` from the model `old` of `base`, between which
-    there is no obstacle, with the noise from `content`, that of seed_spread.json; and the spread of
-    `new`."""
+    there is no obstacle, with the noise from `seed_spread`; and the spread of `new`."""
     sides = ((base, old), (head, new))
     predictions = [revision.read_report(model, "predictions.csv") for revision, model in sides]
     before, after = (
-        noise.find_spread(model, revision.read_report(model, "training.json"), content)
-        if content
+        noise.find_spread(model, revision.read_report(model, "training.json"), seed_spread)
+        if seed_spread
         else noise.assume_spread(table)
         for (revision, model), table in zip(sides, predictions)
     )
@@ -164,27 +161,27 @@ def measure_difference(
 
 
 def judge_models(
-    base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
+    base: Revision, head: Revision, seed_spread: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
     """The verdict on each model that has results in one of the revisions."""
     names = [*head.models, *(model for model in base.models if model not in head.models)]
     pairs = {name: (name, name) for name in names}
-    return judge_pairs(base, head, pairs, content, rate)
+    return judge_pairs(base, head, pairs, seed_spread, rate)
 
 
 def judge_against_selected(
-    head: Revision, content: dict[str, Any] | None, rate: float
+    head: Revision, seed_spread: dict[str, Any] | None, rate: float
 ) -> dict[str, Verdict]:
     """The verdict on each other model of a revision, compared with the selected one."""
     pairs = {name: (head.selected, name) for name in head.models if name != head.selected}
-    return judge_pairs(head, head, pairs if head.selected else {}, content, rate)
+    return judge_pairs(head, head, pairs if head.selected else {}, seed_spread, rate)
 
 
 def judge_pairs(
     base: Revision,
     head: Revision,
     pairs: dict[str, tuple[str, str]],
-    content: dict[str, Any] | None,
+    seed_spread: dict[str, Any] | None,
     rate: float,
 ) -> dict[str, Verdict]:
     """The verdicts on pairs of a model of `base` and one of `head`, corrected for their number."""
@@ -193,7 +190,7 @@ def judge_pairs(
         if obstacle := find_obstacle(base, head, *pair):
             verdicts[name] = obstacle
         else:
-            measured[name] = measure_difference(base, head, *pair, content)
+            measured[name] = measure_difference(base, head, *pair, seed_spread)
     judged = noise.judge([difference for difference, _ in measured.values()], rate)
     for (name, (difference, spread)), (words, p) in zip(measured.items(), judged):
         verdicts[name] = Verdict(words, difference=difference, p=p, spread=spread)
@@ -201,7 +198,7 @@ def judge_pairs(
 
 
 def compare_selected(
-    base: Revision, head: Revision, content: dict[str, Any] | None, rate: float
+    base: Revision, head: Revision, seed_spread: dict[str, Any] | None, rate: float
 ) -> str:
     """A sentence on a change of the selected model, with the verdict on the new one compared with
     the former; empty if it did not change."""
@@ -211,7 +208,7 @@ def compare_selected(
     start = f"Another model is selected: {escape.code(new)} now, {escape.code(old)} before"
     if obstacle := find_obstacle(base, head, old, new):
         return f"{start}: {obstacle}."
-    measured, _ = measure_difference(base, head, old, new, content)
+    measured, _ = measure_difference(base, head, old, new, seed_spread)
     words, _ = noise.judge([measured], rate)[0]
     direction = "higher" if measured.difference > 0 else "lower"
     sizes = f"{abs(measured.difference):.4f} {direction}, the noise is {measured.noise:.4f}"

@@ -48,10 +48,10 @@ def check_selected(
     base: Revision | None,
     head: Revision,
     allowed_fall: float | None,
-    content: dict[str, Any] | None,
+    seed_spread: dict[str, Any] | None,
 ) -> Check:
     """Check that the test accuracy of the selected model fell by at most `allowed_fall` times the
-    noise; `content`: of seed_spread.json."""
+    noise, from `seed_spread`."""
     name = "selected model"
     if allowed_fall is None:
         return Check(name, None, "gate.selected_fall is empty")
@@ -67,7 +67,9 @@ def check_selected(
     if obstacle := comparing.find_obstacle(base, head, base.selected, head.selected):
         unchanged = obstacle.words == noise.SAME
         return Check(name, True if unchanged else None, f"{head.selected}: {obstacle}")
-    measured, _ = comparing.measure_difference(base, head, base.selected, head.selected, content)
+    measured, _ = comparing.measure_difference(
+        base, head, base.selected, head.selected, seed_spread
+    )
     times = (
         f"{abs(measured.difference) / measured.noise:.1f} times the noise of {measured.noise:.4f}"
         if measured.noise
@@ -158,16 +160,16 @@ def run_checks(
     base: history.Base,
     head: Revision,
     options: Gate,
-    content: dict[str, Any] | None,
+    seed_spread: dict[str, Any] | None,
     ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """Run all checks. `content`: of seed_spread.json; `ran`: the stages that just ran because
-    ``dvc.lock`` was out of date."""
-    lost = [Check("base", False, base.why)] if base.lost else []
+    """Run all checks. `seed_spread`: from `comparing.choose_spread`; `ran`: the stages that just
+    ran because ``dvc.lock`` was out of date."""
+    missing = [Check("base", False if base.lost else None, base.why)] if base.why else []
     results = [
-        check_selected(base.revision, head, options.selected_fall, content),
+        check_selected(base.revision, head, options.selected_fall, seed_spread),
         check_calibration(head, options.calibration_error),
         check_int8(head, options.int8_fall),
         check_replications(base.revision, head, options.replications),
     ]
-    return [*lost, check_lock(head, ran), *results]  # the lock is checked last: it names damage
+    return [*missing, check_lock(head, ran), *results]  # the lock is checked last: it names damage

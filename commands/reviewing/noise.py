@@ -62,11 +62,11 @@ class Spread:
         return math.sqrt(sum(self.parts.values()))
 
 
-def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) -> Spread:
-    """The moderated spread of a model, from the `content` of seed_spread.json: its own, else that
+def find_spread(name: str, training: dict[str, Any], seed_spread: dict[str, Any]) -> Spread:
+    """The moderated spread of a model, from the content of seed_spread.json: its own, else that
     of the model in its family (if there is none, of any model) whose number of parameters is
     nearest in proportion. `training`: the content of its training.json."""
-    measured = content["models"]
+    measured = seed_spread["models"]
     if name not in measured:
         family, size = training["architecture"]["family"], training["parameters"]["total"]
         siblings = [model for model in measured if measured[model]["family"] == family]
@@ -77,7 +77,7 @@ def find_spread(name: str, training: dict[str, Any], content: dict[str, Any]) ->
     variances = {model: entry["test_accuracy"]["sd"] ** 2 for model, entry in measured.items()}
     parts = {model: variance / (2 * len(variances)) for model, variance in variances.items()}
     parts[name] += variances[name] / 2
-    return Spread(parts, content["n"] - 1, name)
+    return Spread(parts, seed_spread["n"] - 1, name)
 
 
 def assume_spread(predictions: pd.DataFrame) -> Spread:

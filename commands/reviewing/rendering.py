@@ -11,11 +11,11 @@ from stages.drawing import vega
 from stages.page import bundle
 from stages.page.templates import make_environment
 from stages.runtime import escape
+from stages.runtime.text import join_names
 from stages.storage import files
 
 TEMPLATES = Path(__file__).parent
 OUTPUTS = (Path("review.md"), Path("review.html"))
-MAX_LISTED = 5  # names in a sentence
 
 
 @dataclass
@@ -39,11 +39,9 @@ class Content:
     lost: str = ""
 
 
-def join_names(names: Iterable[object]) -> str:
-    """The names as code in a list; of a long list, the first ones and how many more."""
-    names = list(names)
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(escape.code(name) for name in names[:MAX_LISTED]) + more
+def join_code(names: Iterable[object]) -> str:
+    """The names as code in a list, as `join_names` makes it."""
+    return join_names(map(escape.code, names))
 
 
 def format_change(model: dict[str, Any], measure: str) -> str:

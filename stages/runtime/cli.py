@@ -20,9 +20,13 @@ from stages.runtime.errors import UserError
 FULL = 1_000_000  # bytes: a disk with less space left counts as full
 LESS_MEMORY = "end other programs, or make images or batches smaller"
 MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
+MORE_SPACE = (
+    "free some space, for instance by `dvc gc --all-commits --all-experiments`, and start again "
+    "(`dvc gc --workspace` frees more, but deletes the models of other commits and experiments)"
+)
 REMEDIES = {
-    errno.ENOSPC: "free some space, for instance by `dvc gc --workspace`, and start again",
-    errno.EDQUOT: "free some space, for instance by `dvc gc --workspace`, and start again",
+    errno.ENOSPC: MORE_SPACE,
+    errno.EDQUOT: MORE_SPACE,
     errno.EACCES: "give this user the right to it (chmod, chown), and start again",
     errno.EPERM: "give this user the right to it (chmod, chown), and start again",
     errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
@@ -118,10 +122,19 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return parse
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as an exception does, so that child processes end and temporary
-    folders are removed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def exit_on_signals() -> None:
+    """Let SIGTERM, and SIGHUP from a closed terminal, end this process as an exception does, so
+    that child processes end and temporary folders are removed. Under `nohup`, SIGHUP stays
+    ignored."""
+
+    def exit_once(number: int, _: object) -> NoReturn:
+        # a shell and the system both send SIGHUP: the second would stop the removal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, exit_once)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, exit_once)
 
 
 def require_project() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from stages.runtime.errors import UserError
@@ -22,10 +23,13 @@ def forget_hook() -> None:
         os.environ.pop(name, None)
 
 
-def run(*arguments: str, folder: Path | None = None, **variables: str) -> str:
-    """Run ``git ARGUMENTS`` in `folder`, with `variables` added to its environment; returns what it
-    prints, without the final newline. Raises `UserError`, with git's own message, if it fails."""
-    result = _start(arguments, folder, variables)
+def run(
+    *arguments: str, folder: Path | None = None, given: str | None = None, **variables: str
+) -> str:
+    """Run ``git ARGUMENTS`` in `folder`, with `variables` added to its environment, and the text
+    `given` as input; returns what it prints, without the final newline. Raises `UserError`, with
+    git's own message, if it fails."""
+    result = _start(arguments, folder, variables, given=given)
     if result is None:
         raise UserError("git is not installed")
     if result.returncode:
@@ -49,6 +53,14 @@ def list_changed(*paths: str, folder: Path | None = None) -> list[str]:
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 
+def find_objects(names: Iterable[str]) -> list[str | None]:
+    """The hash of each of these objects, such as ``COMMIT:PATH``, from a single process; None for
+    one that does not exist. Raises `UserError`, as `run` does."""
+    asked = "".join(f"{name}\n" for name in names)
+    lines = run("cat-file", "--batch-check=%(objectname)", given=asked).splitlines()
+    return [None if line.endswith(" missing") else line for line in lines]
+
+
 def read_file(revision: str, path: str) -> bytes | None:
     """The content of a file of the current folder in a revision; None if it is not there."""
     result = _start(("show", f"{revision}:./{path}"), None, {}, text=False)
@@ -56,13 +68,18 @@ def read_file(revision: str, path: str) -> bytes | None:
 
 
 def _start(
-    arguments: tuple[str, ...], folder: Path | None, variables: dict[str, str], text: bool = True
+    arguments: tuple[str, ...],
+    folder: Path | None,
+    variables: dict[str, str],
+    text: bool = True,
+    given: str | None = None,
 ) -> subprocess.CompletedProcess | None:
     try:
         return subprocess.run(
             ["git", *arguments],
             cwd=folder,
             env=os.environ | variables,
+            input=given,
             capture_output=True,
             encoding="utf-8" if text else None,
             errors="surrogateescape" if text else None,  # names of files may have any bytes

@@ -10,6 +10,7 @@ HTML, Markdown or CSV, which each format escapes itself.
 """
 
 import unicodedata
+from collections.abc import Iterable
 
 from stages.runtime.errors import UserError
 from stages.runtime.escape import JOINERS, is_printable, terminal
@@ -47,6 +48,13 @@ def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
         kind = "is not UTF-8" if unicodedata.category(bad) == "Cs" else "is not printable"
         return f"holds U+{ord(bad):04X}, which {kind}: give it another name"
     return None
+
+
+def join_names(names: Iterable[object], most: int = 5) -> str:
+    """The names in a list for a sentence; of a long one, the first `most` and how many more."""
+    names = [*map(str, names)]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def printable(text: object, longest: int = SHOWN) -> str:

@@ -25,7 +25,7 @@ def review(
 def closed_gate(project: Project, capsys: pytest.CaptureFixture, base: str = "main") -> str:
     """What the gate prints; it must be closed."""
     capsys.readouterr()
-    with chdir(project.folder), pytest.raises(SystemExit, match="the gate is closed"):
+    with chdir(project.folder), pytest.raises(UserError, match="the gate is closed"):
         gate_command.main(base)
     return capsys.readouterr().out
 
