@@ -46,7 +46,7 @@ test: setup ## Run the tests, as many files at once as there are cores
 verify: setup ## Rerun the last commit's pipeline in a fresh clone, and compare its results bit by bit
 	python -m commands.verify
 
-recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both DRY=yes), WORKERS at once (default: the cores divided by train.threads)
+recheck: setup ## Where only code changed: show that it computes the same, without training (NAMES='…' PIPELINE=both WORKERS=N DRY=yes)
 	set -f; python -m commands.recheck $$NAMES $${PIPELINE:+--pipeline "$$PIPELINE"} $${WORKERS:+--workers "$$WORKERS"} $(call flag,$(DRY),--dry)
 
 replicate: setup ## Run the documents' experiments that are out of date, cheapest first (NAMES='…' COMMIT=yes DRY=yes)

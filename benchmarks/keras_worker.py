@@ -126,13 +126,13 @@ def stage(job, prepared) -> None:
     from stages.training.experiment import Experiment
     from stages.training.network import build_network
 
-    original = heads.Trainer.fit
+    original = heads.MultiHeadModel.fit
 
     def with_clock(self, *arguments, callbacks, **options):
         turns.answer({"parameters": trainable(self), "flop": flop(self)})
         return original(self, *arguments, callbacks=[clock(), *callbacks], **options)
 
-    heads.Trainer.fit = with_clock
+    heads.MultiHeadModel.fit = with_clock
     from pydantic import TypeAdapter
 
     architecture = TypeAdapter(Architecture).validate_python(job["architecture"])

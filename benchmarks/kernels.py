@@ -40,7 +40,7 @@ CONTAINERS = (
     "IteratorGetNext",
 )  # of others
 OTHERS = "activations, batch norm, optimizer, other arithmetic"
-FIT = heads.Trainer.fit
+FIT = heads.MultiHeadModel.fit
 
 
 def operations(trace: Path) -> Counter:
@@ -94,7 +94,7 @@ def profiled(network: str) -> dict:
         def with_profiler(self, *arguments, callbacks, **others):
             return FIT(self, *arguments, callbacks=[Profiler(), *callbacks], **others)
 
-        heads.Trainer.fit = with_profiler
+        heads.MultiHeadModel.fit = with_profiler
         one = Experiment(
             network, 1, root.architectures[entry.architecture], replications.common.augment, recipe
         )

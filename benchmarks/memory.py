@@ -57,7 +57,7 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
 
     if mode == "memory":
         data.Prepared.images = lambda self, part: np.load(self.folder / f"{part}.npy")
-    original, times = heads.Trainer.fit, []
+    original, times = heads.MultiHeadModel.fit, []
 
     def timed(self, *arguments, callbacks, **options):
         clock = keras.callbacks.LambdaCallback(
@@ -66,7 +66,7 @@ def train(mode: str, folder: Path, filters: list[int]) -> None:
         )
         return original(self, *arguments, callbacks=[clock, *callbacks], **options)
 
-    heads.Trainer.fit = timed
+    heads.MultiHeadModel.fit = timed
     layers = [
         {"Conv2D": {"filters": width, "kernel_size": 3, "strides": 2, "activation": "relu"}}
         for width in filters

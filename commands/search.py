@@ -129,7 +129,10 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
             confirmation.look_at_test(study, trainings, verdict.trial)
     except BaseException:
         trainings.runner.stop_all()
-        print(f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(
+                f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr
+            )
         with contextlib.suppress(Exception):  # the first error is the one to tell
             page.write(name, search, study, confirmation.read_verdict(study, trainings, rate))
         raise

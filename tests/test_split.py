@@ -174,8 +174,14 @@ def test_the_validation_part_may_be_the_test_or_training_part():
     assert np.array_equal(as_training["validation"], as_training["train"]) and not overlap(
         as_training["train"], as_training["test"]
     )
-    limited = choose_parts(data, chosen(method="training", limit_train=30), seed=0)
-    assert len(limited["train"]) == 30 and np.array_equal(limited["validation"], limited["train"])
+    for source, limit in ((data, None), (data, 20), (raw(60, 40), 20), (raw(60, 40), None)):
+        split = chosen(method="training", limit_train=30, limit_validation=limit)
+        if source is not data:
+            split = split.model_copy(update={"test": "validation"})
+        limited = choose_parts(source, split, seed=0)
+        assert len(limited["train"]) == 30 and len(limited["validation"]) == (limit or 30)
+        assert set(limited["validation"]) <= set(limited["train"])
+        assert source is data or np.array_equal(limited["validation"], limited["test"])
     with pytest.raises(UserError, match="made-up brings no test images"):
         choose_parts(raw(40, 40), chosen(method="test", test="validation"), seed=0)
 

@@ -7,6 +7,7 @@ exchanged through DVC's cache, or with --remote through its default remote. See 
 """
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -122,10 +123,11 @@ def run_on_cluster(
                 display.say(f"{lack}: waiting for such a worker")
             dispatch.run(client, content, display)
     except (KeyboardInterrupt, SystemExit):
-        print(
-            "\nFinished results are in the cache: the next run, or `dvc repro`, uses them.",
-            file=sys.stderr,
-        )
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(
+                "\nFinished results are in the cache: the next run, or `dvc repro`, uses them.",
+                file=sys.stderr,
+            )
         raise
     print(
         f"{len(dispatch.done)} of {len(to_run)} stages done in {time.monotonic() - started:.0f} s",

@@ -37,7 +37,8 @@ WORDS = {
 
 def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFrame:
     """One row per trial: trial, state, the objective, epochs, the searched keys, and the experiment
-    of a complete one; `note`: why it failed, or the trial that it equals."""
+    of a complete one; `note`: why it or its last training failed, or the trial that it
+    equals."""
     rows = []
     for trial in trials:
         if trial.state not in WORDS or trial.params.keys() < search.space.keys():

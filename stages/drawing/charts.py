@@ -245,7 +245,7 @@ def draw_curves_of_models(curves: pd.DataFrame, kept: dict[str, int]) -> Figure:
     )
     validation = curves[curves["part"] == "validation"]
     rings = validation[validation["epoch"] == validation["model"].map(kept)]
-    colours = [dict(zip(models, choose_colours(len(models))))[model] for model in rings["model"]]
+    colours = rings["model"].map(dict(zip(models, choose_colours(len(models))))).tolist()
     for axes, measure in zip(figure.axes, ("accuracy", "loss")):
         ring = {"s": 70, "facecolors": "none", "edgecolors": colours, "zorder": 3}
         axes.scatter(rings["epoch"], rings[measure], **ring)

@@ -142,15 +142,19 @@ def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
         )
     if not len(test):
         test = validation
+    if split.method == "training":  # validation images are among those that are trained on
+        is_shared = test is validation
+        train = limit_part(train, data.labels, split.limit_train, seed, "limit_train")
+        validation = limit_part(
+            train, data.labels, split.limit_validation, seed, "limit_validation"
+        )
+        test = validation if is_shared else test
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
-    parts = {
+    return {
         part: np.sort(limit_part(index, data.labels, limit, part_seed, f"limit_{part}"))
         for part, index, limit, part_seed in zip(PARTS, (train, validation, test), limits, seeds)
     }
-    if validation is train and len(parts["validation"]) > len(parts["train"]):
-        parts["validation"] = parts["train"]
-    return parts
 
 
 def limit_part(

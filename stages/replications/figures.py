@@ -43,9 +43,9 @@ def draw_experiment(
 
 def describe_images(training: dict[str, Any]) -> str:
     """What the images of the test part are in truth."""
-    if training["validation_is_training"]:
-        return "training images"
-    return "validation images" if training["validation_is_test"] else "test images"
+    if not training["validation_is_test"]:
+        return "test images"
+    return "training images" if training["validation_is_training"] else "validation images"
 
 
 def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
@@ -133,8 +133,8 @@ def draw_predictions(
 
 
 def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
-    """The layers as boxes from top to bottom, with name, parameters and output shape, blue if they
-    have parameters; a long network in several columns."""
+    """The layers as boxes from top to bottom, with parameters and output shape, blue if they have
+    parameters; a long network in several columns, with the names of layers instead of types."""
     layers = training["layers"]
     rows = min(24, len(layers))
     columns = math.ceil(len(layers) / rows)
@@ -165,7 +165,8 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
         )
     total = training["parameters"]["total"]
     figure.suptitle(
-        f"{title}: {total:,} parameters (blue layers, with their number; right: output shape)",
+        f"{title}: {total:,} parameters (blue: layers with parameters, and how many; right: output "
+        "shape)",
         fontsize=10,
     )
     return figure

@@ -243,7 +243,7 @@ def draw_all_curves(
     folder: Path,
 ) -> None:
     """Write the learning curves of each experiment into `folder`, and those of each document, where
-    experiments on a reduced budget are left out."""
+    experiments on a reduced budget are left out, and one that continues another begins after it."""
     published = add_variations(options.read_published_curves(), documents)
     curves = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
     for name, result in results.items():
@@ -270,7 +270,8 @@ def draw_all_curves(
 
 
 def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Facts]) -> int:
-    """The epochs of the experiment that this one continues; 0 if it does not continue one."""
+    """The epochs, in the document, of the experiment that this one continues; 0 if it continues
+    none."""
     start = Path(entry.starts_from)
     return documents[start.name].trained.epochs if start.parent.name == "trained" else 0
 
