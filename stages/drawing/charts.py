@@ -2,8 +2,10 @@
 version."""
 
 import functools
+import itertools
 import sys
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,10 +70,10 @@ class Accuracies(NamedTuple):
     shift: float = 0  # of the dots downwards, in rows
 
 
-def choose_colours(count: int) -> list[str]:
-    """A colour for each of `count` models; they repeat after twenty."""
-    colours = COLOURS if count <= len(COLOURS) else COLOURS + MORE_COLOURS
-    return [colours[number % len(colours)] for number in range(count)]
+def choose_colours(models: Collection[str]) -> dict[str, str]:
+    """A colour for each of `models`, which are unique; they repeat after twenty."""
+    colours = COLOURS if len(models) <= len(COLOURS) else COLOURS + MORE_COLOURS
+    return dict(zip(models, itertools.cycle(colours)))
 
 
 def fit_corner(least: float) -> tuple[list[float], list[float]]:
@@ -160,7 +162,7 @@ def plot_learning_curves(
     vertical line shows where a model's fine-tuning begins."""
     models = curves["model"].unique()
     line, label = {"linewidth": 1, "linestyle": (0, (2, 3))}, "fine-tuning begins"
-    for model, colour in (colours or dict(zip(models, choose_colours(len(models))))).items():
+    for model, colour in (colours or choose_colours(models)).items():
         for part, style in styles.items():
             curve = curves[(curves["model"] == model) & (curves["part"] == part)]
             axes.plot(curve["epoch"], curve[measure], **({"color": colour, "label": model} | style))
@@ -245,7 +247,7 @@ def draw_curves_of_models(curves: pd.DataFrame, kept: dict[str, int]) -> Figure:
     )
     validation = curves[curves["part"] == "validation"]
     rings = validation[validation["epoch"] == validation["model"].map(kept)]
-    colours = rings["model"].map(dict(zip(models, choose_colours(len(models))))).tolist()
+    colours = rings["model"].map(choose_colours(models)).tolist()
     for axes, measure in zip(figure.axes, ("accuracy", "loss")):
         ring = {"s": 70, "facecolors": "none", "edgecolors": colours, "zorder": 3}
         axes.scatter(rings["epoch"], rings[measure], **ring)

@@ -153,7 +153,7 @@ def draw_learning_curves(curves: pd.DataFrame, measure: str, by: str = "model") 
     `curves` has that column, epoch, part and the measure. A click in the legend highlights one of
     them. A vertical line shows where a model's fine-tuning begins."""
     values = curves[by].unique().tolist()
-    colours = {"domain": values, "range": choose_colours(len(values))}
+    colours = {"domain": values, "range": list(choose_colours(values).values())}
     legend = build_legend(f"{by} (click one)", values)
     lines = {
         "params": [

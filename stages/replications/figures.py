@@ -57,15 +57,15 @@ def draw_confusion(title: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     few = classes <= LABELLED
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axes = figure.add_subplot(
-        title=f"{title}: confusion matrix", xlabel="predicted class", ylabel="true class"
+        title=f"{title}: confusion matrix",
+        xlabel=f"predicted class{'' if few else ' (every fifth is named)'}",
+        ylabel="true class",
     )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="fraction of the true class", shrink=0.8)
     axes.grid(False)
     step = 1 if few else 5
-    if not few:
-        axes.set(xlabel="predicted class (every fifth is named)", ylabel="true class")
     style = {"fontsize": 9 if few else 7, "parse_math": False}
     axes.set_xticks(range(0, classes, step), names[::step], rotation=90, **style)
     axes.set_yticks(range(0, classes, step), names[::step], **style)

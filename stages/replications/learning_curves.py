@@ -111,4 +111,4 @@ def choose_colours(models: list[str]) -> dict[str, str]:
     last = [model.rsplit("-", 1)[-1] for model in models]
     if set(last) <= set(OPTIMIZERS):
         return {model: OPTIMIZERS[optimizer] for model, optimizer in zip(models, last)}
-    return dict(zip(models, charts.choose_colours(len(models))))
+    return charts.choose_colours(models)
