@@ -26,8 +26,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
-	@# as pip would, on all cores; some packages hold files of other versions of Python, which it passes over too
-	-@$(VENV)/bin/python -m compileall -qq -j 0 $(CURDIR)/$(VENV)/lib
+	@# as pip would, on all cores, but for the packages' own tests; some hold files of other versions of Python, which it passes over too
+	-@$(VENV)/bin/python -m compileall -qq -j 0 -x '/tests/' $(CURDIR)/$(VENV)/lib
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -73,7 +73,7 @@ serve: setup ## Serve the selected model over HTTP on 127.0.0.1:8000 (docs/deplo
 savedmodel: setup ## Convert the selected model to a TensorFlow SavedModel in savedmodel/
 	python -m commands.savedmodel
 
-plots-page: setup ## Regenerate .dvc/plots.html, DVC's page for plots, with the installed version of Vega
+plots-page: setup ## Regenerate the JavaScript of all pages, with the installed version of Vega
 	python -m commands.plots_page
 
 lint: setup ## Check the style of the code

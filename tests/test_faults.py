@@ -28,11 +28,6 @@ REFUSALS = {
         "file too large",
     ),
     "name too long": ("Path('x' * 300).write_text('x')", "file name too long"),
-    "addresses": (
-        "__import__('resource').setrlimit(9, (30 * 10**9, -1)); "
-        "__import__('stages.page.bundle', fromlist='*').bundle_javascript()",
-        "ulimit -v unlimited",
-    ),
     "no address for a library": (
         "(_ for _ in ()).throw(ImportError('a.so: failed to map segment from shared object'))",
         "ulimit -v unlimited",

@@ -132,10 +132,12 @@ def test_a_hundred_classes_are_all_named():
         ] == 2 * names  # on both axes, in the order of the classes
 
 
-def test_the_plots_page_holds_the_installed_libraries():
-    assert (ROOT / plots_page.PAGE).read_text(encoding="utf-8") == bundle.fill_plots_page(), (
-        "`make plots-page` writes it anew"
-    )
+def test_pages_hold_the_installed_libraries():
+    for path, expected in (
+        (plots_page.LIBRARIES, plots_page.bundle_libraries()),
+        (plots_page.PAGE, bundle.fill_plots_page()),
+    ):
+        assert (ROOT / path).read_text(encoding="utf-8") == expected, "see `make plots-page`"
 
 
 class Addresses(html.parser.HTMLParser):
