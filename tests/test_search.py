@@ -542,6 +542,21 @@ def test_pruning_is_refused_where_losses_do_not_compare():
         assert len(list(reading.cross_check(search, options, base))) == problems
 
 
+def test_what_has_no_effect_on_a_pretrained_network_is_not_searched():
+    options, base = load_example(), YAML().load(read_example())
+    content = YAML(typ="safe").load(SEARCH) | {"model": "pretrained-small"}
+    options = options.model_copy(update={"models": ["pretrained-small"]})
+    rate, layers = "train.learning_rate", "architectures.pretrained-small.fine_tuning.layers"
+    for space, faults in (
+        ({"preprocess.normalisation": {"choice": ["unit", "none"]}}, 1),
+        ({rate: {"choice": [0.1, 0.2]}, "augment.rotation": {"choice": [0, 5]}}, 2),
+        ({rate: {"choice": [0.1, 0.2]}, layers: {"choice": ["none", "all"]}}, 0),
+        ({"train.batch_size": {"choice": [16, 32]}}, 0),  # of both phases
+    ):
+        search = Search.model_validate(content | {"space": space})
+        assert len(list(reading.cross_check(search, options, base))) == faults, space
+
+
 def test_a_trial_that_has_only_some_of_its_values_is_not_shown():
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
     both = search.space | {"train.epochs": search.space["train.learning_rate"]}

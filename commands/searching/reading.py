@@ -17,6 +17,10 @@ from stages.runtime.errors import UserError
 FOLDER = Path("searches")
 PARAMS = Path("params.yaml")
 SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architecture
+# of the second phase of a pre-trained network; the first has a recipe of its own
+OF_FINE_TUNING = (
+    "augment.", "train.optimizer", "train.learning_rate", "train.schedule", "train.epochs",
+)  # fmt: skip
 FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size")
 
 
@@ -58,7 +62,7 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         )
         return
     for key, values in search.space.items():
-        if fault := find_key_fault(key, search.model, options):
+        if fault := find_key_fault(key, search, options):
             yield ("space", key), fault
             continue
         if key.startswith("train.loss") and prunes_by_loss(search):
@@ -85,17 +89,26 @@ def prunes_by_loss(search: Search) -> bool:
     return search.objective == "validation_loss" and search.pruner != "NopPruner"
 
 
-def find_key_fault(key: str, model: str, options: Params) -> str | None:
+def find_key_fault(key: str, search: Search, options: Params) -> str | None:
     """Why a key cannot be searched; None if it can."""
-    own = f"architectures.{model}."
+    model, own = search.model, f"architectures.{search.model}."
     if not key.startswith((*(f"{section}." for section in SECTIONS), own)):
         allowed = ", ".join([*(f"{section}.KEY" for section in SECTIONS), f"{own}KEY"])
         return f"this key cannot be searched for {model}. Allowed: {allowed}"
     if key in FIXED:
         return "this key depends on the machine and cannot be searched"
-    fixed = ["family", "weights"]
-    if options.architectures[model].pretrained:
+    architecture, fixed = options.architectures[model], ["family", "weights"]
+    if architecture.pretrained:
         fixed += ["network", "top"]
+        if key == "preprocess.normalisation":
+            return f"{model} normalises the pixels itself, as in its own training: leave it out"
+        layers = f"{own}fine_tuning.layers"
+        if (
+            key.startswith(OF_FINE_TUNING)
+            and architecture.fine_tuning.layers == "none"
+            and layers not in search.space
+        ):
+            return f"no layer is fine-tuned, so it has no effect: set {layers} in params.yaml"
     if key in [f"{own}{name}" for name in fixed]:
         return "another network is a separate entry under architectures: search within one"
     return None

@@ -170,13 +170,6 @@ def check_weights(root: Params, replications: Replications, name: str) -> Iterat
             f"{entry.architecture} has pre-trained weights: it must be {place}, and `weights` list "
             "the architecture",
         )
-    normalisation = replications.variants[entry.variant].preprocess.normalisation
-    if normalisation != "none":
-        yield (
-            ("experiments", name, "variant"),
-            f"pre-trained networks normalise the pixels themselves: preprocess.normalisation of "
-            f"{entry.variant} is {normalisation}, and must be none",
-        )
 
 
 class Trained(Section):
