@@ -37,14 +37,15 @@ def main() -> None:
     checking.start(train.threads, train.instruction_set)
     import tensorflow
 
+    size = train.prediction_batch_size
     network = checking.in_float32(checking.load(source))
-    expected = checking.predict_in_batches(network.predict_on_batch, images)
+    expected = checking.predict_in_batches(network.predict_on_batch, images, size)
     model = onnx.for_inference(network)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)
         difference = checking.require_equal(
-            "the SavedModel", lambda batch: loaded.serve([batch]), images, expected
+            "the SavedModel", lambda batch: loaded.serve([batch]), images, expected, size
         )
     print(
         f"{TARGET}: predicts the {len(images):,} test images as {source} does, to {difference:.1e}"

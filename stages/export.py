@@ -92,13 +92,14 @@ def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.nda
 
 
 def choose_refusal(
-    predict: Predict, data: Prepared, accuracy: float, network: str = ""
+    predict: Predict, data: Prepared, size: int, accuracy: float, network: str = ""
 ) -> dict[str, Any]:
     """Choose the confidence below which to refuse on the validation set, and measure it on both
-    parts. Raises `UserError` if no confidence reaches `accuracy`."""
+    parts, predicting `size` images at a time. Raises `UserError` if no confidence reaches
+    `accuracy`."""
     parts = {
         part: refusing.score_confidence(
-            checking.predict_in_batches(predict, data.images(part)), data.labels(part)
+            checking.predict_in_batches(predict, data.images(part), size), data.labels(part)
         )
         for part in ("validation", "test")
     }
@@ -114,7 +115,9 @@ def choose_refusal(
     return {"accepted_accuracy": accuracy, "confidence": confidence, **measured}
 
 
-def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> dict[str, Any]:
+def convert_to_int8(
+    folder: Path, data: Prepared, size: int, threads: int, fall: float
+) -> dict[str, Any]:
     """Write model.int8.onnx beside model.onnx; returns the accuracies and sizes of both. Raises
     `UserError` if the validation accuracy falls by more than `fall`."""
     paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
@@ -123,8 +126,9 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
     for name, path in paths.items():
         predict = running.make_predict(running.open_session(path, threads))
         for part in ("validation", "test"):
-            predicted = checking.predict_in_batches(predict, data.images(part)).argmax(axis=1)
-            measured[part][name] = round(float((predicted == data.labels(part)).mean()), 6)
+            probabilities = checking.predict_in_batches(predict, data.images(part), size)
+            is_right = probabilities.argmax(axis=1) == data.labels(part)
+            measured[part][name] = round(float(is_right.mean()), 6)
         measured["bytes"][name] = path.stat().st_size
     lost = round(measured["validation"]["float32"] - measured["validation"]["int8"], 6)
     if lost > fall:
@@ -137,14 +141,14 @@ def convert_to_int8(folder: Path, data: Prepared, threads: int, fall: float) -> 
 
 def main() -> None:
     options = params.load()
-    threads = options.train.threads
+    threads, size = options.train.threads, options.train.prediction_batch_size
     folder = find_selected(files.read_json(REPORTS / "selection.json"))
     training = files.read_json(folder / "training.json")
     data = Prepared()
     images = data.images("test")
     checking.start(threads, options.train.instruction_set)
     model = checking.in_float32(checking.load(folder / "model.keras"))
-    expected = checking.predict_in_batches(model.predict_on_batch, images)
+    expected = checking.predict_in_batches(model.predict_on_batch, images, size)
     as_trained = compare_as_trained(folder, training, expected)
     with files.replacing(Path("exports")) as partial:
         partial.mkdir()
@@ -152,17 +156,17 @@ def main() -> None:
             shutil.copy(folder / name, partial / name)
         onnx.convert(model, training, partial / "model.onnx")
         predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
-        difference = checking.require_equal("the ONNX file", predict, images, expected)
+        difference = checking.require_equal("the ONNX file", predict, images, expected, size)
         metrics = contents.read_metrics(REPORTS)
         if accuracy := options.export.accepted_accuracy:
-            metrics["refusal"] = choose_refusal(predict, data, accuracy)
+            metrics["refusal"] = choose_refusal(predict, data, size, accuracy)
         predicts = {"keras": model.predict_on_batch, "onnx": predict}
         if (fall := options.export.int8_fall) is not None:
-            metrics["int8"] = convert_to_int8(partial, data, threads, fall)
+            metrics["int8"] = convert_to_int8(partial, data, size, threads, fall)
             predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
             if accuracy:
                 metrics["int8"]["refusal"] = choose_refusal(
-                    predicts["int8"], data, accuracy, " in 8-bit integers"
+                    predicts["int8"], data, size, accuracy, " in 8-bit integers"
                 )
         files.write_json(partial / "metrics.json", metrics)
         measured = {name: metrics[name] for name in ("refusal", "int8") if name in metrics}

@@ -261,8 +261,8 @@ def test_losing_too_much_accuracy_in_8_bits_stops_the_export(
 
     monkeypatch.setattr(running, "make_predict", predict)
     with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
-        export.convert_to_int8(tmp_path, data, 1, 0.2)
-    measured = export.convert_to_int8(tmp_path, data, 1, 0.25)
+        export.convert_to_int8(tmp_path, data, 250, 1, 0.2)
+    measured = export.convert_to_int8(tmp_path, data, 250, 1, 0.25)
     assert measured["validation"] == {"float32": 1, "int8": 0.75}
     assert measured["test"] == {"float32": 0.75, "int8": 1}
 

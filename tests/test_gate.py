@@ -91,9 +91,19 @@ def test_the_gate_closes_if_8_bit_accuracy_falls_beyond_the_bound(
         accept("export")
         assert check().passed is passed
     assert check(None).passed is None
+    revision = Revision("the working tree", None)
+    path.write_text('{"int8": {"test": {"float32": 0.86, "int8": "0.85"}}}')
+    assert (
+        gate.check_int8(revision, 0.01).passed is None and "reports/export.json" in revision.damaged
+    )
+    path.write_text('{"int8": {"test": {"float32": 0.86, "int8": 0.8499}}}')
     assert "FAILED: int8: test accuracy of" in closed_gate(finished, capsys)
     finished.edit_params(lambda content: content["export"].update(int8_fall=0.02))
     assert check().passed is None and "of other code" in check().words
+    finished.edit_params(lambda content: content["export"].update(int8_fall=None))
+    assert check().passed is False
+    finished.edit_params(lambda content: content["train"].update(batch_size=10))
+    assert check().passed is None  # the exported network belongs to an older training
 
 
 def test_a_revision_is_judged_by_its_own_bounds_and_by_todays_where_it_has_none(

@@ -229,3 +229,9 @@ def test_a_damaged_lock_file_in_a_revision_is_named(finished: Project):
     finished.path("dvc.lock").write_text(lines)
     commit(finished, "mended")
     assert "dvc.lock in damaged" in review(finished, "damaged")
+
+
+def test_a_dependency_outside_the_project_has_no_digest():
+    web = {"path": "https://example.org/a.zip", "etag": "1"}
+    lock = {"download": {"deps": [web, {"path": "params.yaml", "md5": "2"}]}}
+    assert lockfile.read_digests(lock, "download") == {"params.yaml": "2"}

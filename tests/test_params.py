@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from support.example import read_example
+from support.example import load_example, read_example
 from support.project import ROOT, Project
 
 from stages import params, train
 from stages.params.reading import read_yaml
+from stages.params.recipe import Train
 from stages.params.schema import Params
 from stages.runtime.errors import UserError
 from stages.sources import official
@@ -355,3 +356,10 @@ def test_an_image_too_small_for_the_network_is_named(
     monkeypatch.chdir(finished.folder)
     with pytest.raises(UserError, match="architectures.fashion-2blocks.*28×28"):
         train.main("fashion-2blocks")
+
+
+def test_a_precision_without_kernels_is_refused():
+    train = load_example().train.model_dump() | {"precision": "mixed_bfloat16"}
+    Train.model_validate(train)
+    with pytest.raises(ValueError, match="avx2"):
+        Train.model_validate(train | {"instruction_set": "avx2"})

@@ -271,6 +271,20 @@ def test_a_full_disk_leaves_params_yaml_as_it_was(made: Project, monkeypatch: py
     assert Path("params.yaml").read_text() == before
 
 
+def test_a_licence_stays_with_its_photographs(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for source, kept in (("my photographs", True), ("others", False)):
+        shutil.copy(made.path("params.yaml"), tmp_path)
+        Project(tmp_path).edit_params(
+            lambda params: params["datasets"]["photographs"].update(licence="CC0-1.0")
+        )
+        settings.write_settings({"dataset": "photographs", "datasets.photographs.source": source})
+        entry = yaml.safe_load(Path("params.yaml").read_text())["datasets"]["photographs"]
+        assert entry["source"] == source and ("licence" in entry) == kept
+
+
 def test_other_weights_need_another_training(made: Project):
     save_weights(made, seed=1, name="other.weights.h5")
     made.edit_params(

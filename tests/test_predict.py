@@ -159,10 +159,16 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     image = np.zeros((4, 4, 1), np.uint8)
     (tmp_path / "a.png.png/kept").mkdir(parents=True)
     (tmp_path / "folder").touch()
-    for path in ("a.png", "folder/a.png"):
+    Image.new("L", (1, 1), 7).save(tmp_path / "b.jpg.png")
+    (tmp_path / "c.png").write_text("kept")
+    for path in ("a.png", "folder/a.png", "b.jpg", "c"):
         with pytest.raises(UserError, match="--explain"):
             Explainer.draw(explainer, Path(path), image, 0)
     assert (tmp_path / "a.png.png/kept").is_dir()
+    assert Image.open(tmp_path / "b.jpg.png").getpixel((0, 0)) == 7
+    assert (tmp_path / "c.png").read_text() == "kept"
+    for _ in range(2):  # its own pictures are replaced
+        Explainer.draw(explainer, Path("d.png"), image, 0)
 
 
 def test_pictures_of_the_same_name_in_several_folders_stay_apart():
@@ -188,6 +194,49 @@ def test_the_heat_map_is_that_of_grad_cam(tmp_path: Path):
     image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
     np.testing.assert_allclose(explainer.compute_heat(image, 0), image[..., 0] / 15, atol=1e-6)
     assert not explainer.compute_heat(image, 1).any()
+
+
+def save_network(path: Path, precision: str) -> None:
+    """A convolution of 64 × 64 pixels and a classifier, with the same weights in every precision,
+    as training saves them."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((64, 64, 1), dtype="uint8"),
+            layers.Rescaling(1 / 255, dtype=precision),
+            layers.Conv2D(8, 3, activation="relu", dtype=precision),
+            layers.Flatten(dtype=precision),
+            layers.Dense(2, "softmax", dtype=precision, name="probability"),
+        ]
+    )
+    keras.Model(network.inputs, network.outputs).save(path)
+
+
+def test_the_heat_map_of_a_bfloat16_network_is_that_of_float32_but_for_rounding(tmp_path: Path):
+    image = np.random.default_rng(1).integers(0, 256, (64, 64, 1), np.uint8)
+    maps = []
+    for precision in ("float32", "mixed_bfloat16"):
+        save_network(tmp_path / "model.keras", precision)
+        maps.append(Explainer(tmp_path / "model.keras", tmp_path).compute_heat(image, 0))
+    np.testing.assert_allclose(*maps, atol=0.05)
+
+
+def test_a_bfloat16_network_predicts_in_float32_where_onednn_would_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_network(tmp_path / "model.keras", "mixed_bfloat16")
+    for limit, processor, expected in (
+        ("AVX2", "avx512", "float32"),
+        ("AVX512_CORE_BF16", "avx2", "float32"),
+        ("AVX512_CORE_BF16", "avx512", "bfloat16"),
+    ):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        monkeypatch.setattr(checking.processor, "find_instruction_set", lambda p=processor: p)
+        network = checking.load_to_predict(tmp_path / "model.keras")
+        assert network.get_layer("probability").compute_dtype == expected
 
 
 def test_the_heat_map_is_of_a_layer_on_all_paths_and_of_the_unaugmented_image(tmp_path: Path):

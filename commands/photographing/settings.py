@@ -103,10 +103,14 @@ def check_settings(settings: dict[str, object]) -> None:
 
 
 def write_settings(settings: dict[str, object]) -> None:
-    """Set dotted keys of params.yaml, such as ``train.epochs``."""
+    """Set dotted keys of params.yaml, such as ``train.epochs``. A licence stays only with the
+    photographs that it was given for."""
+    name = settings["dataset"]
 
     def change(values: dict[str, Any]) -> None:
-        values["datasets"].setdefault(settings["dataset"], {})
+        entry = values["datasets"].setdefault(name, {})
+        if entry.get("source") != settings[f"datasets.{name}.source"]:
+            entry.pop("licence", None)
         keys.set_all(settings, values)
 
     path = Path("params.yaml")

@@ -36,5 +36,7 @@ def read_parameters(lock: Lock, stage: str) -> dict[str, Any]:
 
 
 def read_digests(lock: Lock, stage: str, kind: str = "deps") -> dict[str, str]:
-    """The digests of the dependencies of `stage`, or of its outputs (`kind` outs), by path."""
-    return {entry["path"]: entry["md5"] for entry in lock.get(stage, {}).get(kind, [])}
+    """The digests of the dependencies of `stage`, or of its outputs (`kind` outs), by path, without
+    those outside the project, which have none."""
+    entries = lock.get(stage, {}).get(kind, [])
+    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}

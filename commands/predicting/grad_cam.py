@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import matplotlib
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from stages.conversion import checking
 from stages.images.pillow import to_pillow
@@ -27,6 +27,7 @@ STRENGTH = 0.55  # opacity of the colours over the image, 0 to 1
 # of a picture's name, before suffixes are added: file systems take 255
 MAX_NAME_BYTES = 230
 GAP = 8  # pixels between the image and the map
+SOFTWARE = "commands.predict --explain"
 
 
 def has_maps(layer: keras.Layer) -> bool:
@@ -51,6 +52,20 @@ def split_after_last(
     raise UserError("--explain: no layer with feature maps lies on all paths of this network")
 
 
+def label() -> PngImagePlugin.PngInfo:
+    """The label by which `is_own` recognises a picture."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", SOFTWARE)
+    return text
+
+
+def is_own(path: Path) -> bool:
+    """Whether the file is a picture that an `Explainer` wrote, and so may be replaced."""
+    with contextlib.suppress(OSError), Image.open(path) as picture:
+        return picture.info.get("Software") == SOFTWARE
+    return False
+
+
 class Explainer:
     """Draws pictures for the model in the file `model` into the folder `target`."""
 
@@ -60,7 +75,7 @@ class Explainer:
                 f"--explain needs TensorFlow as Keras's backend, not {keras.config.backend()}: "
                 "unset KERAS_BACKEND"
             )
-        network = checking.load(model)
+        network = checking.load_to_predict(model)
         averaged = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         if averaged:  # test-time augmentation: the network proper is a layer
             network = checking.keep_main_output(averaged[0])
@@ -89,8 +104,9 @@ class Explainer:
         with tensorflow.GradientTape() as tape:
             tape.watch(features)
             score = self.scores(features, training=False)[0, number]
-        gradients = np.asarray(tape.gradient(score, features))[0]
-        features = np.asarray(features)[0]
+        # in float32, since sums of many bfloat16 stagnate
+        gradients = np.asarray(tape.gradient(score, features), np.float32)[0]
+        features = np.asarray(features, np.float32)[0]
         if self.pixels:
             heat = np.abs(gradients * features).sum(axis=-1)
         else:
@@ -116,9 +132,14 @@ class Explainer:
         output = self.choose_output(path)
         if output.is_dir():
             raise UserError(f"--explain: {output} is a folder, so the picture cannot be written")
+        if output.exists() and not is_own(output):
+            raise UserError(
+                f"--explain: {output} is there, and is not a picture of this command: name another "
+                "folder"
+            )
         try:
             with files.replacing(output) as partial:
-                both.save(partial, "PNG")
+                both.save(partial, "PNG", pnginfo=label())
         except (FileExistsError, NotADirectoryError):
             raise UserError(
                 f"--explain: the folder {output.parent} cannot be made: a file is in the way"

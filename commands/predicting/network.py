@@ -42,7 +42,7 @@ def load_onnx(trained: Trained, threads: int) -> tuple[Predict, tuple, int]:
 
 def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
     """As `load_onnx`, for a Keras file."""
-    network = checking.load(trained.file)
+    network = checking.load_to_predict(trained.file)
 
     def predict(images):
         return network.predict(images, verbose=0)

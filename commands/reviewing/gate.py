@@ -111,7 +111,9 @@ def check_int8(head: Revision, allowed_fall: float | None) -> Check:
     measured = (head.read_json("reports/export.json") or {}).get("int8")
     if not measured:
         return Check(name, None, "no network in 8-bit integers was exported")
-    if any(stage.stage == "export" and stage.stale for stage in head.outdated):
+    if (head.selected and head.is_stale(head.selected)) or any(
+        stage.stage == "export" and stage.stale for stage in head.outdated
+    ):
         return Check(name, None, "what was exported is of other code, data or parameters")
     before, after = measured["test"]["float32"], measured["test"]["int8"]
     words = (

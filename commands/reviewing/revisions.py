@@ -67,7 +67,8 @@ class Revision:
             return None
         try:
             content = json.loads(text)
-            SCHEMAS.get(path, SCHEMAS[path.rsplit("/")[-1]]).validate_python(content)
+            schema = SCHEMAS.get(path, SCHEMAS[path.rsplit("/")[-1]])
+            schema.validate_python(content, strict=True)  # the content itself is used
             return content
         except ValidationError as error:
             first = error.errors(include_url=False)[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.runtime import progress
+from stages.runtime import processor, progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
 from stages.training import backend
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-4  # between the probabilities of two forms of a model, for rounding of large logits
-BATCH = 250  # images per prediction
+BATCH = 250  # images per prediction, unless `train.prediction_batch_size` is given
 # images uint8 (images, height, width, channels) → probabilities (images, classes)
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -80,6 +80,19 @@ def keep_main_output(model: "keras.Model") -> "keras.Model":
     return keras.Model(model.inputs, model.outputs[0], name=model.name)
 
 
+def load_to_predict(path: Path) -> "keras.Model":
+    """As `load`, but on a processor without AVX-512, in float32: oneDNN has no kernels for bfloat16
+    there, and ends the process."""
+    model = load(path)
+    return model if has_bfloat16() else in_float32(model)
+
+
+def has_bfloat16() -> bool:
+    """Whether oneDNN, as `backend.start` limited it, computes in bfloat16."""
+    narrow = os.environ.get("ONEDNN_MAX_CPU_ISA") == backend.KERNELS["avx2"]
+    return not narrow and processor.has(processor.find_instruction_set(), "avx512")
+
+
 def in_float32(model: "keras.Model") -> "keras.Model":
     """`model`, or if it was trained in mixed precision, a copy that computes in float32."""
     config = json.dumps(model.get_config())
@@ -101,21 +114,23 @@ def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
     return rebuilt
 
 
-def predict_in_batches(predict: Predict, images: np.ndarray) -> np.ndarray:
-    """The class probabilities of all `images`, predicted `BATCH` at a time."""
+def predict_in_batches(predict: Predict, images: np.ndarray, size: int = BATCH) -> np.ndarray:
+    """The class probabilities of all `images`, predicted `size` at a time."""
     return np.concatenate(
         [
-            np.asarray(predict(images[start : start + BATCH]))
-            for start in progress.track(range(0, len(images), BATCH), "predictions", "batches")
+            np.asarray(predict(images[start : start + size]))
+            for start in progress.track(range(0, len(images), size), "predictions", "batches")
         ]
     )
 
 
-def require_equal(what: str, predict: Predict, images: np.ndarray, expected: np.ndarray) -> float:
-    """Predict `images`, and return the largest absolute difference from the probabilities
-    `expected`, float (images, classes). Raises `UserError`, naming `what` predicts, if it exceeds
-    `TOLERANCE`."""
-    difference = float(np.abs(predict_in_batches(predict, images) - expected).max())
+def require_equal(
+    what: str, predict: Predict, images: np.ndarray, expected: np.ndarray, size: int = BATCH
+) -> float:
+    """Predict `images`, `size` at a time, and return the largest absolute difference from the
+    probabilities `expected`, float (images, classes). Raises `UserError`, naming `what` predicts,
+    if it exceeds `TOLERANCE`."""
+    difference = float(np.abs(predict_in_batches(predict, images, size) - expected).max())
     if not difference <= TOLERANCE:
         raise UserError(
             f"{what} does not predict the same as the Keras model: probabilities differ by "

@@ -56,6 +56,15 @@ class Train(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def check_precision(self) -> "Train":
+        if self.precision == "mixed_bfloat16" and self.instruction_set == "avx2":
+            raise ValueError(
+                "precision is mixed_bfloat16, for which oneDNN has no kernels with instruction_set "
+                "avx2: choose float32, mixed_float16 or avx512"
+            )
+        return self
+
     @field_validator("loss_arguments")
     @classmethod
     def check_loss_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
