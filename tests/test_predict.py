@@ -161,14 +161,15 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     (tmp_path / "folder").touch()
     Image.new("L", (1, 1), 7).save(tmp_path / "b.jpg.png")
     (tmp_path / "c.png").write_text("kept")
-    for path in ("a.png", "folder/a.png", "b.jpg", "c"):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "d.png")
+    for path in ("a.png", "folder/a.png", "b.jpg", "c", "d"):
         with pytest.raises(UserError, match="--explain"):
             Explainer.draw(explainer, Path(path), image, 0)
     assert (tmp_path / "a.png.png/kept").is_dir()
     assert Image.open(tmp_path / "b.jpg.png").getpixel((0, 0)) == 7
     assert (tmp_path / "c.png").read_text() == "kept"
     for _ in range(2):  # its own pictures are replaced
-        Explainer.draw(explainer, Path("d.png"), image, 0)
+        Explainer.draw(explainer, Path("own.png"), image, 0)
 
 
 def test_pictures_of_the_same_name_in_several_folders_stay_apart():

@@ -61,7 +61,8 @@ def label() -> PngImagePlugin.PngInfo:
 
 def is_own(path: Path) -> bool:
     """Whether the file is a picture that an `Explainer` wrote, and so may be replaced."""
-    with contextlib.suppress(OSError), Image.open(path) as picture:
+    refused = (OSError, Image.DecompressionBombError)  # the user's, however large
+    with contextlib.suppress(*refused), Image.open(path) as picture:
         return picture.info.get("Software") == SOFTWARE
     return False
 
