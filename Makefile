@@ -26,8 +26,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
-	@# as pip would, on all cores, but for the packages' own tests; some hold files of other versions of Python, which it passes over too
-	-@$(VENV)/bin/python -m compileall -qq -j 0 -x '/tests/' $(CURDIR)/$(VENV)/lib
+	@# as pip would, but on all cores, and without the packages' own tests; like pip, it passes over files for other versions of Python
+	-@$(VENV)/bin/python -m compileall -qq -j 0 -x 'site-packages/.*/tests/' $(CURDIR)/$(VENV)/lib
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -43,7 +43,7 @@ def main(name: str) -> None:
     entry = replications.experiments[name]
     recipe = options.complete_train(replications.common, entry)
     backend.start(recipe.threads, recipe.instruction_set)
-    from stages.training import fitting, heads, network
+    from stages.training import compiling, heads, network
     from stages.training.recipe import has_logits_form
 
     experiment = Experiment(
@@ -54,9 +54,9 @@ def main(name: str) -> None:
         recipe,
     )
     prepared = options.open_prepared(entry)
-    fitting.STEPS_PER_EXECUTION = 1  # so that the bias can be put back after each batch
+    compiling.STEPS_PER_EXECUTION = 1  # so that the bias can be put back after each batch
     built = network.build_network(experiment, prepared)
-    trainer = fitting.compile_trainer(experiment, built)
+    trainer = compiling.compile_trainer(experiment, built)
     variables = [*trainer.variables, *built.optimizer.variables]
     source = options.FOLDER / "checkpoints" / name / f"seed-{experiment.seed}.npz"
     with tempfile.TemporaryDirectory() as folder:  # a training may replace it meanwhile
@@ -83,7 +83,7 @@ def main(name: str) -> None:
         restore()
         estimate_statistics(built.model, prepared)
         with heads.giving_logits(built.model, when=has_logits_form(recipe)):
-            fit_epoch(trainer, fitting.make_batches(experiment, prepared)[0], epoch, held)
+            fit_epoch(trainer, compiling.make_batches(experiment, prepared)[0], epoch, held)
         accuracies[f"moving averages, an epoch behind these{kind}"] = measure(built.model, prepared)
     content = {
         "machine": described("keras", "tensorflow"),

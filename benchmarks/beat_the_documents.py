@@ -34,7 +34,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # n
 
 from stages.drawing import charts  # noqa: E402
 from stages.replications import options  # noqa: E402
-from stages.replications.table import is_reduced  # noqa: E402
+from stages.replications.verdicts import is_reduced  # noqa: E402
 from stages.storage import files  # noqa: E402
 from stages.training import backend  # noqa: E402
 from stages.training.experiment import Experiment  # noqa: E402

@@ -164,9 +164,9 @@ def start_without_what_must_not_change_bits(threads: int) -> None:
     backend.OPERATIONS_AT_A_TIME = 1
     backend.keep_freed_memory = lambda: None
     backend.start(threads)
-    from stages.training import batches, fitting
+    from stages.training import batches, compiling
 
-    fitting.STEPS_PER_EXECUTION = 1
+    compiling.STEPS_PER_EXECUTION = 1
     batches.read_ahead = lambda images, places: None
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 

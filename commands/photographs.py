@@ -19,6 +19,7 @@ import numpy as np
 from commands.photographing.settings import (
     PRESETS,
     check_settings,
+    plan_licence,
     plan_settings,
     write_settings,
 )
@@ -27,7 +28,7 @@ from commands.photographing.timing import estimate_seconds, time_decoding, time_
 from commands.pipeline.process import run_dvc
 from stages import params
 from stages.params.names import is_published
-from stages.preparation import splitting
+from stages.preparation.splitting import Parts
 from stages.runtime import cli, experiments
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
@@ -36,7 +37,7 @@ from stages.storage import files
 
 
 def announce(
-    settings: dict[str, object], images: classes.Classes, parts: splitting.Parts, seconds: float
+    settings: dict[str, object], images: classes.Classes, parts: Parts, seconds: float
 ) -> None:
     """Print the plan; `seconds` is the estimated duration."""
     counts = np.bincount(images.labels)
@@ -92,6 +93,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     images = find_images(path, name, options)
     parts = split_images(images, name, options)
     settings = plan_settings(path, name, preset, tuning.layers != "none", images, parts)
+    settings |= plan_licence(path, name, options.datasets)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check_settings(settings)

@@ -149,6 +149,8 @@ def main(
     width = max(len(escape.terminal(name)) for name in training.class_names)
     rows, failed = [], 0
     files = list(find_files(paths))
+    if explainer:
+        explainer.require_free(files)
     classified = classify(files, predict, training, top, confidence, read_limits())
     for row, path, image in progress.track(classified, "predictions", "images", len(files)):
         if isinstance(row, str):

@@ -15,7 +15,7 @@ If the parameters make two parts share their images, ``validation_is_test`` or
 from pathlib import Path
 
 from stages import params
-from stages.preparation import splitting
+from stages.preparation import parts
 from stages.runtime import cli, inputs
 from stages.sources.raw import Raw
 from stages.storage import files
@@ -25,7 +25,7 @@ def main() -> None:
     options = params.load()
     raw = Raw(Path("data/raw") / options.dataset)
     with files.replacing(inputs.SPLIT.parent) as folder:
-        splitting.write(raw, options.split, options.seed, folder)
+        parts.write(raw, options.split, options.seed, folder)
         files.write_json(folder / inputs.SPLIT.name, inputs.split_parameters(options))
 
 

@@ -71,10 +71,10 @@ def signals_as_before() -> Iterator[None]:
 def step_by_step() -> Iterator[None]:
     """Trainings in this process return to Python after each batch: the bits are the same, and
     Keras traces the step once, not twice."""
-    from stages.training import fitting
+    from stages.training import compiling
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "STEPS_PER_EXECUTION", 1)
+        patch.setattr(compiling, "STEPS_PER_EXECUTION", 1)
         yield
 
 

@@ -27,7 +27,7 @@ from stages.architectures import googlenet, whitened  # noqa: E402
 from stages.params import names  # noqa: E402
 from stages.params.families import FAMILIES  # noqa: E402
 from stages.runtime.errors import UserError  # noqa: E402
-from stages.training import fitting, heads, recipe  # noqa: E402
+from stages.training import compiling, heads, recipe  # noqa: E402
 
 TEXT = read_example()
 DOCUMENTS = YAML(typ="safe").load((ROOT / "tests/architectures.yaml").read_text(encoding="utf-8"))
@@ -358,7 +358,7 @@ def test_a_network_that_is_sure_of_a_wrong_class_still_learns():
     image, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     trainer = heads.MultiHeadModel(model.inputs, model.outputs)
     with heads.giving_logits(model, when=True):
-        fitting.compile_model(trainer, keras.optimizers.SGD(1.0), train)
+        compiling.compile_model(trainer, keras.optimizers.SGD(1.0), train)
         logs = trainer.evaluate(image, wrong, verbose=0, return_dict=True)
         trainer.fit(image, wrong, verbose=0)
     assert logs == pytest.approx({"loss": 100, "accuracy": 0, "mean_squared_error": 1})

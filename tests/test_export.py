@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from onnx import load_model_from_string, numpy_helper
 from PIL import Image
 from support.project import Project, data_json, ran
 
@@ -230,6 +231,9 @@ def test_the_8_bit_model_is_as_accurate_as_asked_and_reproducible(finished: Proj
     right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
     assert round(right, 6) == measured["test"]["int8"]
     assert b"QuantizeLinear" in first and b"image" in first
+    tensors = map(numpy_helper.to_array, load_model_from_string(first).graph.initializer)
+    weights = [tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim > 1]
+    assert weights and max(np.abs(tensor).max() for tensor in weights) <= 64  # see `quantise`
     finished.stage("export")  # a second process gives the same names
     assert finished.path("exports/model.int8.onnx").read_bytes() == first
     finished.edit_params(lambda params: params["export"].update(int8_fall=None))
@@ -313,7 +317,7 @@ def test_a_custom_network_predicts_the_same_in_onnx(tmp_path: Path, layers: list
     onnx.convert(model, description, tmp_path / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
+    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images), 6)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +341,7 @@ def test_layers_that_act_only_in_training_are_not_exported(tmp_path: Path, layer
     expected = model.predict_on_batch(images)
     onnx.convert(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, expected)
+    checking.require_equal("the ONNX file", predict, images, expected, 6)
 
 
 @pytest.mark.parametrize(
@@ -384,10 +388,10 @@ def test_a_mixed_precision_model_is_compared_in_float32(tmp_path: Path):
     assert checking.TOLERANCE < difference < 0.02
     for other in (trained.predict_on_batch, lambda images: np.full((len(images), 3), np.nan)):
         with pytest.raises(UserError, match="does not predict the same"):
-            checking.require_equal("it", other, images, model.predict_on_batch(images))
+            checking.require_equal("it", other, images, model.predict_on_batch(images), 6)
     onnx.convert(model, description, tmp_path / "model.onnx")
     predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images))
+    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images), 6)
 
 
 def test_a_model_other_than_the_one_compared_is_not_exported(finished: Project):

@@ -15,6 +15,7 @@ from commands import photographs, predict, seed_spread
 from commands.photographing import settings, survey
 from commands.pipeline import outdated, sources
 from stages import params, train
+from stages.params.schema import Source
 from stages.runtime.errors import UserError
 from stages.training import backend
 
@@ -275,14 +276,19 @@ def test_a_licence_stays_with_its_photographs(
     made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    for source, kept in (("my photographs", True), ("others", False)):
-        shutil.copy(made.path("params.yaml"), tmp_path)
-        Project(tmp_path).edit_params(
-            lambda params: params["datasets"]["photographs"].update(licence="CC0-1.0")
-        )
-        settings.write_settings({"dataset": "photographs", "datasets.photographs.source": source})
-        entry = yaml.safe_load(Path("params.yaml").read_text())["datasets"]["photographs"]
-        assert entry["source"] == source and ("licence" in entry) == kept
+    shutil.copy(made.path("params.yaml"), tmp_path)
+    datasets = {"photographs": Source(source="mine", licence="CC0-1.0"), "free": Source(source="a")}
+    for path, name, removed in (
+        (tmp_path / "mine", "photographs", False),
+        (Path("others"), "photographs", True),
+        (Path("others"), "free", False),
+        (Path("others"), "new", False),
+    ):
+        plan = settings.plan_licence(path, name, datasets)
+        assert bool(plan) == removed
+    settings.write_settings({"dataset": "photographs", "datasets.photographs.licence": None})
+    entry = yaml.safe_load(Path("params.yaml").read_text())["datasets"]["photographs"]
+    assert entry["licence"] is None
 
 
 def test_other_weights_need_another_training(made: Project):

@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.project import ROOT, own_environment
 
+from stages.runtime import processor
 from stages.runtime.errors import UserError
-from stages.training import backend
+from stages.training import backend, devices
 
 TRAIN = """
 import hashlib, sys
@@ -99,6 +101,17 @@ def test_a_missing_device_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keras.random, "uniform", fail)
     with pytest.raises(UserError, match="JAX_PLATFORMS=cuda"):
         backend.require_device()
+
+
+def test_bfloat16_is_refused_on_a_processor_where_onednn_would_end_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    backend.start(2)
+    for found, refused in (("avx2", True), ("avx512", False)):
+        monkeypatch.setattr(processor, "find_instruction_set", lambda found=found: found)
+        devices.require_precision("float32")
+        with pytest.raises(UserError, match="AVX-512") if refused else nullcontext():
+            devices.require_precision("mixed_bfloat16")
 
 
 @pytest.mark.parametrize("name", ["theano", "numpy"])

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from support.project import Project
 
 from commands import predict
@@ -162,13 +163,19 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     Image.new("L", (1, 1), 7).save(tmp_path / "b.jpg.png")
     (tmp_path / "c.png").write_text("kept")
     Image.new("1", (20_000, 20_000)).save(tmp_path / "d.png")
-    for path in ("a.png", "folder/a.png", "b.jpg", "c", "d"):
+    text = PngInfo()
+    text.add_text("Comment", "x" * 2**21, zip=True)  # Pillow refuses to unpack it
+    Image.new("L", (1, 1)).save(tmp_path / "e.png", pnginfo=text)
+    for path in ("a.png", "b.jpg", "c", "d", "e"):
         with pytest.raises(UserError, match="--explain"):
-            Explainer.draw(explainer, Path(path), image, 0)
+            Explainer.require_free(explainer, [Path("new.png"), Path(path)])
+    with pytest.raises(UserError, match="a file is in the way"):
+        Explainer.draw(explainer, Path("folder/a.png"), image, 0)
     assert (tmp_path / "a.png.png/kept").is_dir()
     assert Image.open(tmp_path / "b.jpg.png").getpixel((0, 0)) == 7
     assert (tmp_path / "c.png").read_text() == "kept"
     for _ in range(2):  # its own pictures are replaced
+        Explainer.require_free(explainer, [Path("own.png")])
         Explainer.draw(explainer, Path("own.png"), image, 0)
 
 

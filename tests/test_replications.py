@@ -12,15 +12,13 @@ from matplotlib.figure import Figure
 from stages import params
 from stages.replications import learning_curves, options
 from stages.replications.evaluate import take_published_measure
-from stages.replications.table import (
+from stages.replications.table import add_variations, build_row, measure_conditions
+from stages.replications.verdicts import (
     Spread,
     Spreads,
-    add_variations,
-    build_row,
     estimate_noise,
     find_origin,
     judge_replication,
-    measure_conditions,
     measure_spreads,
     pool_spreads,
 )

@@ -546,11 +546,15 @@ def test_what_has_no_effect_on_a_pretrained_network_is_not_searched():
     options, base = load_example(), YAML().load(read_example())
     content = YAML(typ="safe").load(SEARCH) | {"model": "pretrained-small"}
     options = options.model_copy(update={"models": ["pretrained-small"]})
-    rate, layers = "train.learning_rate", "architectures.pretrained-small.fine_tuning.layers"
+    section = "architectures.pretrained-small.fine_tuning"
+    rate, layers = "train.learning_rate", f"{section}.layers"
+    trained = base["architectures"]["pretrained-small"]["fine_tuning"] | {"layers": "all"}
     for space, faults in (
         ({"preprocess.normalisation": {"choice": ["unit", "none"]}}, 1),
         ({rate: {"choice": [0.1, 0.2]}, "augment.rotation": {"choice": [0, 5]}}, 2),
         ({rate: {"choice": [0.1, 0.2]}, layers: {"choice": ["none", "all"]}}, 0),
+        ({rate: {"choice": [0.1, 0.2]}, section: {"choice": [trained]}}, 0),
+        ({f"{section}.batch_norm": {"choice": ["frozen", "trained"]}}, 1),
         ({"train.batch_size": {"choice": [16, 32]}}, 0),  # of both phases
     ):
         search = Search.model_validate(content | {"space": space})

@@ -10,18 +10,10 @@ import numpy as np
 import pytest
 from support.example import load_example
 
-from stages.preparation import splitting as split
-from stages.preparation.splitting import (
-    choose_parts,
-    drop_copies,
-    find_duplicates,
-    group_equal,
-    limit_part,
-    overlap,
-    split_directory,
-    split_last,
-    split_off,
-)
+from stages.preparation import parts as split
+from stages.preparation.duplicates import LISTED, drop_copies, find_duplicates, group_equal
+from stages.preparation.parts import choose_parts, overlap
+from stages.preparation.splitting import limit_part, split_directory, split_last, split_off
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -316,7 +308,7 @@ def test_an_image_in_two_parts_is_no_duplicate_of_itself():
 
 
 def test_the_list_of_pairs_is_limited_and_the_count_is_not():
-    many = split.LISTED + 5
+    many = LISTED + 5
     parts = {
         "train": np.arange(many),
         "validation": np.arange(many, 2 * many),
@@ -324,4 +316,4 @@ def test_the_list_of_pairs_is_limited_and_the_count_is_not():
     }
     group = np.array([*range(many), *range(many), many])
     found = find_duplicates(parts, group, np.zeros(2 * many + 1, int))
-    assert len(found["pairs"]) == split.LISTED and found["across"]["train_validation"] == many
+    assert len(found["pairs"]) == LISTED and found["across"]["train_validation"] == many

@@ -20,7 +20,7 @@ backend.start(2)
 
 import keras  # noqa: E402
 
-from stages.training import fitting, network, run  # noqa: E402
+from stages.training import compiling, fitting, network, run  # noqa: E402
 
 CHOSEN = load_example()
 pytestmark = pytest.mark.usefixtures("step_by_step")
@@ -103,7 +103,7 @@ def test_another_seed_augments_differently(prepared: Prepared):
     def draw_seeds(seed: int) -> list[list[int]]:
         augment = CHOSEN.augment.model_copy(update={"horizontal_flip": True, "rotation": 10})
         experiment = replace(small(), augment=augment, seed=seed)
-        trainer = fitting.compile_trainer(experiment, network.build_network(experiment, prepared))
+        trainer = compiling.compile_trainer(experiment, network.build_network(experiment, prepared))
         states = [np.asarray(value) for value in trainer.variables if "seed" in value.path]
         return [state.tolist() for state in states]
 

@@ -9,7 +9,8 @@ import numpy as np
 from commands.photographing.survey import SPLIT
 from commands.pipeline import keys
 from stages.params.reading import read_yaml
-from stages.preparation import splitting
+from stages.params.schema import Source
+from stages.preparation.splitting import Parts
 from stages.runtime.errors import UserError
 from stages.sources import classes
 from stages.storage import files
@@ -47,7 +48,7 @@ def plan_settings(
     preset: Preset,
     tuned: bool,
     images: classes.Classes,
-    parts: splitting.Parts,
+    parts: Parts,
 ) -> dict[str, object]:
     """The keys of params.yaml to set, with their values."""
     counts = np.bincount(images.labels[: images.train])
@@ -94,6 +95,15 @@ def plan_settings(
     }
 
 
+def plan_licence(path: Path, name: str, datasets: dict[str, Source]) -> dict[str, object]:
+    """The key to empty if the data set `name` has a licence that was given for other photographs
+    than those in `path`."""
+    known = datasets.get(name)
+    if known is None or not known.licence or Path(known.source).resolve() == path.resolve():
+        return {}
+    return {f"datasets.{name}.licence": None}
+
+
 def check_settings(settings: dict[str, object]) -> None:
     """Raise `UserError` if the settings conflict with the rest of params.yaml."""
     _, values = read_yaml(Path("params.yaml"))
@@ -103,14 +113,10 @@ def check_settings(settings: dict[str, object]) -> None:
 
 
 def write_settings(settings: dict[str, object]) -> None:
-    """Set dotted keys of params.yaml, such as ``train.epochs``. A licence stays only with the
-    photographs that it was given for."""
-    name = settings["dataset"]
+    """Set dotted keys of params.yaml, such as ``train.epochs``."""
 
     def change(values: dict[str, Any]) -> None:
-        entry = values["datasets"].setdefault(name, {})
-        if entry.get("source") != settings[f"datasets.{name}.source"]:
-            entry.pop("licence", None)
+        values["datasets"].setdefault(settings["dataset"], {})
         keys.set_all(settings, values)
 
     path = Path("params.yaml")

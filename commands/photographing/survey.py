@@ -10,7 +10,8 @@ from stages.images.decode import BadImage, decode
 from stages.images.naming import SUFFIXES, UNREAD
 from stages.params.fields import Name
 from stages.params.schema import Params, Source
-from stages.preparation import splitting
+from stages.preparation.parts import choose_parts, refuse_missing
+from stages.preparation.splitting import Labelled, Parts
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
@@ -87,19 +88,19 @@ def refuse_images(path: Path, what: str, remedy: str, images: set[str]) -> None:
         )
 
 
-def split_images(images: classes.Classes, name: str, options: Params) -> splitting.Parts:
+def split_images(images: classes.Classes, name: str, options: Params) -> Parts:
     """The parts as the stage split will make them. Raises `UserError` if a class has too few
     images."""
     split = options.split.model_copy(update=SPLIT)
-    data = splitting.Labelled(
+    data = Labelled(
         name, np.array(images.labels), images.class_names, images.train, images.validation
     )
     try:
-        parts = splitting.choose_parts(data, split, options.seed)
+        parts = choose_parts(data, split, options.seed)
     except UserError as error:  # it names keys of params.yaml that are set here
         raise UserError(
             f"too few images for training, validation and test sets that have every class: add "
             f"images, or leave out small classes.\n       {str(error).splitlines()[0]}"
         ) from None
-    splitting.refuse_missing(parts, data, split, removed=0)
+    refuse_missing(parts, data, split, removed=0)
     return parts

@@ -12,7 +12,7 @@ from stages.images.resize import resized
 from stages.params.families import Application
 from stages.params.recipe import Train
 from stages.params.schema import Params
-from stages.preparation import splitting
+from stages.preparation.splitting import Parts
 from stages.runtime import progress
 from stages.sources import archives, classes
 from stages.training import backend
@@ -74,7 +74,7 @@ def time_network(
 
 
 def estimate_seconds(
-    parts: splitting.Parts, epochs: int, decoding: float, prediction: float, training: float
+    parts: Parts, epochs: int, decoding: float, prediction: float, training: float
 ) -> float:
     """Seconds of the whole run, from the seconds per image. Each image is decoded twice, for the
     check and for the preparation, and counted as predicted twice; the validation set is also

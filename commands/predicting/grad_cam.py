@@ -9,6 +9,8 @@ times its value. Needs TensorFlow as Keras's backend.
 
 import contextlib
 import os
+import warnings
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -61,10 +63,11 @@ def label() -> PngImagePlugin.PngInfo:
 
 def is_own(path: Path) -> bool:
     """Whether the file is a picture that an `Explainer` wrote, and so may be replaced."""
-    refused = (OSError, Image.DecompressionBombError)  # the user's, however large
-    with contextlib.suppress(*refused), Image.open(path) as picture:
-        return picture.info.get("Software") == SOFTWARE
-    return False
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except Exception:  # Pillow raises many for damaged, huge or compressed content
+        return False
 
 
 class Explainer:
@@ -131,13 +134,6 @@ class Explainer:
         both.paste(picture, (0, 0))
         both.paste(Image.blend(picture, colours, STRENGTH), (size[0] + GAP, 0))
         output = self.choose_output(path)
-        if output.is_dir():
-            raise UserError(f"--explain: {output} is a folder, so the picture cannot be written")
-        if output.exists() and not is_own(output):
-            raise UserError(
-                f"--explain: {output} is there, and is not a picture of this command: name another "
-                "folder"
-            )
         try:
             with files.replacing(output) as partial:
                 both.save(partial, "PNG", pnginfo=label())
@@ -145,6 +141,20 @@ class Explainer:
             raise UserError(
                 f"--explain: the folder {output.parent} cannot be made: a file is in the way"
             ) from None
+
+    def require_free(self, paths: Iterable[Path]) -> None:
+        """Raise `UserError` if a picture for one of `paths` would replace anything but a picture of
+        this command."""
+        for output in map(self.choose_output, paths):
+            if output.is_dir():
+                raise UserError(
+                    f"--explain: {output} is a folder, so the picture cannot be written"
+                )
+            if output.exists() and not is_own(output):
+                raise UserError(
+                    f"--explain: {output} is there, and not labelled as a picture of this command: "
+                    "move it away, or name another folder"
+                )
 
     def choose_output(self, path: Path) -> Path:
         """The path of the picture for `path`: the same path below the target, so that equal names

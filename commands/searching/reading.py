@@ -9,6 +9,7 @@ from commands.pipeline import keys
 from commands.searching.schema import Search
 from stages import params
 from stages.params import Problem
+from stages.params.families import FineTuning
 from stages.params.fields import suggest
 from stages.params.reading import read_yaml
 from stages.params.schema import Params
@@ -102,15 +103,31 @@ def find_key_fault(key: str, search: Search, options: Params) -> str | None:
         fixed += ["network", "top"]
         if key == "preprocess.normalisation":
             return f"{model} normalises the pixels itself, as in its own training: leave it out"
-        layers = f"{own}fine_tuning.layers"
-        if (
-            key.startswith(OF_FINE_TUNING)
-            and architecture.fine_tuning.layers == "none"
-            and layers not in search.space
-        ):
-            return f"no layer is fine-tuned, so it has no effect: set {layers} in params.yaml"
+        if fault := find_tuning_fault(key, f"{own}fine_tuning", search, architecture.fine_tuning):
+            return fault
     if key in [f"{own}{name}" for name in fixed]:
         return "another network is a separate entry under architectures: search within one"
+    return None
+
+
+def find_tuning_fault(key: str, section: str, search: Search, tuning: FineTuning) -> str | None:
+    """Why a key has no effect on a pre-trained network, whose `tuning` is the `section` of
+    params.yaml; None if it has one, or another searched key may give it one."""
+    if section in search.space:
+        return None
+    layers, head_epochs = f"{section}.layers", f"{section}.head_epochs"
+    if (
+        key.startswith((*OF_FINE_TUNING, f"{section}.batch_norm"))
+        and tuning.layers == "none"
+        and layers not in search.space
+    ):
+        return f"no layer is fine-tuned, so it has no effect: set {layers} in params.yaml"
+    if (
+        key == f"{section}.head_learning_rate"
+        and not tuning.head_epochs
+        and head_epochs not in search.space
+    ):
+        return f"the head is not trained alone, so it has no effect: set {head_epochs}"
     return None
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-4  # between the probabilities of two forms of a model, for rounding of large logits
-BATCH = 250  # images per prediction, unless `train.prediction_batch_size` is given
 # images uint8 (images, height, width, channels) → probabilities (images, classes)
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -114,7 +113,7 @@ def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
     return rebuilt
 
 
-def predict_in_batches(predict: Predict, images: np.ndarray, size: int = BATCH) -> np.ndarray:
+def predict_in_batches(predict: Predict, images: np.ndarray, size: int) -> np.ndarray:
     """The class probabilities of all `images`, predicted `size` at a time."""
     return np.concatenate(
         [
@@ -125,7 +124,7 @@ def predict_in_batches(predict: Predict, images: np.ndarray, size: int = BATCH) 
 
 
 def require_equal(
-    what: str, predict: Predict, images: np.ndarray, expected: np.ndarray, size: int = BATCH
+    what: str, predict: Predict, images: np.ndarray, expected: np.ndarray, size: int
 ) -> float:
     """Predict `images`, `size` at a time, and return the largest absolute difference from the
     probabilities `expected`, float (images, classes). Raises `UserError`, naming `what` predicts,

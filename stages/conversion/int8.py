@@ -40,7 +40,7 @@ def quantise(source: Path, target: Path, images: np.ndarray) -> None:
             op_types_to_quantize=OPERATIONS,
             per_channel=True,
             # weights of 7 bits: with 8, sums of two products overflow 16 bits on processors
-            # without VNNI, which would predict otherwise
+            # without VNNI, and predictions there would differ
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

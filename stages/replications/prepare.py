@@ -6,7 +6,7 @@ Reads ``replications/raw/DATASET/``; writes ``replications/data/VARIANT/`` with 
 """
 
 from stages import params
-from stages.preparation import arrays, splitting
+from stages.preparation import arrays, parts
 from stages.replications import options
 from stages.runtime import cli
 from stages.sources.raw import Raw
@@ -19,7 +19,7 @@ def main(variant: str) -> None:
     seed = replications.common.seed if chosen.seed is None else chosen.seed
     raw = Raw(options.FOLDER / "raw" / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:
-        splitting.write(raw, chosen.split, seed, folder / "split")
+        parts.write(raw, chosen.split, seed, folder / "split")
         arrays.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
 
 

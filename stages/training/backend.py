@@ -2,20 +2,24 @@
 overriding the user's configuration.
 
 The user still chooses the backend, the device, XLA's compiler flags and, by the processor, the
-instruction set: `describe_platform` names them for the run record and the checkpoint.
+instruction set: `devices.describe_platform` names them for the run record and the checkpoint.
 """
 
 import contextlib
 import ctypes
-import gc
 import importlib.util
 import os
 import sys
-import tempfile
 
 from stages.runtime import processor
 from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
+from stages.training.importing import (
+    blocked_imports,
+    deferred_messages,
+    isolated_keras_home,
+    without_garbage_collection,
+)
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # prefixes of the environment variables that the backends and their libraries read
@@ -171,96 +175,3 @@ def keep_freed_memory() -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # macOS, musl, Windows
         for parameter, value in MALLOC.values():
             ctypes.CDLL(None).mallopt(parameter, value)
-
-
-@contextlib.contextmanager
-def deferred_messages():
-    """Hold back standard error, and show it only after an exception: some of TensorFlow's messages
-    ignore the log level."""
-    with (  # on Linux, in memory: a machine that only predicts may have no temporary folder
-        os.fdopen(os.memfd_create("messages"), "w+b")
-        if hasattr(os, "memfd_create")
-        else tempfile.TemporaryFile()
-    ) as held_back:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-@contextlib.contextmanager
-def isolated_keras_home():
-    """Prevent Keras from reading the user's ``keras.json`` on import, or writing one if there is
-    none: under this path it can do neither."""
-    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")
-    try:
-        yield
-    finally:
-        del os.environ["KERAS_HOME"]
-
-
-@contextlib.contextmanager
-def blocked_imports(*packages: str):
-    """Prevent Keras from importing the optional `packages`: they serve its image galleries and
-    wrappers, which are not used here, and would take a third of its start-up time."""
-    blocked = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(blocked))  # importing a name mapped to None: ImportError
-    try:
-        yield
-    finally:
-        for name in blocked:
-            del sys.modules[name]
-
-
-@contextlib.contextmanager
-def without_garbage_collection():
-    """Exclude imported objects from garbage collection, since they live until the process ends:
-    traversing them takes a fifth of Keras's start-up time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()  # exclude them from later collections too
-        if enabled:
-            gc.enable()
-
-
-def describe_platform() -> dict[str, str | list[str]]:
-    """What the project leaves to the user and a result may depend on; call `start` first."""
-    import keras
-
-    flags = os.environ.get("XLA_FLAGS", "").split()
-    return {
-        "backend": keras.config.backend(),
-        "devices": list_devices(),
-        "instruction_set": processor.find_instruction_set(),
-        **({"xla_flags": sorted(flags)} if flags else {}),
-    }
-
-
-def name_machine() -> str:
-    """The backend and the kinds of device, such as ``tensorflow on cpu``, without what differs
-    between machines of the same kind."""
-    platform = describe_platform()
-    kinds = sorted({device.partition(":")[0] for device in platform["devices"]})
-    return f"{platform['backend']} on {' and '.join(kinds)}"
-
-
-def list_devices() -> list[str]:
-    """The devices that Keras computes on, such as ``cpu:0``; on PyTorch, which Keras cannot list
-    devices for, the one on which a tensor is placed."""
-    import keras
-
-    if keras.config.backend() != "torch":
-        return keras.distribution.list_devices()
-    device = keras.ops.convert_to_tensor(0).device
-    return [f"{'gpu' if device.type == 'cuda' else device.type}:{device.index or 0}"]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from stages.storage.prepared import Prepared
-from stages.training import backend, code, recipe
+from stages.training import code, devices, recipe
 from stages.training.checkpoint import Past
 from stages.training.experiment import Experiment
 from stages.training.network import Network
@@ -42,7 +42,7 @@ def describe_training(
         "epochs": epochs,
         "kept_epoch": epochs if best is None else best + 1,
         "seed": experiment.seed,
-        "computed_by": backend.name_machine(),
+        "computed_by": devices.name_machine(),
         "architecture": experiment.architecture.model_dump(exclude_unset=True),
         "train": experiment.train.model_dump(),
         "effective_recipe": {
@@ -76,7 +76,7 @@ def fingerprint(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         code.fingerprint(experiment.architecture.family),
-        backend.describe_platform(),
+        devices.describe_platform(),
         *code.list_versions(),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -22,7 +22,7 @@ from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.storage import arrays, files
 from stages.storage.prepared import Prepared
-from stages.training import backend, code
+from stages.training import code, devices
 from stages.training.batches import Batches
 from stages.training.experiment import Experiment
 
@@ -124,7 +124,7 @@ def fingerprint_features(experiment: Experiment, prepared: Prepared) -> str:
         prepared.description,
         prepared.most,
         code.fingerprint(architecture.family),
-        backend.describe_platform(),
+        devices.describe_platform(),
         code.list_versions(),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()

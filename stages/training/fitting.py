@@ -1,4 +1,4 @@
-"""Training with Keras's `fit`: phases, batches and callbacks."""
+"""Training with Keras's `fit`: its phases and callbacks."""
 
 import math
 import sys
@@ -15,15 +15,15 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import augmentation, finetuning, heads, notes, progress, recipe
+from stages.training import finetuning, heads, notes, progress, recipe
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
+from stages.training.compiling import compile_model, compile_trainer, make_batches
 from stages.training.description import describe_training, fingerprint
 from stages.training.experiment import Experiment, locate_head_checkpoint
 from stages.training.network import Network
 from stages.training.tensorboard import TensorBoard
 
-STEPS_PER_EXECUTION = 20  # batches per call from Python: faster than 1, with the same bits
 HEAD = "head"  # the name of the phase that trains only the classifier
 
 
@@ -164,61 +164,6 @@ def carry_over(past: Past, phase: Phase, train: Train) -> Past:
     if past.stopping_state and train.early_stopping.monitor.startswith("val_"):
         stopping_state = {**past.stopping_state, "best_weights": phase.trainer.get_weights()}
     return Past(past.history, stopping_state, past.seconds)
-
-
-def compile_trainer(experiment: Experiment, network: Network) -> heads.MultiHeadModel:
-    """Compile the model that Keras fits: augmentation, then the network."""
-    trainer = heads.MultiHeadModel(
-        *augmentation.prepend_to(network.fitted, experiment.augment, experiment.seed)
-    )
-    if not network.optimizer.built:
-        recipe.build_variables(network.optimizer, network.model.trainable_variables)
-    compile_model(trainer, network.optimizer, experiment.train, network.loss_weights)
-    return trainer
-
-
-def compile_model(
-    model: heads.MultiHeadModel,
-    optimizer: keras.Optimizer,
-    train: Train,
-    loss_weights: list[float] | None = None,
-) -> None:
-    """Compile `model` with the recipe's loss and metrics for each of its outputs."""
-    model.gives_logits = recipe.has_logits_form(train)
-    torch = keras.config.backend() == "torch"
-    model.compile(
-        optimizer,
-        loss=[recipe.build_loss(train, model.gives_logits) for _ in model.outputs],
-        loss_weights=loss_weights,
-        metrics=[recipe.name_metrics(train) for _ in model.outputs],
-        steps_per_execution=1 if torch else STEPS_PER_EXECUTION,  # torch supports only 1
-    )
-
-
-def make_batches(
-    experiment: Experiment,
-    prepared: Prepared,
-    features: dict[str, np.ndarray] | None = None,
-) -> tuple[Batches, Batches]:
-    """Batches of the training set, shuffled, and of the validation set: of images, or of their
-    `features` if given."""
-    train = experiment.train
-    classes = (  # of one-hot labels
-        None if recipe.takes_class_numbers(train) else len(prepared.description["class_names"])
-    )
-    sizes = {"train": train.batch_size, "validation": train.prediction_batch_size}
-    seeds = {"train": experiment.seed, "validation": None}
-    training, validation = (
-        Batches(
-            features[part] if features else prepared.images(part),
-            prepared.labels(part),
-            size,
-            classes,
-            seeds[part],
-        )
-        for part, size in sizes.items()
-    )
-    return training, validation
 
 
 class EpochHooks(keras.callbacks.Callback):

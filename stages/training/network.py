@@ -6,7 +6,7 @@ import keras
 
 from stages import architectures
 from stages.storage.prepared import Prepared
-from stages.training import finetuning, heads, recipe
+from stages.training import devices, finetuning, heads, recipe
 from stages.training.experiment import Experiment
 
 
@@ -28,7 +28,9 @@ class Network:
 
 def build_network(experiment: Experiment, prepared: Prepared) -> Network:
     """Build the network of `experiment`, with initial weights that are random by its seed,
-    pre-trained, or computed from the training images by the family."""
+    pre-trained, or computed from the training images by the family. Raises `UserError` if the
+    processor does not support the precision."""
+    devices.require_precision(experiment.train.precision)
     keras.utils.set_random_seed(experiment.seed)
     keras.config.set_dtype_policy(experiment.train.precision)
     arguments = experiment.architecture.model_dump(exclude_unset=True)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from stages.runtime import git, processor
-from stages.training import backend
+from stages.training import devices
 
 
 def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def describe_run(fit_seconds: float, seconds: float, epochs: int) -> dict[str, A
             "platform": platform.platform(),
             "processor": processor.read_name(),
             "cores": os.cpu_count(),
-            **backend.describe_platform(),
+            **devices.describe_platform(),
         },
     }
 
