@@ -91,6 +91,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if not dry:
         experiments.refuse_beside_dvc()
     images = find_images(path, name, options)
+    classes.note_copies(images, path)
     parts = split_images(images, name, options)
     settings = plan_settings(path, name, preset, tuning.layers != "none", images, parts)
     settings |= plan_licence(path, name, options.datasets)

@@ -2,8 +2,9 @@
 
 Works whatever state a run left behind, even one that was interrupted or killed. Changes since the
 commit in params.yaml, the lock files, data/sources, reports and replications are stashed: ``git
-stash pop`` restores them. Code and documents are left alone. Data and models of the commit that are
-not in DVC's cache are left as they are; ``dvc repro`` makes them again where they differ.
+stash pop`` restores them. Code, documents, and what ``dvc add`` tracks are left alone. Data and
+models of the commit that are not in DVC's cache are left as they are; ``dvc repro`` makes them
+again where they differ.
 """
 
 import tempfile
@@ -84,7 +85,9 @@ def check_out() -> str:
     restored, as the end of a sentence. Raises `UserError` if DVC cannot read the pipeline."""
     try:
         with Repo() as repo:
-            outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
+            outs = [  # of the pipeline's stages: none would make again what `dvc add` tracks
+                out for out in repo.index.outs if out.stage.cmd and out.use_cache and out.hash_info
+            ]
             lacking = {str(out): out for out in outs if out.changed_cache()}
             other = sorted(
                 name for name, out in lacking.items() if out.exists and out.changed_checksum()

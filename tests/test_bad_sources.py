@@ -458,6 +458,18 @@ BAD = {  # how the source is made, what the message must name, and options
         "2 class names",
         {"class_names": ["a", "b"]},
     ),
+    "npz: labels from 1": (
+        lambda: as_npz(y_train=np.arange(6) % 3 + 1, y_test=np.arange(3) + 1),
+        "1, 2, 3",
+    ),
+    "npz: labels with gaps": (
+        lambda: as_npz(y_train=np.arange(6) % 2 * 2, y_test=np.arange(3) % 2 * 2),
+        "0, 2",
+    ),
+    "folder: classes that differ in spaces": (
+        lambda: as_folder({f"{name}/0.png": encoded() for name in ("a b", "a  b")}),
+        "spaces",
+    ),
     "npz: name twice": (lambda: as_npz(class_names=np.array(["a", "b", "a"])), "same name"),
     "npz: cut": (lambda: cut(as_npz(), 500), "is damaged"),
     "npz: text": (lambda: put("set.npz", b"hello"), "not an .npz file"),

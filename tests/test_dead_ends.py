@@ -138,6 +138,13 @@ def test_a_command_started_in_a_subfolder_is_refused_and_changes_nothing(
 def test_undo_stashes_results_and_leaves_staged_code(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
+    photo = finished.path("photos/1.jpg")
+    photo.parent.mkdir()
+    photo.write_text("as added")
+    finished.dvc("add", "photos")
+    finished.commit()
+    photo.write_text("edited")  # no stage would make it again
+    finished.run("git", "config", "status.showUntrackedFiles", "no")
     finished.path("stages/train.py").write_text("# mine\n")
     finished.path("reports/new.json").write_text("{}")
     finished.edit_params(lambda params: params.update(seed=5))
@@ -146,7 +153,8 @@ def test_undo_stashes_results_and_leaves_staged_code(
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # no user name, as in a container
     finished.run("git", "config", "user.useConfigOnly", "true")
     finished.command("undo")
-    assert finished.changes() == ["M  stages/train.py"]
+    assert finished.changes() == ["M  stages/train.py"] and photo.read_text() == "edited"
+    assert not finished.path("reports/new.json").exists()
     finished.run("git", "restore", "--staged", "--worktree", "stages/train.py")
     finished.run("git", "stash", "pop")
     changed = {line[3:] for line in finished.changes()}

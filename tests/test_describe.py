@@ -36,6 +36,7 @@ CARD = {
         "within": {"train": 3, "validation": 0, "test": 0},
         "across": {"train_validation": 2, "train_test": 0, "validation_test": 0},
         "pairs": [],
+        "conflicting": {"images": 2, "groups": [["a/1.jpg", "b/2.jpg"]]},
         "removed_from_train": 2,
     },
 }
@@ -52,6 +53,7 @@ def test_the_card_states_source_sizes_classes_and_duplicates():
         "cut short",
         "of the training set also in the validation set: 2",
         "within the training set: 3",
+        "  - `a/1.jpg`, `b/2.jpg`\n",
     ):
         assert part in text
     assert "the same images" not in text

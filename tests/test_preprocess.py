@@ -1,6 +1,5 @@
 """Resizing and normalisation of a few pixels, compared with values worked out by hand."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image
 from support.example import load_example
 
 from stages.images.resize import resized
-from stages.preparation.arrays import compute_rescaling, write_part
+from stages.preparation.arrays import compute_rescaling, require_one_size
 from stages.runtime.errors import UserError
 
 CHOSEN = load_example().preprocess
@@ -67,10 +66,11 @@ def test_images_are_interpolated_as_by_pillow():
         assert np.array_equal(resized(picture, chosen(image_size=4, interpolation=name)), expected)
 
 
-def test_images_of_differing_sizes_need_a_size(tmp_path: Path):
-    images = [np.zeros((2, 3, 1), np.uint8), np.zeros((4, 5, 1), np.uint8)]
-    with pytest.raises(UserError, match=r"2×3 pixels, another 4×5(?s:.*)preprocess.image_size"):
-        write_part(tmp_path / "train.npy", images, 2, (2, 3, 1))
+def test_images_of_differing_sizes_need_a_size():
+    one, other = {"min": 3, "max": 3}, {"min": 2, "max": 4}
+    require_one_size({"height": one, "width": one})
+    with pytest.raises(UserError, match=r"width is 2 to 4(?s:.*)preprocess.image_size"):
+        require_one_size({"height": one, "width": other})
 
 
 def test_the_constants_of_each_normalisation_are_right():

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import struct
+import tarfile
 import tracemalloc
 import unicodedata
 import zipfile
@@ -24,6 +25,7 @@ from support.sources import (
     digest_of,
     encoded,
     facts,
+    images,
     xz_for,
 )
 
@@ -80,13 +82,11 @@ def test_a_folder_may_bring_a_validation_part(name: str):
 
 def test_encoded_images_are_read_back():
     raw = bring(as_zip(TREE))
-    for place, (name, image) in enumerate(zip(raw.names, raw.images(range(12)))):
+    for place, (name, image) in enumerate(zip(raw.names, map(raw.image, range(12)))):
         assert np.array_equal(image, np.asarray(Image.open(io.BytesIO(TREE[name]))))
         assert raw.digests[place].tobytes() == digest(image)
         assert digest(image) != digest(image.reshape(image.shape[1], image.shape[0], -1))
-    assert np.array_equal(
-        next(iter(raw.images([7]))), np.asarray(Image.open(io.BytesIO(TREE[raw.names[7]])))
-    )
+    assert np.array_equal(raw.image(7), np.asarray(Image.open(io.BytesIO(TREE[raw.names[7]]))))
     assert raw.dataset["width"] == {"min": 5, "max": 5} and raw.dataset["height"] == {
         "min": 4,
         "max": 4,
@@ -220,6 +220,34 @@ def test_names_as_macos_writes_them_are_the_composed_ones():
         assert raw.labels.tolist() == [0, 1, 0, 1]
 
 
+def test_an_archive_made_on_windows_may_separate_folders_by_backslashes():
+    with zipfile.ZipFile("set.zip", "w") as archive:
+        for name, content in FLAT.items():
+            info = zipfile.ZipInfo(f"photos\\{name}".replace("/", "\\"))
+            info.create_system = 0
+            archive.writestr(info, content)
+    assert facts(bring("set.zip")) == facts(bring(as_zip(FLAT, "plain.zip")))
+
+
+def test_a_folder_that_repeats_what_lies_beside_it_is_left_out_with_a_note(
+    capsys: pytest.CaptureFixture,
+):
+    copied = FLAT | {f"again/{name}": content for name, content in FLAT.items()}
+    raw = bring(as_zip(copied))
+    assert facts(raw) == facts(bring(as_zip(FLAT, "plain.zip")))
+    assert [entry["file"] for entry in raw.dataset["skipped"]] == ["again/"]
+    assert "again/" in capsys.readouterr().err
+    # but not if it is a part: then the classes beside it are one too many
+    with pytest.raises(UserError, match="train"):
+        bring(as_zip(FLAT | {f"train/{name}": content for name, content in FLAT.items()}))
+
+
+def test_a_part_whose_images_were_all_skipped_is_not_replaced_by_others():
+    broken = {f"val/{label}/0.png": b"x" for label in ("cat", "dog")}
+    with pytest.raises(UserError, match="2 validation images"):
+        bring(as_zip(TREE | broken), on_bad_image="skip")
+
+
 def test_films_and_sidecar_files_are_left_out():
     expected = facts(bring(as_zip(FLAT, "a.zip")))
     films = {f"cat/{name}": b"x" for name in ("0.MOV", "0.aae", "0.png.json", "film.mp4")}
@@ -233,6 +261,23 @@ def test_arrays_without_a_test_part_are_all_for_training():
     raw = bring(as_npz("all.npz", x_test=None, y_test=None))
     assert len(raw.labels) == raw.train == 6
     assert np.array_equal(raw.labels, bring(as_npz()).labels[:6])
+
+
+def test_arrays_may_bring_a_validation_part_and_others_are_named(capsys: pytest.CaptureFixture):
+    x, y = images(4), np.array([0, 1, 2, 0])
+    raw = bring(str(Path(as_npz(x_val=x, y_val=y, x_valid=x)).rename("set.NPZ")))
+    assert (raw.train, raw.validation, raw.dataset["test"]) == (6, 4, 3)
+    assert raw.labels.tolist() == [0, 1, 2, 0, 1, 2, *y.tolist(), 0, 1, 2]
+    assert np.array_equal(raw.image(7)[..., 0], x[1])
+    assert "x_valid" in capsys.readouterr().err
+
+
+def test_hidden_files_are_left_out_of_an_archive_whatever_they_are():
+    hidden = {"cat/.thumbnail.png": tarfile.SYMTYPE, ".fifo": tarfile.FIFOTYPE}
+    expected = facts(bring(as_zip(FLAT)))
+    assert facts(bring(as_tar(FLAT, **hidden))) == expected
+    film = FLAT | {"cat/0.MOV": bytes(2000)}
+    assert facts(bring(as_zip(film), limits={"file_bytes": 1000})) == expected
 
 
 def test_hidden_files_of_a_folder_are_left_out():
@@ -270,7 +315,8 @@ def test_data_damaged_after_the_import_are_named():
     content[40:70] = b"x" * 30
     Path("data/raw/mine/images.bin").write_bytes(content)
     with pytest.raises(UserError, match=r"data/raw/mine is damaged: cat/0\.png"):
-        list(Raw(Path("data/raw/mine")).images(range(len(raw.labels))))
+        raw = Raw(Path("data/raw/mine"))
+        list(map(raw.image, range(len(raw.labels))))
 
 
 def test_links_to_images_in_a_folder_are_followed():

@@ -292,6 +292,7 @@ def test_duplicates_are_found_and_kept_out_of_training():
         {"train": 3, "validation": 5, "same_class": False},
         {"train": 0, "test": 7, "same_class": True},
     ]
+    assert found["conflicting"] == {"images": 2, "groups": [[3, 5]]}
     assert drop_copies(parts, group).tolist() == [1, 2, 4]
 
 

@@ -15,7 +15,7 @@ from stages.preparation.splitting import Labelled, Parts
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources import archives, classes, writing
+from stages.sources import archives, classes, describing
 
 SPLIT = {
     "method": "stratified",
@@ -57,7 +57,7 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         refuse_images(path, "empty, or not read", "remove them or convert them to JPEG", unread)
         what, remedy = "outside the class folders", "move them into their classes' folders"
         refuse_images(path, what, remedy, {*images.outside})
-    writing.check_classes(images.class_names, str(path))
+    describing.check_classes(images.class_names, str(path))
     return images
 
 

@@ -13,7 +13,7 @@ from stages.params.families import Application
 from stages.params.recipe import Train
 from stages.params.schema import Params
 from stages.preparation.splitting import Parts
-from stages.runtime import progress
+from stages.runtime import progress, threads
 from stages.sources import archives, classes
 from stages.training import backend
 
@@ -23,10 +23,11 @@ SAMPLE = 8  # photographs that are decoded to measure it
 
 
 def time_decoding(path: Path, images: classes.Classes, options: Params, size: int) -> float:
-    """Seconds to decode one of the `images` at `path` and resize it to `size` pixels: measured on a
-    sample; for a tar file, which would have to be read in full, estimated from the file sizes."""
+    """Seconds per image to decode the `images` at `path` and resize them to `size` pixels, by all
+    threads together: measured on a sample; for a tar file, which would have to be read in full,
+    estimated from the file sizes."""
     if archives.find_kind(path) == "tar":
-        return DECODING * float(np.mean(images.sizes)) / 1e6
+        return DECODING * float(np.mean(images.sizes)) / 1e6 / threads.count_threads()
     numbers = np.linspace(0, len(images.names) - 1, min(SAMPLE, len(images.names))).astype(int)
     sample = {images.prefix + images.names[number]: images.sizes[number] for number in numbers}
     preprocess = options.preprocess.model_copy(update={"image_size": size, "aspect": "crop"})
@@ -35,7 +36,7 @@ def time_decoding(path: Path, images: classes.Classes, options: Params, size: in
     for _, content in contents:
         with contextlib.suppress(BadImage):  # refused, or left out, later
             resized(decode(content, 3, options.download.limits.pixels), preprocess)
-    return (time.perf_counter() - started) / len(contents)
+    return (time.perf_counter() - started) / len(contents) / threads.count_threads()
 
 
 def time_network(

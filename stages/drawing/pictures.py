@@ -4,6 +4,8 @@ and the effect of augmentation."""
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from stages.drawing.charts import COLOURS, DPI, DRAWN, STYLE
@@ -14,7 +16,8 @@ WIDTH = 1000  # of each picture
 GAP, STRIP_GAP = 5, 20  # between images, and between strips side by side
 NAME_HEIGHT, LINE_HEIGHT, TITLE_HEIGHT = 30, 15, 45  # of a name, each further line, and the title
 
-LETTERS = 28  # maximum length of a name
+LETTERS = 28  # maximum length of a name beside a bar
+SMALLEST = 6.0  # points, of a name above its strip
 FEW = 12  # classes: more are drawn smaller, with more of them side by side
 
 
@@ -83,8 +86,13 @@ def draw_strips(
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        # in points: the longest name fits its strip, unless it would make all illegible
-        size = max(6.0, min(9.0, 1.55 * 72 / DPI * strip / max(map(len, lines))))
+        # in points: the longest name fits its strip, but must not make all illegible
+        points = 72 / DPI * strip
+        size = max(SMALLEST, min(9.0, 1.55 * points / max(map(len, lines))))
+        names = [
+            "\n".join(shorten_to_fit(line, points, size) for line in name.split("\n"))
+            for name in names
+        ]
         for place, (images, name) in enumerate(zip(rows, names)):
             left, top = (
                 GAP + place % columns * (strip + gap),
@@ -102,6 +110,16 @@ def draw_strips(
 def shorten(name: str, letters: int = LETTERS) -> str:
     """`name`, or if it is longer than `letters`, an ellipsis and its end."""
     return name if len(name) <= letters else f"…{name[1 - letters :]}"
+
+
+def shorten_to_fit(name: str, width: float, size: float) -> str:
+    """`name`, shortened if in `size` points it is wider than `width` points."""
+    font, shown = FontProperties(size=size), name
+    for letters in range(len(name) - 1, 3, -1):
+        if text_to_path.get_text_width_height_descent(shown, font, False)[0] <= width:
+            break
+        shown = shorten(name, letters)
+    return shown
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, size: float) -> None:

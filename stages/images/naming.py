@@ -16,7 +16,7 @@ def is_hidden(name: str) -> bool:
     if it is a file with a suffix in `SIDECARS`."""
     parts = name.lower().split("/")
     return parts[-1].endswith(SIDECARS) or any(
-        part.startswith(".") or part in LITTER for part in parts
+        (part.startswith(".") and part != "..") or part in LITTER for part in parts
     )
 
 

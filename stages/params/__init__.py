@@ -70,7 +70,7 @@ def choose(name: str, section: dict[str, Entry], key: str, file: Path = FILE) ->
 
 
 def cross_check(params: Params) -> Iterator[Problem]:
-    """The problems that span sections: names in one section that must be keys of another."""
+    """The problems that span sections, such as names in one that must be keys of another."""
     if params.dataset not in params.datasets:
         yield (
             ("dataset",),
@@ -86,6 +86,13 @@ def cross_check(params: Params) -> Iterator[Problem]:
     for model, count in Counter(params.models).items():
         if count > 1:
             yield ("models",), f"{model!r} is named {count} times: name it once"
+    side, pixels = params.preprocess.image_size, params.download.limits.pixels
+    if side and side**2 > pixels:
+        yield (
+            ("preprocess", "image_size"),
+            f"{printable(side)}×{printable(side)} pixels are more than download.limits.pixels "
+            f"allows: {pixels:,}",
+        )
 
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:

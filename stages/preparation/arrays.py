@@ -3,12 +3,13 @@ stage preprocess."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stages.images.resize import resized
 from stages.params.schema import Preprocess
-from stages.runtime import progress
+from stages.runtime import progress, threads
 from stages.runtime.errors import UserError
 from stages.sources.raw import Raw
 from stages.storage import arrays, files
@@ -18,19 +19,24 @@ CHUNK_BYTES = 1 << 24  # of images summed at a time, as float64; but at least on
 LEAST_DEVIATION = 1e-5  # of a channel's pixels, 0 to 255: anything less is rounding
 
 
+def require_one_size(dataset: dict[str, Any]) -> None:
+    """Raise `UserError` if the images of `dataset`, the content of dataset.json, differ in size."""
+    for side in ("height", "width"):
+        least, most = dataset[side]["min"], dataset[side]["max"]
+        if least < most:
+            raise UserError(
+                f"the images differ in size: their {side} is {least} to {most} pixels.\n"
+                "       Set preprocess.image_size in params.yaml, which is empty"
+            )
+
+
 def write_part(
     path: Path, images: Iterable[np.ndarray], count: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Write `count` uint8 images to `path` as one array, one at a time; returns it as a memory map.
-    Raises `UserError` if the shape of one differs from `shape`."""
+    """Write `count` uint8 images of `shape` to `path` as one array, one at a time; returns it as a
+    memory map."""
     prepared = arrays.create(path, np.uint8, (count, *shape))
     for place, image in enumerate(images):
-        if image.shape != shape:
-            sizes = "one has {0}×{1} pixels, another {3}×{4}".format(*shape, *image.shape)
-            raise UserError(
-                f"the images differ in size: {sizes}.\n       Set preprocess.image_size in "
-                "params.yaml, which is empty"
-            )
         prepared[place] = image
     prepared.flush()
     return prepared
@@ -63,17 +69,20 @@ def compute_rescaling(normalisation: str, train: np.ndarray) -> dict[str, list[f
 
 def write(raw: Raw, options: Preprocess, split_folder: Path, folder: Path) -> None:
     """Preprocess the parts in `split_folder`, and write ``PART.npy``, ``PART_labels.npy`` and
-    data.json into the new folder `folder`."""
+    data.json into the new folder `folder`. Raises `UserError` if the images differ in size, and
+    options give none."""
+    if options.image_size is None:
+        require_one_size(raw.dataset)
     split = files.read_json(split_folder / "split.json")
     folder.mkdir(parents=True)
     digests, shape = {}, None
     for part in PARTS:
         index = np.load(split_folder / f"{part}.npy")
         if shape is None:
-            shape = resized(next(iter(raw.images(index[:1]))), options).shape
-        read = progress.track(raw.images(index), f"{part} set", "images", len(index))
-        images = (resized(image, options) for image in read)
-        prepared = write_part(folder / f"{part}.npy", images, len(index), shape)
+            shape = resized(raw.image(index[0]), options).shape
+        images = threads.map_in_order(lambda place: resized(raw.image(place), options), index)
+        read = progress.track(images, f"{part} set", "images", len(index))
+        prepared = write_part(folder / f"{part}.npy", read, len(index), shape)
         np.save(folder / f"{part}_labels.npy", raw.labels[index])
         if part == "train":
             constants = compute_rescaling(options.normalisation, prepared)

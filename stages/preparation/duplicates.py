@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from stages.params.schema import Split
-from stages.preparation.splitting import Labelled, Parts
+from stages.preparation.splitting import Parts
 from stages.runtime.text import printable
 from stages.storage.prepared import PARTS
 
 SETS = {"train": "training", "validation": "validation", "test": "test"}  # names in messages
-LISTED = 20  # pairs of equal images that split.json names
+LISTED = 20  # pairs, and sets of equal images of several classes, that split.json lists
 
 
 def group_equal(digests: np.ndarray) -> np.ndarray:
@@ -22,10 +22,17 @@ def group_equal(digests: np.ndarray) -> np.ndarray:
     return np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Count duplicate images within each part and between parts, and list the first pairs of the
-    latter. `group` numbers all raw images, equal ones equally. An image that belongs to two parts
-    is not its own duplicate."""
+def find_duplicates(
+    parts: Parts, group: np.ndarray, labels: np.ndarray, names: list[str] | None = None
+) -> dict[str, Any]:
+    """Count duplicate images within each part and between parts, and images that have copies of
+    another class; list the first of the latter two, by their `names`, or else by their indices.
+    `group` numbers all raw images, equal ones equally. An image that belongs to two parts is not
+    its own duplicate."""
+
+    def name(image: int) -> str | int:
+        return names[image] if names else image
+
     within = {part: len(index) - len(np.unique(group[index])) for part, index in parts.items()}
     across, pairs = {}, []
     for one, other in combinations(PARTS, 2):
@@ -34,17 +41,28 @@ def find_duplicates(parts: Parts, group: np.ndarray, labels: np.ndarray) -> dict
         across[f"{one}_{other}"] = len(here)
         for image in here[: LISTED - len(pairs)].tolist():
             twin = int(there[group[there] == group[image]][0])
-            pairs.append(
-                {one: image, other: twin, "same_class": bool(labels[image] == labels[twin])}
-            )
-    return {"within": within, "across": across, "pairs": pairs}
+            same = bool(labels[image] == labels[twin])
+            pairs.append({one: name(image), other: name(twin), "same_class": same})
+    conflicts = find_conflicts(group, labels)
+    conflicting = {
+        "images": sum(map(len, conflicts)),
+        "groups": [list(map(name, images)) for images in conflicts[:LISTED]],
+    }
+    return {"within": within, "across": across, "pairs": pairs, "conflicting": conflicting}
 
 
-def warn_of_copies(
-    duplicates: dict[str, Any], group: np.ndarray, data: Labelled, split: Split
-) -> None:
+def find_conflicts(group: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """The sets of equal images, as indices, that have several classes."""
+    order = np.argsort(group, kind="stable")
+    sets = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    return [
+        images.tolist() for images in sets if len(images) > 1 and len(np.unique(labels[images])) > 1
+    ]
+
+
+def warn_of_copies(duplicates: dict[str, Any], split: Split) -> None:
     """Warn on standard error of equal images that make accuracies look too good, or that have
-    different classes."""
+    different classes; `duplicates` is what `find_duplicates` returned."""
     for pair, count in duplicates["across"].items():
         one, other = pair.split("_")
         if count and not (one == "train" and split.deduplicate):
@@ -54,17 +72,15 @@ def warn_of_copies(
                 f"accuracy says less about new images{advice}",
                 file=sys.stderr,
             )
-    order = np.argsort(group, kind="stable")
-    same = np.flatnonzero(np.diff(group[order]) == 0)  # equal to the next one
-    conflicting = same[data.labels[order[same]] != data.labels[order[same + 1]]]
-    if len(conflicting):
-        count = np.isin(group, group[order[conflicting]]).sum()
-        images = (int(order[conflicting[0]]), int(order[conflicting[0] + 1]))
+    conflicting = duplicates["conflicting"]
+    if conflicting["images"]:
         example = " and ".join(
-            printable(data.names[image]) if data.names else f"number {image}" for image in images
+            printable(image) if isinstance(image, str) else f"number {image}"
+            for image in conflicting["groups"][0][:2]
         )
         print(
-            f"note: {count:,} images have copies of another class, such as {example}",
+            f"note: {conflicting['images']:,} images have copies of another class, such as "
+            f"{example}: the data card lists them (reports/data/card.md)",
             file=sys.stderr,
         )
 

@@ -107,7 +107,7 @@ def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
     )
     parts = choose_parts(data, split, seed)
     group = group_equal(raw.digests)
-    duplicates = find_duplicates(parts, group, raw.labels)
+    duplicates = find_duplicates(parts, group, raw.labels, raw.names)
     kept = drop_copies(parts, group) if split.deduplicate else parts["train"]
     duplicates["removed_from_train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
@@ -130,7 +130,7 @@ def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
     }
     files.write_json(folder / "split.json", description)
     print(", ".join(f"{part} {len(index):,}" for part, index in parts.items()))
-    warn_of_copies(duplicates, group, data, split)
+    warn_of_copies(duplicates, split)
     if len(parts["validation"]) < FEW:
         print(
             f"note: the validation set has {len(parts['validation'])} images: what is chosen on "

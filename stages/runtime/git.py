@@ -49,7 +49,9 @@ def list_changed(*paths: str, folder: Path | None = None) -> list[str]:
     paths in the repository. A folder without any tracked file is listed as one, with a trailing
     slash. Raises `UserError`, as `run` does."""
     # -z: else git would quote names with spaces or non-ASCII letters
-    listed = run("status", "--porcelain", "-z", "--no-renames", "--", *paths, folder=folder)
+    # --untracked-files: the user's configuration may hide them
+    options = ("--porcelain", "-z", "--no-renames", "--untracked-files=normal")
+    listed = run("status", *options, "--", *paths, folder=folder)
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 

@@ -1,11 +1,13 @@
 """A common interface to folders, zip and tar files: files with names. Nothing is unpacked to disk,
 and archives inside are not opened.
 
-A name is relative, with ``/`` between its parts. `survey` refuses, naming it, what no collection of
-images needs and an attack would use: absolute paths, ``..``, names that `stages.runtime.text`
-refuses, links, devices, encrypted files, duplicate names, and more than the limits allow.
+A name is relative, with ``/`` between its parts. `survey` leaves out hidden files, whatever they
+are, and refuses, naming it, what no collection of images needs and an attack would use: absolute
+paths, ``..``, names that `stages.runtime.text` refuses, links, devices, encrypted files, duplicate
+names, and more than the limits allow.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 LETTERS = 100  # of a name; each further 100 count as another file
 UTF8 = 0x800  # flag of a zip member: its name is UTF-8
+WINDOWS = 0  # the system that wrote a zip member: MS-DOS, or Windows
 LEVELS = 4  # of folders that are listed: wrapping folder, its copy, part and class
 
 
@@ -47,8 +50,8 @@ def is_archive(path: Path, kind: str | None) -> bool:
 
 
 def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
-    """List the files in `path`, by name with their sizes in bytes, in the stored order, and the
-    names of its folders.
+    """List the files in `path` that are not hidden, by name with their sizes in bytes, in the
+    stored order, and the names of its folders.
 
     Raises `UserError` naming the member that is refused.
     """
@@ -124,8 +127,6 @@ def read_contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, byt
 
 
 def list_folder(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
-    """The members of a folder; hidden ones, which may be of any kind, are left out."""
-
     def stop(error: OSError) -> None:
         raise error
 
@@ -164,6 +165,8 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     with open_zip(path, limits.files, ", the limit download.limits.files") as archive:
         for info in archive.infolist():
             name, kind = member_name(info), stat.S_IFMT(info.external_attr >> 16)
+            if is_hidden(normalise_name(name, name.endswith("/"))):
+                continue
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 what = "link" if stat.S_ISLNK(kind) else "device"
                 raise UserError(f"{format_member(path, name)} is a {what}: it is refused")
@@ -177,26 +180,26 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
                     f"{format_member(path, name)} is packed by another method than deflate, which "
                     "cannot be unpacked within bounds: pack the archive again"
                 )
-            yield name, None if info.is_dir() else info.file_size
+            yield name, None if name.endswith("/") else info.file_size
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
     """The name of a zip member: UTF-8 even without the flag, as macOS writes it. zipfile then
-    decodes it as code page 437, the zip format's default (APPNOTE.TXT, appendix D)."""
-    if info.flag_bits & UTF8:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
+    decodes it as code page 437, the zip format's default (APPNOTE.TXT, appendix D). Programs for
+    Windows may separate its parts by backslashes."""
+    name = info.filename
+    if not info.flag_bits & UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/") if info.create_system == WINDOWS else name
 
 
 def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         members = {
-            normalise_name(member_name(info)): info
+            normalise_name(name): info
             for info in archive.infolist()
-            if not info.is_dir()
+            if not (name := member_name(info)).endswith("/")
         }
         for name in wanted:
             # `archive.read` would unpack up to 1 GiB before it cuts to the announced size
@@ -206,6 +209,8 @@ def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
 
 def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     for _, member in iterate_tar(path):
+        if is_hidden(normalise_name(member.name, member.isdir())):
+            continue
         if member.issym() or member.islnk():
             raise UserError(
                 f"{format_member(path, member.name)} is a link to "
@@ -225,9 +230,11 @@ def read_tar(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
             yield name, archive.extractfile(member).read(wanted[name] + 1)
 
 
-def normalise_name(name: str) -> str:
-    """Normalise a name as `survey` does: without empty parts and ``.``."""
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
+def normalise_name(name: str, is_folder: bool = False) -> str:
+    """Normalise a name as `survey` does: without empty parts and ``.``; that of a folder ends in a
+    slash."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/".join([*parts, ""] if is_folder and parts else parts)
 
 
 LISTERS = {"folder": list_folder, "zip": list_zip, "tar": list_tar}

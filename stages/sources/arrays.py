@@ -1,11 +1,12 @@
 """Data sets in an ``.npz`` file with the arrays of ``keras.datasets``: x_train and y_train,
-optionally x_test and y_test, optionally class_names.
+optionally x_test and y_test, x_val and y_val, and class_names.
 
 An array that takes a few MB in the file may unpack to any number of bytes. So the headers of all
 arrays are read first and compared with ``download.limits``; then the labels, and the images in
 chunks.
 """
 
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.runtime.errors import UserError
-from stages.runtime.text import LONGEST_NAME, printable
+from stages.runtime.text import LONGEST_NAME, join_names, printable
 from stages.sources.opening import METHODS, open_zip, reading
 from stages.sources.writing import Arrays, choose_chunk_size, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
-PARTS = ("train", "test")
+PARTS = ("train", "val", "test")  # in the order of the images
 MEMBERS = 1000  # largest number of arrays in a file
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 HEADER = 1 << 14  # bytes; numpy refuses headers beyond 10,000, but reads them first
@@ -60,11 +61,12 @@ def read_npz(path: Path, limits: "Limits") -> Arrays:
             f"{printable(', '.join(headers)) or 'nothing'}"
         )
     shapes = [check_images(headers[f"x_{part}"], f"{path}: x_{part}") for part in parts]
-    if shapes[0][1:] != shapes[-1][1:]:
-        raise UserError(
-            f"{path}: images of x_train are {shapes[0][1:]}, of x_test {shapes[-1][1:]}: they must "
-            "agree"
-        )
+    for part, shape in zip(parts, shapes):
+        if shape[1:] != shapes[0][1:]:
+            raise UserError(
+                f"{path}: images of x_train are {shapes[0][1:]}, of x_{part} {shape[1:]}: they "
+                "must agree"
+            )
     shape = (sum(count for count, *_ in shapes), *shapes[0][1:])
     refuse_large(shape, limits, f"{path}: {' and '.join(f'x_{part}' for part in parts)}")
     for part, (count, *_) in zip(parts, shapes):
@@ -84,7 +86,11 @@ def read_npz(path: Path, limits: "Limits") -> Arrays:
             )
     class_names = read_class_names(path, headers, shape[0])
     labels = [part_labels.astype(np.int64) for part_labels in labels]
-    return Arrays(shape, shapes[0][0], class_names, read_chunks(path, labels, shapes))
+    if unread := [name for name, header in headers.items() if header is None]:
+        print(f"note: {path}: not read: {join_names(map(printable, unread))}", file=sys.stderr)
+    chunks = read_chunks(path, parts, labels, shapes)
+    validation = sum(len(x) for part, x in zip(parts, labels) if part == "val")
+    return Arrays(shape, shapes[0][0], class_names, chunks, validation)
 
 
 def read_headers(path: Path) -> dict[str, Header | None]:
@@ -192,10 +198,10 @@ def read_class_names(
 
 
 def read_chunks(
-    path: Path, labels: list[np.ndarray], shapes: list[tuple[int, ...]]
+    path: Path, parts: list[str], labels: list[np.ndarray], shapes: list[tuple[int, ...]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images, uint8 (chunk, height, width, channels), and their labels; training images first."""
-    for part, part_labels, shape in zip(PARTS, labels, shapes):
+    """Images, uint8 (chunk, height, width, channels), and their labels, part by part."""
+    for part, part_labels, shape in zip(parts, labels, shapes):
         where = f"{path}: x_{part}"
         step = choose_chunk_size(shape[1:])
         with open_array(path, f"x_{part}") as (file, header):

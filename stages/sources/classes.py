@@ -12,12 +12,13 @@ licence). Everything else in a class folder must be an image. Class names are in
 macOS writes é as e and an accent.
 """
 
+import sys
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.images.naming import is_hidden, is_image_file
+from stages.images.naming import is_image_file
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources.parts import are_parts, find_kinds
@@ -47,13 +48,14 @@ class Classes:
     validation: int
     class_names: list[str]
     outside: list[str]  # files outside the class folders that are images by their suffix
+    copies: list[str]  # folders that are left out, since they repeat what lies beside them
 
 
 def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
     """Find the images among `files`, by name with their sizes. Raises `UserError`, which says what
     was found instead, if the folders are not as above."""
     prefix, files, folders, stray = strip_wrapping(files, folders)
-    files, folders = drop_copies(files, folders)
+    files, folders, copies = drop_copies(files, folders)
     parts = find_parts(folders)
     check_beside_parts(list_top_folders(folders), parts, prefix, path)
     depth = 1 if parts else 0
@@ -78,16 +80,25 @@ def find(files: dict[str, int], folders: set[str], path: Path) -> Classes:
         validation=sum(part == 1 for part, *_ in images),
         class_names=class_names,
         outside=sorted(name for name in outside if is_image_file(name)),
+        copies=[f"{prefix}{top}/" for top in copies],
     )
+
+
+def note_copies(images: Classes, path: Path) -> None:
+    """Print the folders of the source at `path` that are left out as copies."""
+    if images.copies:
+        print(
+            f"note: {path}: left out, since the same files lie beside it: "
+            f"{format_names(images.copies)}",
+            file=sys.stderr,
+        )
 
 
 def strip_wrapping(
     files: dict[str, int], folders: set[str]
 ) -> tuple[str, dict[str, int], set[str], list[str]]:
-    """The wrapping folder, with a slash; the files and folders in it that are not hidden, by
-    relative name; and the names of the files beside it."""
-    files = {name: size for name, size in files.items() if not is_hidden(name)}
-    folders = {name for name in folders if not is_hidden(f"{name}/")}
+    """The wrapping folder, with a slash; the files and folders in it, by relative name; and the
+    names of the files beside it."""
     prefix = find_wrapping(folders)
     stray = [name for name in files if not name.startswith(prefix)]
     files = {name[len(prefix) :]: size for name, size in files.items() if name.startswith(prefix)}
@@ -95,17 +106,21 @@ def strip_wrapping(
     return prefix, files, folders, stray
 
 
-def drop_copies(files: dict[str, int], folders: set[str]) -> tuple[dict[str, int], set[str]]:
-    """Leave out the top-level folders that repeat what lies beside them."""
-    files, inside = dict(files), defaultdict(list)
+def drop_copies(
+    files: dict[str, int], folders: set[str]
+) -> tuple[dict[str, int], set[str], list[str]]:
+    """Leave out the top-level folders that repeat what lies beside them, but never a part: the
+    files and folders that stay, and the names of those left out."""
+    files, inside, copies = dict(files), defaultdict(list), []
     for name in files:
         inside[name.partition("/")[0]].append(name)
     for top in list_parents(folders):
-        if is_copy(f"{top}/", inside[top], files):
+        if not find_part(top) and is_copy(f"{top}/", inside[top], files):
+            copies.append(top)
             for name in inside[top]:
                 del files[name]
             folders = {name for name in folders if not f"{name}/".startswith(f"{top}/")}
-    return files, folders
+    return files, folders, copies
 
 
 def list_images(files: dict[str, int], parts: dict[str, str]) -> list[Image]:
@@ -142,7 +157,9 @@ def refuse_misplaced(
     if not images:
         raise UserError(
             f"{path} holds no class folders with images; it holds "
-            f"{format_names(sorted(files) + sorted(folders))}"
+            f"{format_names(sorted(files) + sorted(folders))}.\n"
+            "       Put each image into the folder of its class, CLASS/image, and unpack archives "
+            "inside"
         )
     filled = {name.rpartition("/")[0] for *_, name in images}
     class_folders = sorted(name for name in folders if name.count("/") == depth)

@@ -57,6 +57,7 @@ def import_dataset(
     sizes, folders = archives.survey(only, options.limits)
     cifar.refuse_pickles(sizes, only)
     images = classes.find(sizes, folders, only)
+    classes.note_copies(images, only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(
@@ -69,7 +70,7 @@ def choose_kind(dataset: str, path: Path, publisher: official.Publisher | None) 
     ``zip`` or ``tar``. Raises `UserError` if it is none of these."""
     if publisher:
         return publisher.format
-    kind = "npz" if path.suffix == ".npz" and path.is_file() else archives.find_kind(path)
+    kind = "npz" if path.suffix.lower() == ".npz" and path.is_file() else archives.find_kind(path)
     if kind is None:
         raise UserError(
             f"datasets.{dataset}.source: {path} is none of: a .yaml file as in {official.FOLDER}, "

@@ -19,7 +19,6 @@ If it holds encoded files, which keep their bytes:
     names.txt     their names inside the source, UTF-8, one per line
 """
 
-from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,11 @@ class Raw:
             self._offsets = np.load(folder / "offsets.npy")
             self._content = np.memmap(folder / "images.bin", np.uint8, "r")
 
-    def images(self, index: Iterable[int]) -> Iterable[np.ndarray]:
-        """The images at `index`, each uint8 (height, width, channels), decoded lazily; encoded ones
-        may differ in size. Raises `UserError` for a damaged image."""
+    def image(self, place: int) -> np.ndarray:
+        """The image at `place`, uint8 (height, width, channels), decoded now; encoded ones may
+        differ in size. Raises `UserError` if it is damaged."""
         if self.names is None:
-            return (self._images[place] for place in index)
-        return (self._decoded(place) for place in index)
-
-    def _decoded(self, place: int) -> np.ndarray:
+            return self._images[place]
         content = self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
         try:
             return decode(content, self.dataset["channels"])

@@ -1,7 +1,7 @@
 """Write a data set to ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
 streamed, and atomically."""
 
-import unicodedata
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from stages.images.decode import BadImage, decode
-from stages.runtime import progress
+from stages.runtime import progress, threads
 from stages.runtime.errors import UserError
-from stages.runtime.text import check_name, printable
+from stages.runtime.text import printable
 from stages.sources.classes import Classes
+from stages.sources.describing import (
+    check_counts,
+    describe_images,
+    format_bad_images,
+    format_labels,
+    refuse_empty,
+)
 from stages.sources.raw import DIGEST_BYTES, digest
 from stages.storage import files
 
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1000  # images read at a time, at most
 CHUNK_BYTES = 1 << 24  # at most, but at least one image
-SHOWN = 20  # bad images named in a message
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Arrays:
     class_names: list[str] | None  # None: classes are named by their numbers
     # images, uint8 (chunk, height, width, channels), and labels, int64 (chunk,)
     chunks: Iterable[tuple[np.ndarray, np.ndarray]]
+    validation: int = 0  # number of validation images, which follow the training images
 
 
 def choose_chunk_size(shape: tuple[int, ...]) -> int:
@@ -78,10 +85,18 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
                 bar.update(len(images))
         labels = np.concatenate(labels)
         _, height, width, channels = arrays.shape
-        class_names = arrays.class_names or list(map(str, range(labels.max() + 1)))
+        used = np.unique(labels)
+        if used[0] > 0 or (arrays.class_names is None and used[-1] >= len(used)):
+            raise UserError(
+                f"{description['source']}: the labels are {format_labels(used)}: they must be 0 to "
+                f"{len(used) - 1}, one for each class; `numpy.unique(y, return_inverse=True)[1]` "
+                "renumbers them"
+            )
+        class_names = arrays.class_names or list(map(str, range(len(used))))
         description |= describe_images(
             class_names,
             arrays.train,
+            arrays.validation,
             labels,
             channels,
             [(height, width)],
@@ -103,7 +118,7 @@ def write_encoded(
     """Write a data set that comes as encoded files, in any order; returns the content of
     dataset.json.
 
-    Each file is written to its place as it arrives, so that memory holds one at a time. `options`
+    Each file is written to its place as it arrives, so that memory holds a few at a time. `options`
     is the section ``download``; `expected` is the required number of images of each class, None
     for any. Raises `UserError` for images that cannot be decoded, unless they are to be skipped.
     """
@@ -123,17 +138,27 @@ def write_encoded(
             ]
             kept = np.array(kept, np.int64)
             offsets = close_gaps(file, find_offsets(classes), kept)
-        skipped = [{"file": name, "reason": reason} for name, reason in sorted(bad.items())]
+        left_out = bad | dict.fromkeys(classes.copies, "repeats the files beside it")
+        skipped = [{"file": name, "reason": reason} for name, reason in sorted(left_out.items())]
         labels = np.array(classes.labels, np.int64)[kept]
         train, with_validation = (
             int((kept < end).sum()) for end in (classes.train, classes.train + classes.validation)
         )
+        validation = with_validation - train
+        test = len(classes.labels) - classes.train - classes.validation
+        refuse_empty("validation", classes.validation, validation, bad, source)
+        refuse_empty("test", test, len(kept) - with_validation, bad, source)
         shapes = sizes[kept].tolist()
         description |= describe_images(
-            classes.class_names, train, labels, options.channels, shapes, skipped, source
+            classes.class_names,
+            train,
+            validation,
+            labels,
+            options.channels,
+            shapes,
+            skipped,
+            source,
         )
-        if validation := with_validation - train:
-            description |= {"validation": validation, "test": description["test"] - validation}
         if expected is not None:
             check_counts(classes.class_names, labels, expected, source)
         np.save(partial / "offsets.npy", offsets)
@@ -164,32 +189,26 @@ def store_images(
     digests = np.zeros((len(place_of), DIGEST_BYTES), np.uint8)
     sizes = np.zeros((len(place_of), 2), np.int64)
     bad = {name: "lies outside the class folders" for name in classes.outside}
-    for full_name, content in progress.track(contents, name, "images", len(place_of)):
+
+    def check(member: tuple[str, bytes]) -> None:
+        """Decode an image, and note what is found."""
+        full_name, content = member
         place = place_of[full_name.removeprefix(classes.prefix)]
         try:
             image = decode(content, options.channels, options.limits.pixels)
         except BadImage as error:
             bad[full_name] = str(error)
-            continue
+            return
         except MemoryError:
             raise MemoryError(f"for {printable(full_name)}") from None
         digests[place] = np.frombuffer(digest(image), np.uint8)
         sizes[place] = image.shape[:2]
-        file.seek(offsets[place])
-        file.write(content)
+        os.pwrite(file.fileno(), content, offsets[place])
+
+    checked = threads.map_in_order(check, contents)
+    for _ in progress.track(checked, name, "images", len(place_of)):
+        pass
     return bad, digests, sizes
-
-
-def check_counts(
-    class_names: list[str], labels: np.ndarray, expected: dict[str, int], source: str
-) -> None:
-    """Raise `UserError` unless `labels`, int (images,), have the `expected` number of images of
-    each class."""
-    counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    if (actual := dict(zip(class_names, counts))) != expected:
-        raise UserError(
-            f"{source} has {actual} images per class; the published data set has {expected}"
-        )
 
 
 def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -203,63 +222,6 @@ def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndar
             file.write(content)
     file.truncate(int(moved[-1]))
     return moved
-
-
-def format_bad_images(bad: dict[str, str], source: str) -> str:
-    """The message that names the bad images, at most `SHOWN`, and says what to do."""
-    lines = [f"{printable(name)}: {reason}" for name, reason in sorted(bad.items())]
-    if len(lines) > SHOWN:
-        lines[SHOWN:] = [f"… and {len(lines) - SHOWN:,} more"]
-    lines.append(
-        "remove them from the source, or set download.on_bad_image to skip, which leaves them out"
-    )
-    return f"{source}: {len(bad):,} bad image{'s' * (len(bad) > 1)}\n       " + "\n       ".join(
-        lines
-    )
-
-
-def check_classes(class_names: list[str], source: str) -> None:
-    """Raise `UserError` unless there are at least two classes, with distinct, printable names."""
-    for name in class_names:
-        check_name(name, f"{source}: the class")
-    if len(class_names) < 2:
-        raise UserError(f"{source} holds one class, {class_names[0]!r}: at least two are needed")
-    if len({unicodedata.normalize("NFC", name) for name in class_names}) < len(class_names):
-        raise UserError(f"{source}: two classes have the same name")
-
-
-def describe_images(
-    class_names: list[str],
-    train: int,
-    labels: np.ndarray,
-    channels: int,
-    sizes: list[tuple[int, int]],
-    skipped: list[dict[str, str]],
-    source: str,
-) -> dict[str, Any]:
-    """What dataset.json says of the images. Raises `UserError` if a class has no name or no
-    training image."""
-    check_classes(class_names, source)
-    if labels.max(initial=0) >= len(class_names):
-        raise UserError(
-            f"{source}: the labels have {labels.max() + 1} classes, but there are "
-            f"{len(class_names)} class names"
-        )
-    counts = np.bincount(labels[:train], minlength=len(class_names))
-    if not counts.all():
-        raise UserError(
-            f"{source}: the class {class_names[counts.argmin()]!r} has no training image"
-        )
-    heights, widths = zip(*sizes)
-    return {
-        "class_names": class_names,
-        "train": train,
-        "test": len(labels) - train,
-        "channels": channels,
-        "width": {"min": min(widths), "max": max(widths)},
-        "height": {"min": min(heights), "max": max(heights)},
-        "skipped": skipped,
-    }
 
 
 def write_common_files(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TRAIN, REPLICATION = Path("stages/train.py"), Path("stages/replications/train.py")
-CANNOT_CHANGE_A_RESULT = (  # they only refuse or report; nor can modules that only they import
+# they refuse, report or share out work; nor can modules that only they import change a result
+CANNOT_CHANGE_A_RESULT = (
     "stages/params",
     *(
         f"stages/runtime/{name}.py"
@@ -32,6 +33,7 @@ CANNOT_CHANGE_A_RESULT = (  # they only refuse or report; nor can modules that o
             "processor",
             "progress",
             "text",
+            "threads",
         )
     ),
     "stages/training/code.py",
