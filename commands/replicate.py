@@ -6,34 +6,33 @@ and continues after the last complete epoch, with the same bits. Shows the curre
 epoch, and the time left; the output of the stages goes to ``.dvc/tmp/replicate/ROW.log``. If a row
 fails, the others still run, and it is named at the end.
 
-Nothing is committed: the git commands for each row are printed, or ``--commit`` makes one commit
-per row. For several machines, see ``python -m commands.parallel``.
+Nothing is committed: the git commands for all rows are printed at the end, or ``--commit`` makes
+one commit per row. For several machines, see ``python -m commands.parallel``.
 """
 
 import argparse
-import shlex
 import subprocess
 import time
 from pathlib import Path
 from typing import IO
 
-import pandas as pd
-from dvc.utils.serialize import loads_yaml
-
 from commands.pipeline import digests
 from commands.pipeline.process import run_dvc, start_dvc
+from commands.replicating.committing import (
+    finish_row,
+    format_commands,
+    list_edited,
+    refuse_uncommitted,
+)
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
-from commands.replicating.rows import PIPELINE, TABLE, Row, find_rows
+from commands.replicating.rows import TABLE, Row, find_rows
 from stages.replications import options
 from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 
 FOLDER = options.FOLDER
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
-# what the results depend on, besides the root's params.yaml
-INPUTS = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)
 LOG_LINES = 15  # shown of the log of a row that failed
-TABLE_OUTPUTS = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
 
 
 def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
@@ -47,19 +46,10 @@ def main(names: list[str], dry: bool, commit: bool, download: bool) -> None:
         )
     with guard.hold(SCRATCH / "lock", "commands.replicate"):
         digests.refresh()  # else a comment in the code would make each row count as out of date
-        run_queue(find_rows(names, download), dry, commit, download)
-
-
-def list_edited() -> list[str]:
-    """The inputs of the results that have uncommitted changes. Sources of data sets in params.yaml
-    may be paths on this machine, and do not count."""
-    edited = git.list_changed(*INPUTS)
-    texts = git.ask("show", "HEAD:params.yaml"), Path("params.yaml").read_text(encoding="utf-8")
-    committed, present = (loads_yaml(text) if text else {} for text in texts)
-    for content in (committed, present):
-        for source in content.get("datasets", {}).values():
-            source.pop("source", None)
-    return edited + (["params.yaml"] if committed != present else [])
+        rows = find_rows(names, download)
+        if commit and not dry:
+            refuse_uncommitted(rows)
+        run_queue(rows, dry, commit, download)
 
 
 def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
@@ -70,7 +60,7 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         if not dry:
             bring_table_up_to_date()
         return
-    display, failed, uncommitted = Display(), [], []
+    display, failed, uncommitted = Display(), [], []  # the latter two: names
     total = sum(row.minutes_left() for row in rows)
     display.say(f"{len(rows)} row{'s' * (len(rows) != 1)} to run, about {format_time(60 * total)}:")
     for row in rows:
@@ -88,12 +78,14 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
             failed.append(row.name)
             continue
         display.say(f"[{place}/{len(rows)}] {row.name}: starting{describe_begun(row)}")
-        if run_row(row, download, display):
-            uncommitted += [] if finish_row(row, commit, display) else [row.name]
-        else:
+        if not run_row(row, download, display):
             failed.append(row.name)
-    problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
+        elif not finish_row(row, commit and not uncommitted, display):
+            uncommitted.append(row.name)
     if uncommitted:
+        display.say("\n".join(["To commit what is done:", *format_commands(uncommitted)]))
+    problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
+    if commit and uncommitted:
         problems.append(f"done but not committed, see above: {', '.join(uncommitted)}")
     if problems:
         raise UserError("\n       ".join(problems))
@@ -145,55 +137,6 @@ def run_watched(arguments: list[str], log: IO, watch: Watch | None, display: Dis
                         display.show(watch.describe())
     finally:
         display.hide()
-
-
-def finish_row(row: Row, commit: bool, display: Display) -> bool:
-    """Print the result, and commit it or print the commands for that. Returns False if it was to be
-    committed and could not be; the next rows still run."""
-    message = f"{row.name}: {describe_result(row.name)}"
-    paths = changed_paths(row)
-    if not paths:
-        display.say(f"{message}; nothing to commit")
-        return True
-    refused = None
-    if commit:
-        try:
-            if edited := list_edited():
-                raise UserError(f"edited meanwhile: {', '.join(edited)}")
-            git.run("add", "--", *paths)
-            git.run("commit", "--quiet", "--message", message, "--", *paths)
-            display.say(f"{message}; committed")
-            return True
-        except UserError as error:
-            refused = f"not committed: {error}"
-    listed = shlex.join(paths)
-    display.say(f"{message}{f'; {refused}' if refused else ''}. To commit it:")
-    display.say(f"  git add -- {listed}")
-    display.say(f"  git commit --message {shlex.quote(message)} -- {listed}")
-    return refused is None
-
-
-def describe_result(name: str) -> str:
-    """A row of the table in short: obtained and published figure, and the verdict."""
-    table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
-    row = table.loc[name]
-    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']:.0f} seeds"
-    published = (
-        "nothing published" if pd.isna(row["published"]) else f"published {row['published']}"
-    )
-    return f"{row['obtained']:.4f} ({seeds}), {published}: {row['verdict']}"
-
-
-def changed_paths(row: Row) -> list[str]:
-    """The uncommitted files that a row wrote. ``data/dvc.lock`` is left out: it may name paths that
-    exist only on this machine."""
-    lock, table = f"{PIPELINE.removesuffix('.yaml')}.lock", TABLE_OUTPUTS
-    written = [lock, *(f"{FOLDER}/{name}" for name in table)]
-    for name in filter(None, (row.starts_from, row.name)):
-        written += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
-    if git.list_changed("reports/code"):  # the digests of the training's code, which rows depend on
-        written += ["dvc.lock", "reports/code"]
-    return [path for path in written if git.list_changed(path)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from support.processes import eventually, processes_in
 from support.project import Project, copy, ran
 
 from commands import replicate
-from commands.replicating import progress, rows
+from commands.replicating import committing, progress, rows
 from commands.replicating.rows import Row
 from stages.replications import table
 from stages.runtime.errors import UserError
@@ -132,12 +132,15 @@ def test_a_commit_that_git_refuses_does_not_stop_the_queue(
     monkeypatch.chdir(tmp_path)  # no repository
     ran: list[str] = []
     monkeypatch.setattr(replicate, "run_row", lambda row, *_: ran.append(row.name) or True)
-    monkeypatch.setattr(replicate, "describe_result", lambda name: "0.9")
-    monkeypatch.setattr(replicate, "changed_paths", lambda row: [f"results/{row.name}"])
+    monkeypatch.setattr(committing, "describe_result", lambda name: "0.9")
+    monkeypatch.setattr(
+        committing, "changed_paths", lambda names: [f"results/{name}" for name in names]
+    )
     with pytest.raises(UserError, match="not committed.*one, two"):
         replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)
     assert ran == ["one", "two"]
-    assert "git add -- results/one" in capsys.readouterr().out
+    # the second is not committed alone: the lock file and the table hold the first one too
+    assert "git add -- results/one results/two" in capsys.readouterr().out
 
 
 def test_a_row_that_fails_stops_only_those_that_start_from_it(
@@ -171,12 +174,12 @@ def test_results_are_not_committed_while_their_inputs_are_edited(
     fresh: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(fresh.folder)
-    assert replicate.list_edited() == []
+    assert committing.list_edited() == []
     source = {"source": "/a/path/of/this/machine"}
     fresh.edit_params(lambda content: content["datasets"]["mnist"].update(source))
-    assert replicate.list_edited() == []
+    assert committing.list_edited() == []
     fresh.edit_params(lambda content: content["evaluate"].update(top_k=3))
-    assert replicate.list_edited() == ["params.yaml"]
+    assert committing.list_edited() == ["params.yaml"]
     fresh.edit_params(shrink, PARAMS)
     with pytest.raises(UserError, match=f"first: {PARAMS}, params.yaml"):
         replicate.main([FIRST], dry=False, commit=True, download=False)
@@ -235,6 +238,31 @@ def test_a_stopped_queue_resumes_and_commits_each_row(replicated: Replicated):
     assert project.changes() == []
     project.run(*QUEUE)  # all is up to date
     assert len(replicated.commits()) == 2
+
+
+def test_no_commit_holds_parts_of_other_results(replicated: Replicated, tmp_path: Path):
+    project = copy(replicated.project, tmp_path)
+    entry = {"cmd": "earlier, and not committed"}
+    project.edit_params(
+        lambda lock: lock["stages"].update({f"evaluate@{FIRST}": entry}), "replications/dvc.lock"
+    )
+    with chdir(project.folder):
+        committing.refuse_uncommitted([row(FIRST, 1)])  # it runs again
+        with pytest.raises(UserError, match=FIRST):
+            committing.refuse_uncommitted([row(MORE, 1, FIRST)])
+
+
+def test_a_row_brings_the_one_that_it_starts_from_if_that_must_be_trained(
+    replicated: Replicated, tmp_path: Path
+):
+    project = copy(replicated.project, tmp_path)
+    with chdir(project.folder):
+        assert rows.find_rows([MORE], download=False) == []
+        project.edit_params(
+            lambda content: content["experiments"][FIRST]["train"].update(epochs=EPOCHS + 1),
+            PARAMS,
+        )
+        assert [row.name for row in rows.find_rows([MORE], download=False)] == [FIRST, MORE]
 
 
 def test_a_stopped_training_ends_with_the_bits_of_an_undisturbed_one(

@@ -63,7 +63,8 @@ class Row:
 
 def find_rows(names: Iterable[str], download: bool) -> list[Row]:
     """The out-of-date rows with these names (no names: all rows), the shortest remaining time
-    first. Without `download`, data sets in ``replications/raw`` are used as they are. Raises
+    first. Each comes after the one that it starts from, which is added if its training is out of
+    date. Without `download`, data sets in ``replications/raw`` are used as they are. Raises
     `UserError` for an unknown name."""
     root, replications = options.load()
     experiments = replications.experiments
@@ -72,7 +73,9 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
         if name not in experiments:
             raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")
     chosen = list(dict.fromkeys(names)) or list(experiments)
-    addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in chosen}
+    starts = {name: find_start(experiments[name]) for name in chosen}
+    before = [start for start in starts.values() if start and start not in chosen]
+    addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in [*chosen, *before]}
     # one target for all: DVC reads the lock file again for each target
     targets = addresses.values() if len(addresses) == 1 else [f"{PIPELINE}:evaluate"]
     plan = graph.read_plan(targets, without=() if download else (DOWNLOAD,))
@@ -80,16 +83,18 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
     for name, address in addresses.items():
         if address not in plan.to_run:
             continue
+        if name in before and f"{PIPELINE}:train@{name}" not in plan.to_run:
+            continue
         steps = [step for step in plan.list_upstream(address) if step in plan.to_run]
         entry = experiments[name]
         recipe = options.complete_train(replications.common, entry)
-        start, ran = Path(entry.starts_from), documents[name].trained.epochs
+        ran = documents[name].trained.epochs
         epochs = count_epochs(root.architectures[entry.architecture], recipe.epochs)
         rows.append(
             Row(
                 name=name,
                 steps=(*steps, address),
-                starts_from=start.name if start.parent == FOLDER / "trained" else None,
+                starts_from=find_start(entry),
                 seeds=tuple(entry.seeds),
                 epochs=epochs,
                 expected_epochs=min(epochs, ran or epochs),
@@ -98,6 +103,13 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
             )
         )
     return order(rows)
+
+
+def find_start(entry: options.Entry) -> str | None:
+    """The experiment that another one, with this `entry`, starts from; None if it starts from
+    none."""
+    start = Path(entry.starts_from)
+    return start.name if start.parent == FOLDER / "trained" else None
 
 
 def count_epochs(architecture: Architecture, epochs: int) -> int:
