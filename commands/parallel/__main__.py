@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from commands.parallel import records
 from commands.parallel.options import add_cluster_options, choose_workers, require_remote
 from commands.pipeline import graph, snapshot, sources
 from commands.pipeline.process import run_dvc
@@ -22,7 +23,6 @@ from stages.params.schema import Parallel
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 from stages.runtime.text import join_names
-from stages.storage import files
 
 if TYPE_CHECKING:
     from commands.parallel.dispatch import Dispatch
@@ -31,9 +31,12 @@ SCRATCH = Path(".dvc/tmp/parallel")  # git ignores it
 
 
 def collect(targets: list[str], pull: list[str]) -> None:
-    """Run a plain `dvc repro` in the working tree, which finds all results in the run-cache."""
+    """Run a plain `dvc repro` in the working tree, which finds all results in the run-cache, and
+    write the files beside them that DVC does not track."""
     print("Collecting by `dvc repro`:", flush=True)
-    if run_dvc("repro", *pull, *targets):
+    status = run_dvc("repro", *pull, *targets)
+    records.restore()
+    if status:
         raise UserError("`dvc repro` failed: see above")
 
 
@@ -52,12 +55,12 @@ def run(
             for address in plan.list_to_run(options.parallel.here)
         ]
     to_run = plan.list_remote(options.parallel.here)
-    done, records = [], {}
+    done = []
     if to_run:
         untracked = sources.find_untracked(options)
         content = snapshot.write_tree(untracked)
         dispatch = run_on_cluster(plan, to_run, content, workers, scheduler, remote, options)
-        done, records = dispatch.done, dispatch.records
+        done = dispatch.done
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.waiting:
             failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
@@ -67,8 +70,6 @@ def run(
                 "and `dvc repro` uses those that still fit"
             )
             done = []  # nothing to collect
-    for path, text in records.items():  # not outputs of DVC, so `collect` does not bring them
-        files.write_text(Path(path), text)
     if done or not failed:
         collect(done if failed else targets, pull)
     if failed:

@@ -11,7 +11,7 @@ from typing import Any
 from configobj import ConfigObj
 from distributed import Client, Future
 
-from commands.parallel import cluster, exchange, worker
+from commands.parallel import cluster, exchange, records, worker
 from commands.parallel.progress import Display
 from commands.pipeline import graph, repository, snapshot
 from stages.params.schema import Parallel
@@ -35,8 +35,8 @@ class Dispatch:
     """A run of the instances `to_run` of a plan, in its order, with the environment variables from
     before Dask starts.
 
-    After `run`: the addresses `done`, the errors of those that `failed`, those still `waiting`
-    because of that, and the texts of the `records` by path.
+    After `run`: the addresses `done`, the errors of those that `failed`, and those still `waiting`
+    because of that.
     """
 
     def __init__(self, plan: graph.Plan, to_run: list[str], options: Parallel, remote: bool):
@@ -48,7 +48,6 @@ class Dispatch:
         }
         self.done: list[str] = []
         self.failed: dict[str, str] = {}
-        self.records: dict[str, str] = {}
         self.entries: dict[str, Any] = {}  # of lock files, by address
         self.environment = {variable: os.environ.get(variable) for variable in BITS}
 
@@ -138,7 +137,7 @@ class Dispatch:
             return f"failed with exit status {outcome['status']}"
         self.done.append(address)
         self.entries[address] = outcome["entry"]
-        self.records |= outcome["records"]
+        records.keep(self.plan.instances[address], outcome["entry"], outcome["records"])
         for needs in self.waiting.values():
             needs.discard(address)
         return None
