@@ -52,11 +52,12 @@ def tabulate_doubts(
     probabilities: dict[str, np.ndarray],
     prepared: Prepared,
 ) -> pd.DataFrame:
-    """The labels that the model doubts in both parts, or in the test set alone if the validation
-    images also belong to another part. `probabilities` by part, float (images, classes)."""
+    """The labels that the model doubts in both parts, each image once, and none that it was trained
+    on. `probabilities` by part, float (images, classes)."""
     description, tables = prepared.description, []
-    shared = description["validation_is_test"] or description["validation_is_training"]
-    for part in ("test",) if shared else ("validation", "test"):
+    is_test, is_training = (description[f"validation_is_{part}"] for part in ("test", "training"))
+    examined = {"test": not (is_test and is_training), "validation": not (is_test or is_training)}
+    for part in ("validation", "test"):
         table = find_doubts(
             probabilities[part],
             prepared.labels(part),
@@ -64,7 +65,7 @@ def tabulate_doubts(
             read_file_names(prepared, part),
         )
         table.insert(0, "part", part)
-        tables.append(table)
+        tables.append(table if examined[part] else table.head(0))
     return pd.concat(tables, ignore_index=True)
 
 

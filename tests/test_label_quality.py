@@ -1,11 +1,13 @@
 """From a result back to the photograph: file names from the source to the page, and labels that
 models doubt."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from support.project import Project
+from support.project import Project, write_prepared
 from support.results import write_model
 
 from stages import compare, describe, download, evaluate, preprocess, report, split
@@ -52,6 +54,30 @@ def test_the_suggestion_is_the_most_probable_class_whose_threshold_is_reached():
     doubts = find_doubts(probabilities, np.array([0, 0, 1, 2, 2, 1]), ["a", "b", "c"], None)
     # the last image is most probably an a, but reaches only c's threshold
     assert doubts[["place", "suggested"]].values.tolist() == [[5, "c"], [3, "b"]]
+
+
+@pytest.mark.parametrize(
+    ("is_test", "is_training", "examined"),
+    [
+        (False, False, {"validation", "test"}),
+        (True, False, {"test"}),
+        (False, True, {"test"}),
+        (True, True, set()),  # the test images are training images too
+    ],
+)
+def test_no_image_is_examined_twice_or_by_a_model_that_was_trained_on_it(
+    tmp_path: Path, is_test: bool, is_training: bool, examined: set[str]
+):
+    images = np.zeros((len(LABELS), 1, 1, 1), np.uint8)
+    prepared = write_prepared(
+        tmp_path / "prepared",
+        dict.fromkeys(("train", "validation", "test"), (images, LABELS)),
+        3,
+        validation_is_test=is_test,
+        validation_is_training=is_training,
+    )
+    probabilities = {"validation": PROBABILITIES, "test": PROBABILITIES}
+    assert {*evaluate.tabulate_doubts(probabilities, prepared)["part"]} == examined
 
 
 def test_labels_that_most_models_doubt_come_first():
