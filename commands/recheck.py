@@ -14,7 +14,8 @@ random generator and prediction, the history and the kept epoch are compared. Th
     not equal  names the array or column, how many values differ, and the first; or what failed.
                Nothing is changed for this training, and the exit status is 1
     left       data or parameters differ too, data are missing here, a GPU or another backend
-               computed the results, or no commit holds the lock entry together with its code
+               computed the results or no record says what did, or no commit holds the lock entry
+               together with its code
 
 A difference that shows only after more batches or epochs goes undetected. Takes about 30 seconds of
 CPU time per training; large networks take longer.
@@ -26,12 +27,11 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
 from pathlib import Path
 
 from commands.parallel.options import add_workers_option, choose_workers
 from commands.pipeline import digests, lockfile, sources
-from commands.rechecking import budget, sides, stale
+from commands.rechecking import budget, records, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
 from commands.reviewing import spread
@@ -39,7 +39,6 @@ from stages import params
 from stages.runtime import cli, progress
 from stages.runtime.errors import UserError
 from stages.storage import files
-from stages.training import backend
 
 LOCK = Path("dvc.lock")
 PIPELINES = {
@@ -90,7 +89,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
             if digest_code() != code:
                 raise UserError("the code changed during the comparison: start again")
             carry_over(training)
-            record(training, revision, verdict.steps)
+            records.note_carried_over(training, revision, verdict.steps)
             outcome = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
         progress.say(f"equal: {address}: {outcome}{describe_notes(verdict)}")
     if failed:
@@ -154,7 +153,7 @@ def sort_out(
                 f"{', '.join(training.differing_on_disk)} is not what the lock files say: `dvc "
                 "checkout` may restore it"
             )
-        elif other_platform := find_other_platform(training):
+        elif other_platform := records.find_other_platform(training):
             reason = other_platform
         elif missing:
             reason = f"missing here: {', '.join(missing)}: `dvc checkout` or `dvc repro` brings it"
@@ -215,48 +214,6 @@ def describe_notes(verdict: Verdict) -> str:
             "lack until the model is trained again"
         )
     return "".join(f"\n  {note}" for note in notes)
-
-
-def record(training: Training, revision: str, steps: int) -> None:
-    """Record in the run record, which DVC does not track, where the results come from."""
-    note = {
-        "from": revision,
-        "steps_equal": steps,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    path = find_record(training)
-    content = files.read_json(path) if path.exists() else {}
-    if training.pipeline == budget.ROOT:
-        files.write_json(path, content | {"carried_over": note})
-    elif path.exists():
-        records = {seed: record | {"carried_over": note} for seed, record in content.items()}
-        files.write_json(path, records)
-
-
-def find_record(training: Training) -> Path:
-    """The path of a training's run record; that of a replication holds one for each seed."""
-    if training.pipeline == budget.ROOT:
-        return Path("models") / training.key / "run.json"
-    return Path("replications/runs") / f"{training.key}.json"
-
-
-def find_other_platform(training: Training) -> str | None:
-    """Why a comparison on this machine's CPU with the present backend proves nothing about the
-    results of a training; None if it does, as far as its run record tells."""
-    path = find_record(training)
-    content = files.read_json(path) if path.exists() else {}
-    records = [content] if training.pipeline == budget.ROOT else [*content.values()]
-    devices = {name for record in records for name in record.get("hardware", {}).get("devices", [])}
-    if any(not name.startswith("cpu") for name in devices):
-        return "its results were computed on a GPU, which does not give the same bits twice"
-    present = backend.choose_backend()
-    used = {name for record in records for name in record.get("versions", {})} & {*backend.BACKENDS}
-    for other in used - {present}:
-        return (
-            f"its results were computed with {other}, but this comparison would use {present}: set "
-            f"KERAS_BACKEND={other}"
-        )
-    return None
 
 
 def digest_code() -> str:

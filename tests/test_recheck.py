@@ -21,7 +21,7 @@ from support.project import ROOT, Project
 from commands import recheck
 from commands.parallel import options as parallel_options
 from commands.pipeline import digests, sources
-from commands.rechecking import budget, comparing, sides, stale
+from commands.rechecking import budget, comparing, records, sides, stale
 from commands.reviewing import spread
 from stages import params
 from stages.params.schema import Recheck
@@ -277,6 +277,63 @@ def test_a_model_of_another_commit_is_left_with_a_hint_to_check_out_its_own(
     left, candidates = recheck.sort_out(trainings, trainings, dry=False)
     assert "dvc checkout" in left[f"train@{MODEL}"]
     assert [candidate.key for candidate in candidates] == [OTHER]
+
+
+ON_CPU = {"computed_by": "tensorflow on cpu"}
+RUN_ON_CPU = {"versions": {"tensorflow": "2"}, "hardware": {"devices": ["cpu:0"]}}
+RUN_ON_GPU = RUN_ON_CPU | {"hardware": {"devices": ["gpu:0"]}}
+RESULT = "replications/results/a/result.json"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "content", "why"),
+    [
+        # a clone lacks the run record of a model, but DVC or git has its description
+        (budget.ROOT, {"models/a/training.json": ON_CPU}, None),
+        (budget.ROOT, {"models/a/training.json": {"computed_by": "tensorflow on gpu"}}, "GPU"),
+        (budget.ROOT, {"reports/models/a/training.json": ON_CPU}, None),
+        (budget.ROOT, {"reports/models/a/training.json": {"computed_by": "jax on gpu"}}, "GPU"),
+        (budget.ROOT, {"reports/models/a/training.json": {"computed_by": "jax on cpu"}}, "=jax"),
+        # descriptions older than this record
+        (budget.ROOT, {"models/a/training.json": {}, "models/a/run.json": RUN_ON_CPU}, None),
+        (budget.ROOT, {"models/a/training.json": {}, "models/a/run.json": RUN_ON_GPU}, "GPU"),
+        (budget.ROOT, {"models/a/training.json": {}}, "no record"),
+        (budget.ROOT, {"models/a/run.json": {"carried_over": {}}}, "no record"),
+        (budget.REPLICATIONS, {}, "no record"),
+        (budget.REPLICATIONS, {RESULT: ON_CPU}, None),
+        (budget.REPLICATIONS, {RESULT: {"computed_by": "jax on gpu"}}, "GPU"),
+        (
+            budget.REPLICATIONS,
+            {"replications/trained/a/seed-2/training.json": {"computed_by": "torch on cpu"}},
+            "=torch",
+        ),
+        (
+            budget.REPLICATIONS,
+            {
+                RESULT: {"computed_by": None},
+                "replications/runs/a.json": {"seed-1": {"versions": {"tensorflow": "2"}}},
+            },
+            None,
+        ),
+        (
+            budget.REPLICATIONS,
+            {RESULT: ON_CPU, "replications/runs/a.json": {"1": RUN_ON_CPU, "2": RUN_ON_GPU}},
+            "GPU",
+        ),
+    ],
+)
+def test_results_of_another_platform_are_left(
+    pipeline: str,
+    content: dict[str, dict],
+    why: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(tmp_path)
+    for path, value in content.items():
+        files.write_json(Path(path), value)
+    found = records.find_other_platform(SimpleNamespace(pipeline=pipeline, key="a"))
+    assert found is None if why is None else why in found
 
 
 def test_a_refactoring_is_carried_over_without_training(finished: Project):

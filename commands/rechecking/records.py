@@ -1,0 +1,90 @@
+"""What records say of the results of a training: which backend and devices computed them, and that
+a recheck has carried them over."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from commands.rechecking import budget
+from commands.rechecking.stale import Training
+from stages.storage import files
+from stages.training import backend
+
+
+def find_run_record(training: Training) -> Path:
+    """The path of a training's run record; that of a replication holds one for each seed."""
+    if training.pipeline == budget.ROOT:
+        return Path("models") / training.key / "run.json"
+    return Path("replications/runs") / f"{training.key}.json"
+
+
+def note_carried_over(training: Training, revision: str, steps: int) -> None:
+    """Add to the run record, which DVC does not track, where the results come from. Raises
+    `UserError` if it is damaged."""
+    note = {
+        "from": revision,
+        "steps_equal": steps,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = find_run_record(training)
+    content = files.read_json(path) if path.exists() else {}
+    if training.pipeline == budget.ROOT:
+        files.write_json(path, content | {"carried_over": note})
+    elif path.exists():
+        records = {seed: record | {"carried_over": note} for seed, record in content.items()}
+        files.write_json(path, records)
+
+
+def find_other_platform(training: Training) -> str | None:
+    """Why a comparison on this machine's CPU with the present backend may prove nothing about the
+    results of a training; None if all records of them name that platform. Raises `UserError` if a
+    record is damaged."""
+    platforms = list_platforms(training)
+    if not platforms:
+        return (
+            "no record here says which backend and device computed its results; "
+            f"{find_descriptions(training)[0]} would"
+        )
+    if any(devices != "cpu" for _, devices in platforms):
+        return "its results were computed on a GPU, which does not give the same bits twice"
+    present = backend.choose_backend()
+    for other in sorted({used for used, _ in platforms} - {present}):
+        return (
+            f"its results were computed with {other}, but this comparison would use {present}: set "
+            f"KERAS_BACKEND={other}"
+        )
+    return None
+
+
+def list_platforms(training: Training) -> set[tuple[str, str]]:
+    """The backends and kinds of device, such as ``("tensorflow", "cpu")``, that computed the
+    results of a training according to any record of them. The run record of a model exists only
+    where it was trained; the descriptions come with the results, but older ones lack this. Raises
+    `UserError` if a record is damaged."""
+    named = {
+        files.read_json(path).get("computed_by")
+        for path in find_descriptions(training)
+        if path.exists()
+    }
+    platforms = {name.partition(" on ")[::2] for name in named - {None}}
+    path = find_run_record(training)
+    content = files.read_json(path) if path.exists() else {}
+    for record in [content] if training.pipeline == budget.ROOT else content.values():
+        devices = record.get("hardware", {}).get("devices", ["cpu:0"])  # old ones list none
+        kinds = {name.partition(":")[0] for name in devices}
+        used = {*record.get("versions", {})} & {*backend.BACKENDS}
+        platforms |= {(name, kind) for name in used for kind in kinds}
+    return platforms
+
+
+def find_descriptions(training: Training) -> list[Path]:
+    """The paths of the descriptions of a training's results that DVC or git tracks."""
+    if training.pipeline == budget.ROOT:
+        return [
+            Path("models") / training.key / "training.json",
+            Path("reports/models") / training.key / "training.json",
+        ]
+    trained = Path("replications/trained") / training.key
+    return [
+        Path("replications/results") / training.key / "result.json",
+        *sorted(trained.glob("*/training.json")),
+    ]
