@@ -52,6 +52,8 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
     cli.exit_on_signals()
     cli.require_project()
     options = params.load()
+    if not dry:
+        spread.read()  # refuse a damaged one before anything is compared or written
     code = digest_code()
     digests.refresh()
     trainings = [
@@ -101,10 +103,12 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
 
 def carry_over(training: Training) -> None:
     """Update the training's entry in the lock file, and the provenance of the spread over seeds if
-    that matched the previous lock file."""
-    before = lockfile.read(LOCK)
+    that matched the previous lock file. Raises `UserError`, and changes neither, if the spread is
+    damaged or the entry cannot be updated."""
+    before, seed_spread = lockfile.read(LOCK), spread.read()
     stale.carry_over(training)
-    spread.carry_over(before, lockfile.read(LOCK))
+    if seed_spread:
+        spread.carry_over(seed_spread, before, lockfile.read(LOCK))
 
 
 def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:

@@ -339,7 +339,8 @@ def test_results_of_another_platform_are_left(
 def test_a_refactoring_is_carried_over_without_training(finished: Project):
     before = lock_entries(finished)
     measured = spread.describe_provenance(before, "fashion_mnist_sample", [MODEL])
-    seeds = {"measured_on": measured, "n": 2, "models": {MODEL: {}}}
+    network = {"family": "dense", "parameters": 1, "test_accuracy": {"sd": 0.01}}
+    seeds = {"measured_on": measured, "n": 2, "models": {MODEL: network}}
     files.write_json(finished.path(str(spread.SPREAD)), seeds)
     batches = finished.path("stages/training/batches.py")
     batches.rename(batches.with_name("feeding.py"))
@@ -431,6 +432,25 @@ def test_digests_of_code_are_refreshed_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stale, "find_trainings", lambda path: calls.append(path) or [])
     recheck.main([], "both", dry=True, workers=None)
     assert calls == ["refresh", budget.ROOT, budget.REPLICATIONS]
+
+
+@pytest.mark.parametrize("text", ['{"n": 2}', "<<<<<<< HEAD\n{}", "[]", "\ufffe{"])
+def test_a_damaged_spread_is_refused_before_anything_is_written(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(spread, "SPREAD", tmp_path / "seed_spread.json")
+    spread.SPREAD.write_text(text, encoding="utf-16" if "\ufffe" in text else "utf-8")
+    calls = []
+    monkeypatch.setattr(digests, "refresh", lambda: calls.append("refresh"))
+    monkeypatch.setattr(stale, "find_trainings", lambda path: [])
+    monkeypatch.setattr(stale, "carry_over", lambda training: calls.append("carry over"))
+    with pytest.raises(UserError, match="make seed-spread"):
+        recheck.main([], "root", dry=False, workers=None)
+    with pytest.raises(UserError, match="make seed-spread"):  # damaged while it was running
+        recheck.carry_over(SimpleNamespace())
+    assert calls == []
+    recheck.main([], "root", dry=True, workers=None)  # which does not need it
 
 
 def test_the_copy_has_every_file_except_data_sets_outside_git(

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from commands.pipeline import lockfile, outdated
+from commands.reviewing.schemas import SCHEMAS
 from stages.runtime.errors import UserError
 from stages.storage import files
 
 SPREAD = Path("reports/seed_spread.json")
+DAMAGED = (
+    f"{SPREAD} is damaged: restore an earlier version with git, or delete it and measure it again "
+    "by `make seed-spread`"
+)
 MEASURES = ("test_accuracy", "validation_accuracy")
 DECIDING = ("split", "preprocess", "train", "evaluate")  # the stages that determine the accuracies
 DIGITS = 6
@@ -60,28 +65,37 @@ def has_provenance(
         return False
 
 
-def carry_over(before: lockfile.Lock, after: lockfile.Lock) -> None:
-    """Update the provenance of the spread from the lock file `before` a recheck to that `after` it,
-    if it matched: the recheck has shown that the code of a training still computes the same."""
-    content = files.read_json(SPREAD) if SPREAD.exists() else None
-    if not content or before == after:
-        return
-    dataset, models = content["measured_on"]["dataset"], list(content["models"])
+def read() -> dict[str, Any] | None:
+    """The content of the file in the working tree; None if there is no file. Raises `UserError` if
+    it is damaged."""
+    if not SPREAD.exists():
+        return None
     try:
-        if describe_provenance(before, dataset, models) == content["measured_on"]:
-            provenance = describe_provenance(after, dataset, models)
-            files.write_json(SPREAD, content | {"measured_on": provenance})
-    except KeyError:  # a model that it was measured on no longer exists
-        return
+        content = json.loads(SPREAD.read_text(encoding="utf-8"))
+        SCHEMAS[SPREAD.name].validate_python(content, strict=True)  # the content itself is used
+        return content
+    except (ValueError, RecursionError):
+        raise UserError(DAMAGED) from None
+
+
+def carry_over(content: dict[str, Any], before: lockfile.Lock, after: lockfile.Lock) -> None:
+    """Update the provenance of a spread, the `content` of the file, from the lock file `before` a
+    recheck to that `after` it, if it matched: the recheck has shown that the code of a training
+    still computes the same."""
+    measured_on = content["measured_on"]
+    where = measured_on.get("dataset"), list(content["models"])
+    if before != after and has_provenance(measured_on, before, *where):
+        provenance = describe_provenance(after, *where)
+        files.write_json(SPREAD, content | {"measured_on": provenance})
 
 
 def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
     """The accuracies measured before with the same `provenance`, by seed. Raises `UserError` if the
     file is damaged."""
-    if not SPREAD.exists():
+    content = read()
+    if not content:
         return {}
     try:
-        content = files.read_json(SPREAD)
         if content["measured_on"] == provenance:
             return {
                 seed: {
@@ -90,8 +104,8 @@ def read_measured(provenance: dict[str, str]) -> dict[int, Accuracies]:
                 }
                 for number, seed in enumerate(content["seeds"])
             }
-    except (UserError, AttributeError, LookupError, TypeError):
-        raise UserError(f"{SPREAD} is damaged: delete it, and start again") from None
+    except (LookupError, TypeError):  # what only this command reads
+        raise UserError(DAMAGED) from None
     print(f"{SPREAD} was measured with other data, code or parameters: all seeds run again")
     return {}
 
