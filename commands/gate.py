@@ -32,6 +32,7 @@ def main(base: str) -> None:
     seed_spread, source = comparing.choose_spread(before, head)
     checks = gate.run_checks(comparison, head, options.gate, seed_spread)
     for note in [
+        *filter(None, [comparison.note]),
         *comparing.list_damages(before),
         *(comparing.list_notes(seed_spread, source, before, head) if before else ()),
     ]:

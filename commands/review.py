@@ -97,7 +97,7 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
     selected = (
         comparing.compare_selected(base, head, seed_spread, wanted.false_alarm_rate) if base else ""
     )
-    notes = list_messages(base, head, dirty)
+    notes = [*filter(None, [comparison.note]), *list_messages(base, head, dirty)]
     others = comparing.judge_against_selected(head, seed_spread, wanted.false_alarm_rate)
     judged = any(
         verdict.difference or verdict.words == noise.NOT_JUDGED

@@ -1,6 +1,7 @@
 """What closes the gate."""
 
 import json
+import re
 from contextlib import chdir
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from support.reviews import MODEL, accept, closed_gate, commit, review
 from commands import check_lock
 from commands import gate as gate_command
 from commands.pipeline import repository
-from commands.reviewing import gate
+from commands.reviewing import gate, history
 from commands.reviewing.revisions import Revision
 from stages import params
 
@@ -41,6 +42,39 @@ def test_main_without_changes_has_no_base_to_check(
 ):
     output = closed_gate(finished, capsys)  # by the calibration
     assert "not checked: base: This revision is part of `main`" in output
+
+
+def test_what_others_merged_is_not_the_change_of_a_branch_of_an_older_clone(
+    finished: Project, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    finished.run("git", "clone", "--quiet", finished.folder.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    finished.edit_params(lambda content: content["gate"].update(selected_fall=7.0))
+    finished.commit()
+    clone.run("git", "fetch", "--quiet")
+    clone.run("git", "switch", "--quiet", "--create", "change", "origin/main")
+    clone.path("README.md").touch()
+    clone.commit()
+    output = closed_gate(clone, capsys)  # by the calibration
+    assert "changes what it is judged by" not in output
+    assert re.search(r"`main` of this clone is older than `origin/main`", output)
+
+    def find(base: str, head: str | None = None) -> tuple[str, str]:
+        commit = head and clone.run("git", "rev-parse", head).strip()
+        found = history.find_base(base, Revision("the head", commit), dirty=False)
+        return (found.revision.commit if found.revision else found.why), found.note
+
+    theirs, first = clone.run("git", "rev-parse", "origin/main", "main").split()
+    with chdir(clone.folder):
+        assert find("origin/main") == (theirs, "")
+        assert find("HEAD~2") == (first, "")  # not that of origin/HEAD
+        why, _ = find("main", "origin/main")
+        assert "part of `origin/main`" in why
+        # the other way round: `main` has more than the other clone
+        clone.run("git", "branch", "--force", "main", "change")
+        clone.path("more.md").touch()
+        clone.commit()
+        assert find("main") == (clone.run("git", "rev-parse", "main").strip(), "")
 
 
 def test_a_calibration_error_beyond_the_bound_closes_the_gate(

@@ -59,11 +59,27 @@ def name_commit(name: str, commit: str) -> str:
 @dataclass(frozen=True)
 class Base:
     """The `revision` to compare with. If it is None, `why` explains that in a sentence; `lost`:
-    there should be one, but it is missing in this clone."""
+    there should be one, but it is missing in this clone. `note`: a sentence on the choice, if there
+    was one."""
 
     revision: Revision | None
     why: str = ""
     lost: bool = False
+    note: str = ""
+
+
+def find_fork(name: str, tip: str, head: str) -> tuple[str | None, str]:
+    """The commit where `head` branched off from the branch `name`, whose last commit is `tip`, and
+    the branch that led to it; None if their histories have no commit in common. A branch of this
+    clone may be older than that of `origin`, from which `head` then branched off."""
+    fork = git.ask("merge-base", tip, head)
+    if git.ask("rev-parse", "--verify", "--quiet", f"refs/heads/{name}"):
+        later = git.ask("merge-base", f"refs/remotes/origin/{name}", head)
+        if later not in (None, fork) and (
+            not fork or git.ask("merge-base", "--is-ancestor", fork, later) is not None
+        ):
+            return later, f"origin/{name}"
+    return fork, name
 
 
 def find_base(name: str, head: Revision, dirty: bool) -> Base:
@@ -79,13 +95,18 @@ def find_base(name: str, head: Revision, dirty: bool) -> Base:
             f"There is no revision {branch} here, so nothing to compare with. Has it been fetched?"
         )
         return Base(None, fetch if shallow else missing, lost=True)
-    fork = git.ask("merge-base", tip, head.commit or "HEAD")
+    fork, place = find_fork(name, tip, head.commit or "HEAD")
     if not fork:
         unrelated = f"The histories of {branch} and this revision have no commit in common."
         return Base(None, fetch if shallow else unrelated, lost=True)
     if fork == (head.commit or git.ask("rev-parse", "HEAD")) and not dirty:
         if not shallow and not git.ask("rev-parse", "--verify", "--quiet", f"{fork}^"):
             return Base(None, "This is the first commit: nothing to compare with.")
-        unchanged = f"This revision is part of {branch} and has no changes of its own"
+        unchanged = f"This revision is part of {escape.code(place)} and has no changes of its own"
         return Base(None, f"{unchanged}: nothing to compare.")
-    return Base(Revision(name_commit(name, fork), fork))
+    note = (
+        f"The branch {branch} of this clone is older than {escape.code(place)}, from which this "
+        "revision branched off: it is compared with the latter."
+    )
+    revision = Revision(name_commit(place, fork), fork)
+    return Base(revision, note=note if place != name else "")
