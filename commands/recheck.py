@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from commands.parallel.options import add_workers_option, choose_workers
-from commands.pipeline import digests, lockfile, sources
+from commands.pipeline import digests, lockfile, repository, sources
 from commands.rechecking import budget, records, sides, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
@@ -64,9 +64,7 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
     revisions = stale.find_revisions(candidates)
     for training in candidates:
         if training.address not in revisions:
-            left[training.address] = (
-                "no commit holds its lock file entry together with the code that the entry names"
-            )
+            left[training.address] = describe_no_revision()
     candidates = [training for training in candidates if training.address in revisions]
     for address, why in left.items():
         print(f"left: {address}: {why}", flush=True)
@@ -166,6 +164,14 @@ def sort_out(
         else:
             candidates.append(training)
     return left, candidates
+
+
+def describe_no_revision() -> str:
+    """Why a training is left whose results no commit explains."""
+    hint = ""
+    if repository.is_shallow():
+        hint = "; this clone is shallow and lacks older commits: `git fetch --unshallow` gets them"
+    return f"no commit holds its lock file entry together with the code that the entry names{hint}"
 
 
 def compare_all(

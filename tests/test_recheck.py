@@ -425,6 +425,23 @@ def test_a_long_history_is_searched_by_few_processes(
     assert len(count) == 4  # all commits, all lock files, and the content of each of the two
 
 
+def test_a_shallow_clone_that_lacks_the_results_commit_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = Project(tmp_path / "whole")
+    project.folder.mkdir()
+    project.run("git", "init", "--quiet")
+    for name in "ab":
+        project.path(name).touch()
+        project.commit()
+    url, clone = project.folder.as_uri(), str(tmp_path / "clone")
+    project.run("git", "clone", "--quiet", "--depth", "1", url, clone)
+    monkeypatch.chdir(project.folder)
+    assert "--unshallow" not in recheck.describe_no_revision()
+    monkeypatch.chdir(clone)
+    assert "git fetch --unshallow" in recheck.describe_no_revision()
+
+
 def test_digests_of_code_are_refreshed_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     calls = []

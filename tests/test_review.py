@@ -436,6 +436,20 @@ def test_a_dirty_tree_with_an_outdated_lock_is_not_judged(finished: Project):
     assert "train.epochs" in review(finished, refused=True)
 
 
+def test_a_shallow_clone_reviews_another_branch(finished: Project, tmp_path: Path):
+    for number in range(3):
+        finished.path(f"{number}.md").touch()
+        finished.commit()
+    finished.edit_params(lambda content: content["gate"].update(calibration_error=1.0))
+    commit(finished, "change")
+    url, clone = finished.folder.as_uri(), Project(tmp_path / "clone")
+    shallow = ("--depth", "2", "--no-single-branch", "--branch", "main")
+    finished.run("git", "clone", "--quiet", *shallow, url, str(clone.folder))
+    text = review(clone, "origin/main", "origin/change")
+    assert "damaged" not in text and "| `gate.calibration_error` | " in text
+    assert text.count("**the same predictions**") == 1 and "passed: dvc.lock" in text
+
+
 def test_a_missing_history_cache_or_base_is_explained(
     finished: Project,
     tmp_path: Path,

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,8 +76,26 @@ def clone_at(revision: str) -> Iterator[dict[str, Any]]:
     cache = find_cache()
     with tempfile.TemporaryDirectory(prefix="revision-") as folder:
         clone = Path(folder) / "clone"
-        options = ("--quiet", "--shared", "--no-checkout")
-        git.run("clone", *options, os.getcwd(), str(clone))
+        share_history(clone)
         git.run("checkout", "--quiet", "--detach", revision, folder=clone)
         with contextlib.chdir(clone):
             yield {"cache": {"dir": cache}, "core": {"site_cache_dir": str(Path(folder) / "site")}}
+
+
+def share_history(target: Path) -> None:
+    """Make an empty repository in `target` that reads all commits from this one, even those of a
+    shallow clone, which ``git clone --shared`` would leave out."""
+    asked = ("--git-path", "objects", "--git-path", "shallow", "--show-object-format")
+    objects, shallow, form = git.run("rev-parse", *asked).split("\n")
+    # an empty template: hooks of the user's would run on checkout
+    git.run("init", "--quiet", "--template=", f"--object-format={form}", str(target))
+    alternates = target / ".git/objects/info/alternates"
+    alternates.parent.mkdir(exist_ok=True)
+    alternates.write_bytes(os.fsencode(f"{os.path.abspath(objects)}\n"))
+    if os.path.exists(shallow):
+        shutil.copy(shallow, target / ".git/shallow")
+
+
+def is_shallow() -> bool:
+    """Whether this is a shallow clone, which lacks older commits."""
+    return git.ask("rev-parse", "--is-shallow-repository") == "true"

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from commands.pipeline import sources
+from commands.pipeline import repository, sources
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
@@ -42,7 +42,7 @@ def commit_tree(content: str) -> tuple[str, str]:
 def make_bundle(commit: str) -> bytes:
     """A git bundle with `commit` and its history. Raises `UserError` in a shallow clone, which
     lacks the history."""
-    if git.run("rev-parse", "--is-shallow-repository") == "true":
+    if repository.is_shallow():
         raise UserError(
             "this is a shallow clone, but workers need the whole history: `git fetch --unshallow` "
             "fetches it"

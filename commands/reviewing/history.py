@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass
 
+from commands.pipeline import repository
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.runtime import escape, git
 from stages.runtime.errors import UserError
@@ -86,7 +87,7 @@ def find_base(name: str, head: Revision, dirty: bool) -> Base:
     """The base of the comparison: the commit where `head` branched off from `name`."""
     if not git.ask("rev-parse", "--verify", "--quiet", "HEAD"):
         return Base(None, "There is no commit yet: nothing to compare with.")
-    shallow = git.ask("rev-parse", "--is-shallow-repository") == "true"
+    shallow = repository.is_shallow()
     fetch = "This clone is shallow and lacks older commits: `git fetch --unshallow` fetches them."
     branch = escape.code(name)
     tip = find_commit(name)
