@@ -75,6 +75,18 @@ def describe_others(head: Revision, verdicts: dict[str, Verdict], measured: bool
     )
 
 
+def describe_left_out(base: Revision, head: Revision) -> str:
+    """A sentence on the models whose learning curves are not drawn because the results in `head`
+    are of something else; empty if there are none."""
+    stale = [model for model in head.models if model in base.models and head.is_stale(model)]
+    if not stale:
+        return ""
+    return (
+        f"Learning curves and charts of {join_code(stale)} are left out: those in {head.name} are "
+        "of other code, data or parameters."
+    )
+
+
 def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
     """Compare two revisions. `ran`: the stages that just ran because ``dvc.lock`` was out of date.
     Raises `UserError` if there is no revision `head_name`."""
@@ -98,6 +110,8 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         comparing.compare_selected(base, head, seed_spread, wanted.false_alarm_rate) if base else ""
     )
     notes = [*filter(None, [comparison.note]), *list_messages(base, head, dirty)]
+    if base and (left_out := describe_left_out(base, head)):
+        notes.append(left_out)
     others = comparing.judge_against_selected(head, seed_spread, wanted.false_alarm_rate)
     judged = any(
         verdict.difference or verdict.words == noise.NOT_JUDGED

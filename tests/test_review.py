@@ -425,8 +425,12 @@ def test_a_dirty_tree_with_an_outdated_lock_is_not_judged(finished: Project):
         "stages/new.py",
         "judged by: `gate.selected_fall`",
         "**not judged: the results in the working tree",
+        f"Learning curves and charts of `{MODEL}`",
     ):
         assert part in text
+    # what is there was trained with other parameters
+    assert "### Learning curves" not in text
+    assert 'id="accuracy-' not in finished.path("review.html").read_text(encoding="utf-8")
     selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
     of_others = re.search(rf"Test accuracies compared with .* `{selected}`: .*", text)[0]
     assert noise.NOT_JUDGED in of_others and noise.CHANCE not in of_others

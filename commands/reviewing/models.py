@@ -25,7 +25,9 @@ def draw_blocks(rows: list[list[float]]) -> list[str]:
 
 def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
     """The learning curves of both revisions in one table, with the column `revision`; None if one
-    revision has none."""
+    revision has none, or if those in `head` are of other code, data or parameters."""
+    if head.is_stale(model):
+        return None
     tables = [revision.read_report(model, "curves.csv") for revision in (base, head)]
     if any(table is None for table in tables):
         return None
