@@ -5,7 +5,8 @@ Runs the pipeline once per seed, by ``dvc exp run --temp -S seed=N``, in a tempo
 The committed results, which must belong to the committed code, count as the first seed. Writes
 ``reports/seed_spread.json``, to be committed:
 
-    measured_on  data set; digests of its images, of the code and of the parameters
+    measured_on  data set; digests of its images, of the code, of the parameters, and of pre-trained
+                 weights if there are any
     n, seeds     the number of seeds, and the seeds
     models       for each: family and size; the accuracies by seed, their mean and standard
                  deviation

@@ -22,7 +22,7 @@ from commands.reviewing import comparing, noise
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
-from commands.reviewing.spread import describe_provenance
+from commands.reviewing.spread import describe_provenance, has_provenance
 from stages import params
 from stages.runtime.errors import UserError
 from stages.training import backend
@@ -120,6 +120,36 @@ def test_a_note_names_the_revision_whose_spread_is_used(monkeypatch: pytest.Monk
     assert seed_spread == {"measured_on": {"data": "new"}}
     notes = comparing.list_notes(seed_spread, source, base, head)
     assert notes[-1].endswith("has changed; differences are judged by that of the working tree.")
+
+
+def lock_stage(deps: dict[str, str], parameters: dict) -> dict:
+    return {
+        "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()],
+        "params": {"params.yaml": {"seed": 1} | parameters},
+    }
+
+
+def test_the_spread_belongs_to_the_weights_that_models_start_from():
+    def make_lock(weights: str, source: str | None) -> dict:
+        inputs = {"data/prepared": "p", "data/weights/a": weights, "reports/code/a.json": "c"}
+        parameters = {"architectures.a": {"family": "application", "weights": source}}
+        return {
+            "split": lock_stage({"data/raw/mine": "r"}, {}),
+            "preprocess": lock_stage({}, {}),
+            "train@a": lock_stage(inputs, parameters),
+            "evaluate@a": lock_stage({}, {}),
+        }
+
+    random = describe_provenance(make_lock("1", None), "mine", ["a"])
+    # as in files that are older than networks with weights
+    assert random.keys() == {"dataset", "data", "prepared", "code", "parameters"}
+    mine = describe_provenance(make_lock("1", "mine.h5"), "mine", ["a"])
+    for any_seed in (False, True):
+        assert has_provenance(mine, make_lock("1", "mine.h5"), "mine", ["a"], any_seed)
+        assert not has_provenance(mine, make_lock("2", "mine.h5"), "mine", ["a"], any_seed)
+    lock = make_lock("1", "mine.h5")
+    lock["train@a"]["params"]["params.yaml"]["architectures.a"] = ["damaged"]
+    assert not has_provenance(mine, lock, "mine", ["a"])
 
 
 def test_a_spread_over_two_backends_is_refused(history: Project, monkeypatch: pytest.MonkeyPatch):

@@ -24,8 +24,8 @@ Accuracies = dict[str, dict[str, float]]  # by model and measure
 
 def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) -> dict[str, str]:
     """What determines the accuracies besides the seed, from ``dvc.lock``: the data set, the
-    prepared images, the code of the trainings, and parameters. Raises `KeyError` if a stage is
-    missing."""
+    prepared images, the code of the trainings, parameters, and pre-trained weights if any model has
+    some. Raises `KeyError` if a stage is missing."""
     stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
     inputs = {model: lockfile.read_digests(lock, f"train@{model}") for model in models}
     code = {
@@ -35,12 +35,18 @@ def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) ->
         if outdated.is_code(path)
     }
     parameters = {stage: lockfile.read_parameters(lock, stage) for stage in stages}
+    weights = {
+        model: inputs[model][f"data/weights/{model}"]
+        for model in models
+        if parameters[f"train@{model}"][f"architectures.{model}"].get("weights")
+    }
     return {
         "dataset": dataset,
         "data": lockfile.read_digests(lock, "split")[f"data/raw/{dataset}"],
         "prepared": digest({model: inputs[model]["data/prepared"] for model in models}),
         "code": digest(code),
         "parameters": digest(parameters),
+        **({"weights": digest(weights)} if weights else {}),
     }
 
 
@@ -61,7 +67,7 @@ def has_provenance(
     ignored = {"prepared": None} if any_seed else {}
     try:
         return describe_provenance(lock, dataset, models) | ignored == provenance | ignored
-    except (KeyError, TypeError):  # a stage is missing
+    except (AttributeError, KeyError, TypeError):  # a stage is missing, or not as in this version
         return False
 
 
