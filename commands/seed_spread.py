@@ -17,11 +17,15 @@ until ``dvc exp remove`` removes them. Each seed takes as long as ``dvc repro``.
 """
 
 import argparse
+import contextlib
+import os
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import dvc.api
+import psutil
 
 from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
@@ -37,6 +41,8 @@ from stages.training import backend
 
 SEEDS = 5
 CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
+RUNS = Path(".dvc/tmp/exps/run")  # where DVC records the temporary folders of its experiments
+SECONDS_TO_END = 10  # a stage needs one after DVC's end
 
 
 def run(seed: int, head: str, provenance: dict[str, str], options: params.Params) -> Accuracies:
@@ -44,8 +50,7 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
     there is reused. Raises `UserError` if it failed, or does not have the `provenance` of the
     committed results."""
     name = f"seed-{seed}-of-{head[:7]}"
-    command = ("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}")
-    if not history.find_commit(name) and run_dvc(*command):
+    if not history.find_commit(name) and run_experiment(name, "--set-param", f"seed={seed}"):
         raise UserError(f"the run with seed {seed} failed; {SPREAD} keeps what was measured before")
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
     ran_as = history.find_commit(name) or ""
@@ -60,6 +65,32 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
             "before"
         )
     return dvc.api.metrics_show("reports/metrics.json", rev=name)
+
+
+def run_experiment(name: str, *settings: str) -> int:
+    """Run the pipeline as an experiment in a temporary folder, a whole clone, which DVC leaves
+    behind if it is ended: remove it then. Returns DVC's exit status."""
+    earlier = {*RUNS.glob("*/*.run")}
+    try:
+        return run_dvc("exp", "run", "--temp", "--name", name, *settings)
+    finally:
+        for record in {*RUNS.glob("*/*.run")} - earlier:
+            with contextlib.suppress(UserError, LookupError, TypeError):  # half written, or another
+                content = files.read_json(record)
+                if content["name"] == name and os.path.isdir(content["root_dir"]):
+                    remove_unused(Path(content["root_dir"]))
+                    files.remove(record.parent)
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a folder once the processes that still end in it are gone."""
+    processes = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                processes.append(process)
+    psutil.wait_procs(processes, timeout=SECONDS_TO_END)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(seeds: int) -> None:

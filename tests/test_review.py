@@ -13,11 +13,12 @@ import pytest
 from dvc.repo import Repo
 from playwright.sync_api import Browser
 from support.browser import LOOKS, open_page
+from support.processes import eventually, processes_in
 from support.project import Project, copy
 from support.reviews import MODEL, accept, closed_gate, commit, review
 
 from commands import seed_spread
-from commands.pipeline import lockfile, sources
+from commands.pipeline import lockfile, process, sources
 from commands.reviewing import comparing, noise
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
@@ -25,6 +26,7 @@ from commands.reviewing.revisions import Revision
 from commands.reviewing.spread import describe_provenance, has_provenance
 from stages import params
 from stages.runtime.errors import UserError
+from stages.storage import files
 from stages.training import backend
 
 
@@ -175,6 +177,28 @@ def test_a_seed_that_ran_with_a_changed_working_tree_does_not_count(
     assert MODEL in seed_spread.run(1, head, place, options)
     with pytest.raises(UserError, match="dvc exp remove seed-2"):
         seed_spread.run(2, head, place, options)
+
+
+def test_an_interrupted_seed_leaves_no_clone_behind(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    clones = finished.path(".dvc/tmp/exps/standalone")
+    other = clones / "tmp-other"
+
+    def interrupt(*arguments: str) -> None:
+        other.mkdir(parents=True)  # of an experiment that somebody else started
+        record = {"name": "other", "root_dir": str(other)}
+        files.write_json(seed_spread.RUNS / "other/other.run", record)
+        with process.start_dvc(*arguments):
+            eventually(lambda: processes_in(clones, "stages.split"))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(seed_spread, "run_dvc", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        seed_spread.run(2, finished.run("git", "rev-parse", "HEAD").strip(), {}, params.load())
+    assert [*clones.glob("tmp*")] == [other]
+    assert [path.name for path in seed_spread.RUNS.iterdir()] == ["other"]
 
 
 def test_a_browser_draws_the_page_without_a_network(
