@@ -69,9 +69,10 @@ def run(
     remote: bool,
     anew: bool,
 ) -> None:
-    """Run the search on a cluster, confirm the best trial, and write the page; `anew`: without the
-    trials so far. The trials start from `options`; `parameters` is the text of their file, which
-    may change in the meantime."""
+    """Run the search on a cluster, confirm the best trial, and write the page; `anew`: delete the
+    study so far as soon as nothing but the trials can fail. The trials start from `options`;
+    `parameters` is the text of their file, which may change in the meantime. Raises `UserError` if
+    the search cannot run or fails."""
     from commands.parallel import cluster, dispatch, exchange
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
@@ -85,17 +86,14 @@ def run(
         routes.find_route(plan, target, changed) for changed in (keys, [*keys, "seed"])
     )
     base = experiments.read_base(parameters, sources.find_untracked(options))
-    common = routes.describe_base(route, keys, base.values)
-    if anew:
-        forget(name)  # not before: the checks above may refuse to search
-    study = studies.open_study(name, search, common, options.seed, DATABASE)
+    bound_to = studies.bind(search, routes.describe_base(route, keys, base.values))
+    if not anew and (begun := studies.find_study(name, DATABASE)):
+        studies.check_bound(begun, bound_to)
     # before Dask changes it
     environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}
     exchange.share_all({*route.given, *seeded_route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
     files.remove(scratch)  # left by a search that was killed
-    for folder in (kept, logs):
-        folder.mkdir(parents=True, exist_ok=True)
     with cluster.connect(scheduler, workers, scratch.absolute()) as client:
         runner = Runner(
             client,
@@ -110,6 +108,12 @@ def run(
         with dispatch.clones(
             client, runner.name, base.content, remote, environment, runner.handle_message
         ):
+            if anew:
+                runner.check_workers()
+                forget(name)  # not before: everything above may refuse to search
+            for folder in (kept, logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            study = studies.open_study(name, search, bound_to, options.seed, DATABASE)
             carry_out(study, trainings, options.review.false_alarm_rate)
     if not studies.list_unfinished(study):
         files.remove(kept)  # checkpoints of pruned trials: nothing resumes from them any more
@@ -169,7 +173,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the study: searches/NAME.yaml")
     add_cluster_options(parser, "trials in parallel")
     parser.add_argument(
-        "--anew", action="store_true", help="delete the study and its experiments first"
+        "--anew", action="store_true", help="delete the study so far and its experiments"
     )
 
 

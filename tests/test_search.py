@@ -16,12 +16,15 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+from distributed import LocalCluster
 from ruamel.yaml import YAML
 from support import machines
 from support.example import load_example, read_example
 from support.processes import eventually, processes_in
 from support.project import ROOT, Project, copy, ran
 
+from commands.parallel import cluster
+from commands.pipeline import graph
 from commands.reviewing import history
 from commands.search import DATABASE, carry_out, main
 from commands.searching import confirmation, experiments, page, reading, routes, studies
@@ -109,6 +112,7 @@ COMPARE = """
 import json
 json.dump({"fashion-2blocks": {"test_accuracy": 0.5}}, open("reports/metrics.json", "w"))
 """
+TARGET = "train@fashion-2blocks"
 SEARCH = """model: fashion-2blocks
 objective: validation_accuracy
 trials: 9
@@ -434,42 +438,89 @@ def test_an_experiment_replaces_one_of_its_name_on_another_commit(
 
 def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
-    database = tmp_path / "studies.db"
+    database, common = tmp_path / "studies.db", {"train": {"epochs": 8}}
+
+    def begin(search: Search, common: dict) -> optuna.Study:
+        return studies.open_study("rates", search, studies.bind(search, common), 1, database)
+
+    def check(search: Search, common: dict) -> None:
+        studies.check_bound(studies.find_study("rates", database), studies.bind(search, common))
+
     other = search.model_copy(update={"objective": "validation_loss"})
-    assert studies.open_study("rates", other, {}, 1, database).direction.name == "MINIMIZE"
-    began = studies.open_study("rates", search, {"train": {"epochs": 8}}, 1, database)  # no trial
+    assert begin(other, {}).direction.name == "MINIMIZE"
+    began = begin(search, common)  # no trial
     assert began.direction.name == "MAXIMIZE"
     began.ask()
-    studies.open_study(
-        "rates", search.model_copy(update={"trials": 99}), {"train": {"epochs": 8}}, 1, database
-    )
+    check(search.model_copy(update={"trials": 99}), common)
     with pytest.raises(UserError, match="another train.epochs:"):
-        studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+        check(search, {"train": {"epochs": 9}})
     for key, value in (("seeds", 2), ("model", "mnist-dense"), ("objective", "validation_loss")):
-        changed = search.model_copy(update={key: value})
         with pytest.raises(UserError, match=f"another {key}:"):
-            studies.open_study("rates", changed, {"train": {"epochs": 8}}, 1, database)
+            check(search.model_copy(update={key: value}), common)
     studies.delete_study("rates", database)
-    studies.open_study("rates", search, {"train": {"epochs": 9}}, 1, database)
+    assert studies.find_study("rates", database) is None
 
 
-def test_a_study_is_not_deleted_for_a_search_that_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    for module, name in (
-        (cli, "exit_on_signals"), (cli, "require_project"), (routes, "bring_up_to_date"),
-        (inputs, "check_prepared"),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, lambda *arguments: None)
-    files.write_text(Path("params.yaml"), read_example())
-    files.write_text(Path("searches/rates.yaml"), SEARCH)
-    files.write_json(inputs.PREPARED, {"validation_is_test": True, "validation_is_training": False})
+def run_here(project: Project, monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
+    """Run the search in this process, in the project's folder."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr(cli, "exit_on_signals", lambda: None)
+    main("rates", **{"workers": 1, "scheduler": None, "remote": False, "anew": False} | options)
+
+
+def finish_search(project: Project) -> str:
+    """Leave behind what a search does that is done with trial 0: in the study, its experiment, and
+    the page. Returns the experiment's reference."""
     search = Search.model_validate(YAML(typ="safe").load(SEARCH))
-    studies.open_study("rates", search, {}, 1, DATABASE).ask()
-    with pytest.raises(UserError, match="the validation images are the test images"):
-        main("rates", workers=1, scheduler=None, remote=False, anew=True)
-    assert len(studies.open_study("rates", search, {}, 1, DATABASE).trials) == 1
+    study = studies.open_study(
+        "rates", search, studies.bind(search, {}), 1, project.path(str(DATABASE))
+    )
+    studies.suggest(trial := study.ask(), search.space)
+    study.tell(trial, 0.3)
+    files.write_text(project.path("searches/rates/index.html"), "the page")
+    head = project.run("git", "rev-parse", "HEAD").strip()
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/rates-0"
+    project.run("git", "update-ref", reference, head)
+    return reference
+
+
+def test_a_search_that_is_refused_deletes_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    reference = finish_search(project)
+    project.dvc("repro", "preprocess")
+    prepared = project.path(str(inputs.PREPARED)).read_text()
+    head = project.run("git", "rev-parse", "HEAD")
+
+    def refuse(message: str, **options: object) -> None:
+        with pytest.raises(UserError, match=message):
+            run_here(project, monkeypatch, anew=True, **options)
+        assert len(studies.find_study("rates", DATABASE).trials) == 1
+        assert project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split() == [
+            reference
+        ]
+        assert project.path("searches/rates/index.html").exists()
+
+    project.path(str(inputs.PREPARED)).write_text(
+        prepared.replace('"validation_is_test": false', '"validation_is_test": true')
+    )
+    monkeypatch.setattr(routes, "bring_up_to_date", lambda *_: graph.read_plan([TARGET]))
+    refuse("the validation images are the test images")
+    project.path(str(inputs.PREPARED)).write_text(prepared)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(cluster, "WAIT", 0.2)
+        refuse("no Dask scheduler", scheduler="tcp://127.0.0.1:9")
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+    ) as existing:
+        address = existing.scheduler_address
+        project.path(".git/shallow").write_text(head)
+        refuse("shallow clone", scheduler=address)
+        project.path(".git/shallow").unlink()
+        project.edit_params(
+            lambda params: params["parallel"].update(resources={"train": {"memory": 1e9, "gpu": 0}})
+        )
+        refuse("no worker has that", scheduler=address)
 
 
 def test_a_continued_study_draws_new_values(tmp_path: Path):

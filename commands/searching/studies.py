@@ -16,38 +16,53 @@ BOUND = ("model", "objective", "seeds", "space")  # keys of a search on which it
 Settings = dict[str, Any]  # values by dotted key of params.yaml
 
 
+def bind(search: Search, common: dict[str, Any]) -> dict[str, Any]:
+    """What the results of a study's trials depend on, as JSON stores it: keys of `search`, and what
+    the trials have in `common`."""
+    return json.loads(json.dumps(common | search.model_dump(include=set(BOUND))))
+
+
+def find_study(name: str, database: Path) -> optuna.Study | None:
+    """The study `name` in `database`, if it has trials; else None."""
+    if not database.exists():
+        return None
+    try:
+        study = optuna.load_study(study_name=name, storage=f"sqlite:///{database}")
+    except KeyError:
+        return None
+    return study if study.get_trials(deepcopy=False) else None
+
+
 def open_study(
     name: str, search: Search, bound_to: dict[str, Any], seed: int, database: Path
 ) -> optuna.Study:
-    """The study `name` in `database`, created if missing. `bound_to`: what the trials' results
-    depend on. Raises `UserError` if that has changed since the study began."""
+    """The study `name` in `database`; a new one, with its trials `bound_to` these conditions, if it
+    has none yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "storage": f"sqlite:///{database}",
-        "study_name": name,
-        "direction": "maximize" if search.maximizes else "minimize",
-        "load_if_exists": True,
-    }
-    study = optuna.create_study(**settings)
-    bound_to = json.loads(json.dumps(bound_to | search.model_dump(include=set(BOUND))))
-    trials = len(study.get_trials(deepcopy=False))
-    if not trials:  # the objective, and with it the direction, may have changed
-        delete_study(name, database)
-        study = optuna.create_study(**settings)
+    study = find_study(name, database)
+    if study is None:
+        delete_study(name, database)  # the objective, and with it the direction, may have changed
+        database.parent.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            storage=f"sqlite:///{database}",
+            study_name=name,
+            direction="maximize" if search.maximizes else "minimize",
+        )
         study.set_user_attr("bound_to", bound_to)
-    check_bound(name, study.user_attrs["bound_to"], bound_to)
+    trials = len(study.get_trials(deepcopy=False))
     # a sampler with the same seed would begin with the same trials again
     study.sampler, study.pruner = make_sampler(search, (seed + trials) % 2**32), make_pruner(search)
     return study
 
 
-def check_bound(name: str, began_with: dict[str, Any], now: dict[str, Any]) -> None:
-    if changed := list_changes(began_with, now):
+def check_bound(study: optuna.Study, bound_to: dict[str, Any]) -> None:
+    """Raise `UserError` if what the results of the study's trials depend on has changed since it
+    began."""
+    if changed := list_changes(study.user_attrs["bound_to"], bound_to):
         raise UserError(
-            f"the study {name} began with another {', another '.join(changed)}: old and new trials "
-            "would not be comparable. Restore that, or copy the file to another name for a "
-            "separate study, or delete the old study with --anew"
+            f"the study {study.study_name} began with another {', another '.join(changed)}: old "
+            "and new trials would not be comparable. Restore that, or copy the file to another "
+            "name for a separate study, or delete the old study with --anew"
         )
 
 
