@@ -50,8 +50,9 @@ def forget(name: str) -> None:
     """Delete a study: its trials, experiments, kept checkpoints, logs and page."""
     from commands.searching import experiments, studies
 
-    studies.delete_study(name, DATABASE)
-    experiments.remove_all(name)
+    own = studies.list_saved(studies.find_study(name, DATABASE))
+    experiments.remove(own, lambda other: experiments.belongs_to(name, other))
+    studies.delete_study(name, DATABASE)  # after its experiments: without it they are another's
     files.remove(SCRATCH / "kept" / name)
     for log in (SCRATCH / "logs").glob("*.log"):
         if experiments.belongs_to(name, log.stem):
@@ -78,6 +79,10 @@ def run(
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
 
+    begun = studies.find_study(name, DATABASE)
+    experiments.refuse_others(
+        name, studies.list_saved(begun), lambda other: experiments.belongs_to(name, other)
+    )
     target, keys = f"train@{search.model}", list(search.space)
     plan = routes.bring_up_to_date(target, remote)
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made
@@ -87,7 +92,7 @@ def run(
     )
     base = experiments.read_base(parameters, sources.find_untracked(options))
     bound_to = studies.bind(search, routes.describe_base(route, keys, base.values))
-    if not anew and (begun := studies.find_study(name, DATABASE)):
+    if begun and not anew:
         studies.check_bound(begun, bound_to)
     # before Dask changes it
     environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}

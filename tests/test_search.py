@@ -297,6 +297,13 @@ def test_a_study_continues_after_its_best_was_applied_even_with_other_data(
     assert f"trial 1: {expected:.4f}" in search(project)
     project.edit_params(lambda params: params["preprocess"].update(channels=1))
     assert "another preprocess.channels:" in search(project, status=1)
+    project.dvc("exp", "rename", "rates-1", "mine")
+    project.commit()
+    search(project, "--anew", "--workers", "2")
+    head = project.run("git", "rev-parse", "HEAD").strip()
+    new = {f"refs/exps/{head[:2]}/{head[2:]}/rates-{number}" for number in (0, 1)}
+    left = {name for name in list_references(project) if name.endswith(("/mine", "/rates-0", "-1"))}
+    assert len(left - new) == 1 and left > new  # the renamed one is no longer the study's
 
 
 class Runner:
@@ -328,7 +335,7 @@ def campaign(study: optuna.Study, search: Search, *outcomes: dict) -> Campaign:
     trainings = SimpleNamespace(
         runner=runner, base=SimpleNamespace(values=load_example().model_dump()), seed=1,
         start=runner.start, name_run=lambda number, seed: str(number),
-        save_result=lambda run, result: 0.5,
+        save_result=lambda *_: 0.5,
     )  # fmt: skip
     return Campaign(study, search, trainings)
 
@@ -419,21 +426,34 @@ def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdic
         assert "<strong>better</strong> (p 0.00" in text and "0.8700 ± 0.0100" in text
 
 
-def test_an_experiment_replaces_one_of_its_name_on_another_commit(
+def test_an_experiment_replaces_that_of_its_study_on_another_commit_but_no_other(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(project.folder)
     project.path("dvc.lock").write_text("stages: {}\n")
     text = project.path("params.yaml").read_text()
+    study, other = (optuna.create_study(study_name="rates") for _ in range(2))
     for state in ("one", "another"):
         project.path("state").write_text(state)
         project.commit()
         base = experiments.read_base(text, [])
         for name in ("rates-1", "rates-11"):
-            experiments.save(name, base, text, {}, {})
-    for name in ("rates-1", "rates-11"):
-        commit = history.find_commit(name)
+            experiments.save(study, name, base, text, {}, {})
+    commits = [history.find_commit(name) for name in ("rates-1", "rates-11")]
+    for commit in commits:
         assert project.run("git", "rev-parse", f"{commit}^").strip() == base.head
+
+    def save_others() -> None:
+        with pytest.raises(UserError, match="dvc exp remove rates-1`"):
+            experiments.save(other, "rates-1", base, text, {}, {})
+
+    save_others()
+    project.path("state").write_text("a third")
+    project.commit()
+    base = experiments.read_base(text, [])
+    save_others()  # the reference would be another one
+    experiments.remove(studies.list_saved(other), lambda name: True)
+    assert [history.find_commit(name) for name in ("rates-1", "rates-11")] == commits
 
 
 def test_a_study_of_something_else_is_not_continued(tmp_path: Path):
@@ -479,9 +499,14 @@ def finish_search(project: Project) -> str:
     study.tell(trial, 0.3)
     files.write_text(project.path("searches/rates/index.html"), "the page")
     head = project.run("git", "rev-parse", "HEAD").strip()
+    studies.record_saved(study, head)
     reference = f"refs/exps/{head[:2]}/{head[2:]}/rates-0"
     project.run("git", "update-ref", reference, head)
     return reference
+
+
+def list_references(project: Project) -> list[str]:
+    return project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
 
 
 def test_a_search_that_is_refused_deletes_nothing(
@@ -496,9 +521,7 @@ def test_a_search_that_is_refused_deletes_nothing(
         with pytest.raises(UserError, match=message):
             run_here(project, monkeypatch, anew=True, **options)
         assert len(studies.find_study("rates", DATABASE).trials) == 1
-        assert project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split() == [
-            reference
-        ]
+        assert list_references(project) == [reference]
         assert project.path("searches/rates/index.html").exists()
 
     project.path(str(inputs.PREPARED)).write_text(
@@ -521,6 +544,24 @@ def test_a_search_that_is_refused_deletes_nothing(
             lambda params: params["parallel"].update(resources={"train": {"memory": 1e9, "gpu": 0}})
         )
         refuse("no worker has that", scheduler=address)
+
+
+@pytest.mark.parametrize("place", ["another worktree", "a deleted study"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_search_leaves_experiments_alone_that_its_study_did_not_save(
+    place: str, anew: bool, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reference = finish_search(project)
+    if place == "another worktree":
+        project.run("git", "worktree", "add", "--quiet", "--detach", str(tmp_path / "other"))
+        here = Project(tmp_path / "other")
+    else:
+        here = project
+        files.remove(project.path(str(DATABASE)))
+    with pytest.raises(UserError, match="dvc exp remove rates-0`"):
+        run_here(here, monkeypatch, anew=anew)
+    assert list_references(project) == [reference]
+    assert not here.path("data/prepared").exists()  # nothing has run
 
 
 def test_a_continued_study_draws_new_values(tmp_path: Path):

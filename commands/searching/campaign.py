@@ -162,7 +162,7 @@ class Campaign:
             print(
                 f"trial {trial.number}: {self.failures[-1]}; the next start repeats it", flush=True
             )
-        elif (value := self.trainings.save_result(run, event.result)) is None:
+        elif (value := self.trainings.save_result(self.study, run, event.result)) is None:
             self.fail(trial, "the training diverged: the network predicts NaN")
         else:
             trial.set_user_attr(SEED.format(run.seed), value)

@@ -101,7 +101,7 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
     if waiting:
         print(f"best trial against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
     for run, result in trainings.run_all([runs[run_id] for run_id in waiting.values()]):
-        value = trainings.save_result(run, result)
+        value = trainings.save_result(study, run, result)
         value = math.nan if value is None else value
         known[waiting[run.name]] = value
         study.set_user_attr("confirmed", known)

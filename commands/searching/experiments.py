@@ -1,5 +1,8 @@
 """Save a finished training of a search as a DVC experiment: a commit on no branch, which `dvc exp
-show`, `apply` and `branch` find by its name."""
+show`, `apply` and `branch` find by its name.
+
+All worktrees of a repository share its experiments, but each has studies of its own. So a study
+records the commits of its experiments, and no other is ever replaced or deleted."""
 
 import json
 import re
@@ -9,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from commands.pipeline import keys, snapshot
+from commands.searching import studies
 from stages.params.reading import parse_yaml
 from stages.runtime import git
+from stages.runtime.errors import UserError
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
 AUTHOR = ("-c", "user.name=commands.search", "-c", "user.email=search@localhost")
@@ -39,13 +46,15 @@ def read_base(parameters: str, untracked: Collection[str]) -> Base:
 
 
 def save(
+    study: optuna.Study,
     name: str,
     base: Base,
     parameters: str,
     stages: dict[str, Any],
     metrics: dict[str, dict[str, float]],
 ) -> None:
-    """Save the experiment `name` of `base`, replacing any of this name.
+    """Save the experiment `name` of `base`, replacing any of this name that the study saved. Raises
+    `UserError` if there is another of this name.
 
     It has the tree of `base`, with `parameters` as the text of params.yaml and the entries of
     `stages` in dvc.lock. Its only metrics are `metrics`: the results of the other stages belong to
@@ -69,8 +78,12 @@ def save(
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
     message = f"commands.search: {name}"
     commit = git.run(*AUTHOR, "commit-tree", tree, "-p", base.head, "-m", message)
-    remove(lambda other: other == name)  # perhaps of another commit: its reference is another one
-    git.run("update-ref", str(ExpRefInfo(base.head, name)), commit)
+    own = studies.list_saved(study)
+    refuse_others(study.study_name, own, lambda other: other == name)
+    studies.record_saved(study, commit)  # first: a reference alone would be another's
+    remove(own, lambda other: other == name)  # perhaps of another commit: another reference
+    # with an empty old value, git refuses to replace what another search has saved meanwhile
+    git.run("update-ref", str(ExpRefInfo(base.head, name)), commit, "")
 
 
 def belongs_to(study: str, name: str) -> bool:
@@ -78,13 +91,34 @@ def belongs_to(study: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(study)}-(\d+|base)(-seed-\d+)?", name) is not None
 
 
-def remove_all(study: str) -> None:
-    """Remove the experiments of a study, based on any commit."""
-    remove(lambda name: belongs_to(study, name))
+def refuse_others(study: str, own: Collection[str], is_meant: Callable[[str], bool]) -> None:
+    """Raise `UserError` if an experiment whose name is meant is not one of the study's `own`
+    commits."""
+    found = find_named(is_meant)
+    names = {name_experiment(ref) for ref, commit in found.items() if commit not in own}
+    if names:
+        listed = " ".join(sorted(names))
+        raise UserError(
+            f"these experiments have names of the study {study}, but it did not save them: "
+            f"{listed}. Perhaps a search in another worktree did, or one whose study was deleted. "
+            f"Copy searches/{study}.yaml to another name, or delete them: `dvc exp remove {listed}`"
+        )
 
 
-def remove(is_meant: Callable[[str], bool]) -> None:
-    """Remove the experiments whose name is meant, based on any commit."""
-    for reference in git.run("for-each-ref", "--format=%(refname)", "refs/exps").splitlines():
-        if is_meant(reference.rpartition("/")[2]):
-            git.run("update-ref", "-d", reference)
+def remove(own: Collection[str], is_meant: Callable[[str], bool]) -> None:
+    """Remove the experiments, based on any commit, whose name is meant and which are among a
+    study's `own` commits."""
+    for reference, commit in find_named(is_meant).items():
+        if commit in own:
+            git.run("update-ref", "-d", reference, commit)
+
+
+def find_named(is_meant: Callable[[str], bool]) -> dict[str, str]:
+    """The commits of the experiments whose name is meant, based on any commit, by reference."""
+    listed = git.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps")
+    found = dict(line.split() for line in listed.splitlines())
+    return {ref: commit for ref, commit in found.items() if is_meant(name_experiment(ref))}
+
+
+def name_experiment(reference: str) -> str:
+    return reference.rpartition("/")[2]

@@ -13,6 +13,7 @@ from commands.searching.schema import Search, Values
 from stages.runtime.errors import UserError
 
 BOUND = ("model", "objective", "seeds", "space")  # keys of a search on which its trials depend
+SAVED = "experiments"  # the attribute of a study that lists the commits of its experiments
 Settings = dict[str, Any]  # values by dotted key of params.yaml
 
 
@@ -96,6 +97,15 @@ def delete_study(name: str, database: Path) -> None:
     if database.exists():
         with contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=f"sqlite:///{database}")
+
+
+def list_saved(study: optuna.Study | None) -> list[str]:
+    """The commits of the experiments that a study has saved; none without a study."""
+    return study.user_attrs.get(SAVED, []) if study else []
+
+
+def record_saved(study: optuna.Study, commit: str) -> None:
+    study.set_user_attr(SAVED, [*list_saved(study), commit])
 
 
 def encode_choice(value: Any) -> Any:

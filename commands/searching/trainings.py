@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
+
 from commands.pipeline import keys
 from commands.searching import experiments
 from commands.searching.experiments import Base
@@ -47,14 +49,15 @@ class Trainings:
         text = self.base.files[experiments.PARAMS]
         return keys.rewrite(text, lambda values: keys.set_all(settings, values))
 
-    def save_result(self, run: Run, result: dict[str, Any]) -> float | None:
-        """Save a finished training as an experiment. Returns the objective; None if the training
-        diverged."""
+    def save_result(self, study: optuna.Study, run: Run, result: dict[str, Any]) -> float | None:
+        """Save a finished training as an experiment of the study. Returns the objective; None if
+        the training diverged. Raises `UserError` as `experiments.save` does."""
         measured = result["measures"]["validation"]
         if measured["accuracy"] is None:
             return None
         metrics = {"validation_accuracy": round(measured["accuracy"], DIGITS)}
         experiments.save(
+            study,
             run.name,
             self.base,
             self.write_parameters(run),
