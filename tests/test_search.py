@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -562,6 +563,32 @@ def test_a_search_leaves_experiments_alone_that_its_study_did_not_save(
         run_here(here, monkeypatch, anew=anew)
     assert list_references(project) == [reference]
     assert not here.path("data/prepared").exists()  # nothing has run
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("damage", ["other", "cut", "old"])
+def test_a_damaged_database_is_refused_in_words_and_left_alone(
+    damage: str, anew: bool, template: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = copy(template, tmp_path)
+    project.path("searches/rates.yaml").write_text(SEARCH)
+    project.commit()
+    database = project.path(str(DATABASE))
+    if damage == "other":
+        files.write_text(database, "no database")
+    else:
+        finish_search(project)
+    if damage == "cut":
+        database.write_bytes(database.read_bytes()[:8192])
+    elif damage == "old":
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("update version_info set schema_version = 1")
+            connection.execute("update alembic_version set version_num = 'v0.9.0.a'")
+            connection.commit()
+    content = database.read_bytes()
+    with pytest.raises(UserError, match="studies.db.*move it away"):
+        run_here(project, monkeypatch, anew=anew)
+    assert database.read_bytes() == content
 
 
 def test_a_continued_study_draws_new_values(tmp_path: Path):

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from commands.searching.schema import Search, Values
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 BOUND = ("model", "objective", "seeds", "space")  # keys of a search on which its trials depend
 SAVED = "experiments"  # the attribute of a study that lists the commits of its experiments
@@ -24,14 +25,22 @@ def bind(search: Search, common: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_study(name: str, database: Path) -> optuna.Study | None:
-    """The study `name` in `database`, if it has trials; else None."""
+    """The study `name` in `database`, if it has trials; else None. Raises `UserError` if the
+    database cannot be read."""
     if not database.exists():
         return None
     try:
         study = optuna.load_study(study_name=name, storage=f"sqlite:///{database}")
+        return study if study.get_trials(deepcopy=False) else None
     except KeyError:
         return None
-    return study if study.get_trials(deepcopy=False) else None
+    except Exception as error:  # of SQLAlchemy or Optuna, or what a damaged value leads to
+        why = first_line(error.__cause__ or error)
+        raise UserError(
+            f"{database}: the studies of all searches in this folder are here, but Optuna cannot "
+            f"read them: {why}. If the file is damaged, move it away: complete trials remain as "
+            "experiments, but studies begin anew"
+        ) from None
 
 
 def open_study(
