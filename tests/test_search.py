@@ -635,6 +635,21 @@ def test_a_continued_study_draws_new_values(tmp_path: Path):
         ("confirm_seeds: 0", "confirm_seeds: 1", None, "one seed has no spread"),
         ("pruner: NopPruner", "pruner: PercentilePruner", 8, "percentile"),
         ("sampler_arguments: {}", "sampler_arguments: {seed: 5}", 6, "leave it out"),
+        *(
+            (
+                "sampler: BruteForceSampler\nsampler_arguments: {}",
+                f"sampler: TPESampler\nsampler_arguments:\n  multivariate: true\n  {argument}: 3",
+                8,
+                "leave it out",
+            )
+            for argument in ("gamma", "weights", "constraints_func")
+        ),
+        (
+            "sampler: BruteForceSampler\nsampler_arguments: {}",
+            "sampler: QMCSampler\nsampler_arguments: {independent_sampler: 3}",
+            6,
+            "leave it out",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line(

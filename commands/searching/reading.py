@@ -22,6 +22,8 @@ SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architec
 OF_FINE_TUNING = (
     "augment.", "train.optimizer", "train.learning_rate", "train.schedule", "train.epochs",
 )  # fmt: skip
+# arguments of samplers that are functions or objects: Optuna calls them only after some trials
+CODE = ("gamma", "weights", "constraints_func", "independent_sampler")
 FIXED = ("train.threads", "train.instruction_set", "train.prediction_batch_size")
 
 
@@ -44,8 +46,11 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
     """Problems in a search that only show in combination with ``params.yaml`` or Optuna."""
     from commands.searching import studies  # imports Optuna, which is slow
 
-    if "seed" in search.sampler_arguments:
-        yield ("sampler_arguments", "seed"), "it follows from seed in params.yaml: leave it out"
+    faults = dict.fromkeys(CODE, "Optuna takes code here, which a file cannot hold: leave it out")
+    faults["seed"] = "it follows from seed in params.yaml: leave it out"
+    if mistaken := [name for name in search.sampler_arguments if name in faults]:
+        for name in mistaken:
+            yield ("sampler_arguments", name), faults[name]
     else:
         for key, make in (
             ("sampler_arguments", lambda: studies.make_sampler(search, options.seed)),
