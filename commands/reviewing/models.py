@@ -26,10 +26,8 @@ def draw_blocks(rows: list[list[float]]) -> list[str]:
 def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | None:
     """The learning curves of both revisions in one table, with the column `revision`; None if one
     revision has none, or if those in `head` are of other code, data or parameters."""
-    if head.is_stale(model):
-        return None
     tables = [revision.read_report(model, "curves.csv") for revision in (base, head)]
-    if any(table is None for table in tables):
+    if any(table is None for table in tables) or head.is_stale(model):
         return None
     both = pd.concat(
         table.assign(revision=revision.name) for table, revision in zip(tables, (base, head))
