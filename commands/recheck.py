@@ -23,15 +23,11 @@ CPU time per training; large networks take longer.
 
 import argparse
 import hashlib
-import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from commands.parallel.options import add_workers_option, choose_workers
-from commands.pipeline import digests, lockfile, repository, sources
-from commands.rechecking import budget, records, sides, stale
+from commands.pipeline import digests, lockfile
+from commands.rechecking import budget, choosing, records, running, stale
 from commands.rechecking.sides import Verdict
 from commands.rechecking.stale import Training
 from commands.reviewing import spread
@@ -56,47 +52,49 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
         spread.read()  # refuse a damaged one before anything is compared or written
     code = digest_code()
     digests.refresh()
-    trainings = [
+    everything = [
         training for path in PIPELINES[pipeline] for training in stale.find_trainings(path)
     ]
-    chosen = choose(trainings, names)
-    left, candidates = sort_out(chosen, trainings, dry)
-    revisions = stale.find_revisions(candidates)
-    for training in candidates:
-        if training.address not in revisions:
-            left[training.address] = describe_no_revision()
-    candidates = [training for training in candidates if training.address in revisions]
+    chosen = choosing.choose(everything, names)
+    pairs, left = choosing.pair_with_revisions(chosen, everything, dry)
     for address, why in left.items():
         print(f"left: {address}: {why}", flush=True)
-    if not candidates:
+    if not pairs:
         print(
             "nothing could be rechecked: see above"
             if left
             else "nothing to recheck: no training is out of date by its code alone"
         )
         return
-    count = choose_workers(workers, options)
-    failed, verdicts = 0, compare_all(candidates, trainings, revisions, options, count)
-    for training, verdict in progress.track(verdicts, "recheck", "trainings", len(candidates)):
-        address, revision = training.address, revisions[training.address]
-        if verdict.differences:
-            failed += 1
-            listed = "\n  ".join(verdict.differences)
-            progress.say(f"not equal: {address}, from {revision[:7]}:\n  {listed}")
-            continue
-        outcome = f"{verdict.steps} steps equal to those of {revision[:7]}"
-        if not dry:
-            if digest_code() != code:
+    failed, count = 0, choose_workers(workers, options)
+    with running.compare_all(pairs, everything, options, count) as verdicts:
+        for training, revision, verdict in progress.track(
+            verdicts, "recheck", "trainings", len(pairs)
+        ):
+            if not dry and digest_code() != code:
                 raise UserError("the code changed during the comparison: start again")
-            carry_over(training)
-            records.note_carried_over(training, revision, verdict.steps)
-            outcome = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
-        progress.say(f"equal: {address}: {outcome}{describe_notes(verdict)}")
+            progress.say(settle(training, revision, verdict, dry))
+            failed += bool(verdict.differences)
     if failed:
         raise UserError(
-            f"{failed} of {len(candidates)} trainings could not be shown to compute the same bits "
-            "with the present code: `dvc repro` trains them again"
+            f"{failed} of {len(pairs)} trainings could not be shown to compute the same bits with "
+            "the present code: `dvc repro` trains them again"
         )
+
+
+def settle(training: Training, revision: str, verdict: Verdict, dry: bool) -> str:
+    """Carry the results of a training over from `revision` if the verdict is equal, unless `dry`.
+    Returns the outcome in words. Raises `UserError`, as `carry_over` does."""
+    if verdict.differences:
+        listed = "\n  ".join(verdict.differences)
+        return f"not equal: {training.address}, from {revision[:7]}:\n  {listed}"
+    if dry:
+        outcome = f"{verdict.steps} steps equal to those of {revision[:7]}"
+    else:
+        carry_over(training)
+        records.note_carried_over(training, revision, verdict.steps)
+        outcome = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
+    return f"equal: {training.address}: {outcome}{describe_notes(verdict)}"
 
 
 def carry_over(training: Training) -> None:
@@ -107,110 +105,6 @@ def carry_over(training: Training) -> None:
     stale.carry_over(training)
     if seed_spread:
         spread.carry_over(seed_spread, before, lockfile.read(LOCK))
-
-
-def choose(trainings: Sequence[Training], names: Sequence[str]) -> list[Training]:
-    """The trainings with these names, each a key, stage or address; without names, all. Raises
-    `UserError` for an unknown name."""
-
-    def list_names(training: Training) -> set[str]:
-        return {training.key, training.name, training.address}
-
-    known = {name for training in trainings for name in list_names(training)}
-    if unknown := [name for name in names if name not in known]:
-        raise UserError(f"{unknown[0]!r} is not a training of the pipeline: see `dvc stage list`")
-    return [training for training in trainings if not names or list_names(training) & set(names)]
-
-
-def sort_out(
-    trainings: Sequence[Training], everything: Sequence[Training], dry: bool
-) -> tuple[dict[str, str], list[Training]]:
-    """Why recheck leaves some trainings alone, by address; and the trainings that are out of date
-    by code alone. Trainings that never ran, or are up to date, are in neither."""
-    left, candidates = {}, []
-    # outputs of other trainings need not be here: the short experiment makes them
-    outs = {out for training in everything for out in training.outs}
-    for training in trainings:
-        differs = any(not change.on_disk for change in training.changes)
-        if training.entry is None or not (differs or training.other_changes or training.new_outs):
-            continue
-        missing = sorted({*training.missing} - outs)
-        changed_predecessors = [
-            predecessor.address
-            for predecessor in training.predecessors(everything)
-            if predecessor.entry is None or predecessor.other_changes
-        ]
-        reason = None
-        if training.new_outs and not dry:
-            reason = (
-                f"{', '.join(training.new_outs)} is a new output, which only a training makes; "
-                "--dry still compares the rest"
-            )
-        elif training.other_changes:
-            reason = f"not only code differs: {', '.join(training.other_changes)}"
-        elif changed_predecessors:
-            reason = f"it starts from {changed_predecessors[0]}, in which not only code differs"
-        elif training.differing_on_disk:
-            reason = (
-                f"{', '.join(training.differing_on_disk)} is not what the lock files say: `dvc "
-                "checkout` may restore it"
-            )
-        elif other_platform := records.find_other_platform(training):
-            reason = other_platform
-        elif missing:
-            reason = f"missing here: {', '.join(missing)}: `dvc checkout` or `dvc repro` brings it"
-        if reason:
-            left[training.address] = reason
-        else:
-            candidates.append(training)
-    return left, candidates
-
-
-def describe_no_revision() -> str:
-    """Why a training is left whose results no commit explains."""
-    hint = ""
-    if repository.is_shallow():
-        hint = "; this clone is shallow and lacks older commits: `git fetch --unshallow` gets them"
-    return f"no commit holds its lock file entry together with the code that the entry names{hint}"
-
-
-def compare_all(
-    candidates: Sequence[Training],
-    trainings: Sequence[Training],
-    revisions: dict[str, str],
-    options: params.Params,
-    workers: int,
-) -> Iterator[tuple[Training, Verdict]]:
-    """Compare the candidates, `workers` at a time, and yield each verdict as it is reached."""
-    with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
-        root = Path(temporary)
-        untracked = sources.find_untracked(options)
-        new = sides.copy_working_tree(root / "present", untracked)
-        for revision in set(revisions.values()):
-            sides.copy_revision(revision, root / revision)
-
-        def compare_training(number: int, training: Training) -> Verdict:
-            folder = root / str(number)
-            chain = training.predecessors(trainings)
-            try:
-                old = root / revisions[training.address]
-                return sides.compare_codes(training, chain, old, new, options.recheck, folder, stop)
-            except UserError as error:
-                return Verdict([str(error)])
-            finally:
-                files.remove(folder)
-
-        pool, stop = ThreadPoolExecutor(workers), threading.Event()
-        try:
-            jobs = {
-                pool.submit(compare_training, number, training): training
-                for number, training in enumerate(candidates)
-            }
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
 
 
 def describe_notes(verdict: Verdict) -> str:

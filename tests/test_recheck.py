@@ -21,7 +21,7 @@ from support.project import ROOT, Project
 from commands import recheck
 from commands.parallel import options as parallel_options
 from commands.pipeline import digests, sources
-from commands.rechecking import budget, comparing, records, sides, stale
+from commands.rechecking import budget, choosing, comparing, records, running, sides, stale
 from commands.reviewing import spread
 from stages import params
 from stages.params.schema import Recheck
@@ -270,13 +270,13 @@ def test_a_model_of_another_commit_is_left_with_a_hint_to_check_out_its_own(
     predictions.write_bytes(b"another")
     digests.refresh()
     trainings = stale.find_trainings("dvc.yaml")
-    assert recheck.sort_out(trainings, trainings, dry=False) == ({}, [])  # nothing is out of date
+    assert not any(training.is_outdated for training in trainings)
     replace(finished, "read_ahead(", "prefetch(")
     digests.refresh()
     trainings = stale.find_trainings("dvc.yaml")
-    left, candidates = recheck.sort_out(trainings, trainings, dry=False)
-    assert "dvc checkout" in left[f"train@{MODEL}"]
-    assert [candidate.key for candidate in candidates] == [OTHER]
+    assert all(training.is_outdated for training in trainings)
+    left = {training.key: choosing.why_left(training, trainings, False) for training in trainings}
+    assert "dvc checkout" in left[MODEL] and left[OTHER] is None
 
 
 ON_CPU = {"computed_by": "tensorflow on cpu"}
@@ -437,9 +437,9 @@ def test_a_shallow_clone_that_lacks_the_results_commit_says_so(
     url, clone = project.folder.as_uri(), str(tmp_path / "clone")
     project.run("git", "clone", "--quiet", "--depth", "1", url, clone)
     monkeypatch.chdir(project.folder)
-    assert "--unshallow" not in recheck.describe_no_revision()
+    assert "--unshallow" not in choosing.describe_no_revision()
     monkeypatch.chdir(clone)
-    assert "git fetch --unshallow" in recheck.describe_no_revision()
+    assert "git fetch --unshallow" in choosing.describe_no_revision()
 
 
 def test_digests_of_code_are_refreshed_once(monkeypatch: pytest.MonkeyPatch):
@@ -502,7 +502,7 @@ def test_stopping_a_recheck_stops_its_comparisons(
 ):
     monkeypatch.chdir(finished.folder)
     trainings = stale.find_trainings(budget.ROOT)[:2]
-    revisions = {training.address: "HEAD" for training in trainings}
+    pairs = [(training, "HEAD") for training in trainings]
     began, stopped = threading.Event(), []
 
     def compare(training, *_: object, stop: threading.Event) -> sides.Verdict:
@@ -514,9 +514,8 @@ def test_stopping_a_recheck_stops_its_comparisons(
         return sides.Verdict([])
 
     monkeypatch.setattr(sides, "compare_codes", lambda *given: compare(*given[:-1], stop=given[-1]))
-    verdicts = recheck.compare_all(trainings, trainings, revisions, params.load(), workers=2)
-    next(verdicts)
-    verdicts.close()
+    with running.compare_all(pairs, trainings, params.load(), workers=2) as verdicts:
+        assert next(verdicts) == (*pairs[0], sides.Verdict([]))
     assert stopped == [True]
 
 

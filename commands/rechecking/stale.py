@@ -35,6 +35,14 @@ class Training:
         return Path(self.pipeline).with_suffix(".lock").as_posix()
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether it has run, and code, data, parameters or its list of outputs have changed."""
+        if self.entry is None:
+            return False
+        differs = any(not change.on_disk for change in self.changes)
+        return bool(differs or self.other_changes or self.new_outs)
+
+    @property
     def other_changes(self) -> list[str]:
         """What changed besides code, including data that the lock entry lacks."""
         known = {dep["path"] for dep in self.entry["deps"]}
