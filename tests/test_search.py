@@ -384,6 +384,21 @@ def test_a_training_that_failed_is_repeated_by_the_next_start_alone():
     assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
 
 
+def test_a_trial_that_waited_for_an_equal_one_has_its_outcome_after_the_next_start():
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"trials": 2})
+    study = optuna.create_study()
+    for _ in range(2):
+        study.enqueue_trial({"train.learning_rate": 0.3})
+    stopped = campaign(study, search)
+    stopped.start(study.ask())
+    stopped.start(study.ask())
+    study.tell(0, 0.5)  # and the search is killed before it tells the other
+    start = campaign(study, search)
+    start.run()
+    assert stopped.trainings.runner.begun == ["0"] and start.trainings.runner.begun == []
+    assert [(trial.state.name, trial.value) for trial in study.trials] == 2 * [("COMPLETE", 0.5)]
+
+
 @pytest.mark.parametrize("drawing", ["well", "fails"])
 def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdict(
     drawing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

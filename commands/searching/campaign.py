@@ -3,7 +3,8 @@
 Everything that must outlive this process is in the study: what was asked, reported and told. A
 trial that was running when the process ended is resumed first at the next start, from its
 training's checkpoint, or from DVC's run-cache if the training was done. So is one whose training
-failed, perhaps for want of memory or disk space: for Optuna it is still running.
+failed, perhaps for want of memory or disk space: for Optuna it is still running. A trial with the
+values of an earlier one is not trained, but gets its outcome.
 """
 
 import math
@@ -27,6 +28,7 @@ MAX_FAILURES = 3  # trainings that may fail before any succeeds; more suggest a 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SEED = "seed {}"  # the attribute of a trial that holds the objective with one seed
 FAILED = "failed"  # the one that says why it or its last training failed
+EQUALS = "equals"  # the one with the number of the first trial that has the same values
 
 
 @dataclass
@@ -37,9 +39,8 @@ class Campaign:
     search: Search
     trainings: Trainings
     running: dict[str, Trial] = field(default_factory=dict)  # by the name of their training
-    # trials that wait for a running one with equal values, by the id of these
-    twins: dict[str, list[Trial]] = field(default_factory=dict)
-    reported: dict[int, int] = field(default_factory=dict)  # the last epoch, by trial number
+    # the last epoch of each trial that this start has begun to train, by number
+    reported: dict[int, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)  # of trainings, since this start
 
     def run(self) -> None:
@@ -47,31 +48,25 @@ class Campaign:
         a worker is lost, or if `MAX_FAILURES` trainings have failed and none has succeeded."""
         deadline = time.monotonic() + 60 * (self.search.minutes or math.inf)
         runner = self.trainings.runner
-        unfinished = [  # by earlier starts
-            Trial(self.study, trial._trial_id) for trial in studies.list_unfinished(self.study)
-        ]
         if not self.list_trials():
             self.enqueue_base()
         while True:
-            while (
-                runner.has_room()
-                and time.monotonic() < deadline
-                and (unfinished or self.wants_more())
-                and not self.is_hopeless()  # though running ones may still succeed
-            ):
-                self.start(unfinished.pop(0) if unfinished else self.study.ask())
-            if not runner.running:
-                if self.is_hopeless():
-                    raise UserError(
-                        f"{len(self.failures)} trainings failed, and none succeeded. The last one: "
-                        f"{self.failures[-1]}"
-                    )
-                if time.monotonic() < deadline and (unfinished or self.wants_more()):
-                    runner.check_workers()  # they may have left
-                    continue
-                return
-            if event := runner.wait():
-                self.handle(event)
+            self.copy_outcomes()
+            more = self.has_more(deadline)
+            if more and runner.has_room():
+                self.start(self.next_trial())
+            elif runner.running:
+                if event := runner.wait():
+                    self.handle(event)
+            elif more:
+                runner.check_workers()  # they may have left
+            else:
+                break
+        if self.is_hopeless():
+            raise UserError(
+                f"{len(self.failures)} trainings failed, and none succeeded. The last one: "
+                f"{self.failures[-1]}"
+            )
 
     def list_trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -83,11 +78,29 @@ class Campaign:
     def identify(self, trial: FrozenTrial) -> str:
         return studies.identify_trial(trial, self.search.space)
 
-    def wants_more(self) -> bool:
-        """Whether more trials are wanted, and the space has untried values."""
+    def has_more(self, deadline: float) -> bool:
+        """Whether another trial should start, once a worker is free: one is left, or wanted and the
+        space has untried values."""
+        if time.monotonic() >= deadline or self.is_hopeless():  # though running ones may succeed
+            return False
         asked = [trial for trial in self.list_trials() if trial.state != TrialState.WAITING]
         tried = {self.identify(trial) for trial in asked}
-        return len(asked) < self.search.trials and len(tried) < self.search.size
+        wanted = len(asked) < self.search.trials and len(tried) < self.search.size
+        return wanted or bool(self.list_left())
+
+    def next_trial(self) -> Trial:
+        """The trial to start: one that an earlier start left unfinished, else a new one."""
+        left = self.list_left()
+        return Trial(self.study, left[0]._trial_id) if left else self.study.ask()
+
+    def list_left(self) -> list[FrozenTrial]:
+        """The unfinished trials of earlier starts that this one should train, and has not begun
+        to."""
+        return [
+            trial
+            for trial in studies.list_unfinished(self.study)
+            if trial.number not in self.reported and EQUALS not in trial.user_attrs
+        ]
 
     def is_hopeless(self) -> bool:
         """Whether `MAX_FAILURES` trainings have failed, and no trial of the study has succeeded."""
@@ -102,17 +115,13 @@ class Campaign:
             self.study.enqueue_trial(params)
 
     def start(self, trial: Trial) -> None:
-        """Start a trial, unless its result is known: invalid by the schema of ``params.yaml``, or
-        equal to another trial."""
+        """Start a trial: train it, unless its values are invalid by the schema of ``params.yaml``,
+        or those of another trial."""
         settings = studies.suggest(trial, self.search.space)
         if fault := keys.find_conflict(settings, self.trainings.base.values):
             self.fail(trial, fault)
         elif equal := self.find_equal(trial):
-            trial.set_user_attr("equals", equal.number)
-            if equal.state == TrialState.RUNNING:
-                self.twins.setdefault(self.identify(equal), []).append(trial)
-            else:
-                self.copy_outcome(trial, equal)
+            trial.set_user_attr(EQUALS, equal.number)
         else:
             self.train(trial, settings)
 
@@ -122,9 +131,13 @@ class Campaign:
         earlier = self.list_trials()[: trial.number]
         return next((other for other in earlier if self.identify(other) == identity), None)
 
-    def copy_outcome(self, trial: Trial, equal: FrozenTrial) -> None:
-        """Finish a trial with the outcome of an equal one."""
-        self.finish(trial, equal.value, equal.state, f"as trial {equal.number}")
+    def copy_outcomes(self) -> None:
+        """Finish the trials that equal a finished one, with its outcome."""
+        trials = self.list_trials()
+        for trial in studies.list_unfinished(self.study):
+            number = trial.user_attrs.get(EQUALS)
+            if number is not None and (equal := trials[number]).state in FINISHED:
+                self.finish(trial, equal.value, equal.state, f"as trial {number}")
 
     def train(self, trial: Trial, settings: Settings) -> None:
         """Train with the first seed that the trial lacks; if it has all, finish it with the
@@ -184,8 +197,10 @@ class Campaign:
         trial.set_user_attr(FAILED, why)
         self.finish(trial, None, TrialState.FAIL, why)
 
-    def finish(self, trial: Trial, value: float | None, state: TrialState, text: str) -> None:
-        """Record and print the outcome of a trial, and of the trials that wait for it."""
+    def finish(
+        self, trial: Trial | FrozenTrial, value: float | None, state: TrialState, text: str
+    ) -> None:
+        """Record and print the outcome of a trial."""
         value = value if state == TrialState.COMPLETE else None
         studies.tell(self.study, trial, value, state)
         trials, best = self.list_trials(), studies.find_best(self.study)
@@ -194,9 +209,6 @@ class Campaign:
         mark = ", the best so far" if best and best.number == trial.number else ""
         total = max(self.search.trials, len(trials))
         print(f"[{done}/{total}] trial {trial.number}: {outcome}{mark}; {text}", flush=True)
-        finished = trials[trial.number]
-        for twin in self.twins.pop(self.identify(finished), []):
-            self.copy_outcome(twin, finished)
 
 
 def describe(settings: Settings) -> str:
