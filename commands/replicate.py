@@ -19,6 +19,7 @@ from typing import IO
 from commands.pipeline import digests
 from commands.pipeline.process import run_dvc, start_dvc
 from commands.replicating.committing import (
+    find_uncommitted,
     finish_row,
     format_commands,
     list_edited,
@@ -27,7 +28,7 @@ from commands.replicating.committing import (
 from commands.replicating.progress import Display, Watch, describe_begun, format_time
 from commands.replicating.rows import TABLE, Row, find_rows
 from stages.replications import options
-from stages.runtime import cli, git, guard
+from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 
 FOLDER = options.FOLDER
@@ -59,6 +60,7 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         print("nothing to run: these rows are up to date")
         if not dry:
             bring_table_up_to_date()
+            print_commands([])
         return
     display, failed, uncommitted = Display(), [], []  # the latter two: names
     total = sum(row.minutes_left() for row in rows)
@@ -70,20 +72,20 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         return
     for row in rows:
         check_alone(row)
-    for place, row in enumerate(rows, 1):
-        if row.starts_from in failed:
-            display.say(
-                f"[{place}/{len(rows)}] {row.name}: not run, since {row.starts_from} failed"
-            )
-            failed.append(row.name)
-            continue
-        display.say(f"[{place}/{len(rows)}] {row.name}: starting{describe_begun(row)}")
-        if not run_row(row, download, display):
-            failed.append(row.name)
-        elif not finish_row(row, commit and not uncommitted, display):
-            uncommitted.append(row.name)
-    if uncommitted:
-        display.say("\n".join(["To commit what is done:", *format_commands(uncommitted)]))
+    try:
+        for place, row in enumerate(rows, 1):
+            number = f"[{place}/{len(rows)}] {row.name}"
+            if row.starts_from in failed:
+                display.say(f"{number}: not run, since {row.starts_from} failed")
+                failed.append(row.name)
+                continue
+            display.say(f"{number}: starting{describe_begun(row)}")
+            if not run_row(row, download, display):
+                failed.append(row.name)
+            elif not finish_row(row, commit and not uncommitted, display):
+                uncommitted.append(row.name)
+    finally:  # also when it is stopped
+        print_commands(uncommitted)
     problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
     if commit and uncommitted:
         problems.append(f"done but not committed, see above: {', '.join(uncommitted)}")
@@ -95,8 +97,12 @@ def bring_table_up_to_date() -> None:
     """Make the table, in case an earlier queue was stopped before it did."""
     if run_dvc("repro", "--quiet", "--single-item", TABLE):
         raise UserError("the table could not be made: see above")
-    if git.list_changed(FOLDER.as_posix()):
-        print(f"{FOLDER} has uncommitted changes: see `git status {FOLDER}`")
+
+
+def print_commands(names: list[str]) -> None:
+    """Print how to commit the results of the rows `names`, and of all others that are there."""
+    if names := sorted({*names, *find_uncommitted()}):
+        print("\n".join(["To commit what is done:", *format_commands(names)]), flush=True)
 
 
 def check_alone(row: Row) -> None:

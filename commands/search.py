@@ -79,7 +79,8 @@ def run(
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
 
-    begun = studies.find_study(name, DATABASE)
+    if begun := studies.find_study(name, DATABASE):
+        experiments.adopt(begun)
     experiments.refuse_others(
         name, studies.list_saved(begun), lambda other: experiments.belongs_to(name, other)
     )

@@ -12,8 +12,8 @@ describes. The source is one of
                                  val/ and test/
 
 After the download it takes a second for the sample, 8 seconds for CIFAR-10, 2 for 4,317 photographs
-of 128 pixels. Memory holds one image (or a thousand small ones) at a time, and all names: 1 KB per
-image of a zip (0.6 of it zipfile's own), less for other sources.
+of 128 pixels. Memory holds a few images (or a thousand small ones) at a time, and all names: 1 KB
+per image of a zip (0.6 of it zipfile's own), less for other sources.
 """
 
 from pathlib import Path

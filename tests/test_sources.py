@@ -227,6 +227,10 @@ def test_an_archive_made_on_windows_may_separate_folders_by_backslashes():
             info.create_system = 0
             archive.writestr(info, content)
     assert facts(bring("set.zip")) == facts(bring(as_zip(FLAT, "plain.zip")))
+    # in Shift-JIS, ソ ends with the byte of a backslash
+    info = zipfile.ZipInfo("cat/ソ.png".encode("cp932").decode("cp437"))
+    info.create_system, info.flag_bits = 0, 0
+    assert archives.member_name(info).count("/") == 1
 
 
 def test_a_folder_that_repeats_what_lies_beside_it_is_left_out_with_a_note(
@@ -278,6 +282,9 @@ def test_hidden_files_are_left_out_of_an_archive_whatever_they_are():
     assert facts(bring(as_tar(FLAT, **hidden))) == expected
     film = FLAT | {"cat/0.MOV": bytes(2000)}
     assert facts(bring(as_zip(film), limits={"file_bytes": 1000})) == expected
+    for pack in (as_zip, as_tar):  # but reading through it costs time
+        with pytest.raises(UserError, match="total_bytes"):
+            bring(pack(film), limits={"total_bytes": 2000})
 
 
 def test_hidden_files_of_a_folder_are_left_out():

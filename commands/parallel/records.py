@@ -21,10 +21,13 @@ def keep(instance: Instance, entry: dict[str, Any], texts: dict[str, str]) -> No
 
 
 def restore() -> None:
-    """Write the files of all stages whose entries are in the lock files now."""
+    """Write the files of all stages whose entries are in the lock files now, but none over a newer
+    one: the stage may have run here since."""
     for path in sorted(FOLDER.glob("*.json")):
         kept = files.read_json(path)
         if lockfile.read(Path(kept["lock"])).get(kept["stage"]) == kept["entry"]:
-            for name, text in kept["texts"].items():
-                files.write_text(Path(name), text)
+            for file, text in kept["texts"].items():
+                here = Path(file)
+                if not here.exists() or here.stat().st_mtime < path.stat().st_mtime:
+                    files.write_text(here, text)
             files.remove(path)

@@ -71,13 +71,14 @@ def hold_lock(repo: Repo) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clone_at(revision: str) -> Iterator[dict[str, Any]]:
-    """Work in a temporary clone at `revision`. Yields a configuration with which DVC uses this
-    project's cache, and leaves no traces of the clone elsewhere."""
+    """Work in a temporary clone at `revision`, a commit, branch or tag. Yields a configuration with
+    which DVC uses this project's cache, and leaves no traces of the clone elsewhere."""
     cache = find_cache()
+    commit = git.run("rev-parse", "--verify", f"{revision}^{{commit}}")  # the clone has no branches
     with tempfile.TemporaryDirectory(prefix="revision-") as folder:
         clone = Path(folder) / "clone"
         share_history(clone)
-        git.run("checkout", "--quiet", "--detach", revision, folder=clone)
+        git.run("checkout", "--quiet", "--detach", commit, folder=clone)
         with contextlib.chdir(clone):
             yield {"cache": {"dir": cache}, "core": {"site_cache_dir": str(Path(folder) / "site")}}
 

@@ -3,9 +3,11 @@ a recheck has carried them over."""
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from commands.rechecking import budget
 from commands.rechecking.stale import Training
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training import backend
 
@@ -26,7 +28,7 @@ def note_carried_over(training: Training, revision: str, steps: int) -> None:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path = find_run_record(training)
-    content = files.read_json(path) if path.exists() else {}
+    content = read_record(path)
     if training.pipeline == budget.ROOT:
         files.write_json(path, content | {"carried_over": note})
     elif path.exists():
@@ -60,20 +62,27 @@ def list_platforms(training: Training) -> set[tuple[str, str]]:
     results of a training according to any record of them. The run record of a model exists only
     where it was trained; the descriptions come with the results, but older ones lack this. Raises
     `UserError` if a record is damaged."""
-    named = {
-        files.read_json(path).get("computed_by")
-        for path in find_descriptions(training)
-        if path.exists()
-    }
+    named = {read_record(path).get("computed_by") for path in find_descriptions(training)}
     platforms = {name.partition(" on ")[::2] for name in named - {None}}
     path = find_run_record(training)
-    content = files.read_json(path) if path.exists() else {}
-    for record in [content] if training.pipeline == budget.ROOT else content.values():
-        devices = record.get("hardware", {}).get("devices", ["cpu:0"])  # old ones list none
-        kinds = {name.partition(":")[0] for name in devices}
-        used = {*record.get("versions", {})} & {*backend.BACKENDS}
-        platforms |= {(name, kind) for name in used for kind in kinds}
+    content = read_record(path)
+    try:
+        for record in [content] if training.pipeline == budget.ROOT else content.values():
+            devices = record.get("hardware", {}).get("devices", ["cpu:0"])  # old ones list none
+            kinds = {name.partition(":")[0] for name in devices}
+            used = {*record.get("versions", {})} & {*backend.BACKENDS}
+            platforms |= {(name, kind) for name in used for kind in kinds}
+    except (AttributeError, TypeError):
+        raise UserError(f"{path} is damaged: move it away") from None
     return platforms
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; empty if there is none. Raises `UserError` if it is damaged."""
+    content = files.read_json(path) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: move it away")
+    return content
 
 
 def find_descriptions(training: Training) -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from dvc.utils.serialize import loads_yaml
 
+from commands.pipeline import lockfile
 from commands.replicating.progress import Display
 from commands.replicating.rows import PIPELINE, Row
 from stages.replications.options import FOLDER
@@ -30,17 +31,22 @@ def list_edited() -> list[str]:
     return edited + (["params.yaml"] if committed != present else [])
 
 
+def find_uncommitted() -> list[str]:
+    """The rows whose results, according to the lock file, are not committed. Raises `UserError` if
+    a lock file is damaged."""
+    committed = git.ask("show", f"HEAD:./{LOCK}")
+    before = lockfile.parse(committed, f"{LOCK} of the last commit") if committed else {}
+    changed = {
+        stage for stage, entry in lockfile.read(Path(LOCK)).items() if before.get(stage) != entry
+    }
+    return sorted(stage.partition("@")[2] for stage in changed if stage.startswith("evaluate@"))
+
+
 def refuse_uncommitted(rows: list[Row]) -> None:
     """Raise `UserError` if others than `rows`, which will run, have results that are not committed:
     the lock file and the table are theirs too, and the next commit would hold a part of each."""
-    lock, committed, present = Path(LOCK), {}, {}
-    if text := git.ask("show", f"HEAD:./{LOCK}"):
-        committed = loads_yaml(text)["stages"]
-    if lock.exists():
-        present = loads_yaml(lock.read_text(encoding="utf-8"))["stages"]
-    changed = {stage for stage, entry in present.items() if committed.get(stage) != entry}
-    names = [stage.partition("@")[2] for stage in changed if stage.startswith("evaluate@")]
-    if left := sorted({*names} - {row.name for row in rows}):
+    running = {row.name for row in rows}
+    if left := [name for name in find_uncommitted() if name not in running]:
         raise UserError(
             "--commit: the next commit would hold parts of results that are there and not "
             f"committed: {', '.join(left)}. Commit them first:\n" + "\n".join(format_commands(left))
@@ -70,8 +76,9 @@ def finish_row(row: Row, commit: bool, display: Display) -> bool:
 
 
 def format_message(names: list[str]) -> str:
-    """The commit message for the rows with these names."""
-    return "; ".join(f"{name}: {describe_result(name)}" for name in names)
+    """The commit message for the rows with these names: a line for each."""
+    lines = [f"{name}: {describe_result(name)}" for name in names]
+    return "\n".join(lines if len(lines) == 1 else [f"{len(names)} replications", "", *lines])
 
 
 def format_commands(names: list[str]) -> list[str]:
@@ -84,6 +91,8 @@ def format_commands(names: list[str]) -> list[str]:
 def describe_result(name: str) -> str:
     """A row of the table in short: obtained and published figure, and the verdict."""
     table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
+    if name not in table.index or pd.isna(table.loc[name, "obtained"]):
+        return "not in the table yet"
     row = table.loc[name]
     seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']:.0f} seeds"
     published = (

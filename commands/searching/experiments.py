@@ -105,6 +105,14 @@ def refuse_others(study: str, own: Collection[str], is_meant: Callable[[str], bo
         )
 
 
+def adopt(study: optuna.Study) -> None:
+    """Take the experiments named after a study for its own if it began before studies recorded
+    them."""
+    if studies.SAVED not in study.user_attrs:
+        found = find_named(lambda name: belongs_to(study.study_name, name))
+        study.set_user_attr(studies.SAVED, [*found.values()])
+
+
 def remove(own: Collection[str], is_meant: Callable[[str], bool]) -> None:
     """Remove the experiments, based on any commit, whose name is meant and which are among a
     study's `own` commits."""

@@ -59,6 +59,7 @@ def open_study(
             direction="maximize" if search.maximizes else "minimize",
         )
         study.set_user_attr("bound_to", bound_to)
+        study.set_user_attr(SAVED, [])
     trials = len(study.get_trials(deepcopy=False))
     # a sampler with the same seed would begin with the same trials again
     study.sampler, study.pruner = make_sampler(search, (seed + trials) % 2**32), make_pruner(search)

@@ -1,6 +1,7 @@
 """Work on several threads with the results in order, for functions that release Python's global
 lock, such as Pillow's decoding."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,8 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> I
     than there are threads are taken before a result is asked for. Raises what `function` raises, in
     its item's turn."""
     threads = count_threads()
-    with ThreadPoolExecutor(threads) as pool:
+    # at the end, as before: in threads, `warnings.catch_warnings` may restore another's filters
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         started = deque()
         for item in items:
             started.append(pool.submit(function, item))

@@ -2,9 +2,9 @@
 and archives inside are not opened.
 
 A name is relative, with ``/`` between its parts. `survey` leaves out hidden files, whatever they
-are, and refuses, naming it, what no collection of images needs and an attack would use: absolute
-paths, ``..``, names that `stages.runtime.text` refuses, links, devices, encrypted files, duplicate
-names, and more than the limits allow.
+are, but counts them in the limits on a whole archive. It refuses, naming it, what no collection of
+images needs and an attack would use: absolute paths, ``..``, names that `stages.runtime.text`
+refuses, links, devices, encrypted files, duplicate names, and more than the limits allow.
 """
 
 import contextlib
@@ -61,7 +61,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     with reading(path):
         listed = LISTERS[find_kind(path)](path, limits)
         for name, size in progress.track(listed, f"names in {path.name}", "files"):
-            if fault := find_name_fault(name):
+            hidden = is_hidden(normalise_name(name, is_folder=size is None))
+            if not hidden and (fault := find_name_fault(name)):
                 raise UserError(
                     f"{format_member(path, name)} {fault}: it is refused, and nothing is read"
                 )
@@ -74,10 +75,11 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
             parts = [part for part in name.split("/") if part not in ("", ".")]
             above = parts if size is None else parts[:-1]
             depths = range(1, min(len(above), LEVELS) + 1)
-            folders.update("/".join(above[:depth]) for depth in depths)
+            if not hidden:
+                folders.update("/".join(above[:depth]) for depth in depths)
             if size is None:
                 continue
-            if size > limits.file_bytes:
+            if size > limits.file_bytes and not hidden:
                 raise UserError(
                     f"{format_member(path, name)} has {size:,} bytes, more than "
                     f"download.limits.file_bytes: {limits.file_bytes:,}"
@@ -88,6 +90,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
                     f"{format_member(path, name)}: from here on, download.limits.total_bytes is "
                     f"exceeded: {limits.total_bytes:,}"
                 )
+            if hidden:
+                continue
             plain = "/".join(parts)
             if plain in sizes:
                 raise UserError(f"{format_member(path, name)} is there twice")
@@ -165,7 +169,9 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     with open_zip(path, limits.files, ", the limit download.limits.files") as archive:
         for info in archive.infolist():
             name, kind = member_name(info), stat.S_IFMT(info.external_attr >> 16)
-            if is_hidden(normalise_name(name, name.endswith("/"))):
+            is_folder = name.endswith("/")
+            if is_hidden(normalise_name(name, is_folder)):
+                yield name, None if is_folder else info.file_size
                 continue
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 what = "link" if stat.S_ISLNK(kind) else "device"
@@ -180,18 +186,19 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
                     f"{format_member(path, name)} is packed by another method than deflate, which "
                     "cannot be unpacked within bounds: pack the archive again"
                 )
-            yield name, None if name.endswith("/") else info.file_size
+            yield name, None if is_folder else info.file_size
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
     """The name of a zip member: UTF-8 even without the flag, as macOS writes it. zipfile then
     decodes it as code page 437, the zip format's default (APPNOTE.TXT, appendix D). Programs for
     Windows may separate its parts by backslashes."""
-    name = info.filename
-    if not info.flag_bits & UTF8:
+    name, is_utf8 = info.filename, info.flag_bits & UTF8
+    if not is_utf8:
         with contextlib.suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/") if info.create_system == WINDOWS else name
+            name, is_utf8 = name.encode("cp437").decode("utf-8"), True
+    # in other encodings, such as Shift-JIS, the byte of a backslash may be part of a letter
+    return name.replace("\\", "/") if is_utf8 and info.create_system == WINDOWS else name
 
 
 def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
@@ -209,7 +216,9 @@ def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
 
 def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     for _, member in iterate_tar(path):
+        size = None if member.isdir() else member.size
         if is_hidden(normalise_name(member.name, member.isdir())):
+            yield member.name, size
             continue
         if member.issym() or member.islnk():
             raise UserError(
@@ -221,7 +230,7 @@ def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
                 f"{format_member(path, member.name)} is a device or another special file: it is "
                 "refused"
             )
-        yield member.name, None if member.isdir() else member.size
+        yield member.name, size
 
 
 def read_tar(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:

@@ -79,8 +79,9 @@ def find_equal(names: list[str]) -> tuple[int, int] | None:
 
 def format_labels(labels: np.ndarray) -> str:
     """The first of the distinct labels, for a message."""
-    shown = ", ".join(map(str, labels[:5].tolist()))
-    return shown + (f", … {labels[-1]}" if len(labels) > 5 else "")
+    if len(labels) > 6:
+        return f"{', '.join(map(str, labels[:5].tolist()))}, … {labels[-1]}"
+    return ", ".join(map(str, labels.tolist()))
 
 
 def describe_images(

@@ -86,13 +86,14 @@ def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> d
         labels = np.concatenate(labels)
         _, height, width, channels = arrays.shape
         used = np.unique(labels)
-        if used[0] > 0 or (arrays.class_names is None and used[-1] >= len(used)):
+        names = arrays.class_names
+        if used[-1] >= len(used) if names is None else used[0] > 0 and used[-1] == len(names):
             raise UserError(
                 f"{description['source']}: the labels are {format_labels(used)}: they must be 0 to "
                 f"{len(used) - 1}, one for each class; `numpy.unique(y, return_inverse=True)[1]` "
                 "renumbers them"
             )
-        class_names = arrays.class_names or list(map(str, range(len(used))))
+        class_names = names or list(map(str, range(len(used))))
         description |= describe_images(
             class_names,
             arrays.train,
@@ -203,12 +204,20 @@ def store_images(
             raise MemoryError(f"for {printable(full_name)}") from None
         digests[place] = np.frombuffer(digest(image), np.uint8)
         sizes[place] = image.shape[:2]
-        os.pwrite(file.fileno(), content, offsets[place])
+        write_at(file, content, offsets[place])
 
     checked = threads.map_in_order(check, contents)
     for _ in progress.track(checked, name, "images", len(place_of)):
         pass
     return bad, digests, sizes
+
+
+def write_at(file: BinaryIO, content: bytes, offset: int) -> None:
+    """Write all of `content` at `offset` of an unbuffered place in `file`; threads may do so at
+    once."""
+    while content:
+        written = os.pwrite(file.fileno(), content, offset)  # fewer bytes on a nearly full disk
+        content, offset = content[written:], offset + written
 
 
 def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
