@@ -381,7 +381,9 @@ def test_a_letter_read_in_two_parts_reaches_the_log_whole(
         log_event=lambda _, event: events.append(event),
         state=SimpleNamespace(tasks={"key": SimpleNamespace(state="executing")}),
     )
-    monkeypatch.setattr(worker, "get_worker", lambda: fake)
+    # not of the module: if a test before had a scheduler in this process, it unpickled the class,
+    # and its methods got globals of their own
+    monkeypatch.setitem(worker.Clones.run_task.__globals__, "get_worker", lambda: fake)
     monkeypatch.setattr(worker.Clones, "open_clone", lambda self: tmp_path)
     monkeypatch.setattr(os, "pread", lambda file, _, start: read(file, 1, start))
     (tmp_path / "talk.py").write_text(
