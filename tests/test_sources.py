@@ -26,12 +26,13 @@ from support.sources import (
     encoded,
     facts,
     images,
+    put,
     xz_for,
 )
 
 from stages.images import decode as decoding
 from stages.runtime.errors import UserError
-from stages.sources import archives
+from stages.sources import archives, zips
 from stages.sources.digests import describe_source, digest_files
 from stages.sources.parts import are_parts
 from stages.sources.raw import Raw, digest
@@ -202,18 +203,30 @@ def test_a_class_named_like_the_folder_around_it_keeps_its_images():
     assert len(raw.labels) == len(FLAT)
 
 
+def clear_utf8_flags(archive: str) -> bytes:
+    """The bytes of a zip file, with no name marked as UTF-8."""
+    content = bytearray(Path(archive).read_bytes())
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := content.find(start, place + 1)) >= 0:
+            content[place + flags + 1] &= ~0x08
+    return bytes(content)
+
+
+def test_names_in_an_unknown_encoding_are_noted(capsys: pytest.CaptureFixture):
+    named = as_zip({f"{name}/0.png": encoded() for name in ("niñxo", "dog")})
+    windows = clear_utf8_flags(named).replace("ñx".encode(), "ñxx".encode("cp1252"))
+    assert bring(put("windows.zip", windows)).class_names == ["dog", "ni±xxo"]
+    assert "ni±xxo" in capsys.readouterr().err
+
+
 def test_names_as_macos_writes_them_are_the_composed_ones():
     """Its zips do not mark their names as UTF-8, and é is an e and an accent."""
     composed, apart = "árbol", unicodedata.normalize("NFD", "árbol")
     assert composed != apart
     tree = {f"train/{composed}/0.png": encoded(), f"test/{apart}/0.png": encoded()}
     tree |= {f"{part}/niño/1.png": encoded() for part in ("train", "test")}
-    content = bytearray(Path(as_zip(tree)).read_bytes())
-    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        place = -1
-        while (place := content.find(start, place + 1)) >= 0:
-            content[place + flags + 1] &= ~0x08
-    Path("set.zip").write_bytes(content)
+    put("set.zip", clear_utf8_flags(as_zip(tree)))
     for source in ("set.zip", as_folder(tree)):
         raw = bring(source)
         assert raw.class_names == ["niño", "árbol"]
@@ -230,7 +243,7 @@ def test_an_archive_made_on_windows_may_separate_folders_by_backslashes():
     # in Shift-JIS, ソ ends with the byte of a backslash
     info = zipfile.ZipInfo("cat/ソ.png".encode("cp932").decode("cp437"))
     info.create_system, info.flag_bits = 0, 0
-    assert archives.member_name(info).count("/") == 1
+    assert zips.member_name(info).count("/") == 1
 
 
 def test_a_folder_that_repeats_what_lies_beside_it_is_left_out_with_a_note(

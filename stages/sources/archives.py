@@ -7,7 +7,6 @@ images needs and an attack would use: absolute paths, ``..``, names that `stages
 refuses, links, devices, encrypted files, duplicate names, and more than the limits allow.
 """
 
-import contextlib
 import os
 import re
 import stat
@@ -20,15 +19,15 @@ from typing import TYPE_CHECKING
 from stages.images.naming import is_hidden
 from stages.runtime import progress
 from stages.runtime.errors import UserError
-from stages.runtime.text import LONGEST_PATH, name_fault, printable
-from stages.sources.opening import METHODS, iterate_tar, open_zip, reading
+from stages.runtime.text import printable
+from stages.sources import zips
+from stages.sources.members import find_name_fault, format_member, normalise_name
+from stages.sources.opening import iterate_tar, reading
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 LETTERS = 100  # of a name; each further 100 count as another file
-UTF8 = 0x800  # flag of a zip member: its name is UTF-8
-WINDOWS = 0  # the system that wrote a zip member: MS-DOS, or Windows
 LEVELS = 4  # of folders that are listed: wrapping folder, its copy, part and class
 
 
@@ -99,23 +98,6 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     return sizes, folders
 
 
-def format_member(path: Path, name: str) -> str:
-    """A member of the source at `path`, for a message."""
-    return f"{path}: '{printable(name)}'"
-
-
-def find_name_fault(name: str) -> str | None:
-    """Why a member of this name is refused; None if it is not."""
-    if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name):
-        return "is an absolute path"
-    if ".." in re.split(r"[/\\]", name):
-        return "leads out of the archive by .."
-    if fault := name_fault(name, LONGEST_PATH):
-        return fault
-    parts = (part for part in name.split("/") if part)
-    return next((fault for part in parts if (fault := name_fault(part))), None)
-
-
 def read_contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     """Each of the `wanted` files, given with their sizes, and its content; for a tar in the stored
     order, so that it is read in one pass, else in the order of `wanted`."""
@@ -165,55 +147,6 @@ def read_folder(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes
             yield name, file.read(size + 1)  # one more shows that it has grown
 
 
-def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
-    with open_zip(path, limits.files, ", the limit download.limits.files") as archive:
-        for info in archive.infolist():
-            name, kind = member_name(info), stat.S_IFMT(info.external_attr >> 16)
-            is_folder = name.endswith("/")
-            if is_hidden(normalise_name(name, is_folder)):
-                yield name, None if is_folder else info.file_size
-                continue
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                what = "link" if stat.S_ISLNK(kind) else "device"
-                raise UserError(f"{format_member(path, name)} is a {what}: it is refused")
-            if info.flag_bits & 1:
-                raise UserError(
-                    f"{format_member(path, name)} is encrypted: unpack the archive with its "
-                    "password first"
-                )
-            if info.compress_type not in METHODS:
-                raise UserError(
-                    f"{format_member(path, name)} is packed by another method than deflate, which "
-                    "cannot be unpacked within bounds: pack the archive again"
-                )
-            yield name, None if is_folder else info.file_size
-
-
-def member_name(info: zipfile.ZipInfo) -> str:
-    """The name of a zip member: UTF-8 even without the flag, as macOS writes it. zipfile then
-    decodes it as code page 437, the zip format's default (APPNOTE.TXT, appendix D). Programs for
-    Windows may separate its parts by backslashes."""
-    name, is_utf8 = info.filename, info.flag_bits & UTF8
-    if not is_utf8:
-        with contextlib.suppress(UnicodeError):
-            name, is_utf8 = name.encode("cp437").decode("utf-8"), True
-    # in other encodings, such as Shift-JIS, the byte of a backslash may be part of a letter
-    return name.replace("\\", "/") if is_utf8 and info.create_system == WINDOWS else name
-
-
-def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        members = {
-            normalise_name(name): info
-            for info in archive.infolist()
-            if not (name := member_name(info)).endswith("/")
-        }
-        for name in wanted:
-            # `archive.read` would unpack up to 1 GiB before it cuts to the announced size
-            with archive.open(members[name]) as file:
-                yield name, file.read(wanted[name] + 1)  # one more: CRC is checked at the end
-
-
 def list_tar(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     for _, member in iterate_tar(path):
         size = None if member.isdir() else member.size
@@ -239,12 +172,5 @@ def read_tar(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
             yield name, archive.extractfile(member).read(wanted[name] + 1)
 
 
-def normalise_name(name: str, is_folder: bool = False) -> str:
-    """Normalise a name as `survey` does: without empty parts and ``.``; that of a folder ends in a
-    slash."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    return "/".join([*parts, ""] if is_folder and parts else parts)
-
-
-LISTERS = {"folder": list_folder, "zip": list_zip, "tar": list_tar}
-READERS = {"folder": read_folder, "zip": read_zip, "tar": read_tar}
+LISTERS = {"folder": list_folder, "zip": zips.list_zip, "tar": list_tar}
+READERS = {"folder": read_folder, "zip": zips.read_zip, "tar": read_tar}

@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.sources import archives, opening
+from stages.sources.members import normalise_name
 from stages.sources.writing import CHUNK, Arrays, refuse_large
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def read_chunks(
     with opening.reading(path), opening.open_tar(path) as archive:
         members = {}
         while member := opening.next_member(archive):
-            if (name := archives.normalise_name(member.name)) in names:
+            if (name := normalise_name(member.name)) in names:
                 members[name] = member
         for name in names:
             file = archive.extractfile(members[name])
