@@ -7,7 +7,7 @@ import pytest
 from support.servers import CONTENT, CUT, OPTIONS, Server
 
 from stages.runtime.errors import UserError
-from stages.sources import fetch as fetching
+from stages.sources import transfer
 from stages.sources.fetch import fetch, fetch_all
 from stages.sources.official import File, Publisher
 
@@ -124,7 +124,7 @@ def test_an_endless_or_oversized_answer_is_bounded(server, tmp_path, behaviour, 
 def test_an_answer_that_makes_no_progress_is_given_up(
     server, tmp_path, monkeypatch, behaviour, named
 ):
-    monkeypatch.setattr(fetching, "ANSWER", 2)
+    monkeypatch.setattr(transfer, "ANSWER", 2)
     server.plan = [behaviour] * 50
     with pytest.raises(UserError, match=named):
         fetch(published(server), tmp_path, OPTIONS.model_copy(update={"retries": 1}))

@@ -1,53 +1,32 @@
 """Download a publisher's file, and check it before it gets its name.
 
 An interrupted transfer is resumed by an HTTP Range request, in this run or a later one: what has
-arrived is in ``FILE.partial``. requests honours the variables HTTPS_PROXY, HTTP_PROXY, NO_PROXY and
-REQUESTS_CA_BUNDLE.
-
-Whatever a server sends is bounded: a transfer stops beyond the published size, and beyond
-``download.limits.total_bytes``; one slower than `MIN_SPEED` counts as interrupted.
+arrived is in ``FILE.partial``.
 """
 
 import os
-import queue
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
 import requests
-import urllib3
 
-from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import official
+from stages.sources.transfer import (
+    MIN_SPEED,
+    Interrupted,
+    Session,
+    explain_too_long,
+    size_of,
+    transfer,
+)
 from stages.storage import files
 
 if TYPE_CHECKING:
     from stages.params.schema import Download
-
-CHUNK = 1 << 14  # bytes read at a time, at most
-MIN_SPEED = 1000  # bytes per second, over ``download.timeout``; below it, we might wait for ever
-ANSWER = 10  # times ``download.timeout``: limit until a server has sent its headers
-REDIRECTS = 10  # followed in a row
-TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
-
-
-class Interrupted(Exception):
-    """A transfer that ended too early, or did not begin: worth another try. The message is the
-    reason."""
-
-
-class Session(requests.Session):
-    """A session that follows no redirect by itself: requests would read a redirect's body into
-    memory, however long it is."""
-
-    def get_redirect_target(self, response: requests.Response) -> None:
-        return None
 
 
 def fetch_all(publisher: official.Publisher, folder: Path, options: "Download") -> dict[str, Path]:
@@ -90,18 +69,11 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                 if size_of(partial) > room:
                     files.remove(partial)
                     raise UserError(explain_too_long(address, room))
-                if not (faults := official.list_packed_faults(partial, file)):
-                    os.replace(partial, path)
-                    return path
-                size = size_of(partial)
-                if file.bytes is not None and size < file.bytes:
-                    raise Interrupted(f"{size:,} of {file.bytes:,} bytes arrived")
-                files.remove(partial)
-                if resumed_at:
-                    raise Interrupted("what was downloaded in pieces is not the published file")
-                raise UserError(
-                    f"{address} is not the published {file.name}: {', '.join(faults)}\n{advice}"
-                )
+                if faults := find_faults(partial, file, resumed=resumed_at > 0):
+                    what = f"{address} is not the published {file.name}: {', '.join(faults)}"
+                    raise UserError(f"{what}\n{advice}")
+                os.replace(partial, path)
+                return path
             except Interrupted as error:
                 gained, now = size_of(partial) - longest, time.monotonic()
                 if gained > 0 and gained >= MIN_SPEED * (now - since):
@@ -125,135 +97,18 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
                 raise UserError(f"{what}: {printable(error)}") from None
 
 
-def transfer(
-    session: Session,
-    address: str,
-    partial: Path,
-    file: official.File,
-    room: int,
-    timeout: float,
-) -> None:
-    """Download the rest of `partial`, and stop one byte past the published size or `room`. Raises
-    `Interrupted` if another try may help, else `UserError` or requests' own exceptions."""
-    start = size_of(partial)
-    headers = {"Accept-Encoding": "identity"}  # the published bytes, not compressed on the way
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        with request(session, address, headers=headers, timeout=timeout) as response:
-            if response.status_code == 416 and start:
-                files.remove(partial)
-                raise Interrupted("the server's file is not longer than what was downloaded before")
-            if response.status_code in TRANSIENT:
-                raise Interrupted(
-                    f"HTTP status {response.status_code} {printable(response.reason)}"
-                )
-            response.raise_for_status()
-            resumed = response.status_code == 206 and response.headers.get(
-                "Content-Range", ""
-            ).startswith(f"bytes {start}-")
-            if response.status_code == 206 and not resumed:
-                files.remove(partial)
-                raise Interrupted("the server sent another range of bytes than requested")
-            begin = start if resumed else 0  # a server without Range support sends the whole file
-            length = response.headers.get("Content-Length", "")
-            announced = begin + int(length) if length.isdigit() else None
-            if (announced or 0) > room:
-                raise UserError(explain_too_long(address, room))
-            with (
-                open(partial, "ab" if resumed else "wb") as output,
-                progress.track(
-                    None,
-                    file.name,
-                    "B",
-                    file.bytes or announced,
-                    initial=begin,
-                    unit_scale=True,
-                ) as bar,
-            ):
-                limit = min(room, file.bytes or room) + 1
-                for content in stream_body(response, limit - begin, timeout):
-                    output.write(content)
-                    bar.update(len(content))
-    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        # without urllib3's "Max retries exceeded"
-        reason = getattr(error.args[0], "reason", error) if error.args else error
-        raise Interrupted(f"no connection, or it was lost: {printable(reason)}") from None
-
-
-def request(session: Session, address: str, **options: Any) -> requests.Response:
-    """The final response to a request after redirects, without its body."""
-    for _ in range(REDIRECTS):
-        response = request_once(session, address, **options)
-        try:
-            target = requests.Session.get_redirect_target(session, response)
-            address = urljoin(response.url, target or "")
-        except ValueError:  # by the standard library, on brackets and bytes that are not text
-            response.close()
-            raise requests.exceptions.InvalidURL("redirected to an invalid address") from None
-        if target is None:
-            return response
-        response.close()
-    raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects in a row")
-
-
-def request_once(
-    session: Session, address: str, timeout: float, **options: Any
-) -> requests.Response:
-    """The response to a single request. Raises `Interrupted` if its headers take longer than
-    `ANSWER`: requests' own timeout starts again with each byte. The abandoned thread is a
-    daemon."""
-    answers: queue.Queue = queue.Queue()
-
-    def ask() -> None:
-        try:
-            answers.put(session.get(address, stream=True, timeout=timeout, **options))
-        except Exception as error:  # raised below, in the thread that waits
-            answers.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=ANSWER * timeout)
-    except queue.Empty:
-        raise Interrupted(f"no answer within {ANSWER * timeout:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def stream_body(response: requests.Response, limit: int, timeout: float) -> Iterator[bytes]:
-    """The body as it arrives, at most `limit` bytes. Raises `Interrupted` if it arrives slower than
-    `MIN_SPEED` for `timeout` seconds, or if a read does not return for that long: a server can send
-    what is between the chunks of a body for ever."""
-    since, arrived, reads = time.monotonic(), 0, 0
-    ended, stuck = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        seen = -1
-        while not ended.wait(timeout):
-            if reads == seen:
-                stuck.set()
-                response.raw.shutdown()  # ends the pending read, with or without an error
-                return
-            seen = reads
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        while limit > 0 and (
-            content := response.raw.read1(min(CHUNK, limit), decode_content=False)
-        ):
-            yield content
-            limit, arrived, reads = limit - len(content), arrived + len(content), reads + 1
-            if (seconds := time.monotonic() - since) >= timeout:
-                if arrived < MIN_SPEED * seconds:
-                    raise Interrupted(
-                        f"{arrived:,} bytes in {seconds:.0f} s: too slow to wait for the rest"
-                    )
-                since, arrived = time.monotonic(), 0
-    finally:
-        ended.set()
-    if stuck.is_set():
-        raise Interrupted("the server sends data, but nothing of the file")
+def find_faults(partial: Path, file: official.File, resumed: bool) -> list[str]:
+    """What tells a transferred file from the published one; it is deleted then. Raises
+    `Interrupted` if another try may help: the file is incomplete, or was `resumed`."""
+    if not (faults := official.list_packed_faults(partial, file)):
+        return []
+    size = size_of(partial)
+    if file.bytes is not None and size < file.bytes:
+        raise Interrupted(f"{size:,} of {file.bytes:,} bytes arrived")
+    files.remove(partial)
+    if resumed:
+        raise Interrupted("what was downloaded in pieces is not the published file")
+    return faults
 
 
 def is_complete(partial: Path, file: official.File) -> bool:
@@ -263,16 +118,6 @@ def is_complete(partial: Path, file: official.File) -> bool:
         and size_of(partial) > 0
         and not official.list_packed_faults(partial, file)
     )
-
-
-def size_of(path: Path) -> int:
-    """A file's size in bytes; 0 if there is none."""
-    return path.stat().st_size if path.is_file() else 0
-
-
-def explain_too_long(what: str, room: int) -> str:
-    """The message for a file beyond the limits."""
-    return f"{what} is longer than download.limits.total_bytes leaves room for: {room:,} bytes"
 
 
 def set_aside_other(file: official.File, folder: Path) -> None:

@@ -4,7 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from stages import params
-from stages.sources.fetch import CHUNK
+from stages.sources.transfer import CHUNK
 
 CONTENT = bytes(range(256)) * 1000
 CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
