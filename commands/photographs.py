@@ -32,7 +32,7 @@ from stages.preparation.splitting import Parts
 from stages.runtime import cli, experiments
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources import classes, pretrained
+from stages.sources import classes, layout, pretrained
 from stages.storage import files
 
 
@@ -91,7 +91,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if not dry:
         experiments.refuse_beside_dvc()
     images = find_images(path, name, options)
-    classes.note_copies(images, path)
+    layout.note_copies(images.copies, path)
     parts = split_images(images, name, options)
     settings = plan_settings(path, name, preset, tuning.layers != "none", images, parts)
     settings |= plan_licence(path, name, options.datasets)

@@ -27,7 +27,7 @@ from support.sources import (
 
 from stages import params
 from stages.runtime.errors import UserError
-from stages.sources import official, writing
+from stages.sources import chunks, official, writing
 from stages.sources.raw import digest
 
 pytestmark = pytest.mark.usefixtures("publishers_folder")
@@ -75,7 +75,7 @@ def test_an_npz_file_is_read_in_chunks_of_bounded_size(monkeypatch):
     expected = bring(as_npz()).digests.tolist()
     sizes = []
     write = writing.digest
-    monkeypatch.setattr(writing, "CHUNK_BYTES", 2 * 28 * 28)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * 28 * 28)
     monkeypatch.setattr(
         writing, "digest", lambda image: (sizes.append(image.base.size), write(image))[1]
     )

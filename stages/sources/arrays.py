@@ -19,8 +19,8 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_NAME, join_names, printable
+from stages.sources.chunks import Arrays, choose_chunk_size, refuse_large
 from stages.sources.opening import METHODS, open_zip, reading
-from stages.sources.writing import Arrays, choose_chunk_size, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits

@@ -13,8 +13,8 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.sources import archives, opening
+from stages.sources.chunks import CHUNK, Arrays, refuse_large
 from stages.sources.members import normalise_name
-from stages.sources.writing import CHUNK, Arrays, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits

@@ -9,7 +9,7 @@ from stages import params
 from stages.params.schema import Download, Source
 from stages.runtime import guard
 from stages.runtime.errors import UserError
-from stages.sources import archives, cifar, classes, official, writing
+from stages.sources import archives, cifar, classes, layout, official, writing
 from stages.sources.arrays import read_npz
 from stages.sources.digests import describe_source, digest_files
 from stages.sources.fetch import fetch_all
@@ -57,7 +57,7 @@ def import_dataset(
     sizes, folders = archives.survey(only, options.limits)
     cifar.refuse_pickles(sizes, only)
     images = classes.find(sizes, folders, only)
-    classes.note_copies(images, only)
+    layout.note_copies(images.copies, only)
     wanted = {images.prefix + name: size for name, size in zip(images.names, images.sizes)}
     expected = publisher.images if publisher else None
     return writing.write_encoded(

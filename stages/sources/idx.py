@@ -10,8 +10,8 @@ import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.sources.arrays import read_uint8
+from stages.sources.chunks import Arrays, choose_chunk_size, refuse_large
 from stages.sources.opening import reading
-from stages.sources.writing import Arrays, choose_chunk_size, refuse_large
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits

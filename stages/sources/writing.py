@@ -1,11 +1,9 @@
 """Write a data set to ``data/raw/NAME/``, in the layout that `stages.sources.raw` describes:
 streamed, and atomically."""
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from stages.images.decode import BadImage, decode
 from stages.runtime import progress, threads
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
+from stages.sources.chunks import Arrays
 from stages.sources.classes import Classes
 from stages.sources.describing import (
     check_counts,
@@ -25,45 +24,17 @@ from stages.sources.raw import DIGEST_BYTES, digest
 from stages.storage import files
 
 if TYPE_CHECKING:
-    from stages.params.schema import Download, Limits
-
-CHUNK = 1000  # images read at a time, at most
-CHUNK_BYTES = 1 << 24  # at most, but at least one image
+    from stages.params.schema import Download
 
 
-@dataclass
-class Arrays:
-    """A data set whose source holds arrays, read in chunks."""
+class Checked(NamedTuple):
+    """What decoding shows of an encoded image."""
 
-    shape: tuple[int, int, int, int]  # images, height, width, channels
-    train: int  # number of training images, which come first
-    class_names: list[str] | None  # None: classes are named by their numbers
-    # images, uint8 (chunk, height, width, channels), and labels, int64 (chunk,)
-    chunks: Iterable[tuple[np.ndarray, np.ndarray]]
-    validation: int = 0  # number of validation images, which follow the training images
-
-
-def choose_chunk_size(shape: tuple[int, ...]) -> int:
-    """The number of images of a shape (height, width, channels) to read at a time."""
-    return int(np.clip(CHUNK_BYTES // int(np.prod(shape)), 1, CHUNK))
-
-
-def refuse_large(shape: tuple[int, int, int, int], limits: "Limits", where: str) -> None:
-    """Raise `UserError` if uint8 images of `shape` (images, height, width, channels) exceed the
-    section ``download.limits``; an image counts as a file."""
-    images, height, width, channels = map(int, shape)
-    image = height * width * channels
-    for value, limit in (
-        (images, "files"),
-        (height * width, "pixels"),
-        (image, "file_bytes"),
-        (images * image, "total_bytes"),
-    ):
-        if value > (allowed := getattr(limits, limit)):
-            raise UserError(
-                f"{where}: {printable(images)} images of {printable(height)}×{printable(width)}"
-                f"×{channels} are more than download.limits.{limit} allows: {allowed:,}"
-            )
+    name: str  # in the source
+    content: bytes
+    digest: bytes  # of its pixels
+    size: tuple[int, int]  # height and width in pixels
+    reason: str | None = None  # why it is bad; None if it is not
 
 
 def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
@@ -142,9 +113,8 @@ def write_encoded(
         left_out = bad | dict.fromkeys(classes.copies, "repeats the files beside it")
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(left_out.items())]
         labels = np.array(classes.labels, np.int64)[kept]
-        train, with_validation = (
-            int((kept < end).sum()) for end in (classes.train, classes.train + classes.validation)
-        )
+        ends = [classes.train, classes.train + classes.validation]
+        train, with_validation = np.searchsorted(kept, ends).tolist()
         validation = with_validation - train
         test = len(classes.labels) - classes.train - classes.validation
         refuse_empty("validation", classes.validation, validation, bad, source)
@@ -191,33 +161,27 @@ def store_images(
     sizes = np.zeros((len(place_of), 2), np.int64)
     bad = {name: "lies outside the class folders" for name in classes.outside}
 
-    def check(member: tuple[str, bytes]) -> None:
-        """Decode an image, and note what is found."""
-        full_name, content = member
-        place = place_of[full_name.removeprefix(classes.prefix)]
+    def check(member: tuple[str, bytes]) -> Checked:
+        file_name, content = member
         try:
             image = decode(content, options.channels, options.limits.pixels)
         except BadImage as error:
-            bad[full_name] = str(error)
-            return
+            return Checked(file_name, content, b"", (0, 0), str(error))
         except MemoryError:
-            raise MemoryError(f"for {printable(full_name)}") from None
-        digests[place] = np.frombuffer(digest(image), np.uint8)
-        sizes[place] = image.shape[:2]
-        write_at(file, content, offsets[place])
+            raise MemoryError(f"for {printable(file_name)}") from None
+        return Checked(file_name, content, digest(image), image.shape[:2])
 
-    checked = threads.map_in_order(check, contents)
-    for _ in progress.track(checked, name, "images", len(place_of)):
-        pass
+    images = threads.map_in_order(check, contents)
+    for image in progress.track(images, name, "images", len(place_of)):
+        if image.reason:
+            bad[image.name] = image.reason
+            continue
+        place = place_of[image.name.removeprefix(classes.prefix)]
+        digests[place] = np.frombuffer(image.digest, np.uint8)
+        sizes[place] = image.size
+        file.seek(offsets[place])
+        file.write(image.content)
     return bad, digests, sizes
-
-
-def write_at(file: BinaryIO, content: bytes, offset: int) -> None:
-    """Write all of `content` at `offset` of an unbuffered place in `file`; threads may do so at
-    once."""
-    while content:
-        written = os.pwrite(file.fileno(), content, offset)  # fewer bytes on a nearly full disk
-        content, offset = content[written:], offset + written
 
 
 def close_gaps(file: BinaryIO, offsets: np.ndarray, kept: np.ndarray) -> np.ndarray:
