@@ -33,6 +33,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
 from stages.drawing import charts  # noqa: E402
+from stages.drawing.style import COLOURS, STYLE  # noqa: E402
 from stages.replications import options  # noqa: E402
 from stages.replications.verdicts import is_reduced  # noqa: E402
 from stages.storage import files  # noqa: E402
@@ -141,7 +142,7 @@ def picture(rows: list[dict]) -> Figure:
     """Validation accuracy by wall time; the document's figure as a cross at the epoch it is of, our
     test accuracy as a ring. The accuracies by epoch are those of the network alone: what is saved
     averages over the image and its mirror image too, where a recipe says so."""
-    with matplotlib.rc_context(charts.STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         panels = figure.subplots(2, 3).ravel()
         for axes, row in zip(panels, rows):
@@ -150,13 +151,13 @@ def picture(rows: list[dict]) -> Figure:
                 (
                     row["document"],
                     "the document's experiment, run again, by epoch\n(its validation images)",
-                    charts.COLOURS[1],
+                    COLOURS[1],
                     row["document_seconds"] / epochs,
                 ),
                 (
                     row["recipe"],
                     "our recipe, by epoch (a held-out tenth)",
-                    charts.COLOURS[0],
+                    COLOURS[0],
                     np.mean(row["seconds"]) / row["epochs"],
                 ),
             ):
@@ -178,7 +179,7 @@ def picture(rows: list[dict]) -> Figure:
                 row["document_accuracy"],
                 "x",
                 markersize=9,
-                color=charts.COLOURS[1],
+                color=COLOURS[1],
                 label="the document's accuracy, at its epoch",
             )
             axes.plot(
@@ -187,7 +188,7 @@ def picture(rows: list[dict]) -> Figure:
                 "o",
                 markersize=9,
                 markerfacecolor="none",
-                color=charts.COLOURS[0],
+                color=COLOURS[0],
                 label="our test accuracy, mean over seeds",
             )
             axes.axhline(row["document_accuracy"], color="#b0b0b0", linewidth=0.8)

@@ -21,7 +21,7 @@ import numpy as np
 
 from stages import params
 from stages.drawing import charts, pictures
-from stages.drawing.charts import DRAWN
+from stages.drawing.style import DRAWN
 from stages.page.templates import make_environment
 from stages.params.schema import Params
 from stages.runtime import cli, inputs, progress

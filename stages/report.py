@@ -17,6 +17,7 @@ seconds.
 
 from stages import params
 from stages.drawing import charts
+from stages.drawing.style import DRAWN
 from stages.images import data_uri
 from stages.metrics.scores import estimate_interval
 from stages.page import bundle, content
@@ -54,7 +55,7 @@ def main() -> None:
             for name, path in drawings.items()
             if path.exists()
         },
-        "drawn": charts.DRAWN,
+        "drawn": DRAWN,
         "charts": content.draw_charts(models, selection["threshold"], shared["card"]),
         **bundle.read_assets(),
     }

@@ -13,7 +13,7 @@ from support.project import Project
 from support.reviews import MODEL, commit, review
 
 from commands import check_lock
-from commands.pipeline import lockfile, outdated, repository
+from commands.pipeline import changes, lockfile, outdated, repository
 from commands.reviewing.history import read_working_tree
 from stages.runtime.errors import UserError
 
@@ -170,12 +170,12 @@ def test_models_and_data_of_another_commit_make_no_commit_out_of_date(
         ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
         ({"a": 2}, {"a": 1}, False),
         ({"b": 2}, {"a": 1}, False),
-        (1, outdated.ABSENT, True),
-        (outdated.ABSENT, 1, False),
+        (1, changes.ABSENT, True),
+        (changes.ABSENT, 1, False),
     ],
 )
 def test_a_new_parameter_does_not_count_as_changed(now: Any, before: Any, expected: bool):
-    assert outdated.is_extension(now, before) == expected
+    assert changes.is_extension(now, before) == expected
 
 
 def test_recheck_is_advised_only_where_code_changed(

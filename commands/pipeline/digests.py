@@ -4,7 +4,7 @@ them."""
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from commands.pipeline import outdated, repository
+from commands.pipeline import changes, repository
 from commands.pipeline.process import run_dvc
 from stages.runtime.errors import UserError
 
@@ -14,7 +14,7 @@ def find_makers(repo: Repo) -> list[Stage]:
     return [
         stage
         for stage in repo.index.stages
-        if any(outdated.is_code(outdated.find_path(out)) for out in stage.outs)
+        if any(changes.is_code(changes.find_path(out)) for out in stage.outs)
     ]
 
 
@@ -22,7 +22,7 @@ def refresh() -> None:
     """Run the stages that write digests of code if they are out of date, which takes seconds.
     Raises `UserError` if one fails."""
     with repository.open_repo(None) as repo:
-        compare = outdated.make_comparison(repo, repo.index.stages)
+        compare = changes.make_comparison(repo, repo.index.stages)
         stages = [
             stage.addressing
             for stage in find_makers(repo)

@@ -1,28 +1,17 @@
-"""Find the stages that ``dvc repro`` would run, and how each differs from its lock entry."""
+"""Find the stages that ``dvc repro`` would run."""
 
-import functools
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dvc.dependency.base import Dependency
-from dvc.dependency.param import ParamsDependency
-from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
-from dvc.utils.serialize import load_path
-from dvc_data.hashfile.tree import Tree
 
-from commands.pipeline import keys, lockfile
+from commands.pipeline import changes, lockfile
 from commands.pipeline.repository import open_repo
 from stages.runtime import escape
 
-ABSENT = object()
-COMMAND = "cmd"  # in an entry of a lock file
 # the stages that make the data of all trainings; of those per data source, only `source` reads it
 DATA = ("data/dvc.yaml:source", "data/dvc.yaml:download", "split", "preprocess")
 
@@ -97,7 +86,7 @@ def find_outdated_replications(revision: str | None = None) -> list[Outdated]:
 def filter_outdated(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     """The `stages` that are out of date. Files tracked by `dvc add` are not stages to run: they
     are inputs, compared with what the stages read."""
-    compare, result = make_comparison(repo, stages), []
+    compare, result = changes.make_comparison(repo, stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
         every = [change for change in compare(stage) if not change.on_disk]
@@ -106,126 +95,7 @@ def filter_outdated(repo: Repo, stages: list[Stage]) -> list[Outdated]:
             by_code = (
                 has_run
                 and all(one.of_code for one in every)
-                and any(is_code(one.name) or one.name == COMMAND for one in every)
+                and any(changes.is_code(one.name) or one.name == changes.COMMAND for one in every)
             )
             result.append(Outdated(stage.addressing, bool(every), missing, by_code))
     return result
-
-
-def make_comparison(repo: Repo, stages: Iterable[Stage]) -> Callable[[Stage], Iterator["Change"]]:
-    """A function that lists how one of `stages` differs from its lock entry."""
-    recorded = RecordedOutputs(stages)
-    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
-    return lambda stage: list_changes(stage, recorded, read)
-
-
-class RecordedOutputs:
-    """What lock files record of the outputs of `stages`, for files that are not here."""
-
-    def __init__(self, stages: Iterable[Stage]):
-        self.outs = {out.fs_path: out for stage in stages for out in stage.outs}
-        self.recorded = defaultdict(set)  # the digests with which stages have read each path
-        for dep in (dep for stage in stages for dep in stage.deps):
-            self.recorded[dep.fs_path].add(str(dep.hash_info))
-
-    def is_cached(self, dep: Dependency) -> bool:
-        """Whether `dep` is in an output of a stage that DVC caches and git ignores. What `dvc add`
-        tracks is an input, not the output of a stage."""
-        path = self.find_output(dep)
-        return path is not None and self.outs[path].use_cache and bool(self.outs[path].stage.cmd)
-
-    def find_output(self, dep: Dependency) -> str | None:
-        """The path of the output that is or contains `dep`; None if no stage makes it."""
-        path = Path(dep.fs_path)
-        candidates = map(str, (path, *path.parents))
-        return next((candidate for candidate in candidates if candidate in self.outs), None)
-
-    def is_other(self, dep: Dependency) -> bool:
-        """Whether `dep` is provably not what its stage has read.
-
-        A whole output has its digest in the lock file. A file inside a folder has none: it is
-        looked up in the folder's list of files if DVC's cache holds that, and otherwise compared
-        with what other stages have read. If these disagree, one of them has read another file, and
-        it is unknown which."""
-        path = self.find_output(dep)
-        if path == dep.fs_path:
-            return self.outs[path].hash_info != dep.hash_info
-        if path and isinstance(folder := self.outs[path].get_obj(), Tree):
-            parts = Path(dep.fs_path).relative_to(path).parts
-            inside = folder.get_obj(self.outs[path].cache, parts)  # a file, or a folder in it
-            return inside is None or inside.hash_info != dep.hash_info
-        return len(self.recorded[dep.fs_path]) > 1
-
-
-@dataclass(frozen=True)
-class Change:
-    """A difference between a stage and its lock entry: ``cmd``, a path, or a parameter. `of_code`:
-    one that `make recheck` can judge, since it runs both codes with their own parameters: code, a
-    digest of code, or a parameter missing in the entry. `on_disk`: data or a model, which git
-    ignores, is not what the lock file says; `dvc checkout` may restore it."""
-
-    name: str
-    of_code: bool
-    on_disk: bool = False
-
-    @property
-    def of_inputs(self) -> bool:
-        """Whether data or a parameter changed, so that only a new training helps."""
-        return not self.of_code and not self.on_disk
-
-
-def list_changes(
-    stage: Stage, recorded: RecordedOutputs, read: Callable[[str], Any]
-) -> Iterator[Change]:
-    """How a stage differs from its lock entry, like ``stage.changed(allow_missing=True)``, with two
-    differences: DVC takes a missing file inside a folder for unchanged, but `recorded` may prove
-    the opposite; and DVC parses parameter files again for each stage, a third of a review's time,
-    so `read` returns the content of such a file."""
-    if stage.changed_stage():
-        yield Change(COMMAND, True)
-    for out in stage.outs:
-        known = out.hash_info and out.status().get(str(out), "deleted")
-        if known not in ("not in cache", "deleted"):
-            on_disk = bool(out.hash_info) and out.use_cache
-            yield Change(find_path(out), is_code(find_path(out)), on_disk)
-    if stage.frozen:
-        return
-    if stage.always_changed or stage.is_callback:
-        yield Change("it always runs", False)
-    for dep in stage.deps:
-        if isinstance(dep, ParamsDependency) and dep.params:
-            then = dep.hash_info.value or {}
-            for key in dep.params:
-                before, now = then.get(key, ABSENT), keys.look_up(key, read(dep.fs_path), ABSENT)
-                if now is ABSENT or now != before:
-                    yield Change(f"{find_path(dep)}: {key}", is_extension(now, before))
-            continue
-        status = dep.status().get(str(dep))
-        if not status:
-            continue
-        # compare with its state when the lock files were written
-        known = dep.hash_info and (status == "deleted" or recorded.is_cached(dep))
-        same = bool(known) and not recorded.is_other(dep)
-        if not same or status != "deleted":
-            yield Change(find_path(dep), is_code(find_path(dep)), on_disk=same)
-
-
-def find_path(item: Output) -> str:
-    """The path of a dependency or an output, relative to the project's folder."""
-    return os.path.relpath(item.fs_path, item.repo.root_dir)
-
-
-def is_code(path: str) -> bool:
-    """Whether a path is that of the stages' code, or of a digest of code."""
-    return f"{path}/".startswith(("stages/", "reports/code/"))
-
-
-def is_extension(now: Any, before: Any) -> bool:
-    """Whether a parameter, perhaps a section, is unchanged apart from new keys."""
-    if before is ABSENT or now == before:
-        return now is not ABSENT
-    return (
-        isinstance(now, dict)
-        and isinstance(before, dict)
-        and all(is_extension(now.get(key, ABSENT), value) for key, value in before.items())
-    )

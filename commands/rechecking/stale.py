@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands.pipeline import digests, lockfile, outdated, repository
-from commands.pipeline.outdated import Change
+from commands.pipeline import changes, digests, lockfile, repository
+from commands.pipeline.changes import Change
 from stages.runtime import git
 from stages.runtime.errors import UserError
 
@@ -80,19 +80,19 @@ def find_trainings(pipeline: str) -> list[Training]:
     date (`digests.refresh`)."""
     entries = lockfile.read(Path(pipeline).with_suffix(".lock"))
     with repository.open_repo(None) as repo:
-        compare = outdated.make_comparison(repo, repo.index.stages)
+        compare = changes.make_comparison(repo, repo.index.stages)
         return [
             Training(
                 pipeline,
                 stage.name,
                 stage.addressing,
                 stage.cmd,
-                tuple(outdated.find_path(out) for out in stage.outs),
+                tuple(changes.find_path(out) for out in stage.outs),
                 tuple(
                     Path(place)
                     for dep in stage.deps
                     if not getattr(dep, "params", None)
-                    and not outdated.is_code(place := outdated.find_path(dep))
+                    and not changes.is_code(place := changes.find_path(dep))
                 ),
                 entries.get(stage.name),
                 tuple(compare(stage)),
@@ -158,7 +158,7 @@ def find_current(commit: str, trainings: list[Training]) -> list[str]:
     """The addresses of the trainings whose code at a commit has the digests in their lock entry
     there."""
     with repository.open_repo(commit) as repo:
-        compare = outdated.make_comparison(repo, repo.index.stages)
+        compare = changes.make_comparison(repo, repo.index.stages)
         if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
         stages = {
@@ -180,13 +180,13 @@ def carry_over(training: Training) -> None:
     if more than code has changed by now."""
     with repository.open_repo(None) as repo, repo.lock:
         (stage,) = repo.stage.collect(training.address)
-        compare = outdated.make_comparison(repo, repo.index.stages)
+        compare = changes.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed during the comparison: start again")
         stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:
-            if out.hash_info.value != entry[outdated.find_path(out)]:
+            if out.hash_info.value != entry[changes.find_path(out)]:
                 raise UserError(
                     f"{out} is not what dvc.lock says: `dvc checkout --force {out}` restores it "
                     "from the cache"

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS
+from stages.drawing.style import COLOURS
 from stages.drawing.vega import Spec, draw_error_bars
 from stages.drawing.vega_predictions import draw_matrix
 

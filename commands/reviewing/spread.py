@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from commands.pipeline import lockfile, outdated
+from commands.pipeline import changes, lockfile
 from commands.reviewing.schemas import SCHEMAS
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -32,7 +32,7 @@ def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) ->
         path: md5
         for digests in inputs.values()
         for path, md5 in digests.items()
-        if outdated.is_code(path)
+        if changes.is_code(path)
     }
     parameters = {stage: lockfile.read_parameters(lock, stage) for stage in stages}
     weights = {

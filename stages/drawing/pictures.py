@@ -8,7 +8,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from PIL import Image
 
-from stages.drawing.charts import COLOURS, DPI, DRAWN, STYLE
+from stages.drawing.style import COLOURS, DPI, DRAWN, STYLE
 from stages.images.pillow import to_pillow
 
 # in pixels

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS, DRAWN, choose_colours, find_phases
+from stages.drawing.charts import find_phases
+from stages.drawing.style import COLOURS, DRAWN, choose_colours
 
 Spec = dict[str, Any]
 PAGE = "(containerSize()[0] || 600)"  # width available to a chart in pixels, as a Vega expression

@@ -3,7 +3,7 @@ coverage."""
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS
+from stages.drawing.style import COLOURS
 from stages.drawing.vega import PARTS, Spec, build_chart, build_field, build_legend
 
 

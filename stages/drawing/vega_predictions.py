@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.drawing.charts import COLOURS, CORNER_BEGINS, DRAWN, fit_corner
+from stages.drawing.style import COLOURS, CORNER_BEGINS, DRAWN, fit_corner
 from stages.drawing.vega import (
     MANY,
     Spec,

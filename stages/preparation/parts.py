@@ -28,29 +28,25 @@ def choose_parts(data: Labelled, split: Split, seed: int) -> Parts:
     )
     if not len(test) and split.test != "validation":
         train, test = split_off(train, data, "stratified", "test", split.test, TEST_SEED)
-    if split.method == "test" and not len(test):
-        raise UserError(
-            f"split: method is test, test is validation, and {data.name} brings no test images: "
-            "each part would be the other one.\n"
-            "       Choose another split.method, or give a fraction as split.test"
-        )
     if split.method == "test":
+        if not len(test):
+            raise UserError(
+                f"split: method is test, test is validation, and {data.name} brings no test "
+                "images: each part would be the other one.\n"
+                "       Choose another split.method, or give a fraction as split.test"
+            )
         validation = test
-    elif split.method == "training":
-        validation = train
+    elif split.method == "training":  # validation images are among those that are trained on
+        train = limit_part(train, data.labels, split.limit_train, seed, "limit_train")
+        validation = limit_part(
+            train, data.labels, split.limit_validation, seed, "limit_validation"
+        )
     elif not len(validation):
         train, validation = split_off(
             train, data, split.method, "validation", split.validation, seed
         )
     if not len(test):
         test = validation
-    if split.method == "training":  # validation images are among those that are trained on
-        is_shared = test is validation
-        train = limit_part(train, data.labels, split.limit_train, seed, "limit_train")
-        validation = limit_part(
-            train, data.labels, split.limit_validation, seed, "limit_validation"
-        )
-        test = validation if is_shared else test
     limits = (split.limit_train, split.limit_validation, split.limit_test)
     seeds = (seed, TEST_SEED if validation is test else seed, TEST_SEED)
     return {

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stages.drawing import charts
-from stages.drawing.charts import COLOURS, STYLE
+from stages.drawing.style import COLOURS, STYLE, choose_colours
 
 IN_ONE_PANEL = 6  # experiments whose learning curves can be distinguished
 MARKED = 30  # epochs up to which each has a marker
@@ -84,7 +84,7 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
     figure = Figure(figsize=(14, 0.4 + height * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 2, squeeze=False, sharex="row", sharey="row")
     for row, (panel, panel_curves) in zip(grid, panels):
-        colours = choose_colours(list(panel_curves["model"].unique()))
+        colours = colour_experiments(list(panel_curves["model"].unique()))
         printed = published[published["experiment"].isin(list(colours))]
         last = max(panel_curves["epoch"].max(), printed["epoch"].max() if len(printed) else 0)
         style = {"marker": "o" if last <= MARKED else "", "markersize": 4}
@@ -106,9 +106,9 @@ def draw_curves_of_document(title: str, curves: pd.DataFrame, published: pd.Data
     return figure
 
 
-def choose_colours(models: list[str]) -> dict[str, str]:
+def colour_experiments(models: list[str]) -> dict[str, str]:
     """A colour for each experiment: its optimizer's if all names end with one."""
     last = [model.rsplit("-", 1)[-1] for model in models]
     if set(last) <= set(OPTIMIZERS):
         return {model: OPTIMIZERS[optimizer] for model, optimizer in zip(models, last)}
-    return charts.choose_colours(models)
+    return choose_colours(models)

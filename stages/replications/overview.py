@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from stages.drawing.charts import COLOURS, STYLE
+from stages.drawing.style import COLOURS, STYLE
 
 # shares of what the document's run had: the table's columns, and their labels in the figure
 CONDITIONS = {
