@@ -56,46 +56,52 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
     """
     sizes: dict[str, int] = {}
     folders: set[str] = set()
-    total = count = 0
     with reading(path):
-        listed = LISTERS[find_kind(path)](path, limits)
-        for name, size in progress.track(listed, f"names in {path.name}", "files"):
-            hidden = is_hidden(normalise_name(name, is_folder=size is None))
-            if not hidden and (fault := find_name_fault(name)):
-                raise UserError(
-                    f"{format_member(path, name)} {fault}: it is refused, and nothing is read"
-                )
-            count += 1 + len(name) // LETTERS  # names are kept in memory
-            if count > limits.files:
-                raise UserError(
-                    f"{path} holds more than {limits.files:,} files and folders, the limit "
-                    f"download.limits.files (a name counts once more for each {LETTERS} characters)"
-                )
+        for name, size in list_members(path, limits):
             parts = [part for part in name.split("/") if part not in ("", ".")]
             above = parts if size is None else parts[:-1]
             depths = range(1, min(len(above), LEVELS) + 1)
-            if not hidden:
-                folders.update("/".join(above[:depth]) for depth in depths)
+            folders.update("/".join(above[:depth]) for depth in depths)
             if size is None:
-                continue
-            if size > limits.file_bytes and not hidden:
-                raise UserError(
-                    f"{format_member(path, name)} has {size:,} bytes, more than "
-                    f"download.limits.file_bytes: {limits.file_bytes:,}"
-                )
-            total += size
-            if total > limits.total_bytes:
-                raise UserError(
-                    f"{format_member(path, name)}: from here on, download.limits.total_bytes is "
-                    f"exceeded: {limits.total_bytes:,}"
-                )
-            if hidden:
                 continue
             plain = "/".join(parts)
             if plain in sizes:
                 raise UserError(f"{format_member(path, name)} is there twice")
             sizes[plain] = size
     return sizes, folders
+
+
+def list_members(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
+    """The name of each member of `path` that is not hidden, and its size in bytes, None for a
+    folder. Raises `UserError` for one with an unsafe name or beyond `limits`, for which hidden
+    members count too."""
+    total = count = 0
+    listed = LISTERS[find_kind(path)](path, limits)
+    for name, size in progress.track(listed, f"names in {path.name}", "files"):
+        hidden = is_hidden(normalise_name(name, is_folder=size is None))
+        if not hidden and (fault := find_name_fault(name)):
+            raise UserError(
+                f"{format_member(path, name)} {fault}: it is refused, and nothing is read"
+            )
+        count += 1 + len(name) // LETTERS  # names are kept in memory
+        if count > limits.files:
+            raise UserError(
+                f"{path} holds more than {limits.files:,} files and folders, the limit "
+                f"download.limits.files (a name counts once more for each {LETTERS} characters)"
+            )
+        if (size or 0) > limits.file_bytes and not hidden:
+            raise UserError(
+                f"{format_member(path, name)} has {size:,} bytes, more than "
+                f"download.limits.file_bytes: {limits.file_bytes:,}"
+            )
+        total += size or 0
+        if total > limits.total_bytes:
+            raise UserError(
+                f"{format_member(path, name)}: from here on, download.limits.total_bytes is "
+                f"exceeded: {limits.total_bytes:,}"
+            )
+        if not hidden:
+            yield name, size
 
 
 def read_contents(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:

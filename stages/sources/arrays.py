@@ -1,91 +1,41 @@
 """Data sets in an ``.npz`` file with the arrays of ``keras.datasets``: x_train and y_train,
 optionally x_test and y_test, x_val and y_val, and class_names.
 
-An array that takes a few MB in the file may unpack to any number of bytes. So the headers of all
-arrays are read first and compared with ``download.limits``; then the labels, and the images in
-chunks.
+The headers of all arrays are read first and compared with ``download.limits``; then the labels, and
+the images in chunks.
 """
 
 import sys
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.runtime.text import LONGEST_NAME, join_names, printable
 from stages.sources.chunks import Arrays, choose_chunk_size, refuse_large
-from stages.sources.opening import METHODS, open_zip, reading
+from stages.sources.npz import Header, open_array, read_headers, read_uint8, read_whole
+from stages.sources.opening import reading
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
 
 PARTS = ("train", "val", "test")  # in the order of the images
-MEMBERS = 1000  # largest number of arrays in a file
-READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-HEADER = 1 << 14  # bytes; numpy refuses headers beyond 10,000, but reads them first
+READ = (*(f"{kind}_{part}" for kind in "xy" for part in PARTS), "class_names")  # other arrays not
 WHOLE = 1 << 28  # size limit of an array in Fortran order, which is read whole
-
-
-@dataclass
-class Header:
-    """The header of an array."""
-
-    shape: tuple[int, ...]
-    fortran: bool  # Fortran order: the first index changes fastest
-    dtype: np.dtype
-
-    @property
-    def bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
 def read_npz(path: Path, limits: "Limits") -> Arrays:
     """Check the file, and read the labels; the images are read as the chunks are consumed, one at a
     time. Raises `UserError` naming the array that is missing or invalid."""
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is damaged, or not an .npz file")
-    headers = read_headers(path)
-    # without test arrays all images are for training; the stage split takes the other parts from it
-    parts = [part for part in PARTS if part == "train" or {f"x_{part}", f"y_{part}"} & {*headers}]
-    if missing := [
-        name for part in parts for name in (f"x_{part}", f"y_{part}") if name not in headers
-    ]:
-        raise UserError(
-            f"{path} lacks {', '.join(missing)}; it holds "
-            f"{printable(', '.join(headers)) or 'nothing'}"
-        )
-    shapes = [check_images(headers[f"x_{part}"], f"{path}: x_{part}") for part in parts]
-    for part, shape in zip(parts, shapes):
-        if shape[1:] != shapes[0][1:]:
-            raise UserError(
-                f"{path}: images of x_train are {shapes[0][1:]}, of x_{part} {shape[1:]}: they "
-                "must agree"
-            )
+    headers = read_headers(path, READ)
+    parts = find_parts(path, headers)
+    shapes = check_headers(path, headers, parts)
     shape = (sum(count for count, *_ in shapes), *shapes[0][1:])
     refuse_large(shape, limits, f"{path}: {' and '.join(f'x_{part}' for part in parts)}")
-    for part, (count, *_) in zip(parts, shapes):
-        header = headers[f"x_{part}"]
-        if header.fortran and header.bytes > WHOLE:
-            raise UserError(
-                f"{path}: x_{part} is in Fortran order, which is read whole, and too large for "
-                "that: save it with numpy.ascontiguousarray"
-            )
-        check_labels(headers[f"y_{part}"], count, f"{path}: y_{part}")
-    labels = [flatten_labels(read_whole(path, f"y_{part}"), f"{path}: y_{part}") for part in parts]
-    for part, part_labels in zip(parts, labels):
-        if part_labels.max() >= shape[0]:
-            raise UserError(
-                f"{path}: y_{part} holds the label {part_labels.max()} and the file {shape[0]:,} "
-                "images: classes are numbered from 0"
-            )
+    labels = [read_labels(path, part, shape[0]) for part in parts]
     class_names = read_class_names(path, headers, shape[0])
-    labels = [part_labels.astype(np.int64) for part_labels in labels]
     if unread := [name for name, header in headers.items() if header is None]:
         print(f"note: {path}: not read: {join_names(map(printable, unread))}", file=sys.stderr)
     chunks = read_chunks(path, parts, labels, shapes)
@@ -93,55 +43,39 @@ def read_npz(path: Path, limits: "Limits") -> Arrays:
     return Arrays(shape, shapes[0][0], class_names, chunks, validation)
 
 
-def read_headers(path: Path) -> dict[str, Header | None]:
-    """The headers of the arrays that are read, by name; None for the others."""
-    with reading(path), open_zip(path, MEMBERS) as archive:
-        names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
-    headers = {}
-    for name in names:
-        if name in (*(f"{kind}_{part}" for kind in "xy" for part in PARTS), "class_names"):
-            with open_array(path, name) as (_, header):
-                headers[name] = header
-        else:
-            headers[name] = None
-    return headers
+def find_parts(path: Path, headers: dict[str, Header | None]) -> list[str]:
+    """The parts with images or labels, and train. Without test arrays all images are for training;
+    the stage split takes the other parts from it. Raises `UserError` if an array is missing."""
+    parts = [part for part in PARTS if part == "train" or {f"x_{part}", f"y_{part}"} & {*headers}]
+    wanted = [name for part in parts for name in (f"x_{part}", f"y_{part}")]
+    if missing := [name for name in wanted if name not in headers]:
+        raise UserError(
+            f"{path} lacks {', '.join(missing)}; it holds "
+            f"{printable(', '.join(headers)) or 'nothing'}"
+        )
+    return parts
 
 
-@contextmanager
-def open_array(path: Path, name: str) -> Iterator[tuple[Any, Header]]:
-    """The file of an array inside the archive, positioned at its first value, and its header."""
-    with reading(path), open_zip(path, MEMBERS) as archive:
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type not in METHODS:
-            raise UserError(f"{path}: {name} is not packed as numpy.savez_compressed packs it")
-        with archive.open(info) as file:
-            start = BytesIO(file.read(HEADER))
-            version = np.lib.format.read_magic(start)
-            if version not in READERS:
-                raise UserError(
-                    f"{path}: {name} is in version {version} of the .npy format: save it with "
-                    "numpy.savez"
-                )
-            header = Header(*READERS[version](start))
-            if header.dtype.hasobject:
-                raise UserError(
-                    f"{path}: {name} holds Python objects, which can run code when they are read: "
-                    "save it as an array of numbers or text"
-                )
-            if min(header.shape, default=0) < 0:
-                raise UserError(f"{path}: {name} announces the shape {header.shape}")
-            file.seek(start.tell())
-            yield file, header
-
-
-def read_whole(path: Path, name: str) -> np.ndarray:
-    """Read an array whose size the header has shown to be within bounds."""
-    with open_array(path, name) as (file, header):
-        content = file.read(header.bytes + 1)  # one more: the checksum is verified at the end
-        if len(content) != header.bytes:
-            raise UserError(f"{path}: {name} is shorter or longer than its header says")
-        order = "F" if header.fortran else "C"
-        return np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
+def check_headers(
+    path: Path, headers: dict[str, Header | None], parts: list[str]
+) -> list[tuple[int, int, int, int]]:
+    """The shape of the images of each part. Raises `UserError` unless the arrays can hold images of
+    one size, and a label for each."""
+    shapes = [check_images(headers[f"x_{part}"], f"{path}: x_{part}") for part in parts]
+    for part, shape in zip(parts, shapes):
+        if shape[1:] != shapes[0][1:]:
+            raise UserError(
+                f"{path}: images of x_train are {shapes[0][1:]}, of x_{part} {shape[1:]}: they "
+                "must agree"
+            )
+        header = headers[f"x_{part}"]
+        if header.fortran and header.bytes > WHOLE:
+            raise UserError(
+                f"{path}: x_{part} is in Fortran order, which is read whole, and too large for "
+                "that: save it with numpy.ascontiguousarray"
+            )
+        check_labels(headers[f"y_{part}"], shape[0], f"{path}: y_{part}")
+    return shapes
 
 
 def check_images(header: Header, where: str) -> tuple[int, int, int, int]:
@@ -170,12 +104,21 @@ def check_labels(header: Header, count: int, where: str) -> None:
         raise UserError(f"{where} must hold whole numbers from 0; it is {printable(header.dtype)}")
 
 
-def flatten_labels(array: np.ndarray, where: str) -> np.ndarray:
-    """Labels of any integer type as (images,); Keras's CIFAR arrays have the shape (images, 1).
-    Raises `UserError` if one is negative."""
-    if array.min() < 0:
-        raise UserError(f"{where} must hold whole numbers from 0; the smallest is {array.min()}")
-    return array.reshape(len(array))
+def read_labels(path: Path, part: str, images: int) -> np.ndarray:
+    """The labels of a part, int64 (images,), from any integer type; Keras's CIFAR arrays have the
+    shape (images, 1). Raises `UserError` unless they are from 0 to less than `images`, the number
+    of all images."""
+    labels = read_whole(path, f"y_{part}")
+    if labels.min() < 0:
+        raise UserError(
+            f"{path}: y_{part} must hold whole numbers from 0; the smallest is {labels.min()}"
+        )
+    if labels.max() >= images:
+        raise UserError(
+            f"{path}: y_{part} holds the label {labels.max()} and the file {images:,} images: "
+            "classes are numbered from 0"
+        )
+    return labels.reshape(len(labels)).astype(np.int64)
 
 
 def read_class_names(
@@ -215,15 +158,6 @@ def read_chunks(
                     yield read_uint8(file, (len(chunk), *shape[1:]), where), chunk
             if not header.fortran and file.read(1):  # the checksum is verified at the end
                 raise UserError(f"{where} is longer than its header says")
-
-
-def read_uint8(file: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """Read the next bytes of a file as uint8 of this shape. Raises `UserError` if the file ends
-    early."""
-    content = file.read(int(np.prod(shape)))
-    if len(content) != np.prod(shape):
-        raise UserError(f"{where} ends early: it is cut off, or damaged")
-    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def format_shape(shape: tuple[int, ...]) -> str:

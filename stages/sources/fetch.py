@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from stages.params.schema import Download
 
 
+class Other(Exception):
+    """A file that is not the published one; the message says what differs."""
+
+
 def fetch_all(publisher: official.Publisher, folder: Path, options: "Download") -> dict[str, Path]:
     """Fetch the publisher's files, together at most ``limits.total_bytes``; returns their paths."""
     paths, room = {}, options.limits.total_bytes
@@ -57,58 +61,76 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
     advice = advise_by_hand(file, path, fault)
     address = f"{options.mirror.rstrip('/')}/{file.name}" if options.mirror else file.url
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        download(file, address, partial, room, options)
+        os.replace(partial, path)
+    except Interrupted as error:
+        raise UserError(f"{address} cannot be fetched: {error}\n{advice}") from None
+    except requests.RequestException as error:
+        raise UserError(f"{address} cannot be fetched: {printable(error)}\n{advice}") from None
+    except Other as error:
+        raise UserError(f"{address} is not the published {file.name}: {error}\n{advice}") from None
+    except OSError as error:
+        # requests raises one without errno if REQUESTS_CA_BUNDLE names no file
+        what = f"{address} cannot be fetched"
+        what = what if error.errno is None else f"{partial} cannot be written"
+        raise UserError(f"{what}: {printable(error)}") from None
+    return path
+
+
+def download(
+    file: official.File, address: str, partial: Path, room: int, options: "Download"
+) -> None:
+    """Transfer the file to `partial` and check it. An interrupted transfer is tried again
+    ``retries`` times in a row, not counting those that make progress. Raises `Interrupted` after
+    the last one, `Other` for another file, `UserError` for one that is too long, or requests' own
+    exceptions."""
     tries, longest, since = 0, size_of(partial), time.monotonic()
     with Session() as session:
         while True:
-            resumed_at = size_of(partial)
             try:
-                if (file.bytes or 0) > room:
-                    raise UserError(explain_too_long(file.name, room))
-                if not is_complete(partial, file):
-                    transfer(session, address, partial, file, room, options.timeout)
-                if size_of(partial) > room:
-                    files.remove(partial)
-                    raise UserError(explain_too_long(address, room))
-                if faults := find_faults(partial, file, resumed=resumed_at > 0):
-                    what = f"{address} is not the published {file.name}: {', '.join(faults)}"
-                    raise UserError(f"{what}\n{advice}")
-                os.replace(partial, path)
-                return path
+                return try_once(session, file, address, partial, room, options.timeout)
             except Interrupted as error:
                 gained, now = size_of(partial) - longest, time.monotonic()
                 if gained > 0 and gained >= MIN_SPEED * (now - since):
                     tries = 0  # it makes progress
                 longest, since = longest + max(gained, 0), now
                 if tries == options.retries:
-                    raise UserError(f"{address} cannot be fetched: {error}\n{advice}") from None
+                    raise
                 pause = options.backoff * 2**tries
                 tries += 1
                 note = f"{file.name}: {error}; try {tries} of {options.retries} in {pause:g} s"
                 print(note, file=sys.stderr, flush=True)
                 time.sleep(pause)
-            except requests.RequestException as error:
-                raise UserError(
-                    f"{address} cannot be fetched: {printable(error)}\n{advice}"
-                ) from None
-            except OSError as error:
-                # requests raises one without errno if REQUESTS_CA_BUNDLE names no file
-                what = f"{address} cannot be fetched"
-                what = what if error.errno is None else f"{partial} cannot be written"
-                raise UserError(f"{what}: {printable(error)}") from None
 
 
-def find_faults(partial: Path, file: official.File, resumed: bool) -> list[str]:
-    """What tells a transferred file from the published one; it is deleted then. Raises
-    `Interrupted` if another try may help: the file is incomplete, or was `resumed`."""
+def try_once(
+    session: Session, file: official.File, address: str, partial: Path, room: int, timeout: float
+) -> None:
+    """Transfer what `partial` lacks, and check it; raises as `download` does."""
+    resumed = size_of(partial) > 0
+    if (file.bytes or 0) > room:
+        raise UserError(explain_too_long(file.name, room))
+    if not is_complete(partial, file):
+        transfer(session, address, partial, file, room, timeout)
+    if size_of(partial) > room:
+        files.remove(partial)
+        raise UserError(explain_too_long(address, room))
+    refuse_other(partial, file, resumed)
+
+
+def refuse_other(partial: Path, file: official.File, resumed: bool) -> None:
+    """Raise `Other` if the transferred file is not the published one, which is deleted; or
+    `Interrupted` if another try may help: it is incomplete, or was `resumed`."""
     if not (faults := official.list_packed_faults(partial, file)):
-        return []
+        return
     size = size_of(partial)
     if file.bytes is not None and size < file.bytes:
         raise Interrupted(f"{size:,} of {file.bytes:,} bytes arrived")
     files.remove(partial)
     if resumed:
         raise Interrupted("what was downloaded in pieces is not the published file")
-    return faults
+    raise Other(", ".join(faults))
 
 
 def is_complete(partial: Path, file: official.File) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.runtime.errors import UserError
-from stages.sources.arrays import read_uint8
 from stages.sources.chunks import Arrays, choose_chunk_size, refuse_large
+from stages.sources.npz import read_uint8
 from stages.sources.opening import reading
 
 if TYPE_CHECKING:
