@@ -62,16 +62,13 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
             bring_table_up_to_date()
             print_commands([])
         return
-    display, failed, uncommitted = Display(), [], []  # the latter two: names
-    total = sum(row.minutes_left() for row in rows)
-    display.say(f"{len(rows)} row{'s' * (len(rows) != 1)} to run, about {format_time(60 * total)}:")
-    for row in rows:
-        left = format_time(60 * row.minutes_left())
-        display.say(f"  {row.name}: about {left}{describe_begun(row)}")
+    display = Display()
+    announce(rows, display)
     if dry:
         return
     for row in rows:
         check_alone(row)
+    failed, uncommitted = [], []  # names
     try:
         for place, row in enumerate(rows, 1):
             number = f"[{place}/{len(rows)}] {row.name}"
@@ -91,6 +88,15 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         problems.append(f"done but not committed, see above: {', '.join(uncommitted)}")
     if problems:
         raise UserError("\n       ".join(problems))
+
+
+def announce(rows: list[Row], display: Display) -> None:
+    """Show which rows are to run, and how long each takes."""
+    total = sum(row.minutes_left() for row in rows)
+    display.say(f"{len(rows)} row{'s' * (len(rows) != 1)} to run, about {format_time(60 * total)}:")
+    for row in rows:
+        left = format_time(60 * row.minutes_left())
+        display.say(f"  {row.name}: about {left}{describe_begun(row)}")
 
 
 def bring_table_up_to_date() -> None:

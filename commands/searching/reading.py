@@ -44,22 +44,7 @@ def load(name: str) -> tuple[Search, Params, str]:
 
 def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterator[Problem]:
     """Problems in a search that only show in combination with ``params.yaml`` or Optuna."""
-    from commands.searching import studies  # imports Optuna, which is slow
-
-    faults = dict.fromkeys(CODE, "Optuna takes code here, which a file cannot hold: leave it out")
-    faults["seed"] = "it follows from seed in params.yaml: leave it out"
-    if mistaken := [name for name in search.sampler_arguments if name in faults]:
-        for name in mistaken:
-            yield ("sampler_arguments", name), faults[name]
-    else:
-        for key, make in (
-            ("sampler_arguments", lambda: studies.make_sampler(search, options.seed)),
-            ("pruner_arguments", lambda: studies.make_pruner(search)),
-        ):
-            try:
-                make()
-            except (TypeError, ValueError) as error:
-                yield (key,), str(error)
+    yield from check_arguments(search, options.seed)
     if search.model not in options.models:
         yield (
             ("model",),
@@ -68,26 +53,29 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         )
         return
     for key, values in search.space.items():
-        if fault := find_key_fault(key, search, options):
+        faults = (find_value_fault(key, value, base) for value in values.extremes)
+        if fault := find_key_fault(key, search, options) or next(filter(None, faults), None):
             yield ("space", key), fault
-            continue
-        if key.startswith("train.loss") and prunes_by_loss(search):
-            yield (
-                ("space", key),
-                "trials with different losses cannot be pruned by validation_loss, since an epoch "
-                "reports the training's own loss: choose NopPruner or validation_accuracy",
-            )
-            continue
-        if parents := [other for other in search.space if key.startswith(f"{other}.")]:
-            yield (
-                ("space", key),
-                f"it is part of {parents[0]}, which is searched too: leave out one",
-            )
-            continue
-        for value in values.extremes:
-            if fault := find_value_fault(key, value, base):
-                yield ("space", key), fault
-                break
+
+
+def check_arguments(search: Search, seed: int) -> Iterator[Problem]:
+    """What is wrong with the arguments for Optuna's sampler and pruner."""
+    from commands.searching import studies  # imports Optuna, which is slow
+
+    faults = dict.fromkeys(CODE, "Optuna takes code here, which a file cannot hold: leave it out")
+    faults["seed"] = "it follows from seed in params.yaml: leave it out"
+    if mistaken := [name for name in search.sampler_arguments if name in faults]:
+        for name in mistaken:
+            yield ("sampler_arguments", name), faults[name]
+        return
+    for key, make in (
+        ("sampler_arguments", lambda: studies.make_sampler(search, seed)),
+        ("pruner_arguments", lambda: studies.make_pruner(search)),
+    ):
+        try:
+            make()
+        except (TypeError, ValueError) as error:
+            yield (key,), str(error)
 
 
 def prunes_by_loss(search: Search) -> bool:
@@ -112,6 +100,13 @@ def find_key_fault(key: str, search: Search, options: Params) -> str | None:
             return fault
     if key in [f"{own}{name}" for name in fixed]:
         return "another network is a separate entry under architectures: search within one"
+    if key.startswith("train.loss") and prunes_by_loss(search):
+        return (
+            "trials with different losses cannot be pruned by validation_loss, since an epoch "
+            "reports the training's own loss: choose NopPruner or validation_accuracy"
+        )
+    if parents := [other for other in search.space if key.startswith(f"{other}.")]:
+        return f"it is part of {parents[0]}, which is searched too: leave out one"
     return None
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import auc
 
-from stages.drawing.style import COLOURS, STYLE
+from stages.drawing.style import COLOURS, CORNER_BEGINS, STYLE, fit_corner
 from stages.metrics import diagnostics
 from stages.storage.prepared import Prepared
 
@@ -96,8 +96,8 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
             axes.plot(false, true, style, color=colour, label=f"{name}, area {area:.4f}")
     whole.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=0.8)
     whole.set(title="all", xlabel="false positive rate", ylabel="true positive rate")
-    begin = [max(true[false <= style.CORNER_BEGINS]) for _, false, true, *_ in lines]
-    xlim, ylim = style.fit_corner(min(begin))
+    begin = [max(true[false <= CORNER_BEGINS]) for _, false, true, *_ in lines]
+    xlim, ylim = fit_corner(min(begin))
     corner.set(title="upper left corner", xlabel="false positive rate", xlim=xlim, ylim=ylim)
     for text in whole.legend(frameon=False, loc="lower right", fontsize=9).get_texts():
         text.set_parse_math(False)

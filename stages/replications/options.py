@@ -89,40 +89,47 @@ def load() -> tuple[Params, Replications]:
     """Read and check the root's and the replications' parameters. Raises `UserError` with a line
     for each problem."""
     root = params.load()
+    return root, params.checked(FILE, Replications, lambda content: cross_check(root, content))
 
-    def cross_check(replications: Replications) -> Iterator[params.Problem]:
-        for name, variant in replications.variants.items():
-            if variant.dataset not in root.datasets:
-                yield (
-                    ("variants", name, "dataset"),
-                    f"{variant.dataset!r} is not known. {suggest(variant.dataset, root.datasets)}",
-                )
-        for name, entry in replications.experiments.items():
-            if len(set(entry.seeds)) < len(entry.seeds):
-                yield ("experiments", name, "seeds"), f"{entry.seeds}: one of them is there twice"
-            for key, known in (
-                ("variant", replications.variants),
-                ("architecture", root.architectures),
-            ):
-                value = getattr(entry, key)
-                if value not in known:
-                    yield (
-                        ("experiments", name, key),
-                        f"{value!r} is not known. {suggest(value, known)}",
-                    )
-            if entry.architecture in root.architectures and entry.variant in replications.variants:
-                yield from check_weights(root, replications, name)
-            yield from check_start(replications, name)
-            for key, complete in (("train", complete_train), ("augment", complete_augment)):
-                try:
-                    one = complete(replications.common, entry)
-                    if key == "train":
-                        yield from check_calibration(name, entry, one)
-                except ValidationError as error:
-                    for details in error.errors():
-                        yield ("experiments", name, key, *details["loc"]), details["msg"]
 
-    return root, params.checked(FILE, Replications, cross_check)
+def cross_check(root: Params, replications: Replications) -> Iterator[params.Problem]:
+    """The problems that span sections or both files."""
+    for name, variant in replications.variants.items():
+        if variant.dataset not in root.datasets:
+            yield (
+                ("variants", name, "dataset"),
+                f"{variant.dataset!r} is not known. {suggest(variant.dataset, root.datasets)}",
+            )
+    for name, entry in replications.experiments.items():
+        if len(set(entry.seeds)) < len(entry.seeds):
+            yield ("experiments", name, "seeds"), f"{entry.seeds}: one of them is there twice"
+        known = {"variant": replications.variants, "architecture": root.architectures}
+        unknown = {
+            key: getattr(entry, key) for key in known if getattr(entry, key) not in known[key]
+        }
+        for key, value in unknown.items():
+            yield (
+                ("experiments", name, key),
+                f"{value!r} is not known. {suggest(value, known[key])}",
+            )
+        if not unknown:
+            yield from check_weights(root, replications, name)
+        yield from check_start(replications, name)
+        yield from check_recipe(replications, name)
+
+
+def check_recipe(replications: Replications, name: str) -> Iterator[params.Problem]:
+    """What is wrong with the recipe or the augmentation of the experiment `name`."""
+    entry = replications.experiments[name]
+    for key, complete in (("train", complete_train), ("augment", complete_augment)):
+        try:
+            recipe = complete(replications.common, entry)
+        except ValidationError as error:
+            for details in error.errors():
+                yield ("experiments", name, key, *details["loc"]), details["msg"]
+            continue
+        if key == "train":
+            yield from check_calibration(name, entry, recipe)
 
 
 def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params.Problem]:
