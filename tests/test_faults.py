@@ -43,6 +43,11 @@ REFUSALS = {
         "no space left on device",
     ),
     "no memory": ("np.ones(10**15)", "not enough memory"),
+    "no memory for TensorFlow": (
+        "__import__('stages.training.backend').training.backend.start(1); "
+        "__import__('keras').ops.ones((10**5, 10**8))",
+        "not enough memory: for a tensor with shape[100000,100000000] and type float",
+    ),
     "not made": (
         "np.load('data/prepared/test.npy')",
         "data/prepared/test.npy is missing: the pipeline makes it",

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,9 +17,10 @@ from typing import NoReturn
 
 from stages.runtime import edited, escape, experiments, git, guard, progress
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 FULL = 1_000_000  # bytes: a disk with less space left counts as full
-LESS_MEMORY = "end other programs, or make images or batches smaller"
+LESS_MEMORY = "end other programs, or make images, batches or the network smaller"
 MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
 MORE_SPACE = (
     "free some space, for instance by `dvc gc --all-commits --all-experiments`, and start again "
@@ -91,6 +93,12 @@ def run(
         fail(f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}")
     except MemoryError as error:
         reason = str(error) or "all of it is used"
+        fail(f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}")
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of any device
+            raise
+        tensor = re.search(r"tensor with shape\[[\d,]*\] and type \w+", str(error))
+        reason = f"for a {tensor[0]}" if tensor else first_line(error)
         fail(f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}")
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
