@@ -143,6 +143,11 @@ TEXT = read_example()
             ["train.loss_arguments", "'0.1'"],
         ),
         (
+            "  loss_arguments: {}",
+            "  loss_arguments: {from_logits: true}",
+            ["train.loss_arguments", "from_logits"],
+        ),
+        (
             "  optimizer_arguments: {}",
             f"  optimizer_arguments: {{beta_1: 1{'0' * 400}}}",  # too large for a float
             ["train.optimizer_arguments"],

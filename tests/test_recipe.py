@@ -87,6 +87,19 @@ def test_a_warm_up_without_a_target_is_refused():
     type(TRAIN).model_validate(TRAIN.model_dump() | changes)
 
 
+@pytest.mark.parametrize("boundaries", [[2, 1], []])
+@pytest.mark.parametrize("key", ["boundary_epochs", "boundaries"])
+def test_boundaries_that_keras_would_misread_are_refused(key: str, boundaries: list[int]):
+    def scheduled(boundaries: list[int]):
+        arguments = {key: boundaries, "values": [0.3, 0.2, 0.1][: len(boundaries) + 1]}
+        changes = {"schedule": "PiecewiseConstantDecay", "schedule_arguments": arguments}
+        return type(TRAIN).model_validate(TRAIN.model_dump() | {"learning_rate": None} | changes)
+
+    with pytest.raises(ValueError, match=f"{key}.*ascending"):
+        scheduled(boundaries)
+    scheduled([1, 2])
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

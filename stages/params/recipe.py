@@ -71,6 +71,10 @@ class Train(Section):
         for key, value in arguments.items():
             if isinstance(value, str) and key not in ("name", "reduction", "dtype"):
                 raise ValueError(f"{key}: {value!r} is text: remove the quotes")
+        if "from_logits" in arguments:
+            raise ValueError(
+                "from_logits follows from the network, which gives probabilities: leave it out"
+            )
         return arguments
 
     @model_validator(mode="after")
@@ -88,6 +92,14 @@ class Train(Section):
                     f"{'a list of numbers' if several else 'a number'} of epochs (0 or more)"
                 )
         arguments = self.schedule_arguments
+        for key in ("boundary_epochs", "boundaries"):
+            value = arguments.get(key)
+            # Keras adds up the rates of several steps, or fails in training
+            if isinstance(value, list) and (not value or value != sorted(value)):
+                raise ValueError(
+                    f"schedule_arguments.{key}: {value!r} must have at least one number, in "
+                    "ascending order"
+                )
         for warm_up in ("warmup_epochs", "warmup_steps"):
             if arguments.get(warm_up) and arguments.get("warmup_target") is None:
                 raise ValueError(
