@@ -129,6 +129,11 @@ TEXT = read_example()
         ),
         (
             "- Dropout:\n        rate: 0.2\n",
+            "- Normalization: {}\n",
+            [".layers", "Normalization", "mean"],
+        ),
+        (
+            "- Dropout:\n        rate: 0.2\n",
             "- Dropout:\n        rate: 0.2\n        noise_shape: [5, 1]\n",
             [".layers", "noise_shape"],
         ),

@@ -34,6 +34,10 @@ def find_argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
         return (
             f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
         )
+    if name == "Normalization" and not {"mean", "variance"} <= arguments.keys():
+        return (
+            "without mean and variance it changes nothing; preprocess.normalisation computes them"
+        )
     if arguments.get("lora_rank"):
         return "lora_rank is for adapting a trained network: leave it out"
     shape = arguments.get("noise_shape")
