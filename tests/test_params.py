@@ -129,6 +129,11 @@ TEXT = read_example()
         ),
         (
             "- Dropout:\n        rate: 0.2\n",
+            "- Rescaling: {scale: 1/255}\n",
+            [".layers", "Rescaling", "'1/255'"],
+        ),
+        (
+            "- Dropout:\n        rate: 0.2\n",
             "- Normalization: {}\n",
             [".layers", "Normalization", "mean"],
         ),

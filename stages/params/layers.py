@@ -30,6 +30,9 @@ def find_argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
     for key in ("x_factor", "y_factor"):
         if name == "RandomShear" and isinstance(value := arguments.get(key), int | float) and value:
             return f"{key} {value}: Keras cannot read such a network back; write [0, {value}]"
+    for key in ("scale", "offset"):
+        if name == "Rescaling" and isinstance(value := arguments.get(key), str):
+            return f"{key}: {value!r} is text, and is not computed: write it as a number"
     if arguments.get("dtype") in ("float16", "bfloat16", "float64"):
         return (
             f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
