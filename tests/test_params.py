@@ -50,6 +50,11 @@ TEXT = read_example()
             ["train.optimizer_arguments.beta_1", "'high'"],
         ),
         (
+            "optimizer_arguments: {}",
+            "optimizer_arguments: {gradient_accumulation_steps: 2.0}",
+            ["train.optimizer_arguments", "gradient_accumulation_steps", "2.0"],
+        ),
+        (
             "loss: sparse_categorical_crossentropy",
             "loss: crossentropy",
             ["train.loss", "'crossentropy'"],

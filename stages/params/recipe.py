@@ -65,6 +65,14 @@ class Train(Section):
             )
         return self
 
+    @field_validator("optimizer_arguments")
+    @classmethod
+    def check_optimizer_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for key, value in arguments.items():
+            if key.endswith("_steps") and isinstance(value, float):
+                raise ValueError(f"{key}: {value!r} is not a whole number")
+        return arguments
+
     @field_validator("loss_arguments")
     @classmethod
     def check_loss_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
