@@ -163,6 +163,11 @@ TEXT = read_example()
             ["train.loss_arguments", "from_logits"],
         ),
         (
+            "  loss_arguments: {}",
+            "  loss_arguments: {label_smoothing: 10}",
+            ["train.loss_arguments", "label_smoothing", "10"],
+        ),
+        (
             "  optimizer_arguments: {}",
             f"  optimizer_arguments: {{beta_1: 1{'0' * 400}}}",  # too large for a float
             ["train.optimizer_arguments"],

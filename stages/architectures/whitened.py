@@ -2,10 +2,11 @@
 norm and activation.
 
 Modelled on airbench (K. Jordan, arXiv 2404.00498). The first convolution applies PCA whitening to
-image patches: its filters are the eigenvectors of the covariance of the training images' patches,
-each divided by √(eigenvalue + ε), followed by their negatives. `adapt` computes them from the
-training set, and they are not trained. The network ends with global max pooling, whose features are
-scaled down so that the probabilities stay soft while the learning rate is high.
+image patches: its filters are the eigenvectors of the uncentred covariance (second moments) of the
+training images' patches, each divided by √(eigenvalue + ε), followed by their negatives. `adapt`
+computes them from the training set, and they are not trained. The network ends with global max
+pooling, whose features are scaled down so that the probabilities stay soft while the learning rate
+is high.
 """
 
 import keras

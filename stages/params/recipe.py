@@ -79,6 +79,9 @@ class Train(Section):
         for key, value in arguments.items():
             if isinstance(value, str) and key not in ("name", "reduction", "dtype"):
                 raise ValueError(f"{key}: {value!r} is text: remove the quotes")
+        smoothing = arguments.get("label_smoothing")
+        if isinstance(smoothing, int | float) and not 0 <= smoothing <= 1:
+            raise ValueError(f"label_smoothing: {smoothing} is not a share, from 0 to 1")
         if "from_logits" in arguments:
             raise ValueError(
                 "from_logits follows from the network, which gives probabilities: leave it out"
@@ -86,26 +89,27 @@ class Train(Section):
         return arguments
 
     @model_validator(mode="after")
-    def check_epoch_arguments(self) -> "Train":
-        for epochs, steps in IN_EPOCHS.items():
-            value = self.schedule_arguments.get(epochs, 0)
-            if epochs in self.schedule_arguments and steps in self.schedule_arguments:
-                raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
-            several = epochs == "boundary_epochs" and epochs in self.schedule_arguments
-            if isinstance(value, list) != several or not all(
-                map(is_duration, value if several else [value])
-            ):
-                raise ValueError(
-                    f"schedule_arguments.{epochs}: {value!r} is not "
-                    f"{'a list of numbers' if several else 'a number'} of epochs (0 or more)"
-                )
+    def check_schedule_arguments(self) -> "Train":
         arguments = self.schedule_arguments
+        for epochs, steps in IN_EPOCHS.items():
+            if epochs in arguments and steps in arguments:
+                raise ValueError(f"schedule_arguments has both {epochs} and {steps}: give one")
+            value = arguments.get(epochs)
+            if epochs != "boundary_epochs" and value is not None and not is_duration(value):
+                raise ValueError(
+                    f"schedule_arguments.{epochs}: {value!r} is not a number of epochs (0 or more)"
+                )
         for key in ("boundary_epochs", "boundaries"):
             value = arguments.get(key)
-            # Keras adds up the rates of several steps, or fails in training
-            if isinstance(value, list) and (not value or value != sorted(value)):
+            # of boundaries out of order, Keras would add up the rates of several steps
+            if value is not None and not (
+                isinstance(value, list)
+                and value
+                and all(map(is_duration, value))
+                and value == sorted(value)
+            ):
                 raise ValueError(
-                    f"schedule_arguments.{key}: {value!r} must have at least one number, in "
+                    f"schedule_arguments.{key}: {value!r} is not a list of numbers (0 or more) in "
                     "ascending order"
                 )
         for warm_up in ("warmup_epochs", "warmup_steps"):

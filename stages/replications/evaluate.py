@@ -7,7 +7,7 @@ Reads ``replications/trained/NAME/``, and the labels and test images in
     result.json      the metrics of each seed, and what reproduces them: parameters and their
                      digest, seeds, budget, digest and number of the images; backend and type of
                      device
-    classes.csv      precision, recall, F1 and count of each class, first seed
+    classes.csv      precision, recall, F1, AUC and count of each class, first seed
     curves.csv       loss and accuracy of each epoch, squared error where the loss takes one-hot
                      labels; the learning rate; first seed
     confusion.png, roc.png, predictions.png, architecture.png    first seed
