@@ -35,6 +35,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # n
 from stages.drawing import charts  # noqa: E402
 from stages.drawing.style import COLOURS, STYLE  # noqa: E402
 from stages.replications import options  # noqa: E402
+from stages.replications.table import count_earlier_epochs  # noqa: E402
 from stages.replications.verdicts import is_reduced  # noqa: E402
 from stages.storage import files  # noqa: E402
 from stages.training import backend  # noqa: E402
@@ -142,6 +143,8 @@ def picture(rows: list[dict]) -> Figure:
     """Validation accuracy by wall time; the document's figure as a cross at the epoch it is of, our
     test accuracy as a ring. The accuracies by epoch are those of the network alone: what is saved
     averages over the image and its mirror image too, where a recipe says so."""
+    experiments = options.load()[1].experiments
+    documents = options.documents(experiments)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         panels = figure.subplots(2, 3).ravel()
@@ -166,8 +169,9 @@ def picture(rows: list[dict]) -> Figure:
                     axes.text(0.5, 0.1, "not run again in full", transform=axes.transAxes)
                     continue
                 curves = pd.read_csv(folder / "curves.csv").query("part == 'validation'")
+                earlier = count_earlier_epochs(experiments[name], documents)
                 axes.plot(
-                    curves["epoch"] * seconds,
+                    (curves["epoch"] + earlier) * seconds,
                     curves["accuracy"],
                     "o-",
                     markersize=3,
