@@ -88,7 +88,7 @@ def draw_coverage(table: pd.DataFrame) -> Spec:
         ),
         "tooltip": [
             {"field": "part"},
-            {"field": "confidence", "title": "least confidence", "format": ".4f"},
+            {"field": "confidence", "title": "confidence threshold", "format": ".4f"},
             {"field": "coverage", "format": ".1%"},
             {"field": "accuracy", "format": ".4f"},
         ],
