@@ -1,6 +1,7 @@
 """Everyday commands lead to no dead end: real DVC, in a temporary clone."""
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -255,6 +256,11 @@ def test_values_can_be_set_as_the_documentation_says(fresh: Project):
     fresh.dvc("exp", "run", *options, "data/dvc.yaml:check", status=255)
     lines = fresh.path("params.yaml").read_text(encoding="utf-8").splitlines()
     assert set(given.values()) <= {line.split(" #")[0].rstrip() for line in lines}
+
+
+def test_a_data_set_without_an_entry_is_refused_by_its_line(finished: Project):
+    output = finished.dvc("exp", "run", "-S", "dataset=cifar-10", status=255)
+    assert re.search(r"params\.yaml:\d+: dataset: 'cifar-10' is not a key of datasets", output)
 
 
 def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
