@@ -19,7 +19,7 @@ from support.project import ROOT, Project, copy
 
 from commands import plots_page
 from stages import compare, describe, evaluate, report
-from stages.drawing import vega_predictions
+from stages.drawing import vega_confidence, vega_predictions
 from stages.metrics import diagnostics
 from stages.page import bundle, content, templates
 from stages.runtime.errors import UserError
@@ -130,6 +130,16 @@ def test_a_hundred_classes_are_all_named():
         assert [
             text for text in drawn if text in names
         ] == 2 * names  # on both axes, in the order of the classes
+
+
+def test_the_sizes_of_bins_are_whole_numbers_of_images():
+    bins = diagnostics.tabulate_calibration(np.array([0.5, 0.9, 0.9]), np.array([0, 1, 1]), 5)
+    specification = vega_confidence.draw_reliability(bins)
+    specification["width"] = 400
+    specification["layer"][-1]["encoding"]["size"]["legend"] |= {"columns": 4, "labelLimit": 100}
+    drawing = vl_convert.vegalite_to_svg(specification)
+    legend = drawing[drawing.index("role-legend-label") :]
+    assert re.findall(r"<text[^>]*>([^<]+)</text>", legend) == ["0", "1", "2", "images in the bin"]
 
 
 def test_pages_hold_the_installed_libraries():

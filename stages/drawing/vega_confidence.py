@@ -50,9 +50,9 @@ def draw_reliability(bins: pd.DataFrame) -> Spec:
                     "size": build_field(
                         "images",
                         "images",
-                        legend=build_legend(
-                            "images in the bin", map("{:,}".format, bins["images"])
-                        ),
+                        legend=build_legend("images in the bin", map("{:,}".format, bins["images"]))
+                        # of few images, Vega would list halves
+                        | {"tickCount": min(5, int(bins["images"].max())), "format": ",d"},
                         scale={"range": [15, 300]},
                     ),
                     "tooltip": tooltip,
