@@ -147,7 +147,7 @@ def main() -> None:
     files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
     charts.save(charts.draw_curves_of_models(curves, kept), REPORTS / "learning_curves.png")
-    print(f"selected: {selection['selected']}, of {len(table)} model{'s' * (len(table) > 1)}")
+    print(f"selected: {selection['selected']}, of {len(table)} model{'s' * (len(table) != 1)}")
 
 
 if __name__ == "__main__":

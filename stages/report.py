@@ -67,7 +67,7 @@ def main() -> None:
         content.draw_mistakes(selected, selection["selected"], images), REPORTS / "mistakes.png"
     )
     print(
-        f"reports/index.html: {len(models)} model{'s' * (len(models) > 1)}, "
+        f"reports/index.html: {len(models)} model{'s' * (len(models) != 1)}, "
         f"{(REPORTS / 'index.html').stat().st_size / 1e6:.1f} MB"
     )
 

@@ -31,6 +31,14 @@ def test_the_page_fits_its_window(chromium: Browser, results: Project, width: in
         assert browser.evaluate(LOOKS) == []
 
 
+def test_a_choice_is_explained_only_among_several_models(results: Project):
+    chosen = len(pd.read_csv(results.path("reports/comparison.csv"))) > 1
+    page = results.path("reports/index.html").read_text(encoding="utf-8")
+    assert ('<p id="why">' in page) == chosen
+    card = results.path("reports/model_card.md").read_text(encoding="utf-8")
+    assert ("Selected among" in card) == chosen
+
+
 def test_charts_lie_completely_inside_their_pictures(results: Project):
     table = pd.read_csv(results.path("reports/comparison.csv"))
     curves = pd.read_csv(results.path("reports/learning_curves.csv"))
