@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from commands.predicting import network, pictures, trained
+from commands.predicting import finding, network, pictures, trained
 from commands.reviewing import revisions
 from commands.reviewing.revisions import Revision
 from stages.runtime import escape
@@ -162,7 +162,7 @@ def of_names(folder: Path, examples: int) -> None:
                 "nothing": lambda: None,
             }[kind]()
             training, limits = trained.read_training(folder), pictures.read_limits()
-            for one in pictures.find_files([path, path.parent]):
+            for one in finding.find_files([path, path.parent]):
                 assert isinstance(pictures.prepare(one, training, limits), str)
             shown = escape.terminal(path)
             assert shown.isprintable() or set(shown) <= set(str(path))

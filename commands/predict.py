@@ -1,8 +1,9 @@
 """Classify image files with a trained model.
 
-Takes files and folders (with all images in them). Prints the class of each image, its probability,
-and the runners-up. Images are decoded and resized as in training. Files that cannot be read are
-named on standard error; the others are still classified, and the exit status is 1.
+Takes files and folders (with all images in them but the pictures of an earlier --explain). Prints
+the class of each image, its probability, and the runners-up. Images are decoded and resized as in
+training. Files that cannot be read are named on standard error; the others are still classified,
+and the exit status is 1.
 
 The model is the one that the stage compare selected or, with --model, another one below models/ or
 a folder that `dvc artifacts get` downloaded. Exported models run in ONNX Runtime, which starts
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.predicting import network, trained
-from commands.predicting.pictures import Row, classify, find_files, read_limits
+from commands.predicting.finding import find_files
+from commands.predicting.pictures import Row, classify, read_limits
 from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from support.project import Project
 
 from commands import predict
-from commands.predicting import network, pictures, trained
+from commands.predicting import finding, network, pictures, trained
 from commands.predicting.grad_cam import Explainer
 from stages.conversion import checking
 from stages.images.decode import BadImage
@@ -131,7 +131,7 @@ def test_a_folder_that_may_not_be_listed_is_named_and_hidden_folders_are_skipped
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    listed = list(pictures.find_files([tmp_path]))
+    listed = list(finding.find_files([tmp_path]))
     assert listed == [tmp_path / "closed", tmp_path / "open/a.png"]
     with pytest.raises(PermissionError):
         pictures.read_file(listed[0], 1000)
@@ -143,11 +143,11 @@ def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
         (tmp_path / name).touch()
     (tmp_path / "open/link").symlink_to(tmp_path / "other")
     (tmp_path / "open/without").symlink_to(tmp_path / "none")
-    listed = list(pictures.find_files([tmp_path / "open"]))
+    listed = list(finding.find_files([tmp_path / "open"]))
     assert listed == [tmp_path / "open/a.png", tmp_path / "open/link"]
     with pytest.raises(BadImage, match="link"):
         pictures.read_file(listed[1], 1000)
-    assert list(pictures.find_files([tmp_path / "open/link"])) == [
+    assert list(finding.find_files([tmp_path / "open/link"])) == [
         tmp_path / "open/link/below/b.png"
     ]
 
@@ -177,6 +177,22 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     for _ in range(2):  # its own pictures are replaced
         Explainer.require_free(explainer, [Path("own.png")])
         Explainer.draw(explainer, Path("own.png"), image, 0)
+
+
+def test_pictures_of_an_earlier_run_are_not_classified(tmp_path: Path):
+    explainer = SimpleNamespace(
+        target=tmp_path / "why", compute_heat=lambda image, number: np.zeros((1, 1))
+    )
+    explainer.choose_output = lambda path: Explainer.choose_output(explainer, path)
+    image = np.zeros((4, 4, 1), np.uint8)
+    files = [tmp_path / "a.png", tmp_path / "b.jpg.png"]
+    for path in files:
+        Image.fromarray(image[..., 0]).save(path)
+    Explainer.draw(explainer, Path("a.png"), image, 0)
+    os.mkfifo(tmp_path / "why/c.jpg.png")  # never opened
+    pipe, picture = sorted((tmp_path / "why").iterdir(), reverse=True)
+    assert list(finding.find_files([tmp_path])) == [*files, pipe]
+    assert list(finding.find_files([picture])) == [picture]  # unless it is named
 
 
 def test_pictures_of_the_same_name_in_several_folders_stay_apart():

@@ -9,7 +9,6 @@ times its value. Needs TensorFlow as Keras's backend.
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +18,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from commands.predicting.finding import SOFTWARE, is_own
 from stages.conversion import checking
 from stages.images.pillow import to_pillow
 from stages.runtime.errors import UserError
@@ -29,7 +29,6 @@ STRENGTH = 0.55  # opacity of the colours over the image, 0 to 1
 # of a picture's name, before suffixes are added: file systems take 255
 MAX_NAME_BYTES = 230
 GAP = 8  # pixels between the image and the map
-SOFTWARE = "commands.predict --explain"
 
 
 def has_maps(layer: keras.Layer) -> bool:
@@ -59,15 +58,6 @@ def label() -> PngImagePlugin.PngInfo:
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", SOFTWARE)
     return text
-
-
-def is_own(path: Path) -> bool:
-    """Whether the file is a picture that an `Explainer` wrote, and so may be replaced."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            return picture.info.get("Software") == SOFTWARE
-    except Exception:  # Pillow raises many for damaged, huge or compressed content
-        return False
 
 
 class Explainer:

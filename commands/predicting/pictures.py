@@ -1,5 +1,5 @@
-"""Find the image files to classify, read them within limits, and prepare them as in training. A
-fault of one file is reported for that file, and the others are still classified."""
+"""Read image files within limits, prepare them as in training, and classify them. A fault of one
+file is reported for that file, and the others are still classified."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from commands.predicting.finding import has_images
 from commands.predicting.trained import ROOT, Part, Training
 from stages import params
 from stages.conversion.checking import Predict
 from stages.images.decode import BadImage, decode
-from stages.images.naming import is_hidden, is_image_file
 from stages.images.resize import resized
 from stages.params.schema import Limits
 from stages.runtime.processor import count_cores
@@ -44,41 +44,6 @@ class Parameters(Part):
 def read_limits() -> Limits:
     """The limits on an image file, the same as for training. Raises `UserError`."""
     return params.checked(ROOT / "params.yaml", Parameters).download.limits
-
-
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files to classify: the named ones, and in folders all with an image's suffix, at any
-    depth, sorted. Files that operating systems leave in folders are skipped, as in training.
-    Folders that cannot be listed or hold no images are included: `read_file` reports the fault."""
-    for path in paths:
-        if not is_folder(path):
-            yield path
-            continue
-        yield from sorted(list_folder(path)) or [path]
-
-
-def list_folder(path: Path) -> list[Path]:
-    """The images in a folder at any depth; the folders below it that cannot be listed; and links to
-    folders with images, which are not followed."""
-    listed, errors = [], []
-    for place, folders, names in os.walk(path, onerror=errors.append):
-        folders[:] = [name for name in folders if not is_hidden(f"{name}/")]
-        links = (link for name in folders if (link := Path(place, name)).is_symlink())
-        listed += [link for link in links if has_images(link)]
-        listed += [Path(place, name) for name in names if is_image_file(name)]
-    return listed + [Path(error.filename) for error in errors]
-
-
-def has_images(folder: Path) -> bool:
-    """Whether a folder has an image at any depth; links below it are not followed."""
-    return any(is_image_file(name) for _, _, names in os.walk(folder) for name in names)
-
-
-def is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
