@@ -81,7 +81,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
         raise UserError(
             f"params.yaml: architectures has no {preset.architecture} with fine_tuning: restore it"
         )
-    if weights:
+    if weights is not None:  # empty if it came from an unset variable
         architecture = architecture.model_copy(update={"weights": weights})
     if not architecture.weights:
         raise UserError(

@@ -245,8 +245,9 @@ def test_a_dry_run_refuses_too_few_images_and_missing_weights(
         path.unlink()
     with pytest.raises(UserError, match=f"class '?{name}'? has "):
         photographs.main(tmp_path / "few", "small", WEIGHTS, "mine", dry=True)
-    with pytest.raises(UserError, match="there is no such file"):
-        photographs.main(Path("my photographs"), "small", "no.h5", "mine", dry=True)
+    for weights, fault in (("no.h5", "there is no such file"), ("", "weights is empty")):
+        with pytest.raises(UserError, match=fault):
+            photographs.main(Path("my photographs"), "small", weights, "mine", dry=True)
 
 
 def test_a_dry_run_warns_of_too_little_disk_space(
