@@ -10,6 +10,7 @@ a file with --weights.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -27,7 +28,10 @@ from commands.photographing.survey import find_images, split_images
 from commands.photographing.timing import estimate_seconds, time_decoding, time_network
 from commands.pipeline.process import run_dvc
 from stages import params
+from stages.params.families import Application
 from stages.params.names import is_published
+from stages.params.reading import look_up, read_yaml
+from stages.params.schema import Params
 from stages.preparation.splitting import Parts
 from stages.runtime import cli, experiments
 from stages.runtime.errors import UserError
@@ -45,9 +49,12 @@ def announce(
     print(f"{len(images.names):,} images of {len(counts)} classes: {printable(listed, 500)}")
     train, validation, test = (len(parts[part]) for part in ("train", "validation", "test"))
     print(f"{train:,} for training, {validation:,} for choosing the epoch, {test:,} for testing")
-    print("Set in params.yaml, all other keys unchanged:")
+    print("Changes in params.yaml:")
+    _, values = read_yaml(params.FILE)
     for key, value in settings.items():
-        print(f"  {key}: {'' if value is None else printable(value, 1000)}")
+        if look_up(key, values) != value:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            print(f"  {key}: {'' if value is None else printable(text, 1000)}")
     minutes = max(round(seconds / 60), 1)
     side = settings["preprocess.image_size"]
     # the photographs and the prepared images, each in data/ and in DVC's cache
@@ -59,6 +66,22 @@ def announce(
     )
     if (free := shutil.disk_usage(".").free / 1e6) < needed:
         print(f"note: only {free:,.0f} MB of disk space are free here", file=sys.stderr)
+
+
+def choose_architecture(options: Params, name: str, weights: str | None) -> Application:
+    """The pre-trained network `name` of params.yaml, starting from `weights` if they are given.
+    Raises `UserError` if there is none, or none of weights."""
+    architecture = options.architectures.get(name)
+    if getattr(architecture, "fine_tuning", None) is None:
+        raise UserError(f"params.yaml: architectures has no {name} with fine_tuning: restore it")
+    if weights is not None:  # empty if it came from an unset variable
+        architecture = architecture.model_copy(update={"weights": weights})
+    if not architecture.weights:
+        raise UserError(
+            f"params.yaml: architectures.{name}.weights is empty: set it to imagenet, or give "
+            "--weights"
+        )
+    return architecture
 
 
 def conclude(model: str) -> None:
@@ -75,25 +98,14 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     cli.exit_on_signals()
     cli.require_project()
     options, preset = params.load(), PRESETS[network]
-    architecture = options.architectures.get(preset.architecture)
-    tuning = getattr(architecture, "fine_tuning", None)
-    if tuning is None:
-        raise UserError(
-            f"params.yaml: architectures has no {preset.architecture} with fine_tuning: restore it"
-        )
-    if weights is not None:  # empty if it came from an unset variable
-        architecture = architecture.model_copy(update={"weights": weights})
-    if not architecture.weights:
-        raise UserError(
-            f"params.yaml: architectures.{preset.architecture}.weights is empty: set it to "
-            "imagenet, or give --weights"
-        )
+    architecture = choose_architecture(options, preset.architecture, weights)
+    is_tuned = architecture.fine_tuning.layers != "none"
     if not dry:
         experiments.refuse_beside_dvc()
     images = find_images(path, name, options)
     layout.note_copies(images.copies, path)
     parts = split_images(images, name, options)
-    settings = plan_settings(path, name, preset, tuning.layers != "none", images, parts)
+    settings = plan_settings(path, name, preset, is_tuned, images, parts)
     settings |= plan_licence(path, name, options.datasets)
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
@@ -105,7 +117,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
         pretrained.find(preset.architecture, architecture)
     if not dry:
         file, _ = pretrained.obtain(preset.architecture, architecture, options.download)
-    epochs = 0 if tuning.layers == "none" else settings["train.epochs"]
+    epochs = settings["train.epochs"] if is_tuned else 0
     seconds = estimate_seconds(
         parts,
         epochs,
@@ -125,7 +137,7 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path",
-        type=Path,
+        type=cli.parse_path,
         metavar="PATH",
         help="a folder, zip or tar with one subfolder of images per class",
     )

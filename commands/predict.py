@@ -83,20 +83,11 @@ def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
     return Explainer(chosen.folder / "model.keras", target)
 
 
-def parse_path(text: str) -> Path:
-    """Parse a path from the command line; a type for argparse."""
-    if not text:  # such as an empty shell variable: Path("") would be the current folder
-        raise argparse.ArgumentTypeError("it is empty")
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text} is a URL, not a path on this machine")
-    return Path(text)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=parse_path,
+        type=cli.parse_path,
         metavar="PATH",
         help="an image file, or a folder with images",
     )
@@ -128,7 +119,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--explain",
-        type=parse_path,
+        type=cli.parse_path,
         metavar="FOLDER",
         help="write a picture per file into FOLDER that shows where the model looked",
     )

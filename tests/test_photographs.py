@@ -157,6 +157,7 @@ def test_weights_that_are_not_in_git_leave_a_clone_up_to_date(
     ("change", "name", "named"),
     [
         (lambda architectures: architectures, "My photographs", "--name"),
+        (lambda architectures: architectures, "cifar10", "--name 'cifar10'"),  # a published one
         (lambda architectures: architectures[MODEL].update(weights=None), "fine", "weights"),
         (
             lambda architectures: architectures[MODEL].update(weights=None, fine_tuning=None),

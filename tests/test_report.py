@@ -20,6 +20,7 @@ from support.project import ROOT, Project, copy
 from commands import plots_page
 from stages import compare, describe, evaluate, report
 from stages.drawing import vega_confidence, vega_predictions
+from stages.drawing.style import COLOURS
 from stages.metrics import diagnostics
 from stages.page import bundle, content, templates
 from stages.runtime.errors import UserError
@@ -104,6 +105,13 @@ def test_the_picture_of_a_model_without_mistakes_says_so(monkeypatch: pytest.Mon
     images = np.zeros((2, 3, 3, 1), np.uint8)
     _, captions, *_, title = content.draw_mistakes({"predictions": predictions}, "net", images)
     assert captions == ["b, 60.0%", "a, 90.0%"] and "no mistakes" in title
+
+
+@pytest.mark.parametrize("name", ["learning_curves", "roc"])
+def test_plots_have_the_same_colours_as_the_pictures(name: str):
+    template = json.loads((ROOT / f".dvc/plots/{name}.json").read_text(encoding="utf-8"))
+    for panel in template["vconcat"]:
+        assert panel["spec"]["encoding"]["color"]["scale"]["range"] == COLOURS
 
 
 def test_a_hundred_classes_are_all_named():

@@ -15,7 +15,7 @@ from stages.preparation.splitting import Labelled, Parts
 from stages.runtime import progress
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
-from stages.sources import archives, classes, describing
+from stages.sources import archives, classes, describing, official
 
 SPLIT = {
     "method": "stratified",
@@ -37,7 +37,12 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         fault = error.errors()[0]
         argument = f"--name {name!r}" if "[key]" in fault["loc"] else repr(str(path))
         raise UserError(f"{argument}: {fault['msg']}") from None
-    if name in options.datasets and options.datasets[name].class_names:
+    known = options.datasets.get(name)
+    if known and Path(known.source).is_relative_to(official.FOLDER):
+        raise UserError(
+            f"--name {name!r}: this is the published data set {known.source}: choose another name"
+        )
+    if known and known.class_names:
         raise UserError(
             f"params.yaml: datasets.{name}.class_names: the classes of photographs are named by "
             "their folders: remove the key, or choose another --name"

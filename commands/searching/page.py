@@ -100,6 +100,7 @@ def draw_history(study: optuna.Study, objective: str) -> "Axes":
 
     axes = plot_optimization_history(study, target_name=objective)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("trial")
     return axes
 
 
@@ -130,11 +131,14 @@ def draw_importances(study: optuna.Study) -> "Axes":
 
 
 def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
-    """Optuna's plot, with the last parts of the keys instead of the first; the labels of many keys
-    are rotated and their values small, so that they do not overlap."""
+    """Optuna's plot, with the last parts of the keys instead of the first, and colours of which
+    none is white; the labels of many keys are rotated and their values small, so that they do not
+    overlap."""
     from optuna.visualization.matplotlib import plot_parallel_coordinate
 
     axes = plot_parallel_coordinate(study, target_name=objective)
+    for lines in axes.collections:  # the best trial stays the darkest
+        lines.set_cmap("viridis" if lines.cmap.name.endswith("_r") else "viridis_r")
     keys = sorted({key for trial in study.get_trials(deepcopy=False) for key in trial.params})
     names = [objective, *(key.split(".")[-1] for key in keys)]
     if len(keys) <= MAX_HORIZONTAL:

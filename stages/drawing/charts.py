@@ -181,7 +181,7 @@ def draw_curves_of_models(curves: pd.DataFrame, kept: dict[str, int]) -> Figure:
     # a single epoch makes no line: tell the parts apart by their markers
     single_epoch = {"marker": "x"} if curves["epoch"].nunique() == 1 else {}
     figure = draw_learning_curves(
-        f"Learning curves: validation ({'dots' if single_epoch else 'full'}; rings: epochs kept), "
+        f"Learning curves: validation ({'dots' if single_epoch else 'solid'}; rings: epochs kept), "
         f"training ({'crosses' if single_epoch else 'dotted'})",
         curves,
         {"accuracy": {"title": "Accuracy"}, "loss": {"title": "Loss"}},

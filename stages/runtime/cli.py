@@ -130,6 +130,15 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return parse
 
 
+def parse_path(text: str) -> Path:
+    """Parse a path from the command line; a type for argparse."""
+    if not text:  # such as an empty shell variable: Path("") would be the current folder
+        raise argparse.ArgumentTypeError("it is empty")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is a URL, not a path on this machine")
+    return Path(text)
+
+
 def exit_on_signals() -> None:
     """Let SIGTERM, and SIGHUP from a closed terminal, end this process as an exception does, so
     that child processes end and temporary folders are removed. Under `nohup`, SIGHUP stays

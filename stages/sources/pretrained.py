@@ -40,7 +40,7 @@ class Weights(official.File):
     arguments: dict[str, bool | float] = {}
     size: int | None = None
     licence: str
-    place: ClassVar[str] = "architectures.NAME.weights"
+    place: ClassVar[str] = "architectures.NAME.weights (`--weights` of commands.photographs)"
 
     @property
     def value(self) -> str:
