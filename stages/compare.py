@@ -21,7 +21,7 @@ import pandas as pd
 
 from stages import params
 from stages.drawing import charts
-from stages.metrics.label_quality import join_doubts
+from stages.metrics.label_quality import join_label_issues
 from stages.metrics.scores import estimate_standard_error
 from stages.runtime import cli
 from stages.storage import files
@@ -142,8 +142,10 @@ def main() -> None:
     files.write_csv(table, REPORTS / "comparison.csv")
     files.write_csv(curves, REPORTS / "learning_curves.csv")
     files.write_csv(roc[roc["curve"].isin(["micro", "macro"])], REPORTS / "roc.csv")
-    doubts = [read_table(REPORTS / "models" / model / "doubts.csv") for model in options.models]
-    files.write_csv(join_doubts(doubts), REPORTS / "label_quality.csv")
+    issues = [
+        read_table(REPORTS / "models" / model / "label_issues.csv") for model in options.models
+    ]
+    files.write_csv(join_label_issues(issues), REPORTS / "label_quality.csv")
     files.write_text(REPORTS / "comparison.md", format_comparison(table, selection))
     charts.save(charts.draw_comparison(table, selection), REPORTS / "comparison.png")
     charts.save(charts.draw_curves_of_models(curves, kept), REPORTS / "learning_curves.png")

@@ -9,7 +9,7 @@ Reads ``models/NAME/`` and the labels in ``data/prepared/``; writes into ``repor
     curves.csv        loss, accuracy and learning rate per epoch, on both sets; the squared error
                       if it was recorded
     training.json     as train wrote it: parameters, recipe, layers
-    doubts.csv        validation and test images whose label the model doubts
+    label_issues.csv  validation and test images whose label the model doubts
     coverage.csv      share of images classified, and accuracy on these, by the confidence below
                       which answers are refused
   for the test set:
@@ -33,7 +33,7 @@ import pandas as pd
 
 from stages import params
 from stages.metrics import refusing
-from stages.metrics.label_quality import find_doubts
+from stages.metrics.label_quality import find_label_issues
 from stages.metrics.measures import measure_model
 from stages.runtime import cli, escape
 from stages.storage import files
@@ -48,7 +48,7 @@ def read_file_names(prepared: Prepared, part: str) -> list[str] | None:
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def tabulate_doubts(
+def tabulate_label_issues(
     probabilities: dict[str, np.ndarray],
     prepared: Prepared,
 ) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def tabulate_doubts(
     is_test, is_training = (description[f"validation_is_{part}"] for part in ("test", "training"))
     examined = {"test": not (is_test and is_training), "validation": not (is_test or is_training)}
     for part in ("validation", "test"):
-        table = find_doubts(
+        table = find_label_issues(
             probabilities[part],
             prepared.labels(part),
             description["class_names"],
@@ -81,7 +81,7 @@ def main(model: str) -> None:
     result, tables, probabilities = measure_model(model, source, prepared, params.load().evaluate)
     if names := read_file_names(prepared, "test"):
         tables["predictions"].insert(0, "file", names)
-    tables["doubts"] = tabulate_doubts(probabilities, prepared)
+    tables["label_issues"] = tabulate_label_issues(probabilities, prepared)
     tables["coverage"] = refusing.tabulate_coverage(
         {
             part: refusing.score_confidence(probabilities[part], prepared.labels(part))

@@ -49,7 +49,7 @@ def main() -> None:
             name: content.describe_model(model, images)
             for name, model in progress.track(models.items(), "models", "models")
         },
-        "doubts": content.describe_doubts(parts),
+        "label_issues": content.describe_label_issues(parts),
         "pictures": {
             name: data_uri.encode_bytes(path.read_bytes(), "png")
             for name, path in drawings.items()

@@ -153,7 +153,7 @@ def test_an_edit_makes_only_trainings_that_use_the_code_stale(finished: Project)
         ("stages/architectures/new.py", "", "def network(x):\n    return x\n"),
         ("stages/training/record.py", "", "X = 1\n"),
         ("stages/training/batches.py", "import mmap\n", "# a comment\nimport mmap\n"),
-        ("stages/metrics/measures.py", "DIGITS = 6", "DIGITS = 5"),
+        ("stages/metrics/tabulation.py", "DIGITS = 6", "DIGITS = 5"),
     )
     assert no_training == set()
     assert stale(("stages/training/batches.py", "[self.seed, epoch]", "[epoch]")) == models

@@ -11,7 +11,7 @@ from support.project import Project, write_prepared
 from support.results import write_model
 
 from stages import compare, describe, download, evaluate, preprocess, report, split
-from stages.metrics.label_quality import find_doubts, join_doubts
+from stages.metrics.label_quality import find_label_issues, join_label_issues
 from stages.page.templates import make_breakable
 
 # thresholds: a (0.9 + 0.8 + 0.1) / 3 = 0.6, b (0.7 + 0.3) / 2 = 0.5, none for c
@@ -21,11 +21,11 @@ PROBABILITIES = np.array(
 LABELS = np.array([0, 0, 0, 1, 1])
 
 
-def test_doubts_match_those_found_by_hand():
+def test_label_issues_match_those_found_by_hand():
     files = [f"{number}.png" for number in range(5)]
-    doubts = find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], files)
+    issues = find_label_issues(PROBABILITIES, LABELS, ["a", "b", "c"], files)
     # the last image is misclassified, but reaches no class's threshold
-    assert doubts.to_dict("records") == [
+    assert issues.to_dict("records") == [
         {
             "place": 2,
             "file": "2.png",
@@ -35,14 +35,16 @@ def test_doubts_match_those_found_by_hand():
             "suggested_probability": 0.9,
         }
     ]
-    assert "file" not in find_doubts(PROBABILITIES, LABELS, ["a", "b", "c"], None)
+    assert "file" not in find_label_issues(PROBABILITIES, LABELS, ["a", "b", "c"], None)
 
 
 def test_a_label_that_the_model_predicts_is_not_doubted():
     """A rare class has a threshold that nearly every image reaches."""
     probabilities = np.array([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1], [0.8, 0.2]])
     labels = np.array([0, 0, 0, 1])  # thresholds: 0.73 and 0.2; the first two reach only the latter
-    assert find_doubts(probabilities, labels, ["common", "rare"], None)["place"].tolist() == [3]
+    assert find_label_issues(probabilities, labels, ["common", "rare"], None)["place"].tolist() == [
+        3
+    ]
 
 
 def test_the_suggestion_is_the_most_probable_class_whose_threshold_is_reached():
@@ -51,9 +53,9 @@ def test_the_suggestion_is_the_most_probable_class_whose_threshold_is_reached():
         [[0.9, 0, 0.1], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3]]
         + [[0.2, 0.5, 0.3], [0.05, 0.45, 0.5], [0.5, 0.1, 0.4]]
     )
-    doubts = find_doubts(probabilities, np.array([0, 0, 1, 2, 2, 1]), ["a", "b", "c"], None)
+    issues = find_label_issues(probabilities, np.array([0, 0, 1, 2, 2, 1]), ["a", "b", "c"], None)
     # the last image is most probably an a, but reaches only c's threshold
-    assert doubts[["place", "suggested"]].values.tolist() == [[5, "c"], [3, "b"]]
+    assert issues[["place", "suggested"]].values.tolist() == [[5, "c"], [3, "b"]]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_no_image_is_examined_twice_or_by_a_model_that_was_trained_on_it(
         validation_is_training=is_training,
     )
     probabilities = {"validation": PROBABILITIES, "test": PROBABILITIES}
-    assert {*evaluate.tabulate_doubts(probabilities, prepared)["part"]} == examined
+    assert {*evaluate.tabulate_label_issues(probabilities, prepared)["part"]} == examined
 
 
 def test_labels_that_most_models_doubt_come_first():
@@ -87,13 +89,13 @@ def test_labels_that_most_models_doubt_come_first():
         [("test", 2, "a", "c", 0.1, 0.8), ("validation", 1, "b", "a", 0.3, 0.5)],
         [("test", 2, "a", "c", 0.0, 0.7)],
     ]
-    joined = join_doubts([pd.DataFrame(of_model, columns=columns) for of_model in rows])
+    joined = join_label_issues([pd.DataFrame(of_model, columns=columns) for of_model in rows])
     assert joined.values.tolist() == [
         ["test", 2, "a", "c", 3, 0.1, 0.75],  # mean of the two that suggest c
         ["test", 1, "a", "b", 1, 0.0, 1.0],
         ["validation", 1, "b", "a", 1, 0.3, 0.5],
     ]
-    assert join_doubts([pd.DataFrame([], columns=columns)]).empty
+    assert join_label_issues([pd.DataFrame([], columns=columns)]).empty
 
 
 def test_a_photograph_keeps_its_name_up_to_the_page(
@@ -133,7 +135,7 @@ def test_a_photograph_keeps_its_name_up_to_the_page(
     assert predictions["file"].tolist() == names
     assert predictions["actual"].tolist() == [name.split("/")[0] for name in names]
     page = fresh.path("reports/index.html").read_text(encoding="utf-8")
-    doubts = pd.read_csv(fresh.path("reports/label_quality.csv"))
-    assert names[0] in doubts["file"].tolist()
+    issues = pd.read_csv(fresh.path("reports/label_quality.csv"))
+    assert names[0] in issues["file"].tolist()
     mistakes = predictions[predictions["actual"] != predictions["predicted"]]
     assert len(mistakes) and all(make_breakable(name) in page for name in mistakes["file"])

@@ -12,9 +12,8 @@ from stages.metrics import diagnostics, scores
 from stages.metrics.measures import (
     measure,
     measure_calibration_error,
-    tabulate_classes,
-    tabulate_curves,
 )
+from stages.metrics.tabulation import tabulate_classes, tabulate_curves
 from stages.storage import files
 from stages.storage.tables import read_table
 

@@ -13,7 +13,7 @@ import pandas as pd
 DIGITS = 4  # decimals of probabilities
 
 
-def find_doubts(
+def find_label_issues(
     probabilities: np.ndarray, labels: np.ndarray, names: list[str], files: list[str] | None
 ) -> pd.DataFrame:
     """The images whose label is doubted, the most doubtful first: place (the index in the part),
@@ -45,13 +45,13 @@ def find_doubts(
     return pd.DataFrame(columns).round(DIGITS)
 
 
-def join_doubts(doubts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join the doubts of several models: part, place, file, label, suggested (by most of them),
-    models (how many doubt it), label_probability (their mean), suggested_probability (the mean over
-    those that suggest this class). Sorted by models, then by margin. `doubts` are tables from
-    `find_doubts` with a column part added."""
+def join_label_issues(issues: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join the label issues of several models: part, place, file, label, suggested (by most of
+    them), models (how many doubt it), label_probability (their mean), suggested_probability (the
+    mean over those that suggest this class). Sorted by models, then by margin. `issues` are from
+    `find_label_issues` with a column part added."""
     probabilities = ["label_probability", "suggested_probability"]
-    table = pd.concat(doubts, ignore_index=True)
+    table = pd.concat(issues, ignore_index=True)
     table = table.astype(dict.fromkeys(probabilities, float))  # object if a model doubts nothing
     keys = [name for name in ("part", "place", "file", "label") if name in table]
     suggested = table.groupby(keys, sort=False)["suggested"].transform(

@@ -1,4 +1,4 @@
-"""The evaluation of a model's predictions, in metrics and tables."""
+"""The metrics of a model's predictions."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from stages.metrics.scores import (
     measure_squared_error,
     rank_labels,
 )
+from stages.metrics.tabulation import DIGITS, tabulate_curves, tabulate_predictions
 from stages.params.schema import Evaluate
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-
-DIGITS = 6  # decimals in reports
 
 
 def measure(
@@ -115,95 +114,61 @@ def measure_uncalibrated(
     return result
 
 
-def tabulate_classes(
-    labels: np.ndarray, predicted: np.ndarray, names: list[str], areas: np.ndarray
-) -> pd.DataFrame:
-    """Precision, recall, F1, area under the ROC curve and number of images, a row per class."""
-    scores = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(names)), zero_division=0
-    )
-    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "images"), scores)))
-    table.insert(0, "class", names)
-    table.insert(4, "auc", areas)
-    return table.round(DIGITS)
-
-
-def tabulate_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Learning curves, a row per part and epoch. In `history`, Keras's columns for the validation
-    set start with ``val_``; learning rate and phase belong to the epoch, and go into both rows."""
-    shared = [name for name in ("learning_rate", "phase") if name in history]
-    columns = [name for name in ("accuracy", "loss", "mean_squared_error") if name in history]
-    parts = {
-        "training": history[columns],
-        "validation": history[[f"val_{name}" for name in columns]].set_axis(columns, axis=1),
-    }
-    table = pd.concat(parts, names=["part", "epoch"]).reset_index()
-    table = table.join(history[shared], on="epoch")
-    return table.assign(model=model)[["model", "epoch", "part", *columns, *shared]]
-
-
 def measure_model(
     model: str, source: Path, prepared: Prepared, options: Evaluate
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, np.ndarray]]:
     """Evaluate the predictions in the folder `source`: the content of metrics.json; the tables, by
     the names of their `.csv` files; and the probabilities, float32 (images, classes), by their
     names in predictions.npz. Raises `UserError` if these contain NaN or infinity."""
-    names = prepared.description["class_names"]
     training = files.read_json(source / "training.json")
-    with np.load(source / "predictions.npz", allow_pickle=False) as file:
-        probabilities = dict(file)
-    if invalid := [name for name, array in probabilities.items() if not np.isfinite(array).all()]:
-        raise UserError(
-            f"{source}/predictions.npz: {', '.join(invalid)} has probabilities that are no numbers "
-            "(NaN): the model's weights are damaged, or its training failed"
-        )
+    history = pd.read_csv(source / "history.csv", index_col="epoch")
+    probabilities = read_probabilities(source / "predictions.npz")
     labels = {part: prepared.labels(part) for part in ("validation", "test")}
-    heads = measure_heads(probabilities, labels)
     curves = {
         part: diagnostics.compute_curves(probabilities[part], labels[part]) for part in labels
     }
-    history = pd.read_csv(source / "history.csv", index_col="epoch")
-    if "phase" in history:  # the head of a pre-trained network may have its own learning rate
-        last = history[history["phase"] == history["phase"].iloc[-1]]
-    else:
-        last = history
     result = {
         "model": model,
         "parameters": training["parameters"]["total"],
         "epochs": training["epochs"],
         "kept_epoch": training["kept_epoch"],
-        # with a schedule, the highest at the end of an epoch; older histories have none
-        **({"learning_rate": last["learning_rate"].max()} if "learning_rate" in last else {}),
-        **{
-            part: {
-                "images": len(truth),
-                **measure(
-                    probabilities[part],
-                    truth,
-                    options.top_k,
-                    options.calibration_bins,
-                    curves[part],
-                ),
-            }
-            for part, truth in labels.items()
-        },
-        **({"heads": heads} if heads else {}),
+        **find_learning_rate(history),
     }
+    for part, truth in labels.items():
+        result[part] = {"images": len(truth)} | measure(
+            probabilities[part], truth, options.top_k, options.calibration_bins, curves[part]
+        )
+    if heads := measure_heads(probabilities, labels):
+        result["heads"] = heads
     if uncalibrated := measure_uncalibrated(probabilities, labels, options.calibration_bins):
         result["uncalibrated"] = {"temperature": training["temperature"], **uncalibrated}
-    test, truth = probabilities["test"], labels["test"]
-    predicted, confidence = test.argmax(axis=1), test.max(axis=1)
-    actual = {"actual": np.take(names, truth), "predicted": np.take(names, predicted)}
-    tables = {
-        "classes": tabulate_classes(truth, predicted, names, curves["test"].areas),
-        "predictions": pd.DataFrame({**actual, "confidence": confidence.astype(np.float64)}).round(
-            DIGITS
-        ),
-        "confusion": diagnostics.tabulate_confusion(truth, predicted, names).round(DIGITS),
-        "roc": diagnostics.tabulate_roc(curves["test"], names).assign(model=model).round(DIGITS),
-        "calibration": diagnostics.tabulate_calibration(
-            confidence, predicted == truth, options.calibration_bins
-        ).round(DIGITS),
-        "curves": tabulate_curves(history, model),
-    }
-    return result, tables, probabilities
+    tables = tabulate_predictions(
+        probabilities["test"],
+        labels["test"],
+        prepared.description["class_names"],
+        options.calibration_bins,
+        curves["test"],
+    )
+    tables["roc"] = tables["roc"].assign(model=model)
+    return result, tables | {"curves": tabulate_curves(history, model)}, probabilities
+
+
+def read_probabilities(path: Path) -> dict[str, np.ndarray]:
+    """The probabilities in predictions.npz, float32 (images, classes), by their names. Raises
+    `UserError` if one is NaN or infinite."""
+    with np.load(path, allow_pickle=False) as file:
+        probabilities = dict(file)
+    if invalid := [name for name, array in probabilities.items() if not np.isfinite(array).all()]:
+        raise UserError(
+            f"{path}: {', '.join(invalid)} has probabilities that are no numbers (NaN): the "
+            "model's weights are damaged, or its training failed"
+        )
+    return probabilities
+
+
+def find_learning_rate(history: pd.DataFrame) -> dict[str, float]:
+    """``learning_rate``, with a schedule the highest at the end of an epoch; empty for an older
+    history, which has none. The head of a pre-trained network may have its own rate before."""
+    if "phase" in history:
+        history = history[history["phase"] == history["phase"].iloc[-1]]
+    return {"learning_rate": history["learning_rate"].max()} if "learning_rate" in history else {}

@@ -16,7 +16,7 @@ from stages.storage.tables import read_table
 
 REPORTS = Path("reports")
 # numbers shown: pairs of classes, images of each, mistakes, and doubtful labels
-PAIRS, EXAMPLES, MISTAKES, DOUBTS = 10, 6, 24, 24
+PAIRS, EXAMPLES, MISTAKES, LABEL_ISSUES = 10, 6, 24, 24
 # columns of names from outside
 NAMES = ("actual", "predicted", "class", "file", "label", "suggested")
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
@@ -66,11 +66,11 @@ def name_image(part: str, row: dict[str, Any]) -> str:
     return row.get("file") or f"{part} image {row['place']}"
 
 
-def describe_doubts(images: dict[str, np.ndarray]) -> dict[str, Any]:
+def describe_label_issues(images: dict[str, np.ndarray]) -> dict[str, Any]:
     """The labels that the models doubt most, each with its image, and their total number. `images`
     by part, uint8 (images, height, width, channels)."""
     table = read_names(REPORTS / "label_quality.csv")
-    rows = table.head(DOUBTS).to_dict("records")
+    rows = table.head(LABEL_ISSUES).to_dict("records")
     for row in rows:
         row["image"] = data_uri.encode_array(images[row["part"]][row["place"]])
         row["name"] = name_image(row["part"], row)

@@ -24,7 +24,8 @@ import pandas as pd
 
 from stages import params
 from stages.drawing import charts
-from stages.metrics.measures import DIGITS, measure_model
+from stages.metrics.measures import measure_model
+from stages.metrics.tabulation import DIGITS
 from stages.params.schema import Params
 from stages.replications import figures, options
 from stages.runtime import cli
