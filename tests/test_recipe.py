@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from support.example import load_example
 
+from stages.runtime.errors import UserError
 from stages.training import backend
 
 TRAIN = load_example().train
@@ -133,6 +134,16 @@ def test_nadams_product_is_among_the_variables_under_a_loss_scale():
     product = optimizer.inner_optimizer._u_product
     assert any(variable is product for variable in optimizer.variables)
     assert float(product) not in before
+
+
+def test_a_loss_that_cannot_be_computed_for_the_classes_is_refused():
+    arguments = {"alpha": [0.2, 0.3, 0.5]}  # a value for each class
+    focal = {"loss": "categorical_focal_crossentropy", "loss_arguments": arguments}
+    train = TRAIN.model_copy(update=focal)
+    recipe.check_loss(train, 3)
+    recipe.check_loss(TRAIN, 10)
+    with pytest.raises(UserError, match=r"loss_arguments.*\[0\.2, 0\.3, 0\.5\].* 10 classes"):
+        recipe.check_loss(train, 10)
 
 
 def test_what_keras_fills_in_is_described():

@@ -30,7 +30,9 @@ def compile_model(
     train: Train,
     loss_weights: list[float] | None = None,
 ) -> None:
-    """Compile `model` with the recipe's loss and metrics for each of its outputs."""
+    """Compile `model` with the recipe's loss and metrics for each of its outputs. Raises
+    `UserError` if the loss cannot be computed for them."""
+    recipe.check_loss(train, model.outputs[0].shape[-1])
     model.gives_logits = recipe.has_logits_form(train)
     torch = keras.config.backend() == "torch"
     model.compile(

@@ -1,6 +1,7 @@
 """Keras objects from the section ``train`` of ``params.yaml``: optimizer, learning-rate schedule,
 loss, class weights."""
 
+import re
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 
 from stages.params.schema import Train
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 from stages.training.in_epochs import IN_EPOCHS, convert_to_batches
 
 IN_BATCHES = IN_EPOCHS.values()
@@ -106,6 +108,22 @@ def build_loss(train: Train, on_logits: bool = False) -> keras.Loss:
     """Build the loss, on class probabilities, or on logits if it `has_logits_form`."""
     arguments = train.loss_arguments | ({"from_logits": True} if on_logits else {})
     return build("loss", keras.losses, train.loss, arguments)
+
+
+def check_loss(train: Train, classes: int) -> None:
+    """Compute the loss of one image. Raises `UserError` if that fails, as where an argument has a
+    value for each class, but not for `classes` of them."""
+    labels = np.zeros((1,) if takes_class_numbers(train) else (1, classes), np.float32)
+    try:
+        build_loss(train)(labels, np.full((1, classes), 1 / classes, np.float32))
+    except UserError:
+        raise
+    except Exception as error:  # each backend has its own
+        reason = re.sub(r"{{.*}} | \[Op:.*", "", first_line(error))  # without TensorFlow's places
+        raise UserError(
+            f"params.yaml: train.loss_arguments: {train.loss} with {train.loss_arguments} cannot "
+            f"be computed for {classes} classes: {reason}"
+        ) from None
 
 
 def has_logits_form(train: Train) -> bool:
