@@ -50,6 +50,13 @@ BEST = {
     "cifar100-whitened": ("cifar100-simple-cnn-more", 30, 26),  # 10, and 20 more
     "flowers-whitened": ("flowers-v7-improvement5-aug2", 78, 48),
 }
+TITLES = {
+    "mnist-whitened": "MNIST",
+    "fashion-whitened": "Fashion-MNIST",
+    "cifar10-whitened": "CIFAR-10",
+    "cifar100-whitened": "CIFAR-100",
+    "flowers-whitened": "Flowers",
+}
 TIMED_IMAGES = 10_000  # of the document's training images that are timed, at most
 
 
@@ -197,7 +204,7 @@ def picture(rows: list[dict]) -> Figure:
             )
             axes.axhline(row["document_accuracy"], color="#b0b0b0", linewidth=0.8)
             axes.set(
-                title=row["recipe"].removesuffix("-whitened"),
+                title=TITLES[row["recipe"]],
                 xlabel="seconds on two cores (log scale)",
                 xscale="log",
                 ylabel="accuracy",
