@@ -97,32 +97,33 @@ def cross_check(params: Params) -> Iterator[Problem]:
 
 def explain(details: ErrorDetails, values: Any, schema: type[BaseModel]) -> Problem:
     """Translate one of pydantic's errors."""
-    *parents, last = details["loc"] or ("",)
-    keys = tuple(key for key in parents if key not in PYDANTIC_KEYS)
-    if details["type"] == "extra_forbidden" or last not in PYDANTIC_KEYS:
-        keys += (last,)
-    if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
-        keys = keys[:2] + keys[3:]  # without the family, which pydantic inserts
-    value, kind = details["input"], details["type"]
-    if kind == "missing" or kind == "union_tag_not_found":
-        keys += ("family",) if kind == "union_tag_not_found" else ()
-        return keys, "this key is missing, and it has no default"
-    if kind == "union_tag_invalid":
-        return (
-            *keys,
-            "family",
-        ), f"{value['family']!r} is not a family. {suggest(value['family'], FAMILIES)}"
-    if kind == "extra_forbidden":
-        return (
-            keys,
-            f"unknown key. {suggest(keys[-1], list_allowed_keys(keys[:-1], values, schema))}",
-        )
+    keys, value = locate(details), details["input"]
+    match details["type"]:
+        case "missing" | "union_tag_not_found":
+            return keys, "this key is missing, and it has no default"
+        case "union_tag_invalid":
+            family = value["family"]
+            return keys, f"{family!r} is not a family. {suggest(family, FAMILIES)}"
+        case "extra_forbidden":
+            allowed = list_allowed_keys(keys[:-1], values, schema)
+            return keys, f"unknown key. {suggest(keys[-1], allowed)}"
     message = details["msg"].removeprefix("Value error, ")
     if value == "":
         message += ". For null, leave the value empty in the file, or use -S KEY=null"
     if isinstance(value, dict):
         return keys, message
     return keys, f"{printable(repr(value))} is not valid. {message}"
+
+
+def locate(details: ErrorDetails) -> tuple:
+    """The path of keys that one of pydantic's errors is about, without what pydantic inserts."""
+    kind, path = details["type"], details["loc"]
+    unknown = path[-1:] if kind == "extra_forbidden" else ()  # in the file, even "[one]"
+    known = path[: len(path) - len(unknown)]
+    keys = tuple(key for key in known if key not in PYDANTIC_KEYS) + unknown
+    if keys[:1] == ("architectures",) and len(keys) > 2 and keys[2] in FAMILIES:
+        keys = keys[:2] + keys[3:]
+    return (*keys, "family") if kind.startswith("union_tag") else keys
 
 
 def list_allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list[str]:

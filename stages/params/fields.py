@@ -33,7 +33,7 @@ def one_of(*allowed: str) -> Any:
 
     def check(value: Any) -> Any:
         if value not in allowed:
-            raise PydanticCustomError("one_of", "{text}", {"text": suggest(value, allowed)})
+            raise PydanticCustomError("one_of", suggest(value, allowed))
         return value
 
     return Annotated[str, BeforeValidator(check)]
@@ -49,7 +49,7 @@ def check_key(name: str) -> str:
         text = "A name has at most 100 of a to z, 0 to 9, - and _, and begins with a to z or 0 to 9"
         if "." in name:
             text += "; DVC would take a dot for the separator of nested keys"
-        raise PydanticCustomError("name", "{text}", {"text": text})
+        raise PydanticCustomError("name", text)
     return name
 
 
@@ -59,7 +59,7 @@ def starting_with(pattern: str, message: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if not re.match(pattern, value):
-            raise PydanticCustomError("starting_with", "{text}", {"text": message})
+            raise PydanticCustomError("starting_with", message)
         return value
 
     return AfterValidator(check)
@@ -77,7 +77,7 @@ def one_line(longest: int) -> Any:
 
     def check(value: str) -> str:
         if fault := name_fault(value, longest):
-            raise PydanticCustomError("one_line", "It {fault}", {"fault": fault})
+            raise PydanticCustomError("one_line", f"It {fault}")
         return value
 
     return Annotated[str, AfterValidator(check)]
@@ -113,8 +113,7 @@ def argument(lists: bool = False, text: bool = False) -> Any:
     def check(value: Any) -> Any:
         listed = lists and isinstance(value, list) and all(map(is_number, value))
         if not (value is None or is_number(value) or listed or text and isinstance(value, str)):
-            message = f"It must be {', '.join(allowed)}, or empty"
-            raise PydanticCustomError("argument", "{text}", {"text": message})
+            raise PydanticCustomError("argument", f"It must be {', '.join(allowed)}, or empty")
         return value
 
     return Annotated[Any, BeforeValidator(check)]

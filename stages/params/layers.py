@@ -27,25 +27,25 @@ def find_onnx_alternative(name: str, arguments: dict[str, Any]) -> str | None:
 def find_argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
     """Why a network here cannot have `arguments` that Keras's layer `name` accepts; None if no
     problem is known."""
-    for key in ("x_factor", "y_factor"):
-        if name == "RandomShear" and isinstance(value := arguments.get(key), int | float) and value:
-            return f"{key} {value}: Keras cannot read such a network back; write [0, {value}]"
-    for key in ("scale", "offset"):
-        if name == "Rescaling" and isinstance(value := arguments.get(key), str):
-            return f"{key}: {value!r} is text, and is not computed: write it as a number"
-    if arguments.get("dtype") in ("float16", "bfloat16", "float64"):
-        return (
-            f"dtype {arguments['dtype']!r} cannot be exported as ONNX; train.precision is for all"
-        )
+    for key, value in arguments.items():
+        match name, key, value:
+            case "RandomShear", "x_factor" | "y_factor", int() | float() if value:
+                return f"{key} {value}: Keras cannot read such a network back; write [0, {value}]"
+            case "Rescaling", "scale" | "offset", str():
+                return f"{key}: {value!r} is text, and is not computed: write it as a number"
+            case _, "dtype", "float16" | "bfloat16" | "float64":
+                return f"dtype {value!r} cannot be exported as ONNX; train.precision is for all"
+            case _, "lora_rank", rank if rank:
+                return "lora_rank is for adapting a trained network: leave it out"
+            case _, "noise_shape", [first, *_] if first not in (None, 1):
+                return (
+                    f"noise_shape begins with {first!r}, and batches differ in size: write null "
+                    "there"
+                )
     if name == "Normalization" and not {"mean", "variance"} <= arguments.keys():
         return (
             "without mean and variance it changes nothing; preprocess.normalisation computes them"
         )
-    if arguments.get("lora_rank"):
-        return "lora_rank is for adapting a trained network: leave it out"
-    shape = arguments.get("noise_shape")
-    if isinstance(shape, list) and shape and shape[0] not in (None, 1):
-        return f"noise_shape begins with {shape[0]!r}, and batches differ in size: write null there"
     return None
 
 
@@ -65,14 +65,15 @@ def check_layer(layer: Any) -> Any:
             f"{arguments!r} are not arguments by name: write {name} as in Conv2D: {{filters: 32, "
             "kernel_size: 3}"
         )
-    activation = (arguments or {}).get("activation")
+    arguments = arguments or {}
+    activation = arguments.get("activation")
     if isinstance(activation, str) and activation not in (*ACTIVATIONS, *ACROSS, *ALIASES):
         raise ValueError(
             f"{activation!r} is not an activation. {suggest(activation, (*ACTIVATIONS, *ACROSS))}"
         )
-    if fault := find_argument_fault(name, arguments or {}):
+    if fault := find_argument_fault(name, arguments):
         raise ValueError(f"{name}: {fault}")
-    if instead := find_onnx_alternative(name, arguments or {}):
+    if instead := find_onnx_alternative(name, arguments):
         raise ValueError(f"{name} cannot be exported as ONNX with these arguments: {instead}")
     return layer
 

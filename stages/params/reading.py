@@ -12,9 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
-    MappingStartEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
     NodeEvent,
-    SequenceStartEvent,
 )
 
 from stages.runtime.errors import UserError
@@ -71,12 +71,14 @@ def refuse_bombs(text: str, path: Path) -> None:
     sizes: dict[str, tuple[int, int]] = {}  # values and depth of each anchor
     open_nodes: list[list] = []  # anchor, values, depth of each unclosed collection
     for event in YAML(typ="safe").parse(text):
-        if isinstance(event, SequenceStartEvent | MappingStartEvent):
+        if isinstance(event, CollectionStartEvent):
             open_nodes.append([event.anchor, 1, 1])
-            if len(open_nodes) <= DEPTH:
-                continue
-            raise UserError(bomb)
-        if isinstance(event, AliasEvent):
+            if len(open_nodes) > DEPTH:
+                raise UserError(bomb)
+            continue
+        if isinstance(event, CollectionEndEvent):
+            anchor, values, depth = open_nodes.pop()
+        elif isinstance(event, AliasEvent):
             if event.anchor not in sizes:
                 raise UserError(
                     f"{path}: *{printable(event.anchor)} stands for nothing, or for itself"
@@ -84,8 +86,6 @@ def refuse_bombs(text: str, path: Path) -> None:
             anchor, values, depth = None, *sizes[event.anchor]
         elif isinstance(event, NodeEvent):
             anchor, values, depth = event.anchor, 1, 1
-        elif open_nodes and type(event).__name__ in ("SequenceEndEvent", "MappingEndEvent"):
-            anchor, values, depth = open_nodes.pop()
         else:
             continue
         if anchor:
