@@ -71,36 +71,42 @@ def split_off(
 ) -> Pair:
     """Split `fraction` of `index` off for `part`; returns the rest and that fraction. Raises
     `UserError` unless both have images of each class."""
-    counts = np.bincount(data.labels[index], minlength=len(data.class_names))
+    labels = data.labels[index]
+    counts = np.bincount(labels, minlength=len(data.class_names))
     images = f"the {len(index):,} images from which the {part} set is taken"
     try:
         pair = METHODS[method](index, data, fraction, seed)
     except ValueError:  # of `split_stratified`
-        missing = np.flatnonzero(counts == 1)
-        if not len(missing):
-            raise UserError(
-                f"split.{part} is {fraction:g}: of {images}, that set or the rest would have "
-                f"fewer than the {np.count_nonzero(counts)} classes.\n"
-                f"       Change split.{part} in params.yaml, or add images"
-            ) from None
-    else:
-        missing = np.setdiff1d(
-            data.labels[index], np.intersect1d(*(data.labels[side] for side in pair))
-        )
+        fault = explain_unstratified(counts, data.class_names, images, part, fraction)
+        raise UserError(fault) from None
+    missing = np.setdiff1d(labels, np.intersect1d(*(data.labels[side] for side in pair)))
     if len(missing):
-        problem = f"class {data.class_names[missing[0]]} has {counts[missing[0]]:,} of {images}"
-        if method == "stratified":
-            raise UserError(
-                f"{problem}: too few for an image in that set and one outside it.\n"
-                f"       Add images of this class or leave it out, or change split.{part} in "
-                "params.yaml"
-            )
         raise UserError(
-            f"{problem}, all on one side of where split.method {method} cuts ({fraction:g}).\n"
+            f"class {data.class_names[missing[0]]} has {counts[missing[0]]:,} of {images}, all on "
+            f"one side of where split.method {method} cuts ({fraction:g}).\n"
             f"       Change split.method or split.{part} in params.yaml; stratified takes a share "
             "of each class"
         )
     return pair
+
+
+def explain_unstratified(
+    counts: np.ndarray, class_names: list[str], images: str, part: str, fraction: float
+) -> str:
+    """Why the stratified split of `images` failed, of which `counts` says how many each class has,
+    and what to do."""
+    if 1 in counts:
+        single = class_names[np.argmax(counts == 1)]
+        return (
+            f"class {single} has 1 of {images}: too few for an image in that set and one outside "
+            f"it.\n       Add images of this class or leave it out, or change split.{part} in "
+            "params.yaml"
+        )
+    return (
+        f"split.{part} is {fraction:g}: of {images}, that set or the rest would have fewer than "
+        f"the {np.count_nonzero(counts)} classes.\n"
+        f"       Change split.{part} in params.yaml, or add images"
+    )
 
 
 def limit_part(

@@ -57,7 +57,7 @@ class Publisher(Section):
     images: dict[ClassName, int] | None = None  # of each class
 
     @model_validator(mode="after")
-    def names_suit_format(self) -> "Publisher":
+    def check_format(self) -> "Publisher":
         names = [file.name for file in self.files]
         if self.images and self.format != "images":
             raise ValueError(f"format {self.format} needs no images: leave the key out")

@@ -3,10 +3,10 @@ published size, and beyond ``download.limits.total_bytes``; one slower than `MIN
 interrupted. requests honours the variables HTTPS_PROXY, HTTP_PROXY, NO_PROXY and
 REQUESTS_CA_BUNDLE."""
 
-import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -124,22 +124,19 @@ def request_once(
     """The response to a single request. Raises `Interrupted` if its headers take longer than
     `ANSWER`: requests' own timeout starts again with each byte. The abandoned thread is a
     daemon."""
-    answers: queue.Queue = queue.Queue()
+    answer: Future[requests.Response] = Future()
 
     def ask() -> None:
         try:
-            answers.put(session.get(address, stream=True, timeout=timeout, **options))
-        except Exception as error:  # raised below, in the thread that waits
-            answers.put(error)
+            answer.set_result(session.get(address, stream=True, timeout=timeout, **options))
+        except Exception as error:
+            answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=ANSWER * timeout)
-    except queue.Empty:
+        return answer.result(ANSWER * timeout)
+    except TimeoutError:
         raise Interrupted(f"no answer within {ANSWER * timeout:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def stream_body(response: requests.Response, limit: int, timeout: float) -> Iterator[bytes]:

@@ -103,12 +103,7 @@ def write_encoded(
             )
             if bad and options.on_bad_image == "error":
                 raise UserError(format_bad_images(bad, source))
-            kept = [
-                place
-                for place, name in enumerate(classes.names)
-                if classes.prefix + name not in bad
-            ]
-            kept = np.array(kept, np.int64)
+            kept = np.flatnonzero([classes.prefix + name not in bad for name in classes.names])
             offsets = close_gaps(file, find_offsets(classes), kept)
         left_out = bad | dict.fromkeys(classes.copies, "repeats the files beside it")
         skipped = [{"file": name, "reason": reason} for name, reason in sorted(left_out.items())]

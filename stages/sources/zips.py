@@ -22,9 +22,10 @@ WINDOWS = 0  # the system that wrote a zip member: MS-DOS, or Windows
 
 def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     with open_zip(path, limits.files, ", the limit download.limits.files") as archive:
-        if unclear := next(filter(None, map(find_unclear_name, archive.infolist())), None):
+        unclear = (info.filename for info in archive.infolist() if decode_name(info) is None)
+        if name := next(unclear, None):
             print(
-                f"note: {path}: names such as '{printable(unclear)}' may be read wrongly, since it "
+                f"note: {path}: names such as '{printable(name)}' may be read wrongly, since it "
                 "does not say how they are encoded: if so, pack it again with UTF-8 names",
                 file=sys.stderr,
             )
@@ -51,26 +52,25 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
-    """The name of a zip member: UTF-8 even without the flag, as macOS writes it. zipfile then
-    decodes it as code page 437, the zip format's default (APPNOTE.TXT, appendix D). Programs for
+    """The name of a zip member, as in code page 437 if its encoding is unknown. Programs for
     Windows may separate its parts by backslashes."""
-    if find_unclear_name(info):
+    name = decode_name(info)
+    if name is None:
         # in other encodings, such as Shift-JIS, the byte of a backslash may be part of a letter
         return info.filename
-    flagged = info.flag_bits & UTF8
-    name = info.filename if flagged else info.filename.encode("cp437").decode("utf-8")
     return name.replace("\\", "/") if info.create_system == WINDOWS else name
 
 
-def find_unclear_name(info: zipfile.ZipInfo) -> str | None:
-    """The name of a zip member, as in code page 437, if it is neither marked as UTF-8 nor valid
-    UTF-8; else None."""
-    if not info.flag_bits & UTF8:
-        try:
-            info.filename.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            return info.filename
-    return None
+def decode_name(info: zipfile.ZipInfo) -> str | None:
+    """The name of a zip member: UTF-8 even without the flag, as macOS writes it; None if it is
+    neither marked as UTF-8 nor valid UTF-8. Without the flag, zipfile decodes it as code page 437,
+    the zip format's default (APPNOTE.TXT, appendix D)."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return None
 
 
 def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
