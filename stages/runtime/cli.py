@@ -79,27 +79,10 @@ def run(
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
-        if not (message := explain_os_error(error)):
+    except Exception as error:
+        if not (message := explain_refusal(error)):
             raise
         fail(message)
-    except sqlite3.OperationalError as error:  # of DVC's databases
-        if "full" not in str(error):
-            raise
-        fail(explain_os_error(OSError(errno.ENOSPC, str(error), "DVC's cache or database")))
-    except ImportError as error:
-        if "failed to map segment" not in str(error):  # of a library: glibc's dlopen
-            raise
-        fail(f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}")
-    except MemoryError as error:
-        reason = str(error) or "all of it is used"
-        fail(f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}")
-    except Exception as error:
-        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of any device
-            raise
-        tensor = re.search(r"tensor with shape\[[\d,]*\] and type \w+", str(error))
-        reason = f"for a {tensor[0]}" if tensor else first_line(error)
-        fail(f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}")
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write("\ninterrupted\n")
@@ -192,8 +175,27 @@ def fail(message: str) -> NoReturn:
     sys.exit(f"{progress.clear_line(sys.stderr)}error: {text}")
 
 
-def explain_os_error(error: OSError) -> str | None:
+def explain_refusal(error: Exception) -> str | None:
     """What the system refused, and what to do; None for an error with another cause."""
+    match error:
+        case OSError():
+            return explain_os_error(error)
+        case sqlite3.OperationalError() if "full" in str(error):  # of DVC's databases
+            return explain_os_error(OSError(errno.ENOSPC, str(error), "DVC's cache or database"))
+        case ImportError() if "failed to map segment" in str(error):  # of a library: glibc's dlopen
+            return f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}"
+        case MemoryError():
+            reason = str(error) or "all of it is used"
+        case _ if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, of any device
+            tensor = re.search(r"tensor with shape\[[\d,]*\] and type \w+", str(error))
+            reason = f"for a {tensor[0]}" if tensor else first_line(error)
+        case _:
+            return None
+    return f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}"
+
+
+def explain_os_error(error: OSError) -> str | None:
+    """As `explain_refusal`, for errors of the operating system."""
     number = error.errno
     if number is None:  # NumPy says only that fewer bytes were written than requested
         if shutil.disk_usage(".").free < FULL:
