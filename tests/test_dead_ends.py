@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.kills import checkpointed, state
 from support.processes import eventually
-from support.project import Project, ran
+from support.project import AUTHOR, Project, ran
 
 from commands import (
     check_lock,
@@ -232,9 +232,7 @@ def test_undo_names_conflicts_by_the_exact_names_of_the_files(
     project.run("git", "checkout", "--quiet", "HEAD~1")
     project.path("é b.txt").write_text("three")
     project.commit()
-    project.run(
-        "git", "-c", "user.name=t", "-c", "user.email=t@t", "cherry-pick", "@{-1}", status=1
-    )
+    project.run("git", *AUTHOR, "cherry-pick", "@{-1}", status=1)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"conflict in é b\.txt: resolve"):
         undo.main()

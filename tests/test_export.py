@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from onnx import load_model_from_string, numpy_helper
 from PIL import Image
-from support.project import Project, data_json, ran
+from support.project import AUTHOR, Project, data_json, ran
 
 from commands import savedmodel
 from commands.predicting import pictures, trained
@@ -30,7 +30,7 @@ EXPORTED = {"README.md", "metrics.json", "model.keras", "model.onnx", "training.
 
 
 def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     session = onnxruntime.InferenceSession(finished.path("exports/model.onnx"))
     obtained = session.run(
         ["probability"], {"image": np.load(finished.path("data/prepared/test.npy"))}
@@ -38,7 +38,7 @@ def test_the_onnx_file_predicts_as_the_model_does(finished: Project):
     expected = np.load(finished.path(f"models/{selected}/predictions.npz"))["test"]
     np.testing.assert_allclose(obtained, expected, atol=1e-5)
     metadata = session.get_modelmeta().custom_metadata_map
-    training = json.loads(finished.path("exports/training.json").read_text())
+    training = finished.read_json("exports/training.json")
     assert (
         training["model"] == selected
         and json.loads(metadata["class_names"]) == training["class_names"]
@@ -54,7 +54,7 @@ def test_the_saved_model_predicts_as_the_model_does(
 
     loaded = tensorflow.saved_model.load(str(savedmodel.TARGET))
     obtained = loaded.serve([np.load("data/prepared/test.npy")]).numpy()
-    selected = json.loads(Path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     expected = np.load(f"models/{selected}/predictions.npz")["test"]
     np.testing.assert_allclose(obtained, expected, atol=1e-5)
     finished.run("sed", "-i", 's/"sha256": "/&0/', "reports/selection.json")
@@ -177,27 +177,27 @@ def test_predict_refuses_images_below_the_chosen_confidence(finished: Project):
     labels = np.load(finished.path("data/prepared/test_labels.npy"))
     for number, image in enumerate(images):
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     table = pd.read_csv(finished.path(f"reports/models/{selected}/coverage.csv"))
     promised = table.dropna(subset="accepted_accuracy").iloc[0]  # as shown on the page
     wanted = float(promised["accepted_accuracy"])
     finished.edit_params(lambda params: params["export"].update(accepted_accuracy=wanted))
     assert ran(finished.dvc("repro", "--dry")) == ["export"]
     run_export(finished)
-    metrics = json.loads(finished.path("exports/metrics.json").read_text())
+    metrics = finished.read_json("exports/metrics.json")
     refusal = metrics["refusal"]
     assert refusal["validation"]["accuracy"] >= wanted
     assert refusal["confidence"] == pytest.approx(promised["confidence"], abs=1e-5)
     for part in ("validation", "test"):
         for name, value in refusal[part].items():
             assert value == promised[f"{part}_{name}"]
-    exported = json.loads(finished.path("reports/export.json").read_text())
+    exported = finished.read_json("reports/export.json")
     assert exported == {"refusal": refusal}
     photos = [f"{number:02}.png" for number in range(len(images))]
     rows = json.loads(finished.command("predict", "--refuse", "--format", "json", *photos))
     accepted = [row["class"] is not None for row in rows]
     assert np.mean(accepted) == refusal["test"]["coverage"] and not all(accepted)
-    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    names = finished.read_json("exports/training.json")["class_names"]
     right = [row["class"] == names[label] for row, label in zip(rows, labels)]
     assert round(sum(right) / sum(accepted), 6) == refusal["test"]["accuracy"]
     refused = rows[accepted.index(False)]
@@ -210,9 +210,9 @@ def test_the_8_bit_model_is_as_accurate_as_asked_and_reproducible(finished: Proj
     finished.edit_params(lambda params: params["export"].update(asked))
     finished.stage("export")
     first = finished.path("exports/model.int8.onnx").read_bytes()
-    measured = json.loads(finished.path("exports/metrics.json").read_text())["int8"]
+    measured = finished.read_json("exports/metrics.json")["int8"]
     assert measured["validation"]["float32"] - measured["validation"]["int8"] <= 0.2
-    assert json.loads(finished.path("reports/export.json").read_text())["int8"] == measured
+    assert finished.read_json("reports/export.json")["int8"] == measured
     assert measured["refusal"]["validation"]["accuracy"] >= 0.3
     measured["refusal"]["confidence"] = 0.7
     path = finished.path("exports/metrics.json")
@@ -227,7 +227,7 @@ def test_the_8_bit_model_is_as_accurate_as_asked_and_reproducible(finished: Proj
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
     photos = [f"{number:02}.png" for number in range(len(labels))]
     rows = json.loads(finished.command("predict", "--int8", "--format", "json", *photos))
-    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    names = finished.read_json("exports/training.json")["class_names"]
     right = np.mean([row["class"] == names[label] for row, label in zip(rows, labels)])
     assert round(right, 6) == measured["test"]["int8"]
     assert b"QuantizeLinear" in first and b"image" in first
@@ -277,7 +277,7 @@ def test_each_exported_file_has_its_digest_and_the_metrics_are_the_reported_ones
     assert set(digests) == EXPORTED
     for name, digest in digests.items():
         assert files.sha256(finished.path("exports") / name) == digest
-    metrics = json.loads(finished.path("exports/metrics.json").read_text())
+    metrics = finished.read_json("exports/metrics.json")
     reported = finished.path(f"reports/models/{metrics['model']}/metrics.json")
     measured = json.loads(reported.read_text())
     for part in ("validation", "test"):
@@ -395,7 +395,7 @@ def test_a_mixed_precision_model_is_compared_in_float32(tmp_path: Path):
 
 
 def test_a_model_other_than_the_one_compared_is_not_exported(finished: Project):
-    selection = json.loads(finished.path("reports/selection.json").read_text())
+    selection = finished.read_json("reports/selection.json")
     model = finished.path(f"models/{selection['selected']}/model.keras")
     content = model.read_bytes()
     model.unlink()
@@ -415,7 +415,7 @@ def test_a_model_other_than_the_one_compared_is_not_exported(finished: Project):
 
 
 def test_a_model_that_predicts_otherwise_than_after_training_is_not_exported(finished: Project):
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     path = finished.path(f"models/{selected}/predictions.npz")
     with np.load(path) as file:
         predictions = dict(file)
@@ -431,18 +431,7 @@ def test_a_model_that_predicts_otherwise_than_after_training_is_not_exported(fin
 
 
 def test_the_registry_gives_the_tagged_version(finished: Project):
-    finished.run(
-        "git",
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@example.org",
-        "tag",
-        "-a",
-        "classifier@v1.0.0",
-        "-m",
-        "first",
-    )
+    finished.run("git", *AUTHOR, "tag", "--message", "first", "classifier@v1.0.0")
     finished.dvc("artifacts", "get", ".", "classifier", "--rev", "v1.0.0", "--out", "fetched")
     fetched = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
     assert fetched == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}

@@ -27,7 +27,7 @@ def test_results_missing_from_git_are_named_and_close_the_gate(
     clone = Project(tmp_path / "clone")
     with chdir(clone.folder):
         check_lock.main()
-    selected = json.loads(clone.path("reports/selection.json").read_text())["selected"]
+    selected = clone.find_selected()
     missing = [f"reports/models/{selected}/predictions.csv", "reports/comparison.md"]
     for path in missing:
         clone.path(path).unlink()

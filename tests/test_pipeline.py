@@ -93,7 +93,7 @@ def test_adding_a_model_trains_it_alone_and_removing_one_trains_none(finished: P
     assert ran(more) == ["train@mnist-convnet"]
     less = finished.dvc("exp", "run", "-S", "models=[mnist-dense]", "compare")
     assert set(ran(less)) - {"check", "weights"} == {"compare"}
-    assert list(json.loads(finished.path("reports/metrics.json").read_text())) == ["mnist-dense"]
+    assert list(finished.read_json("reports/metrics.json")) == ["mnist-dense"]
     assert [path.name for path in finished.path("reports/models").iterdir()] == ["mnist-dense"]
 
 
@@ -103,7 +103,7 @@ def test_image_size_is_a_parameter(finished: Project, monkeypatch: pytest.Monkey
     monkeypatch.chdir(finished.folder)
     preprocess.main()
     train.main("mnist-dense")
-    layers = json.loads(finished.path("models/mnist-dense/training.json").read_text())["layers"]
+    layers = finished.read_json("models/mnist-dense/training.json")["layers"]
     assert layers[0]["output_shape"] == [32, 32, 1]
 
 

@@ -72,7 +72,7 @@ def test_the_selected_model_is_used_even_where_another_is_still_exported(
 
 def test_the_saved_model_alone_classifies_what_can_be_read(finished: Project):
     images = np.load(finished.path("data/prepared/test.npy"))[:5, ..., 0]
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     expected = np.load(finished.path(f"models/{selected}/predictions.npz"))["test"][:5]
     folder = finished.path("pictures")
     (folder / "below").mkdir(parents=True)
@@ -322,11 +322,11 @@ def test_the_classes_without_keras_and_in_any_folder_are_those_of_the_keras_file
     for name in ("keras", "tensorflow"):
         (elsewhere / f"{name}.py").write_text("raise ImportError('not to be imported')")
     monkeypatch.setenv("PYTHONPATH", str(finished.folder))
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     output = Project(elsewhere).command("predict", "--format", "csv", "../project")
     classes = [line.split(",")[1] for line in output.splitlines()[1:81]]
     probabilities = np.load(finished.path(f"models/{selected}/predictions.npz"))["test"]
-    names = json.loads(finished.path("exports/training.json").read_text())["class_names"]
+    names = finished.read_json("exports/training.json")["class_names"]
     assert classes == [names[number] for number in probabilities.argmax(axis=1)]
 
 

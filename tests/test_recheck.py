@@ -364,7 +364,7 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     assert after[f"train@{OTHER}"] == before[f"train@{OTHER}"]
     again = spread.describe_provenance(after, "fashion_mnist_sample", [MODEL])
     assert files.read_json(finished.path(str(spread.SPREAD)))["measured_on"] == again != measured
-    record = json.loads(finished.path(f"models/{MODEL}/run.json").read_text())
+    record = finished.read_json(f"models/{MODEL}/run.json")
     assert record["carried_over"]["from"] == revision and record["seconds"]
     assert "nothing to recheck" in finished.command("recheck", MODEL)
 

@@ -179,10 +179,9 @@ def test_the_page_is_self_contained_and_reports_agree_with_the_metrics(finished:
         address.startswith(("#", "data:")) for address in addresses.found
     )
     metrics = {
-        model: json.loads(finished.path(f"reports/models/{model}/metrics.json").read_text())
-        for model in MODELS
+        model: finished.read_json(f"reports/models/{model}/metrics.json") for model in MODELS
     }
-    headline = json.loads(finished.path("reports/metrics.json").read_text())
+    headline = finished.read_json("reports/metrics.json")
     for model, measured in metrics.items():
         assert f"{measured['parameters']:,}" in page
         assert f"{measured['test']['accuracy']:.4f}" in page
@@ -194,7 +193,7 @@ def test_the_page_is_self_contained_and_reports_agree_with_the_metrics(finished:
         }
     roc = pd.read_csv(finished.path("reports/roc.csv"))
     assert {*zip(roc["model"], roc["curve"])} == {*product(MODELS, ("micro", "macro"))}
-    selected = metrics[json.loads(finished.path("reports/selection.json").read_text())["selected"]]
+    selected = metrics[finished.find_selected()]
     card = finished.path("reports/model_card.md").read_text(encoding="utf-8")
     assert (
         f"# Model card: {selected['model']}" in card

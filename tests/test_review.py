@@ -79,9 +79,9 @@ def better(history: Project) -> str:
 
 
 def test_the_spread_is_measured_once_and_not_taken_from_the_change(history: Project):
-    content = json.loads(history.path("reports/seed_spread.json").read_text())
+    content = history.read_json("reports/seed_spread.json")
     measured = content["models"][MODEL]["test_accuracy"]
-    own = json.loads(history.path("reports/metrics.json").read_text())[MODEL]["test_accuracy"]
+    own = history.read_json("reports/metrics.json")[MODEL]["test_accuracy"]
     assert (
         content["n"] == 2
         and content["seeds"] == [1337, 1338]
@@ -317,9 +317,7 @@ def test_parameters_that_aliases_expand_too_far_are_not_read(
 def test_classes_named_by_digits_stay_strings(finished: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(finished.folder)
     path = finished.path(f"reports/models/{MODEL}/predictions.csv")
-    classes = json.loads(finished.path(f"reports/models/{MODEL}/training.json").read_text())[
-        "class_names"
-    ]
+    classes = finished.read_json(f"reports/models/{MODEL}/training.json")["class_names"]
     pd.read_csv(path).replace({name: f"{number}" for number, name in enumerate(classes)}).to_csv(
         path, index=False
     )
@@ -485,7 +483,7 @@ def test_a_dirty_tree_with_an_outdated_lock_is_not_judged(finished: Project):
     # what is there was trained with other parameters
     assert "### Learning curves" not in text
     assert 'id="accuracy-' not in finished.path("review.html").read_text(encoding="utf-8")
-    selected = json.loads(finished.path("reports/selection.json").read_text())["selected"]
+    selected = finished.find_selected()
     of_others = re.search(rf"Test accuracies compared with .* `{selected}`: .*", text)[0]
     assert noise.NOT_JUDGED in of_others and noise.CHANCE not in of_others
     finished.path("reports/metrics.json").unlink()

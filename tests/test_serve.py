@@ -100,7 +100,7 @@ def images(server: Server) -> list[bytes]:
 
 
 def test_concurrent_requests_get_the_classes_of_the_keras_file(server: Server, images: list[bytes]):
-    name = json.loads(server.project.path("reports/selection.json").read_text())["selected"]
+    name = server.project.find_selected()
     expected = np.load(server.project.path(f"models/{name}/predictions.npz"))["test"]
     with ThreadPoolExecutor(8) as threads:
         answers = [answer.json() for answer in threads.map(server.post, images)]

@@ -31,22 +31,7 @@ SPLIT = {
 def find_images(path: Path, name: str, options: Params) -> classes.Classes:
     """The names of the images at `path`, with their classes; `name`: of the data set. Raises
     `UserError` if no classifier can be trained on them."""
-    try:
-        TypeAdapter(dict[Name, Source]).validate_python({name: {"source": str(path)}})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        argument = f"--name {name!r}" if "[key]" in fault["loc"] else repr(str(path))
-        raise UserError(f"{argument}: {fault['msg']}") from None
-    known = options.datasets.get(name)
-    if known and Path(known.source).is_relative_to(official.FOLDER):
-        raise UserError(
-            f"--name {name!r}: this is the published data set {known.source}: choose another name"
-        )
-    if known and known.class_names:
-        raise UserError(
-            f"params.yaml: datasets.{name}.class_names: the classes of photographs are named by "
-            "their folders: remove the key, or choose another --name"
-        )
+    check_entry(path, name, options.datasets)
     if not path.exists():
         raise UserError(f"{str(path)!r} does not exist: give a folder, a zip or a tar file")
     if archives.find_kind(path) is None:
@@ -64,6 +49,27 @@ def find_images(path: Path, name: str, options: Params) -> classes.Classes:
         refuse_images(path, what, remedy, {*images.outside})
     describing.check_classes(images.class_names, str(path))
     return images
+
+
+def check_entry(path: Path, name: str, datasets: dict[str, Source]) -> None:
+    """Raise `UserError` if the section ``datasets`` cannot have an entry `name` for photographs at
+    `path`; `datasets` is what it holds."""
+    try:
+        TypeAdapter(dict[Name, Source]).validate_python({name: {"source": str(path)}})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        argument = f"--name {name!r}" if "[key]" in fault["loc"] else repr(str(path))
+        raise UserError(f"{argument}: {fault['msg']}") from None
+    known = datasets.get(name)
+    if known and Path(known.source).is_relative_to(official.FOLDER):
+        raise UserError(
+            f"--name {name!r}: this is the published data set {known.source}: choose another name"
+        )
+    if known and known.class_names:
+        raise UserError(
+            f"params.yaml: datasets.{name}.class_names: the classes of photographs are named by "
+            "their folders: remove the key, or choose another --name"
+        )
 
 
 def find_unread(path: Path, images: classes.Classes, options: Params) -> set[str]:

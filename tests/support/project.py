@@ -42,6 +42,7 @@ ARCHITECTURES = (
     "mnist-dense", "fashion-2blocks", "mnist-convnet", "cifar100-simple-cnn", "pretrained-small",
 )  # fmt: skip
 REPLICATIONS = ("mnist-dense", "cifar100-simple-cnn", "cifar100-simple-cnn-more")
+AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@example.org")  # options of git
 
 
 def own_environment() -> dict[str, str]:
@@ -99,23 +100,20 @@ class Project:
 
     def commit(self) -> None:
         self.run("git", "add", "--all")
-        self.run(
-            "git",
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@example.org",
-            "commit",
-            "--quiet",
-            "--message",
-            "a state",
-        )
+        self.run("git", *AUTHOR, "commit", "--quiet", "--message", "a state")
 
     def changes(self) -> list[str]:
         return self.run("git", "status", "--porcelain").splitlines()
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+    def read_json(self, name: str) -> Any:
+        return files.read_json(self.path(name))
+
+    def find_selected(self) -> str:
+        """The name of the selected model."""
+        return self.read_json("reports/selection.json")["selected"]
 
     def edit_params(self, change: Callable[[Any], None], name: str = "params.yaml") -> None:
         yaml = YAML()
