@@ -7,6 +7,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -284,13 +285,26 @@ def test_each_exported_file_has_its_digest_and_the_metrics_are_the_reported_ones
         assert metrics[part] == {name: measured[part][name] for name in metrics[part]}
 
 
-def start_with_seed() -> None:
-    """Start Keras and seed the weights of the next network: with some weights, a deep network of
-    many kinds of layers magnifies rounding errors."""
+def build(layers: list[dict], channels: int) -> tuple[Any, dict[str, Any], np.ndarray]:
+    """A network of `layers`, its description, and six images. Its weights are seeded: with some, a
+    deep network of many kinds of layers magnifies rounding errors."""
     checking.start(2, "avx512")
     import keras
 
     keras.utils.set_random_seed(1337)
+    description = data_json([5, 5, channels], 3)
+    model = architectures.build("own", "sequential", {"layers": layers}, description)
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, channels), np.uint8)
+    return model, description, images
+
+
+def require_equal_in_onnx(
+    model: Any, description: dict[str, Any], images: np.ndarray, folder: Path
+) -> None:
+    expected = model.predict_on_batch(images)
+    onnx.convert(model, description, folder / "model.onnx")
+    predict = running.make_predict(running.open_session(folder / "model.onnx", threads=1))
+    checking.require_equal("the ONNX file", predict, images, expected, 6)
 
 
 @pytest.mark.parametrize(
@@ -310,14 +324,8 @@ def start_with_seed() -> None:
     ids=["activations", "groups", "several outputs"],
 )
 def test_a_custom_network_predicts_the_same_in_onnx(tmp_path: Path, layers: list[dict]):
-    start_with_seed()
     layers = [*layers, {"Flatten": {}}, {"Dense": {"units": 4, "activation": "gelu"}}]
-    description = data_json([5, 5, 3], 3)
-    model = architectures.build("own", "sequential", {"layers": layers}, description)
-    onnx.convert(model, description, tmp_path / "model.onnx")
-    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
-    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images), 6)
+    require_equal_in_onnx(*build(layers, 3), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -332,16 +340,8 @@ def test_a_custom_network_predicts_the_same_in_onnx(tmp_path: Path, layers: list
 )
 def test_layers_that_act_only_in_training_are_not_exported(tmp_path: Path, layer: dict):
     """By default, Keras calls the layers behind a random one as in training."""
-    start_with_seed()
-    layers = [{"Conv2D": {"filters": 2, "kernel_size": 3}}, {"BatchNormalization": {}}]
-    description = data_json([5, 5, 1], 3)
-    layers = [layer, *layers, {"Flatten": {}}]
-    model = architectures.build("own", "sequential", {"layers": layers}, description)
-    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
-    expected = model.predict_on_batch(images)
-    onnx.convert(model, description, tmp_path / "model.onnx")
-    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, expected, 6)
+    behind = [{"Conv2D": {"filters": 2, "kernel_size": 3}}, {"BatchNormalization": {}}]
+    require_equal_in_onnx(*build([layer, *behind, {"Flatten": {}}], 1), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -371,27 +371,22 @@ def test_layers_that_onnx_cannot_express_are_refused_before_training(
 
 def test_a_mixed_precision_model_is_compared_in_float32(tmp_path: Path):
     """Normalization computes with constants made from its weights, as in EfficientNet."""
-    start_with_seed()
     layers = [
         {"Normalization": {"name": "normalization"}},
         {"Flatten": {}},
         {"Dense": {"units": 8, "activation": "relu", "dtype": "mixed_bfloat16"}},
     ]
-    description = data_json([5, 5, 1], 3)
-    trained = architectures.build("own", "sequential", {"layers": layers}, description)
+    trained, description, images = build(layers, 1)
     normalization = trained.get_layer("normalization")
     normalization.set_weights([np.array([0.5]), np.array([0.04]), np.array(0)])
     normalization.finalize_state()
     model = checking.in_float32(trained)
-    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 1), np.uint8)
     difference = np.abs(trained.predict_on_batch(images) - model.predict_on_batch(images)).max()
     assert checking.TOLERANCE < difference < 0.02
     for other in (trained.predict_on_batch, lambda images: np.full((len(images), 3), np.nan)):
         with pytest.raises(UserError, match="does not predict the same"):
             checking.require_equal("it", other, images, model.predict_on_batch(images), 6)
-    onnx.convert(model, description, tmp_path / "model.onnx")
-    predict = running.make_predict(running.open_session(tmp_path / "model.onnx", threads=1))
-    checking.require_equal("the ONNX file", predict, images, model.predict_on_batch(images), 6)
+    require_equal_in_onnx(model, description, images, tmp_path)
 
 
 def test_a_model_other_than_the_one_compared_is_not_exported(finished: Project):

@@ -39,7 +39,7 @@ class Train(Section):
     instruction_set: one_of("avx512", "avx2")
 
     @model_validator(mode="after")
-    def check_learning_rate(self) -> "Train":
+    def check_optimizer(self) -> "Train":
         if self.schedule and self.learning_rate is not None:
             raise ValueError(
                 "learning_rate must be empty when a schedule is given: the schedule's arguments "
