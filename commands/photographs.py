@@ -110,12 +110,12 @@ def main(path: Path, network: str, weights: str | None, name: str, dry: bool) ->
     if weights:
         settings[f"architectures.{preset.architecture}.weights"] = weights
     check_settings(settings)
-    file = Path(weights) if weights and not is_published(weights) else None
-    if file and not file.is_file():
+    if weights and not is_published(weights) and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: there is no such file")
-    if is_published(architecture.weights):
+    file = None
+    if dry and is_published(architecture.weights):  # not fetched: random ones take as long
         pretrained.find(preset.architecture, architecture)
-    if not dry:
+    else:
         file, _ = pretrained.obtain(preset.architecture, architecture, options.download)
     epochs = settings["train.epochs"] if is_tuned else 0
     seconds = estimate_seconds(

@@ -251,6 +251,16 @@ def test_a_dry_run_refuses_too_few_images_and_missing_weights(
             photographs.main(Path("my photographs"), "small", weights, "mine", dry=True)
 
 
+def test_a_dry_run_refuses_missing_weights_that_params_yaml_names(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = copy(made, tmp_path)
+    project.path(WEIGHTS).unlink()
+    monkeypatch.chdir(project.folder)
+    with pytest.raises(UserError, match=f"weights: no file lies at '{WEIGHTS}'"):
+        photographs.main(Path("my photographs"), "small", None, "photographs", dry=True)
+
+
 def test_a_dry_run_warns_of_too_little_disk_space(
     made: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
