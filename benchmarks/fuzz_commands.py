@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from commands.predicting import finding, network, pictures, trained
+from commands.predicting import finding, network, pictures, schemas, trained
 from commands.reviewing import revisions
 from commands.reviewing.revisions import Revision
 from stages.runtime import escape
@@ -104,7 +104,7 @@ def of_training(folder: Path, examples: int) -> None:
         except UserError as error:
             assert "dvc repro" not in str(error)
             return
-        assert max(training.shape) <= trained.MAX_SIDE
+        assert max(training.shape) <= schemas.MAX_SIDE
         pictures.prepare(folder / "image.png", training, pictures.read_limits())
 
     Image.new("L", (30, 20)).save(folder / "image.png")
@@ -129,7 +129,7 @@ def of_models(folder: Path, examples: int) -> None:
             for name, content in (members | change).items():
                 file.writestr(name, content)
         digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
-        of_file = training.model_copy(update={"file": trained.File(sha256=digest)})
+        of_file = training.model_copy(update={"file": schemas.File(sha256=digest)})
         try:
             predict = network.start(
                 trained.Trained(folder, of_file, folder / "model.keras", digest)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REFUSED = "(refused)"  # in place of a class name
 
 
-def as_line(row: Row, width: int) -> str:
+def format_line(row: Row, width: int) -> str:
     """A row as a line of text; `width`: of the longest class name, in characters."""
     others = ", ".join(
         f"{escape.terminal(other['class'])} {other['probability']:.3f}"
@@ -48,7 +48,7 @@ def as_line(row: Row, width: int) -> str:
     )
 
 
-def as_csv(row: Row, on_terminal: bool) -> dict[str, object]:
+def make_csv_row(row: Row, on_terminal: bool) -> dict[str, object]:
     """A row of the CSV: file, class, probability, class_2, probability_2 and so on."""
     cells = {key: row[key] for key in ("file", "class", "probability")}
     for place, other in enumerate(row["runners_up"], start=2):
@@ -66,7 +66,7 @@ def write_csv(rows: list[Row], top: int) -> None:
     names += [f"{key}_{place}" for place in range(2, top + 1) for key in ("class", "probability")]
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(as_csv(row, sys.stdout.isatty()) for row in rows)
+    writer.writerows(make_csv_row(row, sys.stdout.isatty()) for row in rows)
 
 
 def start_explainer(chosen: trained.Trained, target: Path) -> "Explainer":
@@ -151,7 +151,7 @@ def main(
             progress.say(f"error: {escape.terminal(path)}: {row}", sys.stderr)
             continue
         if format == "table":
-            progress.say(as_line(row, width))
+            progress.say(format_line(row, width))
         else:
             rows.append(row)
         if explainer and row["class"] is not None:

@@ -18,7 +18,7 @@ from PIL import Image
 from support.project import AUTHOR, Project, data_json, ran
 
 from commands import savedmodel
-from commands.predicting import pictures, trained
+from commands.predicting import pictures, schemas, trained
 from stages import architectures, export
 from stages.conversion import checking, contents, int8, onnx, running
 from stages.conversion.names import DIGESTS
@@ -118,7 +118,7 @@ def test_the_code_in_the_readme_prepares_an_image_as_in_training(
             return SimpleNamespace(custom_metadata_map=metadata)
 
     fields = {"train": {"threads": 1}, "file": {"sha256": "0" * 64}}
-    checked = trained.Training.model_validate_json(json.dumps(training | fields))
+    checked = schemas.Training.model_validate_json(json.dumps(training | fields))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnxruntime, "InferenceSession", Network)
         for path in photographs(tmp_path):

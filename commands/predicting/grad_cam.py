@@ -8,6 +8,7 @@ times its value. Needs TensorFlow as Keras's backend.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -53,7 +54,7 @@ def split_after_last(
     raise UserError("--explain: no layer with feature maps lies on all paths of this network")
 
 
-def label() -> PngImagePlugin.PngInfo:
+def make_label() -> PngImagePlugin.PngInfo:
     """The label by which `is_own` recognises a picture."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", SOFTWARE)
@@ -111,7 +112,7 @@ class Explainer:
         """Write a picture for the file `path`: the image as the network gets it, beside the same
         image under the heat map of class `number`."""
         picture = to_pillow(image).convert("RGB")
-        factor = max(1, -(-MIN_SIDE // max(picture.size)))
+        factor = math.ceil(MIN_SIDE / max(picture.size))
         size = (picture.width * factor, picture.height * factor)
         picture = picture.resize(size, Image.Resampling.NEAREST)
         heat = Image.fromarray((255 * self.compute_heat(image, number)).astype(np.uint8)).resize(
@@ -126,7 +127,7 @@ class Explainer:
         output = self.choose_output(path)
         try:
             with files.replacing(output) as partial:
-                both.save(partial, "PNG", pnginfo=label())
+                both.save(partial, "PNG", pnginfo=make_label())
         except (FileExistsError, NotADirectoryError):
             raise UserError(
                 f"--explain: the folder {output.parent} cannot be made: a file is in the way"

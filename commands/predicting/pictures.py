@@ -1,6 +1,7 @@
 """Read image files within limits, prepare them as in training, and classify them. A fault of one
 file is reported for that file, and the others are still classified."""
 
+import math
 import os
 import stat
 import warnings
@@ -14,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from commands.predicting.finding import has_images
-from commands.predicting.trained import ROOT, Part, Training
+from commands.predicting.schemas import Parameters, Training
+from commands.predicting.trained import ROOT
 from stages import params
 from stages.conversion.checking import Predict
 from stages.images.decode import BadImage, decode
@@ -29,16 +31,6 @@ LIMIT = "download.limits.{} in params.yaml"
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
-
-
-class Download(Part):
-    limits: Limits
-
-
-class Parameters(Part):
-    """The part of params.yaml that predict reads."""
-
-    download: Download
 
 
 def read_limits() -> Limits:
@@ -99,7 +91,7 @@ def prepare_content(content: bytes, training: Training, pixels: int, limit: str)
 
 def choose_batch_size(training: Training) -> int:
     """The largest number of images to predict at a time."""
-    return max(1, min(MAX_BATCH, MAX_BATCH_BYTES // int(np.prod(training.shape))))
+    return max(1, min(MAX_BATCH, MAX_BATCH_BYTES // math.prod(training.shape)))
 
 
 def classify(

@@ -4,66 +4,18 @@ fault is a `UserError` with a remedy that suits the folder's origin."""
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from commands.predicting.schemas import Metrics, Training
 from stages.conversion.names import DIGESTS, INT8
-from stages.params.fields import Name
-from stages.params.schema import Preprocess
 from stages.runtime.errors import UserError
 from stages.storage import files
 
 ROOT = Path(__file__).parents[2]  # of the project, wherever a command is started
 MAX_BYTES = 64_000_000  # of training.json
-MAX_SIDE = 4096  # pixels of an image as the network takes it
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Channels = Literal[1, 3]
 Checked = TypeVar("Checked", bound=BaseModel)
-
-
-class Part(BaseModel):
-    """A part of training.json that predict reads; extra keys are allowed."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-
-
-class File(Part):
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Train(Part):
-    threads: Annotated[int, Field(ge=1, le=1024)]
-    instruction_set: Literal["avx512", "avx2"] = "avx512"  # missing in old models
-
-
-class Training(Part):
-    """The part of training.json that predict reads: name, classes, how to prepare an image, and
-    which file it describes."""
-
-    model: Name
-    class_names: Annotated[list[str], Field(min_length=1)]
-    # height, width and channels of an image as the network takes it
-    shape: Annotated[tuple[Side, Side, Channels], Field(alias="image_shape")]
-    decoded_channels: Channels
-    preprocess: Preprocess
-    train: Train
-    file: File
-
-
-class Refusal(Part):
-    confidence: Annotated[float, Field(ge=0, le=1)]
-
-
-class Int8(Part):
-    refusal: Refusal | None = None
-
-
-class Metrics(Part):
-    """The part of metrics.json that predict reads."""
-
-    refusal: Refusal | None = None
-    int8: Int8 = Int8()
 
 
 @dataclass(frozen=True)
