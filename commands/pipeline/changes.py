@@ -92,32 +92,49 @@ def list_changes(
     the opposite; and DVC parses parameter files again for each stage, a third of a review's time,
     so `read` returns the content of such a file."""
     if stage.changed_stage():
-        yield Change(COMMAND, True)
-    for out in stage.outs:
-        known = out.hash_info and out.status().get(str(out), "deleted")
-        if known not in ("not in cache", "deleted"):
-            on_disk = bool(out.hash_info) and out.use_cache
-            yield Change(find_path(out), is_code(find_path(out)), on_disk)
+        yield Change(COMMAND, of_code=True)
+    yield from filter(None, map(find_output_change, stage.outs))
     if stage.frozen:
         return
     if stage.always_changed or stage.is_callback:
-        yield Change("it always runs", False)
+        yield Change("it always runs", of_code=False)
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency) and dep.params:
-            then = dep.hash_info.value or {}
-            for key in dep.params:
-                before, now = then.get(key, ABSENT), keys.look_up(key, read(dep.fs_path), ABSENT)
-                if now is ABSENT or now != before:
-                    yield Change(f"{find_path(dep)}: {key}", is_extension(now, before))
-            continue
-        status = dep.status().get(str(dep))
-        if not status:
-            continue
-        # compare with its state when the lock files were written
-        known = dep.hash_info and (status == "deleted" or recorded.is_cached(dep))
-        same = bool(known) and not recorded.is_other(dep)
-        if not same or status != "deleted":
-            yield Change(find_path(dep), is_code(find_path(dep)), on_disk=same)
+            yield from list_parameter_changes(dep, read(dep.fs_path))
+        elif change := find_dependency_change(dep, recorded):
+            yield change
+
+
+def find_output_change(out: Output) -> Change | None:
+    """How an output differs from its lock entry; None if it is equal or missing."""
+    if out.hash_info and out.status().get(str(out)) in (None, "not in cache", "deleted"):
+        return None
+    path = find_path(out)
+    return Change(path, is_code(path), on_disk=bool(out.hash_info) and out.use_cache)
+
+
+def list_parameter_changes(dep: ParamsDependency, content: dict[str, Any]) -> Iterator[Change]:
+    """The parameters that differ from the lock entry, in the `content` of their file."""
+    recorded = dep.hash_info.value or {}
+    for key in dep.params:
+        before, now = recorded.get(key, ABSENT), keys.look_up(key, content, ABSENT)
+        if now is ABSENT or now != before:
+            yield Change(f"{find_path(dep)}: {key}", is_extension(now, before))
+
+
+def find_dependency_change(dep: Dependency, recorded: RecordedOutputs) -> Change | None:
+    """How a file or folder differs from the lock entry; None if it is equal, or missing and not
+    provably another. What other stages make, and what is missing, is compared with its state when
+    the lock files were written."""
+    status = dep.status().get(str(dep))
+    if not status:
+        return None
+    known = dep.hash_info and (status == "deleted" or recorded.is_cached(dep))
+    same = bool(known) and not recorded.is_other(dep)
+    if same and status == "deleted":
+        return None
+    path = find_path(dep)
+    return Change(path, is_code(path), on_disk=same)
 
 
 def find_path(item: Output) -> str:
