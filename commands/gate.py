@@ -16,7 +16,7 @@ A check that has nothing to judge is reported as *not checked*, and does not fai
 seconds.
 """
 
-from commands.reviewing import comparing, gate, history
+from commands.reviewing import gate, history, revisions, yardstick
 from stages import params
 from stages.runtime import cli
 from stages.runtime.errors import UserError
@@ -29,12 +29,12 @@ def main(base: str) -> None:
     head, dirty = history.read_working_tree()
     comparison = history.find_base(base, head, bool(dirty))
     before = comparison.revision
-    seed_spread, source = comparing.choose_spread(before, head)
+    seed_spread, source = yardstick.choose_spread(before, head)
     checks = gate.run_checks(comparison, head, options.gate, seed_spread)
     for note in [
         *filter(None, [comparison.note]),
-        *comparing.list_damages(before),
-        *(comparing.list_notes(seed_spread, source, before, head) if before else ()),
+        *revisions.list_damages(before),
+        *(yardstick.list_notes(seed_spread, source, before, head) if before else ()),
     ]:
         print(note)
     print("\n".join(map(str, checks)))

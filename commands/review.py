@@ -20,7 +20,7 @@ from dvc.exceptions import DvcException
 from commands.pipeline import outdated
 from commands.pipeline.outdated import Outdated
 from commands.pipeline.process import run_dvc
-from commands.reviewing import comparing, gate, history, models, noise, revisions
+from commands.reviewing import comparing, gate, history, models, noise, revisions, yardstick
 from commands.reviewing.comparing import Verdict
 from commands.reviewing.rendering import OUTPUTS, Content, join_code, write_pages
 from commands.reviewing.revisions import Revision
@@ -29,9 +29,9 @@ from stages.runtime import cli, escape, progress
 from stages.runtime.errors import UserError
 
 
-def list_messages(base: Revision | None, head: Revision, dirty: list[str]) -> list[str]:
+def list_messages(comparison: history.Base, head: Revision, dirty: list[str]) -> list[str]:
     """Sentences that a reader must know before the numbers."""
-    messages = []
+    base, messages = comparison.revision, [comparison.note] if comparison.note else []
     for revision in (base, head) if base and base.models else (head,):
         if revision.outdated:
             messages.append(
@@ -51,6 +51,8 @@ def list_messages(base: Revision | None, head: Revision, dirty: list[str]) -> li
             f"The data set is different: {join_code([base.dataset])} before, "
             f"{join_code([head.dataset])} now."
         )
+    if base and (left_out := describe_left_out(base, head)):
+        messages.append(left_out)
     return messages
 
 
@@ -87,43 +89,45 @@ def describe_left_out(base: Revision, head: Revision) -> str:
     )
 
 
+def find_head(name: str | None) -> tuple[Revision, list[str]]:
+    """The revision `name`, or the working tree if there is no name, and its uncommitted files.
+    Raises `UserError` if there is no such revision."""
+    if not name:
+        return history.read_working_tree()
+    commit = history.find_commit(name)
+    if not commit:
+        raise UserError(f"there is no revision {name!r} here")
+    return Revision(history.name_commit(name, commit), commit), []
+
+
 def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ()) -> Content:
     """Compare two revisions. `ran`: the stages that just ran because ``dvc.lock`` was out of date.
     Raises `UserError` if there is no revision `head_name`."""
     current = params.load()
-    head, dirty = history.read_working_tree()
-    if head_name:
-        commit = history.find_commit(head_name)
-        if not commit:
-            raise UserError(f"there is no revision {head_name!r} here")
-        head, dirty = Revision(history.name_commit(head_name, commit), commit), []
+    head, dirty = find_head(head_name)
     comparison = history.find_base(base_name, head, bool(dirty))
     base = comparison.revision
-    wanted, bounds = head.options(current)
-    seed_spread, source = comparing.choose_spread(base, head)
-    verdicts = (
-        comparing.judge_models(base, head, seed_spread, wanted.false_alarm_rate)
-        if base and base.models
-        else {}
-    )
-    selected = (
-        comparing.compare_selected(base, head, seed_spread, wanted.false_alarm_rate) if base else ""
-    )
-    notes = [*filter(None, [comparison.note]), *list_messages(base, head, dirty)]
-    if base and (left_out := describe_left_out(base, head)):
-        notes.append(left_out)
-    others = comparing.judge_against_selected(head, seed_spread, wanted.false_alarm_rate)
+    wanted, bounds = head.read_options(current)
+    rate = wanted.false_alarm_rate
+    seed_spread, source = yardstick.choose_spread(base, head)
+    verdicts, selected = {}, ""
+    if base:
+        if base.models:
+            verdicts = comparing.judge_models(base, head, seed_spread, rate)
+        selected = comparing.compare_selected(base, head, seed_spread, rate)
+    messages = list_messages(comparison, head, dirty)
+    others = comparing.judge_against_selected(head, seed_spread, rate)
     judged = any(
         verdict.difference or verdict.words == noise.NOT_JUDGED
         for verdict in (*verdicts.values(), *others.values())
     )
     if verdicts or judged:
-        notes += comparing.list_notes(
+        messages += yardstick.list_notes(
             seed_spread, source, base or head, head, judged or bool(selected)
         )
     content = Content(
         head=head,
-        messages=notes,
+        messages=messages,
         base=base,
         parameters=revisions.list_changed_parameters(base, head) if base else [],
         models=[
@@ -134,13 +138,13 @@ def compare(base_name: str, head_name: str | None, ran: Sequence[Outdated] = ())
         selected=selected,
         others=describe_others(head, others, measured=bool(seed_spread)),
         seeds=seed_spread and seed_spread["n"],
-        rate=wanted.false_alarm_rate,
+        rate=rate,
         gate=gate.run_checks(comparison, head, bounds, seed_spread, ran),
         charts=models.draw_charts(base, head, verdicts) if verdicts else {},
         missing=describe_missing(head),
         lost=comparison.why if comparison.lost else "",
     )
-    content.messages[:0] = comparing.list_damages(base, head)  # last, once all files are read
+    content.messages[:0] = revisions.list_damages(base, head)  # last, once all files are read
     return content
 
 

@@ -150,7 +150,7 @@ def test_a_revision_is_judged_by_its_own_bounds_and_by_todays_where_it_has_none(
     finished.run("git", "checkout", "--quiet", "main")
     older = Revision("older", finished.run("git", "rev-parse", "older").strip())
     current = params.load()
-    _, bounds = older.options(current)
+    _, bounds = older.read_options(current)
     assert bounds.selected_fall == 7.0 and bounds.int8_fall == current.gate.int8_fall
 
 

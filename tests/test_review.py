@@ -19,7 +19,7 @@ from support.reviews import MODEL, accept, closed_gate, commit, review
 
 from commands import seed_spread
 from commands.pipeline import lockfile, process, sources
-from commands.reviewing import comparing, noise
+from commands.reviewing import comparing, noise, yardstick
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change
 from commands.reviewing.revisions import Revision
@@ -102,8 +102,8 @@ def test_the_spread_is_measured_once_and_not_taken_from_the_change(history: Proj
         with chdir(history.folder):
             base = Revision("longer", history.run("git", "rev-parse", "longer").strip())
             head = Revision("the working tree", None)
-            assert comparing.choose_spread(base, head) == (content, base)
-            assert comparing.read_spread(head) != content
+            assert yardstick.choose_spread(base, head) == (content, base)
+            assert yardstick.read_spread(head) != content
     finally:
         path.write_text(text)
 
@@ -115,12 +115,12 @@ def test_a_note_names_the_revision_whose_spread_is_used(monkeypatch: pytest.Monk
     )
     data = {"the base": "old", "the head": "older", "the working tree": "new"}
     monkeypatch.setattr(
-        comparing, "read_spread", lambda revision: {"measured_on": {"data": data[revision.name]}}
+        yardstick, "read_spread", lambda revision: {"measured_on": {"data": data[revision.name]}}
     )
-    monkeypatch.setattr(comparing, "is_measured_on", lambda *_: False)
-    seed_spread, source = comparing.choose_spread(base, head)
+    monkeypatch.setattr(yardstick, "is_measured_on", lambda *_: False)
+    seed_spread, source = yardstick.choose_spread(base, head)
     assert seed_spread == {"measured_on": {"data": "new"}}
-    notes = comparing.list_notes(seed_spread, source, base, head)
+    notes = yardstick.list_notes(seed_spread, source, base, head)
     assert notes[-1].endswith("has changed; differences are judged by that of the working tree.")
 
 
@@ -419,20 +419,19 @@ def test_the_obstacle_to_a_comparison_is_named(
 ):
     monkeypatch.chdir(finished.folder)
     change(finished)
-    base, head = (
-        Revision("main", finished.run("git", "rev-parse", "main").strip()),
-        Revision("the working tree", None),
-    )
-    assert str(comparing.find_obstacle(base, head, MODEL, MODEL)) == said
+    base = Revision("main", finished.run("git", "rev-parse", "main").strip())
+    head = Revision("the working tree", None)
+    old, new = comparing.Results(base, MODEL), comparing.Results(head, MODEL)
+    assert str(comparing.find_obstacle(old, new)) == said
 
 
 def test_the_yardstick_is_read_whatever_the_sections_hold():
     """The number of bins counts too, since the calibration error depends on it."""
     damaged = SimpleNamespace(parameters={"review": 3, "gate": [1]})
-    assert comparing.read_yardstick(damaged) == {}
+    assert yardstick.read_yardstick(damaged) == {}
     whole = {"review": {"a": 1}, "evaluate": {"calibration_bins": 15, "top_k": 5}}
-    yardstick = comparing.read_yardstick(SimpleNamespace(parameters=whole))
-    assert yardstick == {"review.a": 1, "evaluate.calibration_bins": 15}
+    parameters = yardstick.read_yardstick(SimpleNamespace(parameters=whole))
+    assert parameters == {"review.a": 1, "evaluate.calibration_bins": 15}
 
 
 def test_a_hook_reviews_its_own_repository_and_leaves_it_alone(

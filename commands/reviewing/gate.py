@@ -7,6 +7,7 @@ from typing import Any
 from commands.pipeline import outdated, repository
 from commands.pipeline.outdated import Outdated
 from commands.reviewing import comparing, history, noise
+from commands.reviewing.comparing import Results
 from commands.reviewing.revisions import Revision, strip_markup
 from stages.params.schema import Gate
 from stages.runtime import escape
@@ -59,17 +60,13 @@ def check_selected(
         return Check(name, None, "there is nothing to compare with")
     if not head.selected:
         return Check(name, False, "no model is selected: reports/selection.json is missing")
-    reports = [
-        head.read_report(head.selected, file) for file in ("training.json", "predictions.csv")
-    ]
-    if head.selected not in head.models or any(report is None for report in reports):
+    old, new = Results(base, base.selected), Results(head, head.selected)
+    if comparing.find_missing(new):
         return Check(name, False, f"results of {head.selected} are missing")
-    if obstacle := comparing.find_obstacle(base, head, base.selected, head.selected):
+    if obstacle := comparing.find_obstacle(old, new):
         unchanged = obstacle.words == noise.SAME
         return Check(name, True if unchanged else None, f"{head.selected}: {obstacle}")
-    measured, _ = comparing.measure_difference(
-        base, head, base.selected, head.selected, seed_spread
-    )
+    measured, _ = comparing.measure_difference(old, new, seed_spread)
     times = (
         f"{abs(measured.difference) / measured.noise:.1f} times the noise of {measured.noise:.4f}"
         if measured.noise
@@ -128,20 +125,20 @@ def check_replications(base: Revision | None, head: Revision, wanted: bool) -> C
     code proves nothing about this code: if all figures hold in it, that counts as not checked,
     since running the experiments again takes hours."""
     name = "replications"
-    tables = [
+    before, now = (
         revision.read_table("replications/table.csv") if revision else None
         for revision in (base, head)
-    ]
+    )
     if not wanted:
         return Check(name, None, "gate.replications is false")
-    if tables[0] is None:
+    if before is None:
         return Check(name, None, "there is nothing to compare with")
-    reproduced = tables[0].loc[tables[0]["verdict"].isin(REPRODUCED), "experiment"].tolist()
-    now = {} if tables[1] is None else dict(zip(tables[1]["experiment"], tables[1]["verdict"]))
+    reproduced = before.loc[before["verdict"].isin(REPRODUCED), "experiment"].tolist()
+    verdicts = {} if now is None else dict(zip(now["experiment"], now["verdict"]))
     lost = [
-        strip_markup(f"{experiment} ({now.get(experiment, 'gone')})")
+        strip_markup(f"{experiment} ({verdicts.get(experiment, 'gone')})")
         for experiment in reproduced
-        if now.get(experiment) not in REPRODUCED
+        if verdicts.get(experiment) not in REPRODUCED
     ]
     if lost:
         return Check(name, False, f"no longer as published: {', '.join(lost)}")
@@ -165,7 +162,7 @@ def run_checks(
     seed_spread: dict[str, Any] | None,
     ran: Sequence[Outdated] = (),
 ) -> list[Check]:
-    """Run all checks. `seed_spread`: from `comparing.choose_spread`; `ran`: the stages that just
+    """Run all checks. `seed_spread`: from `yardstick.choose_spread`; `ran`: the stages that just
     ran because ``dvc.lock`` was out of date."""
     missing = [Check("base", False if base.lost else None, base.why)] if base.why else []
     results = [

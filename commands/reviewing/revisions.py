@@ -67,7 +67,7 @@ class Revision:
             return None
         try:
             content = json.loads(text)
-            schema = SCHEMAS.get(path, SCHEMAS[path.rsplit("/")[-1]])
+            schema = SCHEMAS.get(path, SCHEMAS[Path(path).name])
             schema.validate_python(content, strict=True)  # the content itself is used
             return content
         except ValidationError as error:
@@ -87,7 +87,7 @@ class Revision:
         except ValueError as error:
             self.damaged[path] = strip_markup(str(error))
             return None
-        if lacking := COLUMNS[path.rsplit("/")[-1]] - set(table):
+        if lacking := COLUMNS[Path(path).name] - set(table):
             self.damaged[path] = f"it lacks the column {min(lacking)}"
             return None
         for name in names.keys() & set(table):
@@ -132,7 +132,7 @@ class Revision:
             self.damaged["params.yaml"] = strip_markup(str(error))
             return {}
 
-    def options(self, current: Params) -> tuple[Review, Gate]:
+    def read_options(self, current: Params) -> tuple[Review, Gate]:
         """The ``review`` and ``gate`` by which the revision is to be judged. Keys that it lacks,
         perhaps because they are newer, come from the `current` parameters. Raises `UserError`."""
         if self.commit is None:
@@ -189,6 +189,16 @@ def have_same_test_data(base: Revision, head: Revision) -> bool:
     data set, perhaps preprocessed differently."""
     (array, *split), (head_array, *head_split) = base.tested_on, head.tested_on
     return array == head_array is not None or (split == head_split and None not in split)
+
+
+def list_damages(*revisions: Revision | None) -> list[str]:
+    """A sentence for each damaged file among those that were read so far."""
+    return [
+        f"{path} in {revision.name} is damaged: {fault}."
+        for revision in revisions
+        if revision
+        for path, fault in revision.damaged.items()
+    ]
 
 
 def list_changed_parameters(base: Revision, head: Revision) -> list[dict[str, Any]]:
