@@ -203,6 +203,13 @@ def test_pictures_of_the_same_name_in_several_folders_stay_apart():
     assert len(places) == len(paths) and all(".." not in place.parts for place in places)
 
 
+def test_the_current_folder_without_images_is_no_obstacle_to_explaining(tmp_path: Path):
+    """That it holds no images is reported later, as for any other folder."""
+    explainer = SimpleNamespace(target=tmp_path)
+    explainer.choose_output = lambda path: Explainer.choose_output(explainer, path)
+    Explainer.require_free(explainer, [Path(".")])
+
+
 def test_the_heat_map_is_that_of_grad_cam(tmp_path: Path):
     """The only feature map is the image itself, and all pixels but one speak for the first class:
     its heat map is the image; that of the second class is empty."""

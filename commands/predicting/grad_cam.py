@@ -151,7 +151,8 @@ class Explainer:
         """The path of the picture for `path`: the same path below the target, so that equal names
         in two folders do not collide. The end of a very long name is replaced by a digest."""
         names = {path.anchor: "_root", "..": "_up"}
-        *folders, name = [names.get(part, part) for part in path.parts]
+        # the current folder has no parts
+        *folders, name = [names.get(part, part) for part in path.parts] or ["_here"]
         content = os.fsencode(name)
         if len(content) > MAX_NAME_BYTES:
             digest = blake2b(content, digest_size=8).hexdigest()
