@@ -275,7 +275,9 @@ def test_a_model_of_another_commit_is_left_with_a_hint_to_check_out_its_own(
     digests.refresh()
     trainings = stale.find_trainings("dvc.yaml")
     assert all(training.is_outdated for training in trainings)
-    left = {training.key: choosing.why_left(training, trainings, False) for training in trainings}
+    left = {
+        training.key: choosing.explain_left(training, trainings, False) for training in trainings
+    }
     assert "dvc checkout" in left[MODEL] and left[OTHER] is None
 
 

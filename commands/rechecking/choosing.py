@@ -27,7 +27,7 @@ def pair_with_revisions(
     """Those of the `trainings` that are out of date by code alone, each with the commit that
     produced its results; and why the others that are out of date are left, by address."""
     outdated = [training for training in trainings if training.is_outdated]
-    reasons = {training.address: why_left(training, everything, dry) for training in outdated}
+    reasons = {training.address: explain_left(training, everything, dry) for training in outdated}
     left = {address: reason for address, reason in reasons.items() if reason}
     candidates = [training for training in outdated if training.address not in left]
     revisions = stale.find_revisions(candidates)
@@ -40,7 +40,7 @@ def pair_with_revisions(
     return pairs, left
 
 
-def why_left(training: Training, everything: Sequence[Training], dry: bool) -> str | None:
+def explain_left(training: Training, everything: Sequence[Training], dry: bool) -> str | None:
     """Why a training that is out of date cannot be compared; None if it can, provided that a commit
     holds its code. `everything`: all trainings, since one may start from another. Raises
     `UserError` if a record of its results is damaged."""

@@ -6,6 +6,7 @@ versions, which new code may change without changing a result.
 
 import io
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stages.storage import files
 NOT_COMPARED = ("file", "layers")
 
 
-def collect_files(folder: Path, outs: tuple[str, ...]) -> dict[str, Path]:
+def collect_files(folder: Path, outs: Iterable[str]) -> dict[str, Path]:
     """The files that a training wrote in `folder`, by their names within its outputs, such as
     ``model.keras`` or ``seed-1/model.keras``, so that outputs may have moved."""
     paths = {}
@@ -44,27 +45,31 @@ def compare(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
     """
     if not any(name.endswith(".keras") for name in old):
         return ["the old code wrote no model: there is nothing to compare"]
+    return [
+        f"{name}: {difference}"
+        for name, path in sorted(old.items())
+        for difference in compare_files(path, new.get(name))
+    ]
+
+
+def compare_files(old: Path, new: Path | None) -> list[str]:
+    """The differences of two files of the same name; none if such files are not compared."""
+    read, is_model = find_reader(old.name), old.suffix == ".keras"
+    if read is None:
+        return []
+    if new is None:
+        return ["only the old code writes it"]
+    before, after = read(old), read(new)
+    if is_model:
+        before, after = match_arrays(before, after)
     differences = []
-    for name, path in sorted(old.items()):
-        read = find_reader(name)
-        if read is None:
-            continue
-        if name not in new:
-            differences.append(f"{name}: only the old code writes it")
-            continue
-        old_arrays, new_arrays = read(path), read(new[name])
-        if name.endswith(".keras"):
-            old_arrays, new_arrays = match_arrays(old_arrays, new_arrays)
-        for key, array in old_arrays.items():
-            if key not in new_arrays:
-                differences.append(f"{name}: {key}: only the old code has it")
-            elif difference := describe_difference(array, new_arrays[key]):
-                differences.append(f"{name}: {key}: {difference}")
-        if name.endswith(".keras"):
-            differences += [
-                f"{name}: {key}: only the new code has it"
-                for key in new_arrays.keys() - old_arrays.keys()
-            ]
+    for key, array in before.items():
+        if key not in after:
+            differences.append(f"{key}: only the old code has it")
+        elif difference := describe_difference(array, after[key]):
+            differences.append(f"{key}: {difference}")
+    if is_model:
+        differences += [f"{key}: only the new code has it" for key in after.keys() - before.keys()]
     return differences
 
 
@@ -80,7 +85,7 @@ def find_additions(old: dict[str, Path], new: dict[str, Path]) -> list[str]:
     return additions
 
 
-def find_reader(name: str):
+def find_reader(name: str) -> Callable[[Path], dict[str, np.ndarray]] | None:
     """The function that reads a file's numbers as named arrays; None for a file that is not
     compared."""
     readers = {
@@ -156,8 +161,9 @@ def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
         places = np.argwhere(np.atleast_1d(old != new))
     elif old.dtype != new.dtype:
         return f"type {new.dtype} instead of {old.dtype}"
-    else:
-        places = np.argwhere(np.atleast_1d(find_differing(old, new)))
+    else:  # all bits count: NaN equals NaN, 0.0 is not -0.0
+        raw = f"V{old.dtype.itemsize}"
+        places = np.argwhere(np.atleast_1d(old.view(raw) != new.view(raw)))
     if not len(places):
         return ""
     first = tuple(places[0].tolist()) if old.shape else ()
@@ -166,13 +172,3 @@ def describe_difference(old: np.ndarray, new: np.ndarray) -> str:
         f"{len(places)} of {old.size} values differ, the first {where}is "
         f"{new[first]} instead of {old[first]}"
     )
-
-
-def find_differing(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Which values differ in any bit, bool of the arrays' shape: NaN equals NaN, 0.0 is not
-    -0.0."""
-    size = old.dtype.itemsize
-    old_bytes, new_bytes = (
-        np.frombuffer(array.tobytes(), np.uint8).reshape(*array.shape, size) for array in (old, new)
-    )
-    return (old_bytes != new_bytes).any(axis=-1)

@@ -49,10 +49,10 @@ def find_other_platform(training: Training) -> str | None:
     if any(devices != "cpu" for _, devices in platforms):
         return "its results were computed on a GPU, which does not give the same bits twice"
     present = backend.choose_backend()
-    for other in sorted({used for used, _ in platforms} - {present}):
+    if others := sorted({used for used, _ in platforms} - {present}):
         return (
-            f"its results were computed with {other}, but this comparison would use {present}: set "
-            f"KERAS_BACKEND={other}"
+            f"its results were computed with {others[0]}, but this comparison would use {present}: "
+            f"set KERAS_BACKEND={others[0]}"
         )
     return None
 

@@ -90,16 +90,14 @@ def compare_codes(
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
     resumed = interrupt(training.command, new, checkpoint, stop)
     run(training.command, new, stop)
-    results = [
-        comparing.collect_files(old, tuple(out["path"] for out in training.entry["outs"])),
-        comparing.collect_files(new, training.outs),
-    ]
-    if differences := comparing.compare(*results):
+    old_files = comparing.collect_files(old, [out["path"] for out in training.entry["outs"]])
+    new_files = comparing.collect_files(new, training.outs)
+    if differences := comparing.compare(old_files, new_files):
         return Verdict(differences)
-    epochs = count_epochs(results[0])
+    epochs = count_epochs(old_files)
     if cut.patience is not None and epochs == cut.epochs:
         return Verdict([f"early stopping did not act in {epochs} epochs, so it was not compared"])
-    additions = tuple(comparing.find_additions(*results))
+    additions = tuple(comparing.find_additions(old_files, new_files))
     return Verdict([], epochs * cut.steps, additions, resumed)
 
 
@@ -114,22 +112,29 @@ def prepare_side(
     seed = find_first_seed(folder, training)
     for member in (*chain, training):
         recipe = budget.read_recipe(folder, pipeline, member.key)
-        for path in filter(lambda path: str(path) not in trained, member.data):
-            for prepared in (path, path / "prepared"):
-                if (prepared / "data.json").exists():
-                    shape = files.read_json(prepared / "data.json")["image_shape"]
-                    cut = budget.plan_cut(recipe, shape, options)
-                    monitor = recipe["early_stopping"]["monitor"]
-                    spare = int(pipeline == budget.REPLICATIONS)
-                    files.remove(folder / prepared)
-                    budget.cut_data(prepared, folder / prepared, cut, monitor, spare)
-                    break
-            else:
+        for path in member.data:
+            if str(path) in trained:
+                continue
+            prepared = find_prepared(path)
+            if prepared is None:
                 copy(path, folder / path)
+                continue
+            shape = files.read_json(prepared / "data.json")["image_shape"]
+            cut = budget.plan_cut(recipe, shape, options)
+            monitor = recipe["early_stopping"]["monitor"]
+            spare = int(pipeline == budget.REPLICATIONS)
+            files.remove(folder / prepared)
+            budget.cut_data(prepared, folder / prepared, cut, monitor, spare)
         if cut is None:
             raise UserError(f"{member.address}: none of its dependencies is prepared data")
         budget.cut_params(folder, pipeline, member.key, cut, seed)
     return cut
+
+
+def find_prepared(path: Path) -> Path | None:
+    """The folder of prepared data that a dependency is or holds; None if it has none."""
+    places = (path, path / "prepared")
+    return next((place for place in places if (place / "data.json").exists()), None)
 
 
 def find_first_seed(folder: Path, training: Training) -> int | None:

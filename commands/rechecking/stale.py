@@ -1,7 +1,7 @@
 """Find the trainings whose code alone has changed since their results, and the revision that
 produced these, from the lock files and DVC."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,28 +102,27 @@ def find_trainings(pipeline: str) -> list[Training]:
         ]
 
 
-def find_revisions(trainings: Iterable[Training]) -> dict[str, str]:
+def find_revisions(trainings: Sequence[Training]) -> dict[str, str]:
     """The commit that produced the results of each training, by address: the earliest with the same
     lock entry and with the code whose digests the entry has. Trainings without such a commit are
     left out."""
     revisions: dict[str, str] = {}
-    by_address = {training.address: training for training in trainings}
     tried = set()
-    holders = find_holders(list(by_address.values()))
+    holders = find_holders(trainings)
     codes = git.find_objects(f"{commit}:stages" for commit in holders)
     for (commit, addresses), code in zip(holders.items(), codes):
         left = [address for address in addresses if address not in revisions]
         if left and (code, *left) not in tried:
             tried.add((code, *left))
             try:
-                current = find_current(commit, [by_address[address] for address in left])
+                current = find_current(commit, left)
             except repository.Unreadable:
                 current = []
             revisions |= dict.fromkeys(current, commit)
     return revisions
 
 
-def find_holders(trainings: list[Training]) -> dict[str, list[str]]:
+def find_holders(trainings: Sequence[Training]) -> dict[str, list[str]]:
     """The commits whose lock files have the same entries as now, the earliest first, each with the
     addresses of these trainings."""
     holders: dict[str, list[str]] = {}
@@ -154,22 +153,17 @@ def read_entries(text: str, path: str) -> lockfile.Lock:
         return {}
 
 
-def find_current(commit: str, trainings: list[Training]) -> list[str]:
-    """The addresses of the trainings whose code at a commit has the digests in their lock entry
+def find_current(commit: str, addresses: Sequence[str]) -> list[str]:
+    """Those `addresses` of trainings whose code at a commit has the digests in their lock entry
     there."""
     with repository.open_repo(commit) as repo:
         compare = changes.make_comparison(repo, repo.index.stages)
         if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
             return []
-        stages = {
-            stage.addressing: stage
-            for pipeline in {training.pipeline for training in trainings}
-            for stage in repo.stage.collect(pipeline)
-        }
         return [
-            training.address
-            for training in trainings
-            if (stage := stages.get(training.address))
+            stage.addressing
+            for stage in repo.index.stages
+            if stage.addressing in addresses
             and not any(change.of_code for change in compare(stage))
         ]
 
