@@ -25,11 +25,29 @@ def main() -> None:
     cli.exit_on_signals()
     cli.require_project()
     experiments.refuse_beside_dvc()
+    refuse_locked_index()
+    return_to_branch()
+    refuse_conflicts()
+    excluded = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
+    changed = [path for path in WRITTEN if git.list_changed(path, *excluded)]
+    if changed:
+        stash_changes(changed, excluded)
+        print(f"changes stashed, `git stash pop` restores them: {', '.join(changed)}")
+    print(f"parameters and results are those of the last commit{check_out()}")
+
+
+def refuse_locked_index() -> None:
+    """Raise `UserError` if a git command is running here, or was killed."""
     if (lock := Path(git.run("rev-parse", "--git-path", "index.lock"))).exists():
         raise UserError(
             f"a git command is running here, or was killed and left {lock}: wait for it, or delete "
             "that file. Then start again"
         )
+
+
+def return_to_branch() -> None:
+    """Switch back to the branch that a killed ``dvc exp run`` left, if any. Raises `UserError` if
+    commits since then are on no branch."""
     if branch := experiments.find_lost_branch():
         if git.ask("merge-base", "--is-ancestor", "HEAD", branch) is None:
             raise UserError(
@@ -38,6 +56,10 @@ def main() -> None:
             )
         git.run("switch", branch)
         print(f"back on branch {branch}, which a killed `dvc exp run` had left")
+
+
+def refuse_conflicts() -> None:
+    """Raise `UserError` if a merge, a rebase or ``git stash pop`` left conflicts."""
     # -z: else git would quote names with non-ASCII letters
     if unmerged := git.run("diff", "--name-only", "--diff-filter=U", "--relative", "-z"):
         names = ", ".join(filter(None, unmerged.split("\0")))
@@ -46,12 +68,6 @@ def main() -> None:
             "caused it:\n       `git merge --abort`, `git rebase --abort`; after `git stash pop`, "
             "which keeps the stash: `git checkout HEAD -- FILE`. Then start again"
         )
-    excluded = [f":(exclude)replications/{name}" for name in WRITTEN_BY_HAND]
-    changed = [path for path in WRITTEN if git.list_changed(path, *excluded)]
-    if changed:
-        stash_changes(changed, excluded)
-        print(f"changes stashed, `git stash pop` restores them: {', '.join(changed)}")
-    print(f"parameters and results are those of the last commit{check_out()}")
 
 
 def stash_changes(paths: list[str], excluded: list[str]) -> None:

@@ -49,15 +49,7 @@ def compare_accuracies(
     """The absolute difference of each accuracy, by its name; infinite where one of the two is
     missing."""
     before, now = (
-        pd.Series(
-            {
-                f"{model}.{name}": value
-                for model, values in metrics.items()
-                for name, value in values.items()
-                if name.endswith("accuracy")
-            },
-            dtype=float,
-        )
+        pd.json_normalize(metrics).iloc[0].filter(regex="accuracy$").astype(float)
         for metrics in (committed, obtained)
     )
     return (before - now).abs().fillna(math.inf).to_dict()
