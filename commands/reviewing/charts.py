@@ -35,7 +35,7 @@ def draw_confusion_change(cells: pd.DataFrame, classes: list[str]) -> Spec:
     change. Improvements are blue (more on the diagonal, fewer off it), the opposite orange."""
     cells = cells[cells["change"] != 0]
     right, size = cells["actual"] == cells["predicted"], cells["change"].abs()
-    largest = max(1, int(size.max())) if len(cells) else 1
+    largest = int(max(size, default=1))
     return draw_matrix(
         cells.assign(
             good=cells["change"].where(right, -cells["change"]),

@@ -1,6 +1,7 @@
 """What the review shows of each model: metrics and curves in both revisions, and the change of the
 confusion matrix."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ def draw_blocks(rows: list[list[float]]) -> list[str]:
     """Rows of numbers as sparklines of block characters, on a common scale."""
     low, high = min(map(min, rows)), max(map(max, rows))
     scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0
-    step = max(1, -(-max(map(len, rows)) // MAX_BLOCKS))
+    step = math.ceil(max(map(len, rows)) / MAX_BLOCKS)
     return ["".join(BLOCKS[round((value - low) * scale)] for value in row[::step]) for row in rows]
 
 
@@ -35,6 +36,25 @@ def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | No
     return both.assign(
         **{name: pd.to_numeric(both[name], errors="coerce") for name in ("accuracy", "loss")}
     )
+
+
+def draw_sparklines(base: Revision, head: Revision, model: str) -> list[dict[str, Any]]:
+    """The validation accuracy by epoch in both revisions as blocks, with its maximum; empty if one
+    revision has none."""
+    curves = read_curves(base, head, model)
+    if curves is None:
+        return []
+    curves = curves[curves["part"] == "validation"].dropna(subset="accuracy")
+    rows = [
+        curves.loc[curves["revision"] == revision.name, "accuracy"].tolist()
+        for revision in (base, head)
+    ]
+    if not all(rows):
+        return []
+    return [
+        {"when": when, "blocks": blocks, "best": max(row), "epochs": len(row)}
+        for when, blocks, row in zip(("before", "now"), draw_blocks(rows), rows)
+    ]
 
 
 def count_confusion_change(base: Revision, head: Revision, model: str) -> pd.DataFrame:
@@ -65,26 +85,18 @@ def describe_model(
 ) -> dict[str, Any]:
     """What the templates show of a model: its headline metrics in both revisions (None if there is
     no `base`), the confusions that changed most, and its curves as blocks."""
-    metrics = [
+    old, new = (
         (revision.read_json("reports/metrics.json") or {}).get(model, {}) if revision else None
         for revision in (base, head)
-    ]
-    curves = read_curves(base, head, model) if base else None
-    rows = []
-    if curves is not None and verdict and verdict.words != noise.SAME:
-        validation = curves[curves["part"] == "validation"]
-        rows = [
-            validation.loc[validation["revision"] == revision.name, "accuracy"].dropna().tolist()
-            for revision in (base, head)
-        ]
+    )
+    differs = verdict and verdict.words != noise.SAME
     return {
         "name": model,
         "verdict": verdict,
-        "old": metrics[0],
-        "new": metrics[1],
+        "old": old,
+        "new": new,
         "confusions": find_confusions(base, head, model) if verdict and verdict.difference else [],
-        "blocks": draw_blocks(rows) if rows and all(rows) else [],
-        "ends": [(max(row), len(row)) for row in rows if row],
+        "sparklines": draw_sparklines(base, head, model) if differs else [],
     }
 
 

@@ -37,7 +37,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import scipy  # loads scipy.stats, half a second, only on first use
 
@@ -72,7 +71,7 @@ def find_spread(name: str, training: dict[str, Any], seed_spread: dict[str, Any]
         siblings = [model for model in measured if measured[model]["family"] == family]
         name = min(
             siblings or measured,
-            key=lambda model: abs(np.log(measured[model]["parameters"] / size)),
+            key=lambda model: abs(math.log(measured[model]["parameters"] / size)),
         )
     variances = {model: entry["test_accuracy"]["sd"] ** 2 for model, entry in measured.items()}
     parts = {model: variance / (2 * len(variances)) for model, variance in variances.items()}
@@ -137,7 +136,7 @@ def combine(
         freedoms |= dict.fromkeys(spread.parts, spread.freedom)
     variance = sum(parts.values()) + test_set_variance
     freedom = count_freedom([(parts[model], freedoms[model]) for model in parts], variance)
-    return Difference(difference, only_old, only_new, images, float(np.sqrt(variance)), freedom)
+    return Difference(difference, only_old, only_new, images, math.sqrt(variance), freedom)
 
 
 def judge(differences: list[Difference], rate: float) -> list[tuple[str, float]]:

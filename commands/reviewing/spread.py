@@ -17,7 +17,6 @@ DAMAGED = (
     "by `make seed-spread`"
 )
 MEASURES = ("test_accuracy", "validation_accuracy")
-DECIDING = ("split", "preprocess", "train", "evaluate")  # the stages that determine the accuracies
 DIGITS = 6
 Accuracies = dict[str, dict[str, float]]  # by model and measure
 
@@ -26,7 +25,8 @@ def describe_provenance(lock: lockfile.Lock, dataset: str, models: list[str]) ->
     """What determines the accuracies besides the seed, from ``dvc.lock``: the data set, the
     prepared images, the code of the trainings, parameters, and pre-trained weights if any model has
     some. Raises `KeyError` if a stage is missing."""
-    stages = [*DECIDING[:2], *(f"{stage}@{model}" for stage in DECIDING[2:] for model in models)]
+    stages = ["split", "preprocess"]  # the stages that determine the accuracies
+    stages += [f"{stage}@{model}" for stage in ("train", "evaluate") for model in models]
     inputs = {model: lockfile.read_digests(lock, f"train@{model}") for model in models}
     code = {
         path: md5
