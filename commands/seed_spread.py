@@ -50,7 +50,7 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
     there is reused. Raises `UserError` if it failed, or does not have the `provenance` of the
     committed results."""
     name = f"seed-{seed}-of-{head[:7]}"
-    if not history.find_commit(name) and run_experiment(name, "--set-param", f"seed={seed}"):
+    if not history.find_commit(name) and run_experiment(name, seed):
         raise UserError(f"the run with seed {seed} failed; {SPREAD} keeps what was measured before")
     lock = lockfile.parse(dvc.api.read("dvc.lock", rev=name))
     ran_as = history.find_commit(name) or ""
@@ -67,12 +67,12 @@ def run(seed: int, head: str, provenance: dict[str, str], options: params.Params
     return dvc.api.metrics_show("reports/metrics.json", rev=name)
 
 
-def run_experiment(name: str, *settings: str) -> int:
-    """Run the pipeline as an experiment in a temporary folder, a whole clone, which DVC leaves
-    behind if it is ended: remove it then. Returns DVC's exit status."""
+def run_experiment(name: str, seed: int) -> int:
+    """Run the pipeline with another seed, as an experiment in a temporary folder, a whole clone,
+    which DVC leaves behind if it is ended: remove it then. Returns DVC's exit status."""
     earlier = {*RUNS.glob("*/*.run")}
     try:
-        return run_dvc("exp", "run", "--temp", "--name", name, *settings)
+        return run_dvc("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}")
     finally:
         for record in {*RUNS.glob("*/*.run")} - earlier:
             with contextlib.suppress(UserError, LookupError, TypeError):  # half written, or another
@@ -97,19 +97,8 @@ def main(seeds: int) -> None:
     cli.exit_on_signals()
     cli.require_project()
     options = params.load()
-    changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
     sources.require(options, is_there)
-    outdated = find_outdated()
-    if changed or outdated:
-        why = (
-            f"changed files:\n{changed}"
-            if changed
-            else f"the results of {outdated[0].stage} do not belong to the code and parameters"
-        )
-        raise UserError(
-            "the spread is measured against committed results: run `dvc repro` and commit. "
-            f"Currently: {why}"
-        )
+    require_committed_results()
     refuse_other_backend(options.models)
     head = git.run("rev-parse", "HEAD")
     content = lockfile.read(Path("dvc.lock"))
@@ -130,6 +119,21 @@ def main(seeds: int) -> None:
     print(f"{SPREAD}: standard deviation of the test accuracy over {len(measured)} seeds")
     for model, accuracies in files.read_json(SPREAD)["models"].items():
         print(f"  {model}: {accuracies['test_accuracy']['sd']:.4f}")
+
+
+def require_committed_results() -> None:
+    """Raise `UserError` unless the results belong to the committed code and parameters."""
+    changed = git.run("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{SPREAD}")
+    if changed:
+        why = f"changed files:\n{changed}"
+    elif outdated := find_outdated():
+        why = f"the results of {outdated[0].stage} do not belong to the code and parameters"
+    else:
+        return
+    raise UserError(
+        "the spread is measured against committed results: run `dvc repro` and commit. "
+        f"Currently: {why}"
+    )
 
 
 def refuse_other_backend(models: Iterable[str]) -> None:
