@@ -58,14 +58,14 @@ class RecordedOutputs:
     def is_cached(self, dep: Dependency) -> bool:
         """Whether `dep` is in an output of a stage that DVC caches and git ignores. What `dvc add`
         tracks is an input, not the output of a stage."""
-        path = self.find_output(dep)
-        return path is not None and self.outs[path].use_cache and bool(self.outs[path].stage.cmd)
+        out = self.find_output(dep)
+        return bool(out and out.use_cache and out.stage.cmd)
 
-    def find_output(self, dep: Dependency) -> str | None:
-        """The path of the output that is or contains `dep`; None if no stage makes it."""
+    def find_output(self, dep: Dependency) -> Output | None:
+        """The output that is or contains `dep`; None if there is none."""
         path = Path(dep.fs_path)
-        candidates = map(str, (path, *path.parents))
-        return next((candidate for candidate in candidates if candidate in self.outs), None)
+        places = map(str, (path, *path.parents))
+        return next((self.outs[place] for place in places if place in self.outs), None)
 
     def is_other(self, dep: Dependency) -> bool:
         """Whether `dep` is provably not what its stage has read.
@@ -74,12 +74,12 @@ class RecordedOutputs:
         looked up in the folder's list of files if DVC's cache holds that, and otherwise compared
         with what other stages have read. If these disagree, one of them has read another file, and
         it is unknown which."""
-        path = self.find_output(dep)
-        if path == dep.fs_path:
-            return self.outs[path].hash_info != dep.hash_info
-        if path and isinstance(folder := self.outs[path].get_obj(), Tree):
-            parts = Path(dep.fs_path).relative_to(path).parts
-            inside = folder.get_obj(self.outs[path].cache, parts)  # a file, or a folder in it
+        out = self.find_output(dep)
+        if out and out.fs_path == dep.fs_path:
+            return out.hash_info != dep.hash_info
+        if out and isinstance(folder := out.get_obj(), Tree):
+            parts = Path(dep.fs_path).relative_to(out.fs_path).parts
+            inside = folder.get_obj(out.cache, parts)  # a file, or a folder in it
             return inside is None or inside.hash_info != dep.hash_info
         return len(self.recorded[dep.fs_path]) > 1
 

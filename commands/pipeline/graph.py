@@ -81,7 +81,7 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     from dvc.exceptions import DvcException
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-    from commands.pipeline.repository import hold_lock, open_repo
+    from commands.pipeline.repository import open_repo
 
     with open_repo(None) as repo:
         graph = get_active_graph(repo.index.graph)
@@ -89,25 +89,17 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
             wanted = collect_stages(repo, list(targets) or ["dvc.yaml"])
         except DvcException as error:
             raise UserError(str(error)) from None
-        stages = plan_repro(graph, wanted)
-        stages = [stage for stage in stages if stage.addressing.split("@")[0] not in without]
-        instances = {}
-        for stage in stages:
-            if stage.cmd:
-                upstream = tuple(
-                    dependency.addressing
-                    for dependency in graph.successors(stage)
-                    if dependency.cmd
-                )
-                lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
-                instances[stage.addressing] = Instance(
-                    stage.addressing, stage.name, lock, upstream, is_shareable(stage)
-                )
+        stages = [
+            stage
+            for stage in plan_repro(graph, wanted)
+            if stage.cmd and stage.addressing.split("@")[0] not in without
+        ]
+        instances = {stage.addressing: describe_stage(stage, graph) for stage in stages}
         addresses = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
         changed = set()
         for stage in stages:
-            with hold_lock(repo):
-                if stage.addressing in instances and stage.status():
+            with repo.lock:
+                if stage.status():
                     changed.add(stage.addressing)
     for address, instance in instances.items():
         if changed.intersection(instance.upstream):
@@ -115,10 +107,17 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     return Plan(instances, changed, sorted(addresses))
 
 
+def describe_stage(stage, graph) -> Instance:
+    """A DVC stage as an `Instance`; `graph`: of all stages."""
+    upstream = tuple(needed.addressing for needed in graph.successors(stage) if needed.cmd)
+    lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
+    return Instance(stage.addressing, stage.name, lock, upstream, is_shareable(stage))
+
+
 def is_shareable(stage) -> bool:
     """Whether the run-cache can store the result of a DVC stage: it has dependencies and outputs,
     all local."""
-    return bool(stage.cmd and stage.deps and stage.outs) and not (
+    return bool(stage.deps and stage.outs) and not (
         stage.frozen
         or stage.always_changed
         or any(dep.protocol != "local" for dep in stage.deps)

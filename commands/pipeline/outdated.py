@@ -44,13 +44,10 @@ def give_recheck_hint(stages: Sequence[Outdated]) -> str:
     }
     if not changed.isdisjoint(DATA):  # all models must train again
         return ""
-    which = (
-        f"{', '.join(map(escape.code, trainings))}: only the"
-        if trainings
-        else "Not only the"
-        if "train" in changed
-        else "Only the"
-    )
+    if trainings:
+        which = f"{', '.join(map(escape.code, trainings))}: only the"
+    else:
+        which = "Not only the" if "train" in changed else "Only the"
     return (
         f"{which} code of trainings changed. `make recheck` shows in minutes whether that code "
         "still computes the same; if nothing else changed, it then updates dvc.lock without "
@@ -89,13 +86,14 @@ def filter_outdated(repo: Repo, stages: list[Stage]) -> list[Outdated]:
     compare, result = changes.make_comparison(repo, stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        every = [change for change in compare(stage) if not change.on_disk]
-        if every or missing:
+        differing = [change for change in compare(stage) if not change.on_disk]
+        if differing or missing:
             has_run = any(out.hash_info for out in stage.outs)
+            names = [change.name for change in differing]
             by_code = (
                 has_run
-                and all(one.of_code for one in every)
-                and any(changes.is_code(one.name) or one.name == changes.COMMAND for one in every)
+                and all(change.of_code for change in differing)
+                and any(changes.is_code(name) or name == changes.COMMAND for name in names)
             )
-            result.append(Outdated(stage.addressing, bool(every), missing, by_code))
+            result.append(Outdated(stage.addressing, bool(differing), missing, by_code))
     return result
