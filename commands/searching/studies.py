@@ -125,26 +125,19 @@ def encode_choice(value: Any) -> Any:
 
 def suggest(trial: Trial, space: dict[str, Values]) -> Settings:
     """Optuna's suggestions for a new trial, or its former ones for an existing trial."""
-    settings = {}
     for key, values in space.items():
         if values.choice is not None:
-            choices = {encode_choice(value): value for value in values.choice}
-            settings[key] = choices[trial.suggest_categorical(key, list(choices))]
+            trial.suggest_categorical(key, [encode_choice(value) for value in values.choice])
         elif values.is_whole:
             step = values.step or 1
-            settings[key] = trial.suggest_int(
-                key, values.low, values.high, step=step, log=values.log
-            )
+            trial.suggest_int(key, values.low, values.high, step=step, log=values.log)
         else:
-            value = trial.suggest_float(
-                key, values.low, values.high, step=values.step, log=values.log
-            )
-            settings[key] = values.snap(value)
-    return settings
+            trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
+    return read_settings(trial, space)
 
 
-def read_settings(trial: FrozenTrial, space: dict[str, Values]) -> Settings:
-    """The settings of a trial in the study."""
+def read_settings(trial: Trial | FrozenTrial, space: dict[str, Values]) -> Settings:
+    """The settings of a trial that has them all."""
     settings = {}
     for key, values in space.items():
         choices = {encode_choice(value): value for value in values.choice or ()}
