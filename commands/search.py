@@ -51,7 +51,7 @@ def forget(name: str) -> None:
     from commands.searching import experiments, studies
 
     own = studies.list_saved(studies.find_study(name, DATABASE))
-    experiments.remove(own, lambda other: experiments.belongs_to(name, other))
+    experiments.remove(own, experiments.find_named_after(name))
     studies.delete_study(name, DATABASE)  # after its experiments: without it they are another's
     files.remove(SCRATCH / "kept" / name)
     for log in (SCRATCH / "logs").glob("*.log"):
@@ -81,9 +81,7 @@ def run(
 
     if begun := studies.find_study(name, DATABASE):
         experiments.adopt(begun)
-    experiments.refuse_others(
-        name, studies.list_saved(begun), lambda other: experiments.belongs_to(name, other)
-    )
+    experiments.refuse_others(name, studies.list_saved(begun), experiments.find_named_after(name))
     target, keys = f"train@{search.model}", list(search.space)
     plan = routes.bring_up_to_date(target, remote)
     inputs.check_prepared(options)  # params.yaml may have changed while the data were made

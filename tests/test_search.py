@@ -468,7 +468,7 @@ def test_an_experiment_replaces_that_of_its_study_on_another_commit_but_no_other
     project.commit()
     base = experiments.read_base(text, [])
     save_others()  # the reference would be another one
-    experiments.remove(studies.list_saved(other), lambda name: True)
+    experiments.remove(studies.list_saved(other), experiments.find_named("*"))
     assert [history.find_commit(name) for name in ("rates-1", "rates-11")] == commits
 
 

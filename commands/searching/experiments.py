@@ -7,7 +7,7 @@ records the commits of its experiments, and no other is ever replaced or deleted
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,10 @@ def save(
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
     message = f"commands.search: {name}"
     commit = git.run(*AUTHOR, "commit-tree", tree, "-p", base.head, "-m", message)
-    own = studies.list_saved(study)
-    refuse_others(study.study_name, own, lambda other: other == name)
+    own, found = studies.list_saved(study), find_named(name)
+    refuse_others(study.study_name, own, found)
     studies.record_saved(study, commit)  # first: a reference alone would be another's
-    remove(own, lambda other: other == name)  # perhaps of another commit: another reference
+    remove(own, found)  # perhaps based on another commit: another reference
     # with an empty old value, git refuses to replace what another search has saved meanwhile
     git.run("update-ref", str(ExpRefInfo(base.head, name)), commit, "")
 
@@ -91,10 +91,9 @@ def belongs_to(study: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(study)}-(\d+|base)(-seed-\d+)?", name) is not None
 
 
-def refuse_others(study: str, own: Collection[str], is_meant: Callable[[str], bool]) -> None:
-    """Raise `UserError` if an experiment whose name is meant is not one of the study's `own`
-    commits."""
-    found = find_named(is_meant)
+def refuse_others(study: str, own: Collection[str], found: dict[str, str]) -> None:
+    """Raise `UserError` if one of the experiments `found`, commits by reference, is not among the
+    study's `own` commits."""
     names = {name_experiment(ref) for ref, commit in found.items() if commit not in own}
     if names:
         listed = " ".join(sorted(names))
@@ -109,23 +108,30 @@ def adopt(study: optuna.Study) -> None:
     """Take the experiments named after a study for its own if it began before studies recorded
     them."""
     if studies.SAVED not in study.user_attrs:
-        found = find_named(lambda name: belongs_to(study.study_name, name))
+        found = find_named_after(study.study_name)
         study.set_user_attr(studies.SAVED, [*found.values()])
 
 
-def remove(own: Collection[str], is_meant: Callable[[str], bool]) -> None:
-    """Remove the experiments, based on any commit, whose name is meant and which are among a
-    study's `own` commits."""
-    for reference, commit in find_named(is_meant).items():
+def remove(own: Collection[str], found: dict[str, str]) -> None:
+    """Remove those of the experiments `found`, commits by reference, that are among a study's `own`
+    commits."""
+    for reference, commit in found.items():
         if commit in own:
             git.run("update-ref", "-d", reference, commit)
 
 
-def find_named(is_meant: Callable[[str], bool]) -> dict[str, str]:
-    """The commits of the experiments whose name is meant, based on any commit, by reference."""
-    listed = git.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps")
-    found = dict(line.split() for line in listed.splitlines())
-    return {ref: commit for ref, commit in found.items() if is_meant(name_experiment(ref))}
+def find_named_after(study: str) -> dict[str, str]:
+    """The experiments that are named like runs of the study, as by `find_named`."""
+    found = find_named(f"{study}-*")
+    return {ref: commit for ref, commit in found.items() if belongs_to(study, name_experiment(ref))}
+
+
+def find_named(pattern: str) -> dict[str, str]:
+    """The commits of the experiments whose names match git's `pattern`, by reference; they may be
+    based on any commit."""
+    name_and_commit = "--format=%(refname) %(objectname)"
+    listed = git.run("for-each-ref", name_and_commit, f"refs/exps/*/*/{pattern}")
+    return dict(line.split() for line in listed.splitlines())
 
 
 def name_experiment(reference: str) -> str:
