@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib
 import optuna
 import pandas as pd
 from markupsafe import Markup
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as plots
 
 from commands.searching import studies
 from commands.searching.confirmation import Verdict, read_test
@@ -22,9 +27,7 @@ from stages.page.templates import TEMPLATES as PAGE
 from stages.page.templates import make_environment
 from stages.storage import files
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+matplotlib.use("agg")
 MAX_HORIZONTAL = 5  # keys whose labels fit side by side on parallel coordinates
 MIN_COMPLETE = 2  # different complete trials that a picture of the parameters needs
 WORDS = {
@@ -64,24 +67,19 @@ def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFra
 
 def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     """Those of Optuna's plots that the study suffices for, as data URIs by heading."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     name = search.objective.replace("_", " ")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    plots = {"Best so far": lambda: draw_history(study, name)}
+    drawings = {"Best so far": lambda: draw_history(study, name)}
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
-        plots["Epochs of each trial"] = lambda: draw_epochs(study, name)
+        drawings["Epochs of each trial"] = lambda: draw_epochs(study, name)
     if len({str(trial.params) for trial in complete}) >= MIN_COMPLETE:
-        plots["Importance of the parameters"] = lambda: draw_importances(study)
-        plots["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
+        drawings["Importance of the parameters"] = lambda: draw_importances(study)
+        drawings["Parallel coordinates"] = lambda: draw_parallel_coordinates(study, name)
     pictures = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that these functions are experimental
-        for heading, plot in plots.items():
-            axes = plot()
+        for heading, draw_axes in drawings.items():
+            axes = draw_axes()
             for location in ("left", "center"):
                 axes.set_title("", loc=location)  # the page has the heading
             figure = axes.figure
@@ -93,24 +91,18 @@ def draw(study: optuna.Study, search: Search) -> dict[str, str]:
     return pictures
 
 
-def draw_history(study: optuna.Study, objective: str) -> "Axes":
+def draw_history(study: optuna.Study, objective: str) -> Axes:
     """Optuna's plot, with integer ticks for trials."""
-    from matplotlib.ticker import MaxNLocator
-    from optuna.visualization.matplotlib import plot_optimization_history
-
-    axes = plot_optimization_history(study, target_name=objective)
+    axes = plots.plot_optimization_history(study, target_name=objective)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("trial")
     return axes
 
 
-def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
+def draw_epochs(study: optuna.Study, objective: str) -> Axes:
     """Optuna's plot, without its legend, which many trials would make longer than the page, and
     with integer ticks for epochs."""
-    from matplotlib.ticker import MaxNLocator
-    from optuna.visualization.matplotlib import plot_intermediate_values
-
-    axes = plot_intermediate_values(study)
+    axes = plots.plot_intermediate_values(study)
     # the loss by epoch is the training's loss function, perhaps not that of the objective
     axes.set(xlabel="epoch", ylabel=objective.replace("validation_loss", "val_loss"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -119,24 +111,20 @@ def draw_epochs(study: optuna.Study, objective: str) -> "Axes":
     return axes
 
 
-def draw_importances(study: optuna.Study) -> "Axes":
+def draw_importances(study: optuna.Study) -> Axes:
     """Optuna's plot, without its legend, which covers the bars and names the only series."""
-    from optuna.visualization.matplotlib import plot_param_importances
-
-    axes = plot_param_importances(study)
+    axes = plots.plot_param_importances(study)
     axes.set(xlabel="importance", ylabel="")
     if legend := axes.get_legend():
         legend.remove()
     return axes
 
 
-def draw_parallel_coordinates(study: optuna.Study, objective: str) -> "Axes":
+def draw_parallel_coordinates(study: optuna.Study, objective: str) -> Axes:
     """Optuna's plot, with the last parts of the keys instead of the first, and colours of which
     none is white; the labels of many keys are rotated and their values small, so that they do not
     overlap."""
-    from optuna.visualization.matplotlib import plot_parallel_coordinate
-
-    axes = plot_parallel_coordinate(study, target_name=objective)
+    axes = plots.plot_parallel_coordinate(study, target_name=objective)
     for lines in axes.collections:  # the best trial stays the darkest
         lines.set_cmap("viridis" if lines.cmap.name.endswith("_r") else "viridis_r")
     keys = sorted({key for trial in study.get_trials(deepcopy=False) for key in trial.params})
