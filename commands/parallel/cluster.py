@@ -1,11 +1,11 @@
 """The Dask cluster that the stages run on: processes on this machine, or an existing cluster."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +43,29 @@ signal.signal(signal.SIGINT, lambda *_: None)
 """
 
 
-@contextmanager
-def connect(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Client]:
+def connect(
+    scheduler: str | None, workers: int, scratch: Path
+) -> contextlib.AbstractContextManager[Client]:
     """A client of the cluster at the address `scheduler`, or of `workers` processes started here,
     which keep their files in the folder `scratch`. Raises `UserError` if no scheduler answers."""
     cloudpickle.register_pickle_by_value(worker)
-    if scheduler:
-        try:
-            asyncio.run(asyncio.wait_for(greet(scheduler), WAIT))
-            client = Client(scheduler, timeout=WAIT, set_as_default=False)
-        # TypeError: tls:// without certificates
-        except (OSError, TimeoutError, TypeError, ValueError) as error:
-            why = str(error) or f"not within {WAIT:.0f} s"
-            raise UserError(f"no Dask scheduler answers at {scheduler}: {why}") from None
-        with client:
-            yield client
-        return
+    return join(scheduler) if scheduler else start(workers, scratch)
+
+
+def join(scheduler: str) -> Client:
+    """A client of an existing cluster. Raises `UserError` if no scheduler answers."""
+    try:
+        asyncio.run(asyncio.wait_for(greet(scheduler), WAIT))
+        return Client(scheduler, timeout=WAIT, set_as_default=False)
+    # TypeError: tls:// without certificates
+    except (OSError, TimeoutError, TypeError, ValueError) as error:
+        why = str(error) or f"not within {WAIT:.0f} s"
+        raise UserError(f"no Dask scheduler answers at {scheduler}: {why}") from None
+
+
+@contextlib.contextmanager
+def start(workers: int, scratch: Path) -> Iterator[Client]:
+    """A client of a cluster of processes on this machine, which ends with the block."""
     with (
         dask.config.set(SETTINGS),
         SpecCluster(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.parallel import exchange
+from stages.storage import files
 
 # files that stages write and DVC does not track
 RECORDS = ("models/*/run.json", "models/*/latency.json", "replications/runs/*.json")
@@ -60,15 +61,13 @@ def main(request_file: Path) -> None:
     with Repo() as repo:
         exchange.fetch_all(repo, request["upstream"], request["remote"])
         _, entry = exchange.run(repo, request["address"], request["remote"])
-    written = {
-        path
+    records = {
+        path.as_posix(): path.read_text(encoding="utf-8")
         for pattern in RECORDS
         for path in Path().glob(pattern)
         if path.stat().st_mtime >= started
     }
-    records = {path.as_posix(): path.read_text(encoding="utf-8") for path in written}
-    result = request_file.with_name("result.json")
-    result.write_text(json.dumps({"entry": entry, "records": records}), encoding="utf-8")
+    files.write_json(request_file.with_name("result.json"), {"entry": entry, "records": records})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
@@ -83,9 +83,7 @@ class Clones(WorkerPlugin):
             self.running.remove(key)
 
     def run_task(self, key: str, request: dict[str, Any], gpu: bool) -> dict[str, Any]:
-        worker = get_worker()
-        where = f"{socket.gethostname()} {worker.name}"
-        worker.log_event(self.name, {"stage": request["address"], "where": where})
+        self.tell(request, where=f"{socket.gethostname()} {get_worker().name}")
         clone = self.open_clone()
         folder = clone / ".dvc/tmp/parallel"
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,33 +100,40 @@ class Clones(WorkerPlugin):
                 stderr=log,
                 start_new_session=True,
             )
-            read, last_rows = 0, ""
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
             try:
-                while True:
-                    try:
-                        status = process.wait(INTERVAL)
-                    except subprocess.TimeoutExpired:
-                        status = None
-                    content = os.pread(log.fileno(), 1 << 20, read)
-                    read += len(content)
-                    done = status is not None and not content
-                    if text := decoder.decode(content, done):  # a letter may be only half there
-                        worker.log_event(self.name, {"stage": request["address"], "text": text})
-                    rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
-                    if rows and rows != last_rows:
-                        last_rows = rows
-                        worker.log_event(self.name, {"stage": request["address"], "progress": rows})
-                    if done:
-                        break
-                    task = worker.state.tasks.get(key)
-                    if self.ended or task is None or task.state == "cancelled":
-                        raise RuntimeError("this result is no longer wanted")
+                self.follow(process, key, request, log, progress)
             finally:
                 end(process)
-        if status:
-            return {"status": status}
+        if process.returncode:
+            return {"status": process.returncode}
         return {"status": 0} | json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+    def follow(
+        self, process: subprocess.Popen, key: str, request: dict[str, Any], log: IO, progress: Path
+    ) -> None:
+        """Wait for `process`, and send as events what it writes into the files `log` and
+        `progress`. Raises RuntimeError once the result of the task `key` is no longer wanted."""
+        read, last_rows, done = 0, "", False
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while not done:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(INTERVAL)
+            content = os.pread(log.fileno(), 1 << 20, read)
+            read += len(content)
+            done = process.returncode is not None and not content
+            if text := decoder.decode(content, done):  # a letter may be only half there
+                self.tell(request, text=text)
+            rows = progress.read_text(encoding="utf-8") if progress.exists() else ""
+            if rows and rows != last_rows:
+                last_rows = rows
+                self.tell(request, progress=rows)
+            task = get_worker().state.tasks.get(key)
+            if not done and (self.ended or task is None or task.state == "cancelled"):
+                raise RuntimeError("this result is no longer wanted")
+
+    def tell(self, request: dict[str, Any], **content: str) -> None:
+        """Send an event of a request to the process that started the run."""
+        get_worker().log_event(self.name, {"stage": request["address"]} | content)
 
     def build_environment(self, gpu: bool) -> dict[str, str]:
         """The environment variables of a stage; without `gpu` it sees no GPU."""
