@@ -1,6 +1,8 @@
 """Pictures of a data set, by matplotlib: samples of its classes, their mean images, class balance,
 and the effect of augmentation."""
 
+import math
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -72,32 +74,16 @@ def draw_strips(
     gap = STRIP_GAP if columns > 1 and count > 1 else GAP  # between strips
     strip = (WIDTH + gap) // columns - gap
     width = (strip + GAP) // count - GAP
-    lines = [line for name in names for line in name.split("\n")]
     name_height = NAME_HEIGHT + max(name.count("\n") for name in names) * LINE_HEIGHT
     height = max(1, round(width * rows[0].shape[1] / rows[0].shape[2]))
-    canvas = np.full(
-        (
-            TITLE_HEIGHT + -(-len(rows) // columns) * (name_height + height) + GAP,
-            WIDTH + 2 * GAP,
-            3,
-        ),
-        255,
-        np.uint8,
-    )
+    total = TITLE_HEIGHT + math.ceil(len(rows) / columns) * (name_height + height) + GAP
+    canvas = np.full((total, WIDTH + 2 * GAP, 3), 255, np.uint8)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        # in points: the longest name fits its strip, but must not make all illegible
-        points = 72 / DPI * strip
-        size = max(SMALLEST, min(9.0, 1.55 * points / max(map(len, lines))))
-        names = [
-            "\n".join(shorten_to_fit(line, points, size) for line in name.split("\n"))
-            for name in names
-        ]
+        names, size = fit_names(names, 72 / DPI * strip)
         for place, (images, name) in enumerate(zip(rows, names)):
-            left, top = (
-                GAP + place % columns * (strip + gap),
-                TITLE_HEIGHT + place // columns * (name_height + height),
-            )
+            row, column = divmod(place, columns)
+            left, top = GAP + column * (strip + gap), TITLE_HEIGHT + row * (name_height + height)
             write_text(figure, left, top + name_height - 0.18 * NAME_HEIGHT, name, size)
             for number, image in enumerate(images):
                 x, y = left + number * (width + GAP), top + name_height
@@ -105,6 +91,16 @@ def draw_strips(
         write_text(figure, GAP, 0.6 * TITLE_HEIGHT, title, 12)
         figure.figimage(canvas, zorder=-1)
     return figure
+
+
+def fit_names(names: list[str], width: float) -> tuple[list[str], float]:
+    """The names, and their size in points, at which each line is at most `width` points wide. The
+    longest line sets the size, but must not make all illegible: then lines are shortened."""
+    lines = [line for name in names for line in name.split("\n")]
+    size = max(SMALLEST, min(9.0, 1.55 * width / max(map(len, lines))))
+    return [
+        "\n".join(shorten_to_fit(line, width, size) for line in name.split("\n")) for name in names
+    ], size
 
 
 def shorten(name: str, letters: int = LETTERS) -> str:

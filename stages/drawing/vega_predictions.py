@@ -6,14 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stages.drawing.style import COLOURS, CORNER_BEGINS, DRAWN, fit_corner
-from stages.drawing.vega import (
-    MANY,
-    Spec,
-    build_chart,
-    build_class_axis,
-    build_field,
-    build_legend,
-)
+from stages.drawing.vega import MANY, Spec, build_chart, build_class_axis, build_field, build_legend
 
 FEW = 12  # classes: with more, the cells of a matrix show no numbers
 
@@ -45,10 +38,7 @@ def draw_matrix(
         "y": build_field("actual", "true class", "nominal", scale=scale, axis=axis),
     }
     tooltip = [{"field": "actual", "title": "true class"}, {"field": "predicted"}, *tooltip]
-    squares = {
-        "mark": "rect",
-        "encoding": {"color": colour, "opacity": shade, "tooltip": tooltip},
-    }
+    squares = {"mark": "rect", "encoding": {"color": colour, "opacity": shade, "tooltip": tooltip}}
     numbers = {
         "mark": {"type": "text", "fontSize": 10},
         "encoding": {
@@ -154,9 +144,7 @@ def draw_classes(table: pd.DataFrame) -> Spec:
                 "mark": {"type": "bar", "color": COLOURS[0], "opacity": 0.35},
                 "encoding": {
                     "x": build_field(
-                        "f1",
-                        ["F1 (bar)", "precision and recall (marks)"],
-                        scale={"domain": [0, 1]},
+                        "f1", ["F1 (bar)", "precision and recall (marks)"], scale={"domain": [0, 1]}
                     ),
                     "tooltip": tooltip,
                 },

@@ -58,7 +58,7 @@ def find_confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
         images=("place", "size"), places=("place", lambda places: list(places[:EXAMPLES]))
     )
     pairs["share"] = pairs["images"] / pairs["actual"].map(sizes)
-    return pairs.sort_values("images", ascending=False, kind="stable").head(PAIRS)
+    return pairs.nlargest(PAIRS, "images")
 
 
 def name_image(part: str, row: dict[str, Any]) -> str:
@@ -127,18 +127,15 @@ def draw_charts(
 def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
     """What the page shows of a model besides its charts. `images` are the test images, uint8
     (images, height, width, channels)."""
-    pairs = find_confused_pairs(model["predictions"]).to_dict("records")
-    mistakes = (
-        list_mistakes(model["predictions"])
-        .head(MISTAKES)
-        .reset_index(names="place")
-        .to_dict("records")
-    )
+    predictions, coverage = model["predictions"], model["coverage"]
+    wrong = list_mistakes(predictions)
+    mistakes = wrong.head(MISTAKES).reset_index(names="place").to_dict("records")
+    pairs = find_confused_pairs(predictions).to_dict("records")
     for pair in pairs:
         pair["examples"] = [
             (
                 data_uri.encode_array(images[place]),
-                name_image("test", {"place": place, **model["predictions"].loc[place]}),
+                name_image("test", {"place": place, **predictions.loc[place]}),
             )
             for place in pair["places"]
         ]
@@ -149,30 +146,24 @@ def describe_model(model: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
         {**layer, "kind": network.classify_layer(layer), "shape": network.format_shape(layer)}
         for layer in model["training"]["layers"]
     ]
-    drawing = Markup(network.draw_network(model["training"]["layers"]))
-    coverage = model["coverage"]
     choices = coverage[coverage["accepted_accuracy"].notna() | (coverage["confidence"] == 0)]
-    total = int((model["predictions"]["actual"] != model["predictions"]["predicted"]).sum())
     return {
         "pairs": pairs,
         "choices": choices.to_dict("records"),
         "mistakes": mistakes,
-        "mistakes_in_all": total,
+        "mistakes_in_all": len(wrong),
         "layers": layers,
-        "drawing": drawing,
+        "drawing": Markup(network.draw_network(model["training"]["layers"])),
     }
 
 
 def find_weak_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     """The classes with the lowest F1, each with the class that it is most often mistaken for, and
     how often."""
-    rows = model["classes"].sort_values("f1", kind="stable").head(WEAK).to_dict("records")
+    rows, cells = model["classes"].nsmallest(WEAK, "f1").to_dict("records"), model["confusion"]
     for row in rows:
-        cells = model["confusion"]
         others = cells[(cells["actual"] == row["class"]) & (cells["predicted"] != row["class"])]
-        row["taken_for"] = (
-            others.sort_values("images", ascending=False, kind="stable").head(1).to_dict("records")
-        )
+        row["taken_for"] = others.nlargest(1, "images").to_dict("records")
     return rows
 
 
@@ -181,7 +172,7 @@ def draw_mistakes(model: dict[str, Any], name: str, images: np.ndarray) -> Figur
     shown = list_mistakes(model["predictions"]).head(MISTAKES)
     title = "the test images it is most sure of and wrong about"
     if shown.empty:  # DVC still expects the file
-        shown = model["predictions"].sort_values("confidence", kind="stable").head(MISTAKES)
+        shown = model["predictions"].nsmallest(MISTAKES, "confidence")
         title = "no mistakes; the test images it is least sure of"
     captions = []
     for row in shown.to_dict("records"):
