@@ -10,10 +10,8 @@ def format_table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for document in dict.fromkeys(row["document"] for row in rows):
         section = [row for row in rows if row["document"] == document]
-        if lines:
-            lines.append("")
-        lines += [f"## {document}", "", *format_section(section)]
-    return "\n".join([*lines, ""])
+        lines += [f"## {document}", "", *format_section(section), ""]
+    return "\n".join(lines)
 
 
 def format_section(rows: list[dict[str, Any]]) -> list[str]:

@@ -121,11 +121,7 @@ def draw_losses() -> Figure:
             height = np.interp(0.9, predicted, curve)
             axes.plot(0.9, height, "o", color=colour)
             axes.annotate(
-                f"{height:.2g}",
-                (0.9, height),
-                (-28, 4),
-                textcoords="offset points",
-                color=colour,
+                f"{height:.2g}", (0.9, height), (-28, 4), textcoords="offset points", color=colour
             )
         axes.set(title=title, xlabel="predicted probability of the wrong class")
     values.legend(frameon=False)

@@ -173,24 +173,14 @@ def main() -> None:
     }
     spreads = measure_spreads(results, documents, datasets)
     rows = [
-        build_row(
-            name,
-            documents[name],
-            entry,
-            datasets[name],
-            results.get(name),
-            spreads[name],
-        )
+        build_row(name, documents[name], entry, datasets[name], results.get(name), spreads[name])
         for name, entry in entries.items()
     ]
     files.write_csv(pd.DataFrame(rows).round(6), options.FOLDER / "table.csv")
     files.write_text(options.FOLDER / "table.md", formatting.format_table(rows))
-    charts.save(
-        overview.draw_published_and_obtained(
-            [row for row in rows if row["document"] not in TITLES]
-        ),
-        options.FOLDER / "published_and_obtained.png",
-    )
+    of_documents = [row for row in rows if row["document"] not in TITLES]
+    compared = overview.draw_published_and_obtained(of_documents)
+    charts.save(compared, options.FOLDER / "published_and_obtained.png")
     charts.save(overview.draw_losses(), options.FOLDER / "losses.png")
     with files.replacing(options.FOLDER / "curves") as folder:
         folder.mkdir()

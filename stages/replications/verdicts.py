@@ -2,6 +2,7 @@
 the 5 % level, where ``within noise`` is a difference of at most what `estimate_noise` returns."""
 
 import math
+from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,22 +45,20 @@ def measure_spreads(
         obtained = [metrics["obtained"] for metrics in result["seeds"].values()]
         if len(obtained) >= 3 and not is_reduced(result):
             own[name] = Spread(float(np.std(obtained, ddof=1)), len(obtained) - 1)
-    origins = {name: find_origin(name, documents) for name in datasets}
     groups = {
-        name: (datasets[name], documents[origin].document == RECIPES)
-        for name, origin in origins.items()
+        name: (dataset, documents[find_origin(name, documents)].document == RECIPES)
+        for name, dataset in datasets.items()
     }
-    # a network that learns nothing with any seed says nothing about others
-    usable = {name: spread for name, spread in own.items() if spread.deviation > ROUNDING}
-    pooled = {
-        group: pool_spreads([spread for name, spread in usable.items() if groups[name] == group])
-        for dataset in datasets.values()
-        for group in ((dataset, True), (dataset, False))
-    }
+    to_pool = defaultdict(list)
+    for name, spread in own.items():
+        # a network that learns nothing with any seed says nothing about others
+        if spread.deviation > ROUNDING:
+            to_pool[groups[name]].append(spread)
     spreads = {}
-    for name, group in groups.items():
-        ours = own.get(name, pooled[group])
-        spreads[name] = Spreads(ours, pooled[group[0], False] if group[1] else ours)
+    for name, (dataset, is_recipe) in groups.items():
+        ours = own.get(name) or pool_spreads(to_pool[dataset, is_recipe])
+        theirs = pool_spreads(to_pool[dataset, False]) if is_recipe else ours
+        spreads[name] = Spreads(ours, theirs)
     return spreads
 
 
