@@ -90,7 +90,7 @@ def test_the_progress_shown_is_that_of_the_present_run(
     write_history(experiment, 1, 9, written=100)  # left by an earlier run
     watch = progress.Watch(experiment, started=1000)
     watch.describe()
-    assert watch.first is None
+    assert watch.under_way is None
     write_history(experiment, 1, 3, written=1000)  # resumed, and one epoch done
     watch.describe()
     assert watch.seconds is None

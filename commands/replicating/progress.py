@@ -20,8 +20,9 @@ class Watch:
 
     row: Row
     started: float = field(default_factory=time.time)
-    # seed, phase, epochs and time when this seed and phase were first seen
-    first: tuple[int, str | None, int, float] | None = None
+    under_way: tuple[int, str | None] | None = None  # seed and phase
+    first_epochs: int = 0  # when these were first seen
+    first_time: float = 0.0
     seconds: float | None = None  # per epoch, after the head's epochs
 
     def describe(self) -> str:
@@ -47,10 +48,11 @@ class Watch:
         # no time is shown
         phases = history.get("phase", pd.Series([None] * epochs))
         phase, of_head = phases.iloc[-1], (phases == "head").sum()
-        if self.first is None or self.first[:2] != (seed, phase):
-            self.first = seed, phase, epochs, written
-        elif phase != "head" and epochs > self.first[2]:
-            self.seconds = (written - self.first[3]) / (epochs - self.first[2])
+        if self.under_way != (seed, phase):
+            self.under_way = seed, phase
+            self.first_epochs, self.first_time = epochs, written
+        elif phase != "head" and epochs > self.first_epochs:
+            self.seconds = (written - self.first_time) / (epochs - self.first_epochs)
         at_most = "at most " if row.stops_early else ""
         text = f"{row.name}: seed {seed} ({place + 1} of {len(row.seeds)}), epoch {epochs} of "
         text += f"{at_most}{row.epochs}"
