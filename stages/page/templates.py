@@ -23,7 +23,7 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     filters ``md`` and ``code``, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
-        autoescape=lambda name: name is not None and "html" in name,
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
