@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -88,8 +87,8 @@ async def read_form(request: Request, content: bytes, limits: Limits) -> list[tu
     parser.spool_max_size = limits.request_bytes + 1  # larger files would go to disk
     try:
         form = await parser.parse()
-    except (MultiPartException, FormParserError) as error:
-        reason = getattr(error, "message", None) or str(error)
+    except MultiPartException as error:
+        reason = error.message
         if "Too many fields" in reason:
             reason = "a field is text, but images must be files (with curl: -F image=@FILE)"
         raise HTTPException(400, f"the form cannot be read: {reason}") from None
