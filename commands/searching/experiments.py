@@ -68,11 +68,10 @@ def save(
         METRICS: json.dumps(metrics, indent=2) + "\n",
     }
     with tempfile.TemporaryDirectory() as temporary:
-        file, index = Path(temporary) / "file", str(Path(temporary) / "index")
+        index = str(Path(temporary) / "index")
         git.run("read-tree", base.content, GIT_INDEX_FILE=index)
         for path, text in changed.items():
-            file.write_text(text, encoding="utf-8")
-            blob = git.run("hash-object", "-w", str(file))
+            blob = git.run("hash-object", "-w", "--stdin", given=text)
             entry = f"100644,{blob},{path}"
             git.run("update-index", "--add", "--cacheinfo", entry, GIT_INDEX_FILE=index)
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
