@@ -109,7 +109,7 @@ def run(
             logs,
         )
         trainings = Trainings(name, search, runner, base, route, seeded_route)
-        with dispatch.clones(
+        with dispatch.provide_clones(
             client, runner.name, base.content, remote, environment, runner.handle_message
         ):
             if anew:

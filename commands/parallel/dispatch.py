@@ -56,8 +56,9 @@ class Dispatch:
         to_run = set(self.waiting)
         inputs = {needed for address in to_run for needed in self.list_inputs(address)}
         exchange.share_all(inputs - to_run, self.remote)
-        handle_message = display.handle_message
-        with clones(client, self.name, content, self.remote, self.environment, handle_message):
+        with provide_clones(
+            client, self.name, content, self.remote, self.environment, display.handle_message
+        ):
             self.dispatch(client, display)
 
     def dispatch(self, client: Client, display: Display) -> None:
@@ -144,7 +145,7 @@ class Dispatch:
 
 
 @contextlib.contextmanager
-def clones(
+def provide_clones(
     client: Client,
     name: str,
     content: str,
