@@ -54,7 +54,7 @@ def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame, loss:
     for axes, measure in zip(figure.axes, panels):
         columns = dict(zip(styles, (measure, f"val_{measure}")))
         for part, column in columns.items():
-            if column in published and published[column].notna().any():
+            if column in published:
                 label, colour = f"{part}, published", styles[part]["color"]
                 plot_published(axes, published, column, colour, label=label)
         if measure == "loss":
