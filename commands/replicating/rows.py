@@ -73,8 +73,8 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
         if name not in experiments:
             raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")
     chosen = list(dict.fromkeys(names)) or list(experiments)
-    starts = {name: find_start(experiments[name]) for name in chosen}
-    before = [start for start in starts.values() if start and start not in chosen]
+    starts = [find_start(experiments[name]) for name in chosen]
+    before = [start for start in starts if start and start not in chosen]
     addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in [*chosen, *before]}
     # one target for all: DVC reads the lock file again for each target
     targets = addresses.values() if len(addresses) == 1 else [f"{PIPELINE}:evaluate"]
