@@ -114,14 +114,23 @@ def test_a_note_names_the_revision_whose_spread_is_used(monkeypatch: pytest.Monk
         SimpleNamespace(name=name, data="new", parameters={}) for name in ("the base", "the head")
     )
     data = {"the base": "old", "the head": "older", "the working tree": "new"}
+    models = {name: {"net": {"sd": len(name)}} for name in data}
     monkeypatch.setattr(
-        yardstick, "read_spread", lambda revision: {"measured_on": {"data": data[revision.name]}}
+        yardstick,
+        "read_spread",
+        lambda revision: {
+            "measured_on": {"data": data[revision.name]},
+            "models": models[revision.name],
+        },
     )
     monkeypatch.setattr(yardstick, "is_measured_on", lambda *_: False)
+    models["the head"] = {}
     seed_spread, source = yardstick.choose_spread(base, head)
-    assert seed_spread == {"measured_on": {"data": "new"}}
+    assert seed_spread["measured_on"] == {"data": "new"}
     notes = yardstick.list_notes(seed_spread, source, base, head)
     assert notes[-1].endswith("has changed; differences are judged by that of the working tree.")
+    models["the head"] = models["the base"]  # measured, or carried over, with equal results
+    assert yardstick.list_notes(seed_spread, source, base, head) == notes[:-1]
 
 
 def lock_stage(deps: dict[str, str], parameters: dict) -> dict:

@@ -60,7 +60,8 @@ def list_notes(
             "seed-spread` measures it again."
         )
     of_base, of_head = read_spread(base), read_spread(head)
-    if source and of_base and of_head and of_base != of_head:
+    # where only its provenance changed, it was carried over to equal results
+    if source and of_base and of_head and of_base["models"] != of_head["models"]:
         notes.append(f"{SPREAD} has changed; differences are judged by that of {source.name}.")
     before, after = read_yardstick(base), read_yardstick(head)
     changed = [escape.code(key) for key, value in after.items() if value != before.get(key, value)]
