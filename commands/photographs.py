@@ -49,12 +49,12 @@ def announce(
     print(f"{len(images.names):,} images of {len(counts)} classes: {printable(listed, 500)}")
     train, validation, test = (len(parts[part]) for part in ("train", "validation", "test"))
     print(f"{train:,} for training, {validation:,} for choosing the epoch, {test:,} for testing")
-    print("Changes in params.yaml:")
     _, values = read_yaml(params.FILE)
-    for key, value in settings.items():
-        if look_up(key, values) != value:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            print(f"  {key}: {'' if value is None else printable(text, 1000)}")
+    changed = {key: value for key, value in settings.items() if look_up(key, values) != value}
+    print("Changes in params.yaml:" if changed else "Nothing changes in params.yaml.")
+    for key, value in changed.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        print(f"  {key}: {'' if value is None else printable(text, 1000)}")
     minutes = max(round(seconds / 60), 1)
     side = settings["preprocess.image_size"]
     # the photographs and the prepared images, each in data/ and in DVC's cache
@@ -74,7 +74,9 @@ def choose_architecture(options: Params, name: str, weights: str | None) -> Appl
     architecture = options.architectures.get(name)
     if getattr(architecture, "fine_tuning", None) is None:
         raise UserError(f"params.yaml: architectures has no {name} with fine_tuning: restore it")
-    if weights is not None:  # empty if it came from an unset variable
+    if weights == "":  # as from an unset variable
+        raise UserError("--weights is empty: give a path or imagenet, or leave the option out")
+    if weights:
         architecture = architecture.model_copy(update={"weights": weights})
     if not architecture.weights:
         raise UserError(

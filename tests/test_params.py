@@ -134,6 +134,7 @@ def refuse(folder: Path, text: str) -> str:
         (DROPOUT, "- Rescaling: {scale: 1/255}\n", [".layers", "Rescaling", "'1/255'"]),
         (DROPOUT, "- Dense: {units: 8, lora_rank: 4}\n", [".layers", "lora_rank"]),
         (DROPOUT, "- Normalization: {}\n", [".layers", "Normalization", "mean"]),
+        (DROPOUT, "- Normalization: {mean: 0, variance: }\n", [".layers", "without mean and"]),
         (DROPOUT, f"{DROPOUT}        noise_shape: [5, 1]\n", [".layers", "noise_shape"]),
         (
             "  schedule_arguments: {}",

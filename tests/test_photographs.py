@@ -246,7 +246,7 @@ def test_a_dry_run_refuses_too_few_images_and_missing_weights(
         path.unlink()
     with pytest.raises(UserError, match=f"class '?{name}'? has "):
         photographs.main(tmp_path / "few", "small", WEIGHTS, "mine", dry=True)
-    for weights, fault in (("no.h5", "there is no such file"), ("", "weights is empty")):
+    for weights, fault in (("no.h5", "there is no such file"), ("", "^--weights is empty")):
         with pytest.raises(UserError, match=fault):
             photographs.main(Path("my photographs"), "small", weights, "mine", dry=True)
 

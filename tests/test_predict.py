@@ -194,6 +194,7 @@ def test_pictures_of_an_earlier_run_are_not_classified(tmp_path: Path):
     pipe, picture = sorted((tmp_path / "why").iterdir(), reverse=True)
     assert list(finding.find_files([tmp_path])) == [*files, pipe]
     assert list(finding.find_files([picture])) == [picture]  # unless it is named
+    assert not finding.is_own(Path("a" * 300))  # no file can have such a name
 
 
 def test_pictures_of_the_same_name_in_several_folders_stay_apart():

@@ -56,10 +56,10 @@ def explains(path: Path) -> bool:
 
 def is_own(path: Path) -> bool:
     """Whether the file is a picture that --explain wrote, and so may be replaced."""
-    if not path.is_file():  # a pipe might never be opened
-        return False
     try:
+        if not path.is_file():  # a pipe might never be opened
+            return False
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             return picture.info.get("Software") == SOFTWARE
-    except Exception:  # Pillow raises many for damaged, huge or compressed content
+    except Exception:  # no permission; Pillow raises many for damaged, huge or compressed content
         return False

@@ -102,7 +102,7 @@ def shorten_schedule(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
     shortened = {}
     for name, value in arguments.items():
         key = IN_EPOCHS.get(name, name)  # `steps` are about an epoch: cut both to the same length
-        if key == "boundaries":
+        if key == "boundaries" and value:
             shortened[key] = list(range(1, len(value) + 1))
         elif key.endswith("_steps") and value:
             shortened[key] = steps if name in IN_EPOCHS else min(value, steps)

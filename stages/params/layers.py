@@ -42,7 +42,7 @@ def find_argument_fault(name: str, arguments: dict[str, Any]) -> str | None:
                     f"noise_shape begins with {first!r}, and batches differ in size: write null "
                     "there"
                 )
-    if name == "Normalization" and not {"mean", "variance"} <= arguments.keys():
+    if name == "Normalization" and None in map(arguments.get, ("mean", "variance")):
         return (
             "without mean and variance it changes nothing; preprocess.normalisation computes them"
         )

@@ -28,10 +28,7 @@ class Layout:
     stray: list[str]  # names of files beside the wrapping folder
     copies: list[str] = field(default_factory=list)  # folders left out: they repeat what lies here
 
-    @property
-    def parts(self) -> dict[str, str]:
-        """The top-level folders that are parts, such as Train, each with its part."""
-        return find_parts(self.folders)
+    parts: dict[str, str] = field(default_factory=dict)  # top-level folders, such as Train
 
     @property
     def depth(self) -> int:
@@ -55,6 +52,7 @@ def find_layout(files: dict[str, int], folders: set[str], path: Path) -> Layout:
         [name for name in files if not name.startswith(prefix)],
     )
     drop_copies(layout)
+    layout.parts = find_parts(layout.folders)
     check_parts(layout)
     return layout
 
