@@ -134,7 +134,7 @@ def test_a_commit_that_git_refuses_does_not_stop_the_queue(
     monkeypatch.setattr(replicate, "run_row", lambda row, *_: ran.append(row.name) or True)
     monkeypatch.setattr(committing, "describe_result", lambda name: "0.9")
     monkeypatch.setattr(
-        committing, "changed_paths", lambda names: [f"results/{name}" for name in names]
+        committing, "list_changed_paths", lambda names: [f"results/{name}" for name in names]
     )
     with pytest.raises(UserError, match="not committed.*one, two"):
         replicate.run_queue([row("one", 1), row("two", 1)], dry=False, commit=True, download=True)

@@ -87,7 +87,7 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     """A recipe is compared with a document's network, which has the spread of the documents'."""
     _, replications = options.load()
     names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own", "cifar10-experiment1")
-    documents = options.documents(names)
+    documents = options.read_documents(names)
     datasets = {name: name.partition("-")[0] for name in names}
     results = {
         "mnist-convnet": result(0.98, 0.99, 1.0),
@@ -113,7 +113,7 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
 
 
 def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
-    documents = options.documents(["mnist-whitened"])
+    documents = options.read_documents(["mnist-whitened"])
     documents["mnist-whitened-longer"] = documents["mnist-whitened"].model_copy(
         update={"document": "variations"}
     )
@@ -153,7 +153,7 @@ def test_measuring_on_other_images_adds_noise_even_where_as_many():
 
 def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
     name = "flowers-v7-improvement2-gap"
-    documents = options.documents([name, f"{name}-unstopped", "flowers-few-whitened"])
+    documents = options.read_documents([name, f"{name}-unstopped", "flowers-few-whitened"])
     curves = add_variations(options.read_published_curves(), documents)
     own, varied = (
         curves[curves["experiment"] == experiment].drop(columns="experiment").to_numpy()
@@ -203,7 +203,7 @@ def test_spreads_are_pooled_by_their_degrees_of_freedom():
 )
 def test_the_shares_met_of_the_documents_conditions(limit, images, ran, expected):
     budget = {"epochs": limit, "train": None, "evaluation": None}
-    facts = options.documents(["flowers-v7-base"])["flowers-v7-base"].model_copy(
+    facts = options.read_documents(["flowers-v7-base"])["flowers-v7-base"].model_copy(
         update={"trained": options.Trained(images=3454, epochs=ran)}
     )
     shares = measure_conditions(facts, budget, images, facts.published.images)
@@ -239,7 +239,7 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"deviation: unknown key\. .*deviations"):
         params.checked(file, options.Documents)
     with pytest.raises(UserError, match="says nothing of new"):
-        options.documents(["mnist-dense", "new"])
+        options.read_documents(["mnist-dense", "new"])
 
 
 def test_a_published_curve_is_wide_only_between_consecutive_epochs():

@@ -207,6 +207,8 @@ def test_a_variation_changes_only_the_training(name: str, facts: dict):
     [
         ("experiments.mnist-dense.train.early_stopping", None, "train.early_stopping"),
         ("experiments.mnist-dense.train.epochs", None, "train.epochs"),
+        ("experiments.mnist-dense.train.epoch", 5, "Did you mean epochs"),
+        ("experiments.mnist-dense.train.optimizer", "adm", "optimizer: 'adm'"),
         ("experiments.mnist-dense.seeds", [1, 2, 1], "twice"),
         ("experiments.mnist-dense.seeds", [2**32], "seeds"),
         ("variants.mnist.seed", -1, "variants.mnist.seed"),

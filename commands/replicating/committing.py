@@ -56,7 +56,7 @@ def refuse_uncommitted(rows: list[Row]) -> None:
 def finish_row(row: Row, commit: bool, display: Display) -> bool:
     """Print the result, and with `commit`, commit it. Returns whether nothing is left to commit; if
     git refuses, the next rows still run."""
-    message, paths = format_message([row.name]), changed_paths([row.name])
+    message, paths = format_message([row.name]), list_changed_paths([row.name])
     if not paths:
         display.say(f"{message}; nothing to commit")
         return True
@@ -83,7 +83,7 @@ def format_message(names: list[str]) -> str:
 
 def format_commands(names: list[str]) -> list[str]:
     """The git commands that commit the rows with these names."""
-    listed = shlex.join(changed_paths(names))
+    listed = shlex.join(list_changed_paths(names))
     message = shlex.quote(format_message(names))
     return [f"  git add -- {listed}", f"  git commit --message {message} -- {listed}"]
 
@@ -101,7 +101,7 @@ def describe_result(name: str) -> str:
     return f"{row['obtained']:.4f} ({seeds}), {published}: {row['verdict']}"
 
 
-def changed_paths(names: list[str]) -> list[str]:
+def list_changed_paths(names: list[str]) -> list[str]:
     """The uncommitted files that the rows with these names wrote. ``data/dvc.lock`` is left out: it
     may name paths that exist only on this machine."""
     written = [LOCK, *(f"{FOLDER}/{name}" for name in TABLE_OUTPUTS)]

@@ -68,7 +68,7 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
     `UserError` for an unknown name."""
     root, replications = options.load()
     experiments = replications.experiments
-    documents = options.documents(experiments)
+    documents = options.read_documents(experiments)
     for name in names:
         if name not in experiments:
             raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")

@@ -65,7 +65,7 @@ def collect_parameters(
 def main(experiment: str) -> None:
     root, replications = options.load()
     entry = params.choose(experiment, replications.experiments, "experiments", options.FILE)
-    published = options.documents([experiment])[experiment].published
+    published = options.read_documents([experiment])[experiment].published
     prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):

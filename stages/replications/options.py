@@ -121,12 +121,16 @@ def cross_check(root: Params, replications: Replications) -> Iterator[params.Pro
 def check_recipe(replications: Replications, name: str) -> Iterator[params.Problem]:
     """What is wrong with the recipe or the augmentation of the experiment `name`."""
     entry = replications.experiments[name]
-    for key, complete in (("train", complete_train), ("augment", complete_augment)):
+    for key, schema, complete in (
+        ("train", Train, complete_train),
+        ("augment", Augment, complete_augment),
+    ):
         try:
             recipe = complete(replications.common, entry)
         except ValidationError as error:
             for details in error.errors():
-                yield ("experiments", name, key, *details["loc"]), details["msg"]
+                keys, message = params.explain(details, getattr(entry, key), schema)
+                yield ("experiments", name, key, *keys), message
             continue
         if key == "train":
             yield from check_calibration(name, entry, recipe)
@@ -202,7 +206,7 @@ class Documents(RootModel[dict[Name, Facts]]):
     """The whole of ``published.yaml``."""
 
 
-def documents(experiments: Iterable[str]) -> dict[str, Facts]:
+def read_documents(experiments: Iterable[str]) -> dict[str, Facts]:
     """Read and check what the documents say about each of `experiments`."""
     path = FOLDER / "published.yaml"
     found = params.checked(path, Documents).root
@@ -212,8 +216,8 @@ def documents(experiments: Iterable[str]) -> dict[str, Facts]:
 
 
 def read_published_curves() -> pd.DataFrame:
-    """The epochs printed in the documents' logs: experiment, epoch, loss, accuracy, val_loss,
-    val_accuracy, with NaN for values that are not printed. Few logs have every epoch."""
+    """The values that we have of the documents' logs: experiment, epoch, loss, accuracy, val_loss,
+    val_accuracy, with NaN for those that we lack. Of few logs we have every epoch."""
     return pd.read_csv(FOLDER / "published_curves.csv")
 
 

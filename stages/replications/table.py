@@ -162,7 +162,7 @@ def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Fact
 
 def main() -> None:
     _, replications = options.load()
-    entries, documents = replications.experiments, options.documents(replications.experiments)
+    entries, documents = replications.experiments, options.read_documents(replications.experiments)
     results = {
         name: files.read_json(RESULTS / name / "result.json")
         for name in entries
