@@ -10,7 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages import params
-from stages.replications import learning_curves, options
+from stages.metrics.diagnostics import tabulate_confusion
+from stages.replications import figures, learning_curves, options
 from stages.replications.evaluate import take_published_measure
 from stages.replications.table import add_variations, build_row, measure_conditions
 from stages.replications.verdicts import (
@@ -249,3 +250,19 @@ def test_a_published_curve_is_wide_only_between_consecutive_epochs():
     wide, thin = sorted(axes.lines, key=lambda line: -line.get_linewidth())
     assert np.isnan(wide.get_ydata()).tolist() == [False, False, True, True, False]
     assert thin.get_ydata().tolist() == [0.1, 0.2, 0.5]
+
+
+def test_the_pictures_of_the_longest_name_show_all_of_their_titles():
+    _, replications = options.load()
+    name, labels = max(replications.experiments, key=len), np.array([0, 1])
+    layer = {"type": "Dense", "name": "dense", "parameters": 1, "output_shape": [2]}
+    training = {"layers": [layer], "parameters": {"total": 134_281_029}}
+    cells = tabulate_confusion(labels, labels, ["a", "b"])
+    for figure in (
+        figures.draw_confusion(f"{name}, validation images", cells, ["a", "b"]),
+        figures.draw_roc(f"{name}, validation images", labels, np.eye(2), ["a", "b"]),
+        figures.draw_architecture(name, training),
+    ):
+        figure.draw_without_rendering()
+        drawn = figure.get_tightbbox()
+        assert drawn.x0 >= 0 and drawn.x1 <= figure.get_size_inches()[0]

@@ -129,7 +129,7 @@ def draw_learning_curves(
     """Learning curves with a panel per measure; `panels` has the texts of each, `size` is in
     inches, `styles` are as for `plot_learning_curves`. The legend is left to the caller."""
     figure = Figure(figsize=size, layout="constrained")
-    for axes, (measure, texts) in zip(figure.subplots(1, len(panels)), panels.items()):
+    for axes, (measure, texts) in zip(figure.subplots(1, len(panels), sharex=True), panels.items()):
         plot_learning_curves(axes, curves, measure, styles)
         axes.set(xlabel="epoch", **texts)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

@@ -102,7 +102,7 @@ def draw_roc(title: str, labels: np.ndarray, probabilities: np.ndarray, names: l
     for text in whole.legend(frameon=False, loc="lower right", fontsize=9).get_texts():
         text.set_parse_math(False)
     figure.suptitle(
-        f"{title}: ROC, each class against the rest (averages; best, middle and worst class)"
+        f"{title}: ROC\neach class against the rest (averages; best, middle and worst class)"
     )
     return figure
 
@@ -135,12 +135,10 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
     """The layers as boxes from top to bottom, with parameters and output shape, blue if they have
     parameters; a long network in several columns, with the names of layers instead of types."""
     layers = training["layers"]
-    rows = min(24, len(layers))
-    columns = math.ceil(len(layers) / rows)
-    figure = Figure(figsize=(4.2 * columns, 0.34 * rows + 1))
-    axes = figure.add_axes(
-        (0.01, 0.01, 0.98, 0.9 if rows > 8 else 0.84), xlim=(0, columns), ylim=(rows, 0)
-    )
+    columns = math.ceil(len(layers) / 24)
+    rows = math.ceil(len(layers) / columns)
+    figure = Figure(figsize=(4.2 * columns, 0.34 * rows + 1), layout="constrained")
+    axes = figure.add_subplot(xlim=(0, columns), ylim=(rows, 0))
     axes.axis("off")
     for number, layer in enumerate(layers):
         column, row = divmod(number, rows)
@@ -156,7 +154,7 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
                 edgecolor="#888888",
             )
         )
-        text = layer["type"] if len(layers) <= rows else layer["name"]
+        text = layer["type"] if columns == 1 else layer["name"]
         text += f"   {layer['parameters']:,}" if has_parameters else ""
         axes.text(column + 0.05, row + 0.5, text, va="center", fontsize=8.5)
         axes.text(
@@ -164,8 +162,7 @@ def draw_architecture(title: str, training: dict[str, Any]) -> Figure:
         )
     total = training["parameters"]["total"]
     figure.suptitle(
-        f"{title}: {total:,} parameters (blue: layers with parameters, and how many; right: output "
-        "shape)",
+        f"{title}\n{total:,} parameters\nblue: layers with parameters; right: output shape",
         fontsize=10,
     )
     return figure

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from stages.drawing import charts
 from stages.drawing.style import COLOURS, STYLE, choose_colours
@@ -20,8 +20,8 @@ OPTIMIZERS = dict(zip(("adam", "adadelta", "adagrad", "sgd"), COLOURS))
 def plot_published(
     axes: Axes, published: pd.DataFrame, column: str, colour: str, **style: object
 ) -> None:
-    """Draw one column of the epochs that a document prints, behind everything else: a wide line
-    joins consecutive epochs, a thin one bridges those that it does not print."""
+    """Draw one column of a document's log, behind everything else: a wide line joins consecutive
+    epochs, a thin one bridges those whose values we lack."""
     printed = published.set_index("epoch")[column].dropna()
     if printed.empty:
         return
@@ -36,7 +36,7 @@ def plot_published(
 def draw_curves(title: str, curves: pd.DataFrame, published: pd.DataFrame, loss: str) -> Figure:
     """Accuracy, loss, and squared error if it was recorded, by epoch, on training and validation
     data; behind them, wide and pale, what the document prints. `curves` are an experiment's
-    curves.csv, `published` the epochs that the document prints of it; `loss` is Keras's name."""
+    curves.csv, `published` what we have of its log; `loss` is Keras's name."""
     labels = {
         "accuracy": "accuracy",
         "loss": f"loss: {loss}",
@@ -70,6 +70,7 @@ def use_log_scale(axes: Axes, losses: pd.Series) -> None:
     if losses.min() > 0 and losses.max() > 10 * losses.median():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 @matplotlib.rc_context(STYLE)
