@@ -74,8 +74,6 @@ def choose_architecture(options: Params, name: str, weights: str | None) -> Appl
     architecture = options.architectures.get(name)
     if getattr(architecture, "fine_tuning", None) is None:
         raise UserError(f"params.yaml: architectures has no {name} with fine_tuning: restore it")
-    if weights == "":  # as from an unset variable
-        raise UserError("--weights is empty: give a path or imagenet, or leave the option out")
     if weights:
         architecture = architecture.model_copy(update={"weights": weights})
     if not architecture.weights:

@@ -174,7 +174,8 @@ def refuse_odd_validation() -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="name of the study: searches/NAME.yaml")
+    # str: even an empty name, as of `make search`, is answered with those of all studies
+    parser.add_argument("name", type=str, help="name of the study: searches/NAME.yaml")
     add_cluster_options(parser, "trials in parallel")
     parser.add_argument(
         "--anew", action="store_true", help="delete the study so far and its experiments"

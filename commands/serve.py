@@ -32,10 +32,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     limits = Limits()
     positive = cli.number(int, 1)
     for name, kind, default, text in (
-        ("--model", str, None, "a model below models/, or a model's folder (default: selected)"),
-        ("--host", str, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
+        ("--model", None, None, "a model below models/, or a model's folder (default: selected)"),
+        ("--host", None, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
         ("--port", cli.number(int, 1, 65535), 8000, "port to listen on"),
-        ("--threads", positive, None, "threads of ONNX Runtime (default: one per core)"),
+        ("--threads", cli.number(int, 1, 1024), None, "of ONNX Runtime (default: one per core)"),
         ("--request-bytes", positive, limits.request_bytes, "maximum bytes per request"),
         ("--images", positive, limits.images, "maximum images per request"),
         ("--pixels", positive, limits.pixels, "maximum pixels per image"),

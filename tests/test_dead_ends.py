@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import psutil
@@ -20,12 +21,14 @@ from commands import (
     gate,
     photographs,
     plots_page,
+    predict,
     recheck,
     replicate,
     review,
     savedmodel,
     search,
     seed_spread,
+    serve,
     undo,
     verify,
 )
@@ -134,6 +137,31 @@ def test_a_command_started_in_a_subfolder_is_refused_and_changes_nothing(
                 start()
     assert finished.changes() == []
     assert not list(finished.folder.rglob("*/.dvc"))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (serve, ["--host", ""]),  # all addresses of the machine
+        (predict, ["a.png", "--model="]),
+        (parallel, ["report", ""]),  # every stage of every pipeline
+        (parallel, ["--scheduler", ""]),  # this machine
+        (review, ["--head", ""]),  # the working tree
+        (photographs, ["folder", "--weights", ""]),
+    ],
+    ids=str,
+)
+def test_an_empty_argument_is_refused(
+    command: ModuleType,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    """An unset shell variable would otherwise stand for what the comment says."""
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(lambda **_: None, "", command.add_options)
+    assert "it is empty" in capsys.readouterr().err
 
 
 def test_undo_stashes_results_and_leaves_staged_code(

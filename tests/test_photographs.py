@@ -246,9 +246,8 @@ def test_a_dry_run_refuses_too_few_images_and_missing_weights(
         path.unlink()
     with pytest.raises(UserError, match=f"class '?{name}'? has "):
         photographs.main(tmp_path / "few", "small", WEIGHTS, "mine", dry=True)
-    for weights, fault in (("no.h5", "there is no such file"), ("", "^--weights is empty")):
-        with pytest.raises(UserError, match=fault):
-            photographs.main(Path("my photographs"), "small", weights, "mine", dry=True)
+    with pytest.raises(UserError, match="there is no such file"):
+        photographs.main(Path("my photographs"), "small", "no.h5", "mine", dry=True)
 
 
 def test_a_dry_run_refuses_missing_weights_that_params_yaml_names(

@@ -64,6 +64,7 @@ def run(
         parser.add_argument(name, help=text)
     if options:
         options(parser)
+    parser.register("type", None, parse_text)  # of arguments without a type of their own
     prepare_streams()
     values = vars(parser.parse_args())
     guard.end_with_dvc()
@@ -113,11 +114,17 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return parse
 
 
+def parse_text(text: str) -> str:
+    """Refuse an empty argument, as from an unset shell variable: it might mean everything, such as
+    all targets or all addresses. A type for argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def parse_path(text: str) -> Path:
     """Parse a path from the command line; a type for argparse."""
-    if not text:  # such as an empty shell variable: Path("") would be the current folder
-        raise argparse.ArgumentTypeError("it is empty")
-    if "://" in text:
+    if "://" in parse_text(text):
         raise argparse.ArgumentTypeError(f"{text} is a URL, not a path on this machine")
     return Path(text)
 
