@@ -71,7 +71,7 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary) / "clone"
-        git.run("clone", "--quiet", "--no-hardlinks", ".", str(clone))
+        git.run("clone", "--quiet", "--template=", "--no-hardlinks", ".", str(clone))
         options = params.load(clone / "params.yaml")
         sources.require(options, lambda path: (clone / path).exists())
         committed, committed_metrics = read_digests(clone), files.read_json(clone / METRICS)

@@ -104,6 +104,11 @@ def test_a_parallel_run_of_uncommitted_changes_ends_as_dvc_repro_does(
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # it orders DVC's new entries in dvc.lock
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    hook = tmp_path / "template/hooks/post-checkout"  # which git would run in each new clone
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(tmp_path / "template"))
     project.edit_params(lambda params: params.update(seed=7))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/source").write_text("pixels\n")

@@ -65,7 +65,8 @@ class Clones(WorkerPlugin):
                     "that started the run"
                 )
             shutil.rmtree(clone, ignore_errors=True)
-            git(self.folder, "init", "--quiet", str(clone))
+            # an empty template: hooks of the user's would run on checkout
+            git(self.folder, "init", "--quiet", "--template=", str(clone))
             git(clone, "fetch", "--quiet", str(self.folder / "bundle"), "refs/*:refs/*")
             git(clone, "checkout", "--quiet", "--detach", self.snapshot)
             git(clone, "reset", "--quiet", "--mixed", self.head)

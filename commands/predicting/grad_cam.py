@@ -128,9 +128,9 @@ class Explainer:
         try:
             with files.replacing(output) as partial:
                 both.save(partial, "PNG", pnginfo=make_label())
-        except (FileExistsError, NotADirectoryError):
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
-                f"--explain: the folder {output.parent} cannot be made: a file is in the way"
+                f"--explain: the folder {output.parent} cannot be made: {error.strerror.lower()}"
             ) from None
 
     def require_free(self, paths: Iterable[Path]) -> None:
