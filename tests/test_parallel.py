@@ -18,6 +18,7 @@ from support.project import ROOT, Project, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange, worker
 from commands.parallel.__main__ import check_names
+from commands.parallel.options import require_remote
 from commands.pipeline import graph, snapshot, sources
 from stages.params.schema import Parallel
 from stages.runtime import processor
@@ -357,18 +358,25 @@ def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(
     assert [name for name in names if "large" in name] == ["committed/large.jpg"]
 
 
-def test_a_remote_counts_only_in_the_configuration_that_clones_have(
+def test_a_remote_counts_only_if_clones_have_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from dvc.repo import Repo
 
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
-        for level, counts in (("local", False), ("repo", True)):
+        for level, url, fault in (
+            ("local", "/store", "no default remote"),
+            ("repo", "../store", "relative path"),
+        ):
             with repo.config.edit(level) as config:
-                config["remote"]["store"] = {"url": "/store"}
+                config["remote"]["store"] = {"url": url}
                 config["core"]["remote"] = "store"
-            assert graph.has_remote() is counts
+            with pytest.raises(UserError, match=fault):
+                require_remote()
+        with repo.config.edit("repo") as config:
+            config["remote"]["store"]["url"] = "/store"
+        require_remote()
 
 
 def test_a_worker_lost_without_a_message_counts_as_failed():

@@ -42,8 +42,16 @@ def choose_workers(asked: int | None, options: Params) -> int:
 
 def require_remote() -> None:
     """Raise `UserError` unless there is a remote through which workers can exchange results."""
-    if not graph.has_remote():
+    from dvc.config_schema import RelPath
+
+    url = graph.find_remote()
+    if not url:
         raise UserError(
             "there is no default remote in .dvc/config, the configuration that workers have too: "
             "add one by `dvc remote add --default NAME URL`"
+        )
+    if isinstance(url, RelPath):
+        raise UserError(
+            "the default remote in .dvc/config is a relative path, which is another folder for "
+            "each worker: give it an absolute one by `dvc remote modify NAME url /…`"
         )

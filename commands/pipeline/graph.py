@@ -125,10 +125,11 @@ def is_shareable(stage) -> bool:
     )
 
 
-def has_remote() -> bool:
-    """Whether ``.dvc/config``, which clones of the working tree have too, names a default
-    remote."""
+def find_remote() -> str | None:
+    """The URL of the default remote in ``.dvc/config``, which clones of the working tree have too;
+    None if there is none. DVC's type for a relative path is `dvc.config_schema.RelPath`."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return bool(repo.config.load_one("repo")["core"].get("remote"))
+        config = repo.config.load_one("repo")
+        return config["remote"].get(config["core"].get("remote"), {}).get("url")
