@@ -44,7 +44,8 @@ ROUNDING = 0.05  # largest difference of a probability put down to rounding: GPU
 
 
 def measure_latency(predict: Predict, image: np.ndarray) -> float:
-    """The median time to predict one image (1, height, width, channels), in milliseconds."""
+    """The median time to predict one image, uint8 (1, height, width, channels), in
+    milliseconds."""
     seconds = []
     for _ in range(TIMED):
         before = time.perf_counter()
@@ -70,9 +71,10 @@ def find_selected(selection: dict[str, str]) -> Path:
 
 
 def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.ndarray) -> float:
-    """The largest difference between the probabilities `predicted` here, in float32 on TensorFlow,
-    and those that the metrics were computed from. Raises `UserError` if a model trained in float32
-    differs by more than `ROUNDING`: these metrics would not be those of the exported model."""
+    """The largest difference between the probabilities of the test images `predicted` here, float32
+    (images, classes), on TensorFlow, and those that the metrics were computed from. Raises
+    `UserError` if a model trained in float32 differs by more than `ROUNDING`: these metrics would
+    not be those of the exported model."""
     with np.load(folder / "predictions.npz", allow_pickle=False) as file:
         difference = float(np.abs(file["test"] - predicted).max())
     if training["train"]["precision"] == "float32" and not difference <= ROUNDING:

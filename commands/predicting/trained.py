@@ -106,9 +106,9 @@ def open_folder(folder: Path) -> Trained:
         digests = read_digests(folder)
         for name in ("training.json", "model.onnx"):
             check_digest(folder / name, digests.get(name), DIGESTS)
-        network = folder / "model.onnx"
-        return Trained(folder, read_training(folder), network, digests[network.name])
-    training = read_training(folder)
+        training = validate(Training, folder / "training.json")
+        return Trained(folder, training, folder / "model.onnx", digests["model.onnx"])
+    training = validate(Training, folder / "training.json")
     check_keras(folder, training)
     return Trained(folder, training, folder / "model.keras", training.file.sha256)
 
@@ -159,11 +159,6 @@ def read_bounded(path: Path) -> bytes:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} has more than {MAX_BYTES:,} bytes: {advise(path.parent)}")
     return path.read_bytes()
-
-
-def read_training(folder: Path) -> Training:
-    """The content of training.json, validated."""
-    return validate(Training, folder / "training.json")
 
 
 def validate(schema: type[Checked], path: Path) -> Checked:

@@ -114,7 +114,8 @@ def rebuild(config: dict[str, Any], model: "keras.Model") -> "keras.Model":
 
 
 def predict_in_batches(predict: Predict, images: np.ndarray, size: int) -> np.ndarray:
-    """The class probabilities of all `images`, predicted `size` at a time."""
+    """The class probabilities, float32 (images, classes), of all `images`, uint8 (images, height,
+    width, channels), predicted `size` at a time."""
     return np.concatenate(
         [
             np.asarray(predict(images[start : start + size]))

@@ -29,9 +29,10 @@ AUGMENTATION = (  # layers that change images during training and are the identi
 
 
 def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
-    """Write `model` to `path` as ONNX, with an input `image` and an output `probability` for any
-    number of images. Raises `UserError` if ONNX cannot express it; known cases are refused by
-    `stages.params` before training."""
+    """Write `model` to `path` as ONNX, with an input `image`, uint8 (images, height, width,
+    channels), and an output `probability`, float32 (images, classes), for any number of images; its
+    metadata are of `training`, the content of training.json. Raises `UserError` if ONNX cannot
+    express it; known cases are refused by `stages.params` before training."""
     import keras
     import onnx
 
