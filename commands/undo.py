@@ -56,6 +56,9 @@ def return_to_branch() -> None:
             )
         git.run("switch", branch)
         print(f"back on branch {branch}, which a killed `dvc exp run` had left")
+    # which such a run leaves too, and DVC takes for HEAD: `dvc exp show` would list the commit of
+    # that time, without later experiments
+    git.run("update-ref", "-d", "refs/exps/exec/EXEC_BASELINE")
 
 
 def refuse_conflicts() -> None:

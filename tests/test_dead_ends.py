@@ -1,5 +1,6 @@
 """Everyday commands lead to no dead end: real DVC, in a temporary clone."""
 
+import json
 import os
 import re
 import shutil
@@ -339,3 +340,6 @@ def test_undo_recovers_from_a_training_whose_terminal_was_closed(finished: Proje
     finished.run("git", "checkout", "--quiet", "dvc.lock")  # the digest of the comment's code
     finished.run("git", "stash", "pop")
     assert "epochs: 60" in finished.path("params.yaml").read_text()
+    finished.commit()
+    _, last = json.loads(finished.dvc("exp", "show", "--json"))
+    assert last["rev"] == finished.run("git", "rev-parse", "HEAD").strip()
