@@ -92,10 +92,10 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
 
 def announce(rows: list[Row], display: Display) -> None:
     """Show which rows are to run, and how long each takes."""
-    total = sum(row.minutes_left() for row in rows)
+    total = sum(row.estimate_minutes_left() for row in rows)
     display.say(f"{len(rows)} row{'s' * (len(rows) != 1)} to run, about {format_time(60 * total)}:")
     for row in rows:
-        left = format_time(60 * row.minutes_left())
+        left = format_time(60 * row.estimate_minutes_left())
         display.say(f"  {row.name}: about {left}{describe_begun(row)}")
 
 

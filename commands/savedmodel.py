@@ -40,7 +40,7 @@ def main() -> None:
     size = train.prediction_batch_size
     network = checking.in_float32(checking.load(source))
     expected = checking.predict_in_batches(network.predict_on_batch, images, size)
-    model = onnx.for_inference(network)
+    model = onnx.prepare_for_inference(network)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)

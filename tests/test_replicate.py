@@ -72,12 +72,12 @@ def test_the_least_time_left_comes_first_but_after_what_it_starts_from(
     monkeypatch.chdir(tmp_path)
     long, short, next_one = row("long", 20), row("short", 11), row("next", 1, starts_from="long")
     queue = [next_one, long, short]
-    assert [row.name for row in rows.order(queue)] == ["short", "long", "next"]
+    assert [row.name for row in rows.sort_by_minutes_left(queue)] == ["short", "long", "next"]
     write_checkpoint(long, 1, epochs=7, finished=True)
-    assert long.read_progress() == {1: (7, True)} and long.minutes_left() == 10
-    assert [row.name for row in rows.order(queue)] == ["long", "next", "short"]
+    assert long.read_progress() == {1: (7, True)} and long.estimate_minutes_left() == 10
+    assert [row.name for row in rows.sort_by_minutes_left(queue)] == ["long", "next", "short"]
     write_checkpoint(short, 1, epochs=1)
-    assert short.minutes_left() == pytest.approx(11 * 0.9)
+    assert short.estimate_minutes_left() == pytest.approx(11 * 0.9)
     (short.checkpoints / "seed-2.npz").write_bytes(b"damaged")
     assert short.read_progress() == {1: (1, False)}
 

@@ -12,7 +12,7 @@ from support.example import load_example
 
 from stages.preparation import parts as split
 from stages.preparation.duplicates import LISTED, drop_copies, find_duplicates, group_equal
-from stages.preparation.parts import choose_parts, overlap
+from stages.preparation.parts import choose_parts, have_common_images
 from stages.preparation.splitting import limit_part, split_directory, split_last, split_off
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -163,9 +163,9 @@ def test_the_validation_part_may_be_the_test_or_training_part():
         choose_parts(data, chosen(method=method), seed=0) for method in ("test", "training")
     )
     assert np.array_equal(as_test["validation"], as_test["test"]) and len(as_test["train"]) == 60
-    assert np.array_equal(as_training["validation"], as_training["train"]) and not overlap(
-        as_training["train"], as_training["test"]
-    )
+    assert np.array_equal(
+        as_training["validation"], as_training["train"]
+    ) and not have_common_images(as_training["train"], as_training["test"])
     for source, limit in ((data, None), (data, 20), (raw(60, 40), 20), (raw(60, 40), None)):
         split = chosen(method="training", limit_train=30, limit_validation=limit)
         if source is not data:

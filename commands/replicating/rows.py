@@ -52,7 +52,7 @@ class Row:
                 progress[seed] = epochs, state["finished"] or epochs >= self.epochs
         return progress
 
-    def minutes_left(self) -> float:
+    def estimate_minutes_left(self) -> float:
         """The expected minutes, minus those already in checkpoints."""
         done = sum(
             1 if finished else min(0.95, epochs / self.expected_epochs)
@@ -102,7 +102,7 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
                 minutes=entry.minutes,
             )
         )
-    return order(rows)
+    return sort_by_minutes_left(rows)
 
 
 def find_start(entry: options.Entry) -> str | None:
@@ -121,9 +121,9 @@ def count_epochs(architecture: Architecture, epochs: int) -> int:
     return tuning.head_epochs + (0 if tuning.layers == "none" else epochs)
 
 
-def order(rows: list[Row]) -> list[Row]:
+def sort_by_minutes_left(rows: list[Row]) -> list[Row]:
     """Sort rows by the minutes left, each after the one that it starts from."""
-    waiting = sorted(rows, key=Row.minutes_left)
+    waiting = sorted(rows, key=Row.estimate_minutes_left)
     ordered = []
     while waiting:
         names = {row.name for row in waiting}

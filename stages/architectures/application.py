@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages.params.names import snake_case
+from stages.params.names import convert_to_snake_case
 from stages.runtime.errors import UserError
 from stages.storage import hdf5
 
@@ -75,7 +75,10 @@ def load(model: keras.Model, file: Path, network: str, top: str) -> None:
     the classifier in the file is skipped. Raises `UserError` if they belong to another network."""
     layers = [layer for layer in model.layers if layer.weights and layer.name != "probability"]
     expected = [
-        (snake_case(type(layer).__name__), [tuple(weight.shape) for weight in list_weights(layer)])
+        (
+            convert_to_snake_case(type(layer).__name__),
+            [tuple(weight.shape) for weight in list_weights(layer)],
+        )
         for layer in layers
     ]
     if top == "own":

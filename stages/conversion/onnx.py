@@ -37,7 +37,7 @@ def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     import onnx
 
     register_operation()
-    model = for_inference(model)
+    model = prepare_for_inference(model)
     signature = [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="image")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # by numpy, about the converter
@@ -60,7 +60,7 @@ def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
     path.write_bytes(converted.SerializeToString(deterministic=True))
 
 
-def for_inference(model: "keras.Model") -> "keras.Model":
+def prepare_for_inference(model: "keras.Model") -> "keras.Model":
     """`model`, or a copy without its augmentation layers, since ONNX lacks their random numbers.
     Constants of Normalization layers become NumPy arrays, which the graph can contain."""
     import keras

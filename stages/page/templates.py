@@ -31,7 +31,6 @@ def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     )
     environment.filters |= {
         "list_parameters": list_parameters,
-        "without": lambda section, key: {name: section[name] for name in section if name != key},
         "file_name": lambda path: Path(path).name,
         "count": lambda number: f"{number:,}",
         "changes": list_changes,

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from stages.params.fields import suggest
-from stages.params.names import ACROSS, ACTIVATIONS, ALIASES, LAYERS, snake_case
+from stages.params.names import ACROSS, ACTIVATIONS, ALIASES, LAYERS, convert_to_snake_case
 
 
 def find_onnx_alternative(name: str, arguments: dict[str, Any]) -> str | None:
@@ -83,7 +83,11 @@ def check_layer_names(layers: list[Any]) -> list[Any]:
     network, or one that Keras may generate for an unnamed layer: ``max_pooling2d_1``."""
     taken = ["image", "rescaling", "probability"]
     pairs = [pair for layer in layers for pair in layer.items()]
-    unnamed = {snake_case(kind) for kind, arguments in pairs if not (arguments or {}).get("name")}
+    unnamed = {
+        convert_to_snake_case(kind)
+        for kind, arguments in pairs
+        if not (arguments or {}).get("name")
+    }
     generated = re.compile("|".join(f"{name}(_[0-9]+)?" for name in unnamed) or "(?!)")
     for number, (_, arguments) in enumerate(pairs):
         name = (arguments or {}).get("name")

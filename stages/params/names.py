@@ -55,7 +55,7 @@ LAYERS = (  # those that map one tensor of images or features to another
 )  # fmt: skip
 
 
-def snake_case(name: str) -> str:
+def convert_to_snake_case(name: str) -> str:
     """A class name in snake case, as Keras derives layer names (``keras.src.utils.naming``):
     ``depthwise_conv2d``."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)

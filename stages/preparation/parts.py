@@ -90,7 +90,7 @@ def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> 
         raise UserError(f"split: the class {name!r} has no image in the {part} set:\n       {why}")
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> bool:
+def have_common_images(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether any image belongs to both parts."""
     return bool(np.isin(one, other).any())
 
@@ -119,8 +119,8 @@ def write(raw: Raw, split: Split, seed: int, folder: Path) -> None:
         }
     description = {
         "method": "source" if brings_validation(data, split) else split.method,
-        "validation_is_test": overlap(parts["validation"], parts["test"]),
-        "validation_is_training": overlap(parts["validation"], parts["train"]),
+        "validation_is_test": have_common_images(parts["validation"], parts["test"]),
+        "validation_is_training": have_common_images(parts["validation"], parts["train"]),
         "parts": counts,
         "duplicates": duplicates,
     }

@@ -18,6 +18,8 @@ from stages.storage.prepared import Prepared
 FILE = Path("replications/params.yaml")
 FOLDER = Path("replications")
 SCRATCH = FOLDER / "from-scratch.txt"
+# what each experiment gives: the values in `common` would be another recipe
+GIVEN = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
 
 
 class Common(Section):
@@ -121,6 +123,8 @@ def cross_check(root: Params, replications: Replications) -> Iterator[params.Pro
 def check_recipe(replications: Replications, name: str) -> Iterator[params.Problem]:
     """What is wrong with the recipe or the augmentation of the experiment `name`."""
     entry = replications.experiments[name]
+    if missing := sorted(GIVEN - {*entry.train}):
+        yield ("experiments", name, "train"), f"{', '.join(missing)} must be given"
     for key, schema, complete in (
         ("train", Train, complete_train),
         ("augment", Augment, complete_augment),

@@ -69,7 +69,7 @@ def run(
     values = vars(parser.parse_args())
     guard.end_with_dvc()
     git.forget_hook()
-    sys.stderr.write(experiments.lost_branch_warning())
+    sys.stderr.write(experiments.describe_lost_branch())
     edited.remember()
     try:
         main(**values)

@@ -69,7 +69,7 @@ def find_root(folder: Path) -> Path | None:
     return next(roots, None)
 
 
-def lost_branch_warning() -> str:
+def describe_lost_branch() -> str:
     """The warning about a lost branch, with what to type; empty if none was lost."""
     branch = find_lost_branch()
     if branch is None:

@@ -33,10 +33,10 @@ LEVELS = 4  # of folders that are listed: wrapping folder, its copy, part and cl
 
 def find_kind(path: Path) -> str | None:
     """``folder``, ``zip`` or ``tar``, by the name for files; None for other files."""
-    return "folder" if path.is_dir() else kind_by_name(path.name)
+    return "folder" if path.is_dir() else find_kind_by_name(path.name)
 
 
-def kind_by_name(name: str) -> str | None:
+def find_kind_by_name(name: str) -> str | None:
     """``zip`` or ``tar`` by a file's name; None for others."""
     if name.lower().endswith(".zip"):
         return "zip"

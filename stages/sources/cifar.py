@@ -90,7 +90,7 @@ def read_chunks(
     record = label_bytes + CHANNELS * SIDE * SIDE
     with opening.reading(path), opening.open_tar(path) as archive:
         members = {}
-        while member := opening.next_member(archive):
+        while member := opening.read_next_member(archive):
             if (name := normalise_name(member.name)) in names:
                 members[name] = member
         for name in names:

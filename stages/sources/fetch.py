@@ -20,7 +20,7 @@ from stages.sources.transfer import (
     Interrupted,
     Session,
     explain_too_long,
-    size_of,
+    measure_size,
     transfer,
 )
 from stages.storage import files
@@ -38,7 +38,7 @@ def fetch_all(publisher: official.Publisher, folder: Path, options: "Download") 
     paths, room = {}, options.limits.total_bytes
     for file in publisher.files:
         paths[file.name] = fetch(file, folder, options, room)
-        room -= size_of(paths[file.name])
+        room -= measure_size(paths[file.name])
     return paths
 
 
@@ -85,13 +85,13 @@ def download(
     ``retries`` times in a row, not counting those that make progress. Raises `Interrupted` after
     the last one, `Other` for another file, `UserError` for one that is too long, or requests' own
     exceptions."""
-    tries, longest, since = 0, size_of(partial), time.monotonic()
+    tries, longest, since = 0, measure_size(partial), time.monotonic()
     with Session() as session:
         while True:
             try:
                 return try_once(session, file, address, partial, room, options.timeout)
             except Interrupted as error:
-                gained, now = size_of(partial) - longest, time.monotonic()
+                gained, now = measure_size(partial) - longest, time.monotonic()
                 if gained > 0 and gained >= MIN_SPEED * (now - since):
                     tries = 0  # it makes progress
                 longest, since = longest + max(gained, 0), now
@@ -108,12 +108,12 @@ def try_once(
     session: Session, file: official.File, address: str, partial: Path, room: int, timeout: float
 ) -> None:
     """Transfer what `partial` lacks, and check it; raises as `download` does."""
-    resumed = size_of(partial) > 0
+    resumed = measure_size(partial) > 0
     if (file.bytes or 0) > room:
         raise UserError(explain_too_long(file.name, room))
     if not is_complete(partial, file):
         transfer(session, address, partial, file, room, timeout)
-    if size_of(partial) > room:
+    if measure_size(partial) > room:
         files.remove(partial)
         raise UserError(explain_too_long(address, room))
     refuse_other(partial, file, resumed)
@@ -124,7 +124,7 @@ def refuse_other(partial: Path, file: official.File, resumed: bool) -> None:
     `Interrupted` if another try may help: it is incomplete, or was `resumed`."""
     if not (faults := official.list_packed_faults(partial, file)):
         return
-    size = size_of(partial)
+    size = measure_size(partial)
     if file.bytes is not None and size < file.bytes:
         raise Interrupted(f"{size:,} of {file.bytes:,} bytes arrived")
     files.remove(partial)
@@ -137,7 +137,7 @@ def is_complete(partial: Path, file: official.File) -> bool:
     """Whether an earlier run completed the transfer, and only the renaming is missing."""
     return (
         file.digest is not None
-        and size_of(partial) > 0
+        and measure_size(partial) > 0
         and not official.list_packed_faults(partial, file)
     )
 

@@ -76,7 +76,7 @@ class Publisher(Section):
             raise ValueError(f"format {self.format} has one file, not {len(names)}")
         elif self.format in ("images", "cifar"):
             kinds = ("tar",) if self.format == "cifar" else ("zip", "tar")
-            if archives.kind_by_name(names[0]) not in kinds:
+            if archives.find_kind_by_name(names[0]) not in kinds:
                 raise ValueError(
                     f"format {self.format} has a file whose name ends in "
                     f"{' or '.join('.' + kind for kind in kinds)} (.tar.gz, .tar.xz, ...), not "
@@ -118,7 +118,7 @@ def list_packed_faults(path: Path, file: File) -> list[str]:
     """How the size and digests of the packed file differ from the published ones; without a
     published digest, also whether it is not the archive that its name promises, but a web page."""
     faults = []
-    if not file.digest and not archives.is_archive(path, archives.kind_by_name(file.name)):
+    if not file.digest and not archives.is_archive(path, archives.find_kind_by_name(file.name)):
         faults.append("it is not the archive that its name promises")
     if file.bytes is not None and (size := path.stat().st_size) != file.bytes:
         faults.append(f"{size:,} bytes instead of {file.bytes:,}")

@@ -107,7 +107,7 @@ class CountingFile(io.BufferedIOBase):
 def iterate_tar(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Each member of a tar file, compressed or not, in one pass that keeps none in memory."""
     with open_tar(path) as archive:
-        while (member := next_member(archive)) is not None:
+        while (member := read_next_member(archive)) is not None:
             yield archive, member
         # tarfile takes a damaged or missing header after the first for the end; the true end is a
         # block of zeros
@@ -121,7 +121,7 @@ def iterate_tar(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
             pass
 
 
-def next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+def read_next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
     """Read the next member of an archive opened by `open_tar`; None after the last."""
     archive.fileobj.left = HEADERS
     member = archive.next()
@@ -150,7 +150,7 @@ DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": open_xz}
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar file, compressed or not, to be read with `next_member`."""
+    """Open a tar file, compressed or not, to be read with `read_next_member`."""
     with open(path, "rb") as file:
         start = file.read(6)
         file.seek(0)

@@ -50,7 +50,7 @@ def transfer(
 ) -> None:
     """Download the rest of `partial`, and stop one byte past the published size or `room`. Raises
     `Interrupted` if another try may help, else `UserError` or requests' own exceptions."""
-    start = size_of(partial)
+    start = measure_size(partial)
     headers = {"Accept-Encoding": "identity"}  # the published bytes, not compressed on the way
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -87,7 +87,7 @@ def find_beginning(response: requests.Response, partial: Path) -> int:
     begins: its size, or 0 from a server that does not support ranges and sends the whole file.
     Raises `Interrupted` if another try may help, for which `partial` is deleted if it does not fit;
     else requests' own exceptions."""
-    start, status = size_of(partial), response.status_code
+    start, status = measure_size(partial), response.status_code
     if status == 416 and start:
         files.remove(partial)
         raise Interrupted("the server's file is not longer than what was downloaded before")
@@ -179,6 +179,6 @@ def explain_too_long(what: str, room: int) -> str:
     return f"{what} is longer than download.limits.total_bytes leaves room for: {room:,} bytes"
 
 
-def size_of(path: Path) -> int:
+def measure_size(path: Path) -> int:
     """A file's size in bytes; 0 if there is none."""
     return path.stat().st_size if path.is_file() else 0

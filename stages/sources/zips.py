@@ -30,7 +30,7 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
                 file=sys.stderr,
             )
         for info in archive.infolist():
-            name, kind = member_name(info), stat.S_IFMT(info.external_attr >> 16)
+            name, kind = find_member_name(info), stat.S_IFMT(info.external_attr >> 16)
             is_folder = name.endswith("/")
             if is_hidden(normalise_name(name, is_folder)):
                 yield name, None if is_folder else info.file_size
@@ -51,7 +51,7 @@ def list_zip(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
             yield name, None if is_folder else info.file_size
 
 
-def member_name(info: zipfile.ZipInfo) -> str:
+def find_member_name(info: zipfile.ZipInfo) -> str:
     """The name of a zip member, as in code page 437 if its encoding is unknown. Programs for
     Windows may separate its parts by backslashes."""
     name = decode_name(info)
@@ -78,7 +78,7 @@ def read_zip(path: Path, wanted: dict[str, int]) -> Iterator[tuple[str, bytes]]:
         members = {
             normalise_name(name): info
             for info in archive.infolist()
-            if not (name := member_name(info)).endswith("/")
+            if not (name := find_member_name(info)).endswith("/")
         }
         for name in wanted:
             # `archive.read` would unpack up to 1 GiB before it cuts to the announced size

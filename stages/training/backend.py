@@ -124,7 +124,10 @@ def choose_backend() -> str:
     if backend not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={backend}: it must be one of {', '.join(BACKENDS)}")
     if not importlib.util.find_spec(backend):
-        raise UserError(f"KERAS_BACKEND={backend}: {backend} is not installed in {sys.prefix}")
+        raise UserError(
+            f"{backend}, Keras's backend by KERAS_BACKEND or by default, is not installed in "
+            f"{sys.prefix}"
+        )
     return backend
 
 

@@ -47,8 +47,9 @@ def describe_training(
         "train": experiment.train.model_dump(),
         "effective_recipe": {
             "optimizer": recipe.describe(network.optimizer),
-            # described as on probabilities, the network's output, though computed from logits
-            "loss": recipe.describe(recipe.build_loss(experiment.train)),
+            "loss": recipe.describe(
+                recipe.build_loss(experiment.train, recipe.has_logits_form(experiment.train))
+            ),
         },
         "augment": experiment.augment.model_dump(),
         **{key: description[key] for key in DATA_KEYS},
