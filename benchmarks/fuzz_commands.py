@@ -100,7 +100,7 @@ def of_training(folder: Path, examples: int) -> None:
     def check(text: bytes) -> None:
         (folder / "training.json").write_bytes(text)
         try:
-            training = trained.read_training(folder)
+            training = trained.validate(schemas.Training, folder / "training.json")
         except UserError as error:
             assert "dvc repro" not in str(error)
             return
@@ -113,7 +113,7 @@ def of_training(folder: Path, examples: int) -> None:
 
 
 def of_models(folder: Path, examples: int) -> None:
-    training = trained.read_training(folder)
+    training = trained.validate(schemas.Training, folder / "training.json")
     backend.start(training.train.threads)
     with zipfile.ZipFile(folder / "model.keras") as file:
         members = {name: file.read(name) for name in file.namelist()}
@@ -161,7 +161,8 @@ def of_names(folder: Path, examples: int) -> None:
                 "link": lambda: path.symlink_to("/dev/zero"),
                 "nothing": lambda: None,
             }[kind]()
-            training, limits = trained.read_training(folder), pictures.read_limits()
+            training = trained.validate(schemas.Training, folder / "training.json")
+            limits = pictures.read_limits()
             for one in finding.find_files([path, path.parent]):
                 assert isinstance(pictures.prepare(one, training, limits), str)
             shown = escape.terminal(path)
