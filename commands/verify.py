@@ -14,6 +14,7 @@ If bits differ, it names the models and files. Takes as long as a ``dvc repro`` 
 """
 
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary) / "clone"
-        git.run("clone", "--quiet", "--template=", "--no-hardlinks", ".", str(clone))
+        # none of the user's hooks, of a template or of core.hooksPath, is to run on checkout
+        hookless = ("--template=", "--config", f"core.hooksPath={os.devnull}")
+        git.run("clone", "--quiet", *hookless, "--no-hardlinks", ".", str(clone))
         options = params.load(clone / "params.yaml")
         sources.require(options, lambda path: (clone / path).exists())
         committed, committed_metrics = read_digests(clone), files.read_json(clone / METRICS)

@@ -110,6 +110,8 @@ def test_a_parallel_run_of_uncommitted_changes_ends_as_dvc_repro_does(
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     monkeypatch.setenv("GIT_TEMPLATE_DIR", str(tmp_path / "template"))
+    (tmp_path / "gitconfig").write_text(f"[core]\n\thooksPath = {hook.parent}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     project.edit_params(lambda params: params.update(seed=7))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/source").write_text("pixels\n")
@@ -371,7 +373,7 @@ def test_a_remote_counts_only_if_clones_have_the_same(
         ):
             with repo.config.edit(level) as config:
                 config["remote"]["store"] = {"url": url}
-                config["core"]["remote"] = "store"
+                config["core"]["remote"] = "Store"
             with pytest.raises(UserError, match=fault):
                 require_remote()
         with repo.config.edit("repo") as config:

@@ -65,8 +65,9 @@ class Clones(WorkerPlugin):
                     "that started the run"
                 )
             shutil.rmtree(clone, ignore_errors=True)
-            # an empty template: hooks of the user's would run on checkout
+            # none of the user's hooks, of a template or of core.hooksPath, is to run on checkout
             git(self.folder, "init", "--quiet", "--template=", str(clone))
+            git(clone, "config", "core.hooksPath", os.devnull)
             git(clone, "fetch", "--quiet", str(self.folder / "bundle"), "refs/*:refs/*")
             git(clone, "checkout", "--quiet", "--detach", self.snapshot)
             git(clone, "reset", "--quiet", "--mixed", self.head)

@@ -132,4 +132,5 @@ def find_remote() -> str | None:
 
     with Repo() as repo:
         config = repo.config.load_one("repo")
-        return config["remote"].get(config["core"].get("remote"), {}).get("url")
+        name = config["core"].get("remote", "").lower()  # as DVC reads the section's
+        return config["remote"].get(name, {}).get("url")

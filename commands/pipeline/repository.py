@@ -88,8 +88,9 @@ def share_history(target: Path) -> None:
     shallow clone, which ``git clone --shared`` would leave out."""
     asked = ("--git-path", "objects", "--git-path", "shallow", "--show-object-format")
     objects, shallow, form = git.run("rev-parse", *asked).split("\n")
-    # an empty template: hooks of the user's would run on checkout
+    # none of the user's hooks, of a template or of core.hooksPath, is to run on checkout
     git.run("init", "--quiet", "--template=", f"--object-format={form}", str(target))
+    git.run("config", "core.hooksPath", os.devnull, folder=target)
     alternates = target / ".git/objects/info/alternates"
     alternates.parent.mkdir(exist_ok=True)
     alternates.write_bytes(os.fsencode(f"{os.path.abspath(objects)}\n"))
