@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
-from support.project import Project
+from support.project import Project, add_failing_hook
 from support.reviews import MODEL, commit, review
 
 from commands import check_lock
@@ -92,6 +92,20 @@ def test_a_clone_without_data_finds_a_folder_recorded_with_two_digests(
     shutil.rmtree("prepared")  # without the data, but with DVC's cache
     assert [entry.stage for entry in outdated.find_outdated()] == ["export"]
     assert [entry.stage for entry in outdated.find_outdated("main")] == ["export"]
+
+
+def test_a_clone_at_a_revision_runs_none_of_the_users_hooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    monkeypatch.chdir(project.folder)
+    project.run("git", "init", "--quiet")
+    Repo.init().close()
+    project.commit()
+    add_failing_hook(tmp_path, monkeypatch)
+    with repository.clone_at("HEAD"):
+        assert Path(".dvc/config").exists()
 
 
 def test_data_tracked_by_dvc_add_are_compared_with_what_the_stage_read(

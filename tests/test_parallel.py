@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
-from support.project import ROOT, Project, copy, ran
+from support.project import ROOT, Project, add_failing_hook, copy, ran
 
 from commands.parallel import cluster, dispatch, exchange, worker
 from commands.parallel.__main__ import check_names
@@ -105,13 +105,7 @@ def test_a_parallel_run_of_uncommitted_changes_ends_as_dvc_repro_does(
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # it orders DVC's new entries in dvc.lock
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    hook = tmp_path / "template/hooks/post-checkout"  # which git would run in each new clone
-    hook.parent.mkdir(parents=True)
-    hook.write_text("#!/bin/sh\nexit 1\n")
-    hook.chmod(0o755)
-    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(tmp_path / "template"))
-    (tmp_path / "gitconfig").write_text(f"[core]\n\thooksPath = {hook.parent}\n")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    add_failing_hook(tmp_path, monkeypatch)  # for the workers' clones
     project.edit_params(lambda params: params.update(seed=7))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/source").write_text("pixels\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from ruamel.yaml import YAML
 
 from stages.storage import files
@@ -209,6 +210,18 @@ def small_project(folder: Path) -> Project:
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit()
     return project
+
+
+def add_failing_hook(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make git run a hook that fails on checkout: in all repositories, and from a template in new
+    ones. Both are written into `folder`."""
+    hook = folder / "template/hooks/post-checkout"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (folder / "gitconfig").write_text(f"[core]\n\thooksPath = {hook.parent}\n")
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(folder / "template"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
 
 
 def copy(project: Project, folder: Path) -> Project:
