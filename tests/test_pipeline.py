@@ -103,8 +103,9 @@ def test_image_size_is_a_parameter(finished: Project, monkeypatch: pytest.Monkey
     monkeypatch.chdir(finished.folder)
     preprocess.main()
     train.main("mnist-dense")
-    layers = finished.read_json("models/mnist-dense/training.json")["layers"]
-    assert layers[0]["output_shape"] == [32, 32, 1]
+    training = finished.read_json("models/mnist-dense/training.json")
+    assert training["layers"][0]["output_shape"] == [32, 32, 1]
+    assert training["effective_recipe"]["loss"]["from_logits"]
 
 
 def test_a_mistake_stops_the_run_before_the_first_model_trains(finished: Project):

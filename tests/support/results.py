@@ -67,7 +67,7 @@ def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], s
         "preprocess": options.preprocess.model_dump(),
         "effective_recipe": {
             "optimizer": {"name": "adam", "epsilon": 1e-7},
-            "loss": {"name": "sparse_categorical_crossentropy", "from_logits": False},
+            "loss": {"name": "sparse_categorical_crossentropy", "from_logits": True},
         },
         "layers": list_layers(2 + 8 * (seed % 3)),
         "file": {"bytes": 123_456, "sha256": f"{seed:064x}"},
