@@ -70,7 +70,14 @@ def use_log_scale(axes: Axes, losses: pd.Series) -> None:
     if losses.min() > 0 and losses.max() > 10 * losses.median():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(PlainLogFormatter())
+
+
+class PlainLogFormatter(LogFormatter):
+    """Labels those minor ticks that matplotlib would, as 0.2 instead of 2e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 @matplotlib.rc_context(STYLE)
