@@ -99,6 +99,11 @@ def images(server: Server) -> list[bytes]:
     ]
 
 
+def test_health_also_answers_the_method_head(server: Server):
+    answer = requests.head(f"{server.address}/health", timeout=60)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_concurrent_requests_get_the_classes_of_the_keras_file(server: Server, images: list[bytes]):
     name = server.project.find_selected()
     expected = np.load(server.project.path(f"models/{name}/predictions.npz"))["test"]

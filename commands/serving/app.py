@@ -154,7 +154,8 @@ def make_app(
         return Answer(**identity, images=[Classified(**row) for row in rows])
 
     @app.get("/health")
-    async def health() -> Health:
+    @app.head("/health", include_in_schema=False)  # as some load balancers ask
+    async def describe_model() -> Health:
         """Which model is served."""
         return Health(**identity, classes=trained.training.class_names)
 
