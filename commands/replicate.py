@@ -31,7 +31,6 @@ from stages.replications import options
 from stages.runtime import cli, guard
 from stages.runtime.errors import UserError
 
-FOLDER = options.FOLDER
 SCRATCH = Path(".dvc/tmp/replicate")  # git ignores it
 LOG_LINES = 15  # shown of the log of a row that failed
 

@@ -25,7 +25,7 @@ from commands.reviewing.comparing import Verdict
 from commands.reviewing.rendering import OUTPUTS, Content, join_code, write_pages
 from commands.reviewing.revisions import Revision
 from stages import params
-from stages.runtime import cli, escape, progress
+from stages.runtime import cli, escape, progress, refusals
 from stages.runtime.errors import UserError
 
 
@@ -188,7 +188,8 @@ def main(base: str, head: str | None, repro: bool) -> None:
         write_failure(head, str(error))
         raise UserError(str(error)) from None
     except Exception as error:
-        write_failure(head, f"The review failed through a bug of its own: {type(error).__name__}")
+        why = f"The review failed through a bug of its own: {type(error).__name__}"
+        write_failure(head, refusals.explain(error) or why)
         raise
     if failure:
         content.messages.insert(0, failure)

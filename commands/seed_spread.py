@@ -33,7 +33,7 @@ from commands.pipeline.process import run_dvc
 from commands.reviewing import history, spread
 from commands.reviewing.spread import SPREAD, Accuracies
 from stages import params
-from stages.runtime import cli, git
+from stages.runtime import cli, git, guard
 from stages.runtime.errors import UserError
 from stages.runtime.progress import format_time
 from stages.storage import files
@@ -42,6 +42,7 @@ from stages.training import backend
 SEEDS = 5
 CODE = ("stages", "dvc.yaml", "data/dvc.yaml")
 RUNS = Path(".dvc/tmp/exps/run")  # where DVC records the temporary folders of its experiments
+LOCK = Path(".dvc/tmp/seed_spread.lock")
 SECONDS_TO_END = 10  # a stage needs one after DVC's end
 
 
@@ -100,6 +101,12 @@ def main(seeds: int) -> None:
     sources.require(options, is_there)
     require_committed_results()
     refuse_other_backend(options.models)
+    with guard.hold(LOCK, "commands.seed_spread"):
+        measure(seeds, options)
+
+
+def measure(seeds: int, options: params.Params) -> None:
+    """Run the pipeline with each seed that is not measured yet, and write the spread."""
     head = git.run("rev-parse", "HEAD")
     content = lockfile.read(Path("dvc.lock"))
     provenance = spread.describe_provenance(content, options.dataset, options.models)

@@ -92,6 +92,8 @@ def main(
             raise
         # uvicorn has logged why
         raise UserError(f"the server cannot listen on {host}:{port}: see above") from None
+    except UnicodeError:  # of socket.getaddrinfo, for an empty or very long part of a name
+        raise UserError(f"--host: {host!r} is not the name or address of a machine") from None
 
 
 def start() -> None:

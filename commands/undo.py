@@ -18,7 +18,14 @@ from stages.runtime import cli, experiments, git
 from stages.runtime.errors import UserError
 
 WRITTEN = ("params.yaml", "dvc.lock", "data/dvc.lock", "data/sources", "reports", "replications")
-WRITTEN_BY_HAND = ("dvc.yaml", "published.yaml", "from-scratch.txt", "README.md")
+WRITTEN_BY_HAND = (
+    "dvc.yaml",
+    "published.yaml",
+    "published_curves.csv",
+    "search.csv",
+    "from-scratch.txt",
+    "README.md",
+)
 
 
 def main() -> None:
@@ -32,7 +39,7 @@ def main() -> None:
     changed = [path for path in WRITTEN if git.list_changed(path, *excluded)]
     if changed:
         stash_changes(changed, excluded)
-        print(f"changes stashed, `git stash pop` restores them: {', '.join(changed)}")
+        print(f"changes stashed, `git stash pop` restores them: {', '.join(changed)}", flush=True)
     print(f"parameters and results are those of the last commit{check_out()}")
 
 
@@ -55,7 +62,7 @@ def return_to_branch() -> None:
                 "on no branch:\n       `git switch -c NAME` creates one for them. Then start again"
             )
         git.run("switch", branch)
-        print(f"back on branch {branch}, which a killed `dvc exp run` had left")
+        print(f"back on branch {branch}, which a killed `dvc exp run` had left", flush=True)
     # which such a run leaves too, and DVC takes for HEAD: `dvc exp show` would list the commit of
     # that time, without later experiments
     git.run("update-ref", "-d", "refs/exps/exec/EXEC_BASELINE")

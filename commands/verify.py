@@ -14,7 +14,6 @@ If bits differ, it names the models and files. Takes as long as a ``dvc repro`` 
 """
 
 import math
-import os
 import tempfile
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import pandas as pd
 from commands.pipeline import lockfile, sources
 from commands.pipeline.outdated import find_outdated
 from commands.pipeline.process import run_dvc
+from commands.pipeline.repository import make_clone
 from stages import params
 from stages.runtime import cli, git, processor
 from stages.runtime.errors import UserError
@@ -68,13 +68,12 @@ def main() -> None:
     if git.list_changed():
         print(
             "The working tree has uncommitted changes: only the last commit is verified, without "
-            "them."
+            "them.",
+            flush=True,
         )
     with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary) / "clone"
-        # none of the user's hooks, of a template or of core.hooksPath, is to run on checkout
-        hookless = ("--template=", "--config", f"core.hooksPath={os.devnull}")
-        git.run("clone", "--quiet", *hookless, "--no-hardlinks", ".", str(clone))
+        make_clone(clone, revision)
         options = params.load(clone / "params.yaml")
         sources.require(options, lambda path: (clone / path).exists())
         committed, committed_metrics = read_digests(clone), files.read_json(clone / METRICS)

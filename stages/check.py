@@ -2,12 +2,13 @@
 
 Every stage checks all of ``params.yaml`` when it starts. But DVC reads a stage's dependencies
 before it starts the stage: it reports only "no such file" if ``dataset`` or a ``source`` leads
-nowhere, and hangs on a pipe in a folder. This stage runs first because it depends on none of them.
+nowhere, and hangs on a pipe. This stage runs first because it depends on none of them.
 Writes ``data/checked``, which never changes.
 """
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from stages import params
@@ -17,22 +18,28 @@ from stages.runtime.text import printable
 
 
 def refuse_unreadable(source: Path) -> None:
-    """Raise `UserError` for the first file below `source` that DVC could not read: it hashes all
-    files of a folder, hidden ones too."""
+    """Raise `UserError` if `source` is a file that DVC could not read, or for the first such file
+    in that folder: DVC hashes all files there, hidden ones too."""
+    for file in list_files(source):
+        try:
+            mode = file.stat().st_mode
+        except OSError as error:
+            why = "is a link to nothing" if file.is_symlink() else printable(error)
+        else:
+            if stat.S_ISREG(mode) and os.access(file, os.R_OK):
+                continue
+            why = "is not readable" if stat.S_ISREG(mode) else "is a pipe, a socket or a device"
+        raise UserError(
+            f"{printable(file, 1000)} {why}: repair or remove it; DVC reads every file there"
+        )
+
+
+def list_files(source: Path) -> Iterator[Path]:
+    """The file `source`, or all files in that folder."""
+    if not source.is_dir():
+        yield source
     for folder, _, names in os.walk(source):
-        for name in names:
-            file = Path(folder, name)
-            try:
-                mode = file.stat().st_mode
-            except OSError as error:
-                why = "is a link to nothing" if file.is_symlink() else printable(error)
-            else:
-                if stat.S_ISREG(mode) and os.access(file, os.R_OK):
-                    continue
-                why = "is not readable" if stat.S_ISREG(mode) else "is a pipe, a socket or a device"
-            raise UserError(
-                f"{printable(file, 1000)} {why}: repair or remove it; DVC reads every file there"
-            )
+        yield from (Path(folder, name) for name in names)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from stages import params
 from stages.metrics import refusing
 from stages.metrics.label_quality import find_label_issues
 from stages.metrics.measures import measure_model
-from stages.runtime import cli, escape
+from stages.runtime import cli, escape, inputs
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
@@ -76,9 +76,13 @@ def escape_formulas(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(model: str) -> None:
+    options = params.load()
+    params.choose(model, options.architectures, "architectures")
+    inputs.check_prepared(options)
+    inputs.check_trained(model, options)
     source, target = Path("models") / model, Path("reports/models") / model
     prepared = Prepared()
-    result, tables, probabilities = measure_model(model, source, prepared, params.load().evaluate)
+    result, tables, probabilities = measure_model(model, source, prepared, options.evaluate)
     if names := read_file_names(prepared, "test"):
         tables["predictions"].insert(0, "file", names)
     tables["label_issues"] = tabulate_label_issues(probabilities, prepared)

@@ -32,6 +32,8 @@ from support.sources import (
 
 from stages import check
 from stages.runtime.errors import UserError
+from stages.sources.archives import is_what_it_promises
+from stages.sources.opening import GZIP
 
 pytestmark = pytest.mark.usefixtures("publishers_folder")
 
@@ -418,7 +420,7 @@ BAD = {  # how the source is made, what the message must name, and options
     ),
     "folder: all of a class skipped": (
         lambda: as_folder(FLAT | {"emu/0.png": b"x"}),
-        "emu",
+        "such as emu/0.png: ",
         {"on_bad_image": "skip"},
     ),
     # images
@@ -540,14 +542,21 @@ BAD = {  # how the source is made, what the message must name, and options
     [
         (lambda: with_link(as_folder(FLAT), "cat/.#0.png", "nowhere"), ".#0.png is a link"),
         (lambda: with_pipe(as_folder(FLAT)), "pipe.png is a pipe"),
+        (lambda: Path(with_pipe(as_folder(FLAT)), "cat/pipe.png"), "pipe.png is a pipe"),
     ],
-    ids=["hidden link to nothing", "pipe"],
+    ids=["hidden link to nothing", "pipe", "pipe instead of a file"],
 )
 def test_what_dvc_could_not_hash_is_refused_before_it_tries(make, named: str):
-    folder = Path(make())
     with pytest.raises(UserError, match=named):
-        check.refuse_unreadable(folder)
+        check.refuse_unreadable(Path(make()))
     check.refuse_unreadable(Path(as_folder(FLAT, "good")))
+    check.refuse_unreadable(Path(as_zip(FLAT)))
+
+
+def test_a_published_tar_file_is_opened_with_bounded_memory():
+    assert is_what_it_promises(Path(as_tar(FLAT)), "set.tar")
+    assert not is_what_it_promises(Path(huge_header()), "set.tar")
+    assert not is_what_it_promises(Path(put("set.tar.gz", GZIP)), "set.tar.gz")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from commands import (
     verify,
 )
 from commands.parallel import __main__ as parallel
-from stages import describe, preprocess, train
+from stages import describe, evaluate, preprocess, train
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -309,6 +309,10 @@ def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
     refused(lambda params: params.update(seed=1), training, "seed")
     refused(lambda params: params["split"].update(validation=0.3), preprocess.main, "split")
     refused(lambda params: params.update(seed=1), describe.main, "seed")
+    refused(lambda params: params.update(seed=1), lambda: evaluate.main("mnist-dense"), "seed")
+    path = finished.path("models/mnist-dense/training.json")
+    files.write_json(path, files.read_json(path) | {"dataset": "mnist"})
+    refused(lambda params: None, lambda: evaluate.main("mnist-dense"), "dataset")
     name = "pretrained-small"
     source = finished.path(f"data/weights/{name}/source.json")
     files.write_json(source, {"weights": "imagenet"})

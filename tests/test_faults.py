@@ -71,6 +71,24 @@ def test_a_refusal_by_the_machine_is_reported_in_words(tmp_path, statement: str,
     assert "Traceback" not in output
 
 
+def test_a_module_whose_bytecode_a_full_disk_cut_short_can_be_imported_again(tmp_path: Path):
+    (tmp_path / "big.py").write_text(f"VALUES = {[*range(5000)]}")
+    project = Project(tmp_path)
+    code = f"""
+import resource, sys
+from pathlib import Path
+sys.path += [{str(ROOT)!r}]
+from stages.runtime import cli
+def main():
+    import big
+    Path("large").write_bytes(bytes(9000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+cli.run(main, "")
+"""
+    assert "error: " in project.run(sys.executable, "-c", code, status=1)
+    assert "5000" in project.run(sys.executable, "-c", "import big; print(len(big.VALUES))")
+
+
 def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_with_its_result(finished: Project):
     """DVC reads parameters after the stage. Those that it does not depend on may change."""
     edit = """

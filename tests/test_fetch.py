@@ -205,7 +205,7 @@ def test_a_file_put_there_by_hand_is_put_aside_for_another_address(server, tmp_p
     assert (tmp_path / "set.bin.other").read_bytes() == b"by hand"
 
 
-@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz", "set.npz", "train-images-ubyte.gz"])
 def test_a_page_in_place_of_an_archive_is_refused_where_no_digest_is_published(
     server, tmp_path, name
 ):

@@ -236,6 +236,9 @@ def test_a_damaged_lock_file_in_a_revision_is_named(finished: Project):
     for damage in ("", "<<<<<<< HEAD\n", "stages:\n", "schema: '2.0'\nstages: {split: 3}\n"):
         with pytest.raises(UserError):
             lockfile.parse(damage)
+    finished.path("damaged.lock").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="damaged.lock is damaged"):
+        lockfile.read(finished.path("damaged.lock"))
     lines = finished.path("dvc.lock").read_text()
     finished.path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
     commit(finished, "damaged")

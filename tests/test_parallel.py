@@ -375,6 +375,28 @@ def test_a_remote_counts_only_if_clones_have_the_same(
         require_remote()
 
 
+def test_a_remote_that_takes_nothing_and_a_damaged_configuration_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    stage = "stages:\n  copy:\n    cmd: cp one two\n    deps: [one]\n    outs: [two]\n"
+    Path("dvc.yaml").write_text(stage)
+    Path("one").write_text("text")
+    with Repo.init(no_scm=True) as repo:
+        repo.reproduce("copy")
+        with repo.config.edit("repo") as config:
+            config["remote"]["store"] = {"url": "/proc/store"}
+            config["core"]["remote"] = "store"
+    exchange.share_all(["copy"], remote=False)
+    with pytest.raises(UserError, match="remote does not take"):
+        exchange.share_all(["copy"], remote=True)
+    Path(".dvc/config").write_text("[core\n")
+    with pytest.raises(UserError, match="configuration"):
+        require_remote()
+
+
 def test_a_worker_lost_without_a_message_counts_as_failed():
     future = SimpleNamespace(status="error", exception=lambda: MemoryError())
     assert cluster.describe_loss(future) == "MemoryError"

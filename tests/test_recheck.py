@@ -21,7 +21,16 @@ from support.project import ROOT, Project
 from commands import recheck
 from commands.parallel import options as parallel_options
 from commands.pipeline import digests, sources
-from commands.rechecking import budget, choosing, comparing, records, running, sides, stale
+from commands.rechecking import (
+    budget,
+    choosing,
+    comparing,
+    processes,
+    records,
+    running,
+    sides,
+    stale,
+)
 from commands.reviewing import spread
 from stages import params
 from stages.params.schema import Recheck
@@ -521,12 +530,24 @@ def test_stopping_a_recheck_stops_its_comparisons(
     assert stopped == [True]
 
 
+def test_a_full_disk_is_no_difference_between_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fill(*_: object) -> None:
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr(sides, "compare_codes", fill)
+    training = SimpleNamespace(address="train@a")
+    with pytest.raises(UserError, match="train@a.*(?s:.)*No space.*(?s:.)*TMPDIR"):
+        running.compare_one(training, [], tmp_path, tmp_path, None, tmp_path / "1", None)
+
+
 def test_a_stopped_comparison_kills_its_process(tmp_path: Path):
     stop = threading.Event()
     stop.set()
-    process = sides.start("sleep 1000", tmp_path, subprocess.DEVNULL)
+    process = processes.start("sleep 1000", tmp_path, subprocess.DEVNULL)
     with pytest.raises(UserError, match="stopped"):
-        sides.wait(process, stop)
+        processes.wait(process, stop)
     assert process.poll() == -signal.SIGKILL
 
 

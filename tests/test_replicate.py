@@ -129,10 +129,9 @@ def shrink(content: Any) -> None:
 def test_a_commit_that_git_refuses_does_not_stop_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    monkeypatch.chdir(tmp_path)  # no repository
+    monkeypatch.chdir(tmp_path)  # no repository, and no table
     ran: list[str] = []
     monkeypatch.setattr(replicate, "run_row", lambda row, *_: ran.append(row.name) or True)
-    monkeypatch.setattr(committing, "describe_result", lambda name: "0.9")
     monkeypatch.setattr(
         committing, "list_changed_paths", lambda names: [f"results/{name}" for name in names]
     )

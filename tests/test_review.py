@@ -21,7 +21,7 @@ from commands import seed_spread
 from commands.pipeline import lockfile, process, sources
 from commands.reviewing import comparing, noise, yardstick
 from commands.reviewing.history import find_base, read_working_tree
-from commands.reviewing.models import count_confusion_change
+from commands.reviewing.models import count_confusion_change, draw_sparklines
 from commands.reviewing.revisions import Revision
 from commands.reviewing.spread import describe_provenance, has_provenance
 from stages import params
@@ -310,6 +310,15 @@ def test_the_spread_is_not_measured_on_a_data_set_that_a_clone_lacks(
     finished.path("mine.npz.dvc").touch()
     finished.run("git", "add", "mine.npz.dvc")
     check("mine.npz")
+
+
+def test_epochs_without_a_finite_accuracy_are_left_out_of_the_blocks():
+    table = pd.DataFrame({"part": "validation", "accuracy": ["0.5", "inf", "0.7"], "loss": 1.0})
+    base, head = (
+        SimpleNamespace(name=name, read_report=lambda *_: table, is_stale=lambda _: False)
+        for name in ("base", "head")
+    )
+    assert [row["blocks"] for row in draw_sparklines(base, head, "a")] == ["▁█", "▁█"]
 
 
 def test_parameters_that_aliases_expand_too_far_are_not_read(

@@ -247,6 +247,11 @@ def test_a_rare_class_stays_in_each_part_that_is_limited(
             {},
             ["'class1'", "test set", "datasets.made-up.source"],
         ),
+        (  # these are the validation images too
+            lambda data: setattr(data, "train", 306 - int(np.argmax(data.labels[::-1]))),
+            {"method": "test"},
+            ["'class1'", "the test images", "datasets.made-up.source"],
+        ),
         (lambda data: None, {"limit_test": 1}, ["limit_test", "2 classes"]),
     ],
 )

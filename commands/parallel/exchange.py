@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from commands.pipeline import repository
+from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -93,10 +95,19 @@ def list_objects(stage: "Stage") -> set:
 
 
 def share_all(addresses: Iterable[str], remote: bool) -> None:
-    """`share` the results of up-to-date stages, so that the workers find them."""
+    """`share` the results of up-to-date stages, so that the workers find them. Raises `UserError`
+    if the remote does not take them."""
     from dvc.repo import Repo
 
     with Repo() as repo:
         for address in addresses:
             (stage,) = repo.stage.collect(address)
-            share(repo, stage, remote)
+            try:
+                share(repo, stage, remote)
+            except Exception as error:  # the library of a remote may raise anything
+                if not remote or isinstance(error, UserError):
+                    raise
+                raise UserError(
+                    f"DVC's default remote does not take results: {first_line(error)}. `dvc push` "
+                    "tests it"
+                ) from None

@@ -3,11 +3,12 @@
 
 import argparse
 
-from commands.pipeline import graph
 from stages.params.schema import Params
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.runtime.processor import count_cores
+
+MAX_WORKERS = 1024  # each is a process
 
 
 def add_cluster_options(parser: argparse.ArgumentParser, workers: str) -> None:
@@ -30,7 +31,7 @@ def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``--workers``, described as `what`; `choose_workers` takes its value."""
     parser.add_argument(
         "--workers",
-        type=cli.number(int, 1),
+        type=cli.number(int, 1, MAX_WORKERS),
         help=f"{what} (default: the cores divided by train.threads)",
     )
 
@@ -40,11 +41,27 @@ def choose_workers(asked: int | None, options: Params) -> int:
     return asked or max(1, count_cores() // options.train.threads)
 
 
+def find_remote() -> str | None:
+    """The URL of the default remote in ``.dvc/config``, which clones of the working tree have too;
+    None if there is none. DVC's type for a relative path is `dvc.config_schema.RelPath`. Raises
+    `UserError` if DVC cannot read its configuration."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            config = repo.config.load_one("repo")
+    except DvcException as error:
+        raise UserError(f"DVC cannot read its configuration: {error}") from None
+    name = config["core"].get("remote", "").lower()  # as DVC reads the section's
+    return config["remote"].get(name, {}).get("url")
+
+
 def require_remote() -> None:
     """Raise `UserError` unless there is a remote through which workers can exchange results."""
     from dvc.config_schema import RelPath
 
-    url = graph.find_remote()
+    url = find_remote()
     if not url:
         raise UserError(
             "there is no default remote in .dvc/config, the configuration that workers have too: "

@@ -8,6 +8,7 @@ import numpy as np
 
 from commands.photographing.survey import SPLIT
 from commands.pipeline import keys
+from stages import params
 from stages.params.reading import read_yaml
 from stages.params.schema import Source
 from stages.preparation.splitting import Parts
@@ -106,7 +107,7 @@ def plan_licence(path: Path, name: str, datasets: dict[str, Source]) -> dict[str
 
 def check_settings(settings: dict[str, object]) -> None:
     """Raise `UserError` if the settings conflict with the rest of params.yaml."""
-    _, values = read_yaml(Path("params.yaml"))
+    _, values = read_yaml(params.FILE)
     values["datasets"].setdefault(settings["dataset"], {})
     if fault := keys.find_conflict(settings, values):
         raise UserError(f"params.yaml refuses these settings: {fault}")
@@ -119,5 +120,5 @@ def write_settings(settings: dict[str, object]) -> None:
         values["datasets"].setdefault(settings["dataset"], {})
         keys.set_all(settings, values)
 
-    path = Path("params.yaml")
-    files.write_text(path, keys.rewrite(path.read_text(encoding="utf-8"), change))
+    text = params.FILE.read_text(encoding="utf-8")
+    files.write_text(params.FILE, keys.rewrite(text, change))

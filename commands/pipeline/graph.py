@@ -123,14 +123,3 @@ def is_shareable(stage) -> bool:
         or any(dep.protocol != "local" for dep in stage.deps)
         or any(out.protocol != "local" or out.persist or not out.is_in_repo for out in stage.outs)
     )
-
-
-def find_remote() -> str | None:
-    """The URL of the default remote in ``.dvc/config``, which clones of the working tree have too;
-    None if there is none. DVC's type for a relative path is `dvc.config_schema.RelPath`."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        config = repo.config.load_one("repo")
-        name = config["core"].get("remote", "").lower()  # as DVC reads the section's
-        return config["remote"].get(name, {}).get("url")

@@ -12,9 +12,10 @@ from stages.runtime.errors import UserError
 Lock = dict[str, Any]  # the stages of dvc.lock by their names
 
 
-def parse(text: str, name: str = "dvc.lock") -> Lock:
-    """The stages in the text of the lock file `name`. Raises `UserError` if it is damaged."""
+def parse(content: str | bytes, name: str = "dvc.lock") -> Lock:
+    """The stages in the `content` of the lock file `name`. Raises `UserError` if it is damaged."""
     try:
+        text = content.decode() if isinstance(content, bytes) else content
         return COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text)).get("stages", {})
     except (YAMLError, ValueError, Invalid):
         raise UserError(
@@ -25,7 +26,7 @@ def parse(text: str, name: str = "dvc.lock") -> Lock:
 def read(path: Path) -> Lock:
     """The stages of the lock file at `path`; empty if there is no file. Raises `UserError` if it is
     damaged."""
-    return parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    return parse(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def read_parameters(lock: Lock, stage: str) -> dict[str, Any]:

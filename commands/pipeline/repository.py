@@ -77,15 +77,14 @@ def clone_at(revision: str) -> Iterator[dict[str, Any]]:
     commit = git.run("rev-parse", "--verify", f"{revision}^{{commit}}")  # the clone has no branches
     with tempfile.TemporaryDirectory(prefix="revision-") as folder:
         clone = Path(folder) / "clone"
-        share_history(clone)
-        git.run("checkout", "--quiet", "--detach", commit, folder=clone)
+        make_clone(clone, commit)
         with contextlib.chdir(clone):
             yield {"cache": {"dir": cache}, "core": {"site_cache_dir": str(Path(folder) / "site")}}
 
 
-def share_history(target: Path) -> None:
-    """Make an empty repository in `target` that reads all commits from this one, even those of a
-    shallow clone, which ``git clone --shared`` would leave out."""
+def make_clone(target: Path, commit: str) -> None:
+    """Make a repository in `target` that has `commit` checked out, and reads all commits from this
+    one, even those of a shallow clone, which ``git clone --shared`` would leave out."""
     asked = ("--git-path", "objects", "--git-path", "shallow", "--show-object-format")
     objects, shallow, form = git.run("rev-parse", *asked).split("\n")
     # none of the user's hooks, of a template or of core.hooksPath, is to run on checkout
@@ -96,6 +95,7 @@ def share_history(target: Path) -> None:
     alternates.write_bytes(os.fsencode(f"{os.path.abspath(objects)}\n"))
     if os.path.exists(shallow):
         shutil.copy(shallow, target / ".git/shallow")
+    git.run("checkout", "--quiet", "--detach", commit, folder=target)
 
 
 def is_shallow() -> bool:

@@ -14,6 +14,7 @@ from commands.rechecking.stale import Training
 from stages.params import Params
 from stages.params.schema import Recheck
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 from stages.storage import files
 
 
@@ -54,10 +55,16 @@ def compare_one(
     folder: Path,
     stop: threading.Event,
 ) -> Verdict:
-    """The verdict of `sides.compare_codes`; what fails is a difference. Removes `folder`."""
+    """The verdict of `sides.compare_codes`; what fails is a difference. Removes `folder`. Raises
+    `UserError` if the system refuses something, such as room on the disk."""
     try:
         return sides.compare_codes(training, chain, old, new, options, folder, stop)
     except UserError as error:
         return Verdict([str(error)])
+    except OSError as error:
+        raise UserError(
+            f"{training.address} could not be compared in {folder}: {first_line(error)}.\n"
+            "       What to do: free space there, or set TMPDIR to a folder on a disk with room"
+        ) from None
     finally:
         files.remove(folder)

@@ -2,20 +2,16 @@
 temporary folder, by the stage's command, as DVC would start it. No code of another revision is
 imported into this process."""
 
-import contextlib
-import shlex
 import shutil
-import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from commands.pipeline import sources
-from commands.pipeline.process import build_environment
-from commands.rechecking import budget, comparing
+from commands.rechecking import budget, comparing, processes
 from commands.rechecking.stale import Training
 from stages.params.reading import read_yaml
 from stages.params.schema import Recheck
@@ -84,12 +80,12 @@ def compare_codes(
     cut = prepare_side(training, chain, old_code, old, options)
     prepare_side(training, chain, new_code, new, options)
     for predecessor in chain:
-        run(predecessor.entry["cmd"], old, stop)
-        run(predecessor.command, new, stop)
-    run(training.entry["cmd"], old, stop)
+        processes.run(predecessor.entry["cmd"], old, stop)
+        processes.run(predecessor.command, new, stop)
+    processes.run(training.entry["cmd"], old, stop)
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
-    resumed = interrupt(training.command, new, checkpoint, stop)
-    run(training.command, new, stop)
+    resumed = processes.interrupt(training.command, new, checkpoint, stop)
+    processes.run(training.command, new, stop)
     old_files = comparing.collect_files(old, [out["path"] for out in training.entry["outs"]])
     new_files = comparing.collect_files(new, training.outs)
     if differences := comparing.compare(old_files, new_files):
@@ -151,59 +147,6 @@ def copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
     else:
         shutil.copy(source, target)
-
-
-def start(command: str, folder: Path, output: int) -> subprocess.Popen:
-    """Start a stage's command in `folder`, with this Python interpreter."""
-    variables = build_environment()
-    variables.pop("PYTHONPATH", None)  # it may point to the code of the working tree
-    return subprocess.Popen(
-        shlex.split(command), cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT
-    )
-
-
-def run(command: str, folder: Path, stop: threading.Event) -> None:
-    """Run a command to its end. Raises `UserError` with its last lines if it fails."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        status = wait(start(command, folder, output.fileno()), stop)
-        if status:
-            output.seek(0)
-            last = "\n         ".join(output.read().splitlines()[-8:])
-            side = "old" if folder.name == "old" else "present"
-            raise UserError(
-                f"the {side} code's `{command}` ended with exit status {status}:\n         {last}"
-            )
-
-
-def interrupt(command: str, folder: Path, checkpoint: str, stop: threading.Event) -> bool:
-    """Start a training and kill it as soon as it has written its first checkpoint. Returns whether
-    there is a checkpoint to resume from."""
-
-    def has_checkpoint() -> bool:
-        return any(folder.glob(checkpoint))
-
-    # a short experiment soon writes the next one, or ends
-    wait(start(command, folder, subprocess.DEVNULL), stop, has_checkpoint, interval=0.002)
-    return has_checkpoint()
-
-
-def wait(
-    process: subprocess.Popen,
-    stop: threading.Event,
-    is_enough: Callable[[], bool] = lambda: False,
-    interval: float = 0.1,
-) -> int:
-    """Wait for a process, and kill it early if `is_enough`, which is called every `interval`
-    seconds. Returns its exit status. Raises `UserError` once `stop` is set."""
-    while not is_enough() and not stop.is_set():
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(interval)
-            break
-    process.kill()
-    status = process.wait()
-    if stop.is_set():
-        raise UserError("stopped")
-    return status
 
 
 def count_epochs(results: dict[str, Path]) -> int:

@@ -14,7 +14,14 @@ from stages.runtime import git
 from stages.runtime.errors import UserError
 
 # what the results depend on, besides the root's params.yaml
-INPUTS = ("stages", f"{FOLDER}/params.yaml", f"{FOLDER}/published.yaml", PIPELINE)
+INPUTS = (
+    "stages",
+    "data/official",
+    f"{FOLDER}/params.yaml",
+    f"{FOLDER}/published.yaml",
+    f"{FOLDER}/published_curves.csv",
+    PIPELINE,
+)
 LOCK = f"{PIPELINE.removesuffix('.yaml')}.lock"
 TABLE_OUTPUTS = ("table.csv", "table.md", "published_and_obtained.png", "losses.png", "curves")
 
@@ -90,7 +97,10 @@ def format_commands(names: list[str]) -> list[str]:
 
 def describe_result(name: str) -> str:
     """A row of the table in short: obtained and published figure, and the verdict."""
-    table = pd.read_csv(FOLDER / "table.csv", index_col="experiment")
+    path = FOLDER / "table.csv"
+    if not path.exists():  # DVC removes it before the stage that makes it anew
+        return "not in the table yet"
+    table = pd.read_csv(path, index_col="experiment")
     if name not in table.index or pd.isna(table.loc[name, "obtained"]):
         return "not in the table yet"
     row = table.loc[name]

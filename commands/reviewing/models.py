@@ -33,9 +33,8 @@ def read_curves(base: Revision, head: Revision, model: str) -> pd.DataFrame | No
     both = pd.concat(
         table.assign(revision=revision.name) for table, revision in zip(tables, (base, head))
     )
-    return both.assign(
-        **{name: pd.to_numeric(both[name], errors="coerce") for name in ("accuracy", "loss")}
-    )
+    numbers = {name: pd.to_numeric(both[name], errors="coerce") for name in ("accuracy", "loss")}
+    return both.assign(**numbers).replace([math.inf, -math.inf], math.nan)
 
 
 def draw_sparklines(base: Revision, head: Revision, model: str) -> list[dict[str, Any]]:
@@ -85,10 +84,7 @@ def describe_model(
 ) -> dict[str, Any]:
     """What the templates show of a model: its headline metrics in both revisions (None if there is
     no `base`), the confusions that changed most, and its curves as blocks."""
-    old, new = (
-        (revision.read_json("reports/metrics.json") or {}).get(model, {}) if revision else None
-        for revision in (base, head)
-    )
+    old, new = (revision.metrics.get(model, {}) if revision else None for revision in (base, head))
     differs = verdict and verdict.words != noise.SAME
     return {
         "name": model,

@@ -102,9 +102,14 @@ class Revision:
         return self._reports[model, name]
 
     @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The headline metrics of each model that has results."""
+        return self.read_json("reports/metrics.json") or {}
+
+    @property
     def models(self) -> list[str]:
         """The models that have results."""
-        return list(self.read_json("reports/metrics.json") or {})
+        return list(self.metrics)
 
     @cached_property
     def selected(self) -> str | None:

@@ -27,8 +27,6 @@ from stages.runtime.errors import UserError
 MAX_FAILURES = 3  # trainings that may fail before any succeeds; more suggest a common cause
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SEED = "seed {}"  # the attribute of a trial that holds the objective with one seed
-FAILED = "failed"  # the one that says why it or its last training failed
-EQUALS = "equals"  # the one with the number of the first trial that has the same values
 
 
 @dataclass
@@ -99,7 +97,7 @@ class Campaign:
         return [
             trial
             for trial in studies.list_unfinished(self.study)
-            if trial.number not in self.reported and EQUALS not in trial.user_attrs
+            if trial.number not in self.reported and studies.EQUALS not in trial.user_attrs
         ]
 
     def is_hopeless(self) -> bool:
@@ -121,7 +119,7 @@ class Campaign:
         if fault := keys.find_conflict(settings, self.trainings.base.values):
             self.fail(trial, fault)
         elif equal := self.find_equal(trial):
-            trial.set_user_attr(EQUALS, equal.number)
+            trial.set_user_attr(studies.EQUALS, equal.number)
         else:
             self.train(trial, settings)
 
@@ -135,7 +133,7 @@ class Campaign:
         """Finish the trials that equal a finished one, with its outcome."""
         trials = self.list_trials()
         for trial in studies.list_unfinished(self.study):
-            number = trial.user_attrs.get(EQUALS)
+            number = trial.user_attrs.get(studies.EQUALS)
             if number is not None and (equal := trials[number]).state in FINISHED:
                 self.finish(trial, equal.value, equal.state, f"as trial {number}")
 
@@ -143,8 +141,8 @@ class Campaign:
         """Train with the first seed that the trial lacks; if it has all, finish it with the
         mean."""
         known = self.read_trial(trial)
-        if known.user_attrs.get(FAILED):
-            trial.set_user_attr(FAILED, None)  # in an earlier start
+        if known.user_attrs.get(studies.FAILED):
+            trial.set_user_attr(studies.FAILED, None)  # in an earlier start
         first = self.trainings.seed
         seeds = range(first, first + self.search.seeds)
         left = [seed for seed in seeds if SEED.format(seed) not in known.user_attrs]
@@ -171,7 +169,7 @@ class Campaign:
             raise UserError(f"{run.name} could not be run: {event.failed}. Start again to continue")
         elif event.failed:
             self.failures.append(f"{event.failed}, see {runner.locate_log(run.name)}")
-            trial.set_user_attr(FAILED, self.failures[-1])
+            trial.set_user_attr(studies.FAILED, self.failures[-1])
             print(
                 f"trial {trial.number}: {self.failures[-1]}; the next start repeats it", flush=True
             )
@@ -194,7 +192,7 @@ class Campaign:
         return False
 
     def fail(self, trial: Trial, why: str) -> None:
-        trial.set_user_attr(FAILED, why)
+        trial.set_user_attr(studies.FAILED, why)
         self.finish(trial, None, TrialState.FAIL, why)
 
     def finish(

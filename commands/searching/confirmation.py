@@ -53,9 +53,9 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict |
     `rate`: of false alarms. Raises `UserError` if a training fails."""
     measure(study, trainings, list_runs(study, trainings))
     verdict = read_verdict(study, trainings, rate)
-    comparisons = study.user_attrs.get("comparisons", [])
+    comparisons = study.user_attrs.get(studies.COMPARED, [])
     if verdict and (comparison := [verdict.trial, len(verdict.seeds)]) not in comparisons:
-        study.set_user_attr("comparisons", [*comparisons, comparison])
+        study.set_user_attr(studies.COMPARED, [*comparisons, comparison])
     return verdict
 
 
@@ -129,7 +129,7 @@ def judge(
 def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> None:
     """Record accuracy, standard_error and loss on the test set, of the model that a trial trained,
     in the study, unless they are there."""
-    looks = study.user_attrs.get("test", {})
+    looks = study.user_attrs.get(studies.TESTED, {})
     if str(number) not in looks:
         trial = study.get_trials(deepcopy=False)[number]
         settings = studies.read_settings(trial, trainings.search.space)
@@ -137,9 +137,9 @@ def look_at_test(study: optuna.Study, trainings: Trainings, number: int) -> None
         run = Run(name, settings, trainings.seed, ("validation", "test"))
         for _, result in trainings.run_all([run]):
             looks[str(number)] = result["measures"]["test"]
-            study.set_user_attr("test", looks)
+            study.set_user_attr(studies.TESTED, looks)
 
 
 def read_test(study: optuna.Study, number: int) -> dict[str, float] | None:
     """What `look_at_test` has recorded of a trial; None if it has not looked."""
-    return study.user_attrs.get("test", {}).get(str(number))
+    return study.user_attrs.get(studies.TESTED, {}).get(str(number))

@@ -46,7 +46,7 @@ def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFra
     for trial in trials:
         if trial.state not in WORDS or trial.params.keys() < search.space.keys():
             continue  # Optuna was still suggesting when the search was stopped
-        equals = trial.user_attrs.get("equals")
+        equals = trial.user_attrs.get(studies.EQUALS)
         complete = trial.state == TrialState.COMPLETE
         rows.append(
             {
@@ -58,7 +58,7 @@ def tabulate(name: str, search: Search, trials: list[FrozenTrial]) -> pd.DataFra
                 "experiment": f"{name}-{trial.number if equals is None else equals}"
                 if complete
                 else None,
-                "note": trial.user_attrs.get("failed")
+                "note": trial.user_attrs.get(studies.FAILED)
                 or ("" if equals is None else f"equal to trial {equals}"),
             }
         )
@@ -168,8 +168,8 @@ def write(name: str, search: Search, study: optuna.Study, verdict: Verdict | Non
         "counts": table["state"].value_counts().to_dict() if len(table) else {},
         "verdict": verdict,
         "test": best and read_test(study, best.number),
-        "looks": len(study.user_attrs.get("test", {})),
-        "comparisons": len(study.user_attrs.get("comparisons", [])),
+        "looks": len(study.user_attrs.get(studies.TESTED, {})),
+        "comparisons": len(study.user_attrs.get(studies.COMPARED, [])),
         "pictures": draw(study, search) if best else {},
     }
     text = make_environment(Path(__file__).parent).get_template("study.html.jinja").render(content)

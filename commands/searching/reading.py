@@ -16,7 +16,6 @@ from stages.params.schema import Params
 from stages.runtime.errors import UserError
 
 FOLDER = Path("searches")
-PARAMS = Path("params.yaml")
 SECTIONS = ("train", "augment", "preprocess")  # beside the model's own architecture
 # of the second phase of a pre-trained network; the first has a recipe of its own
 OF_FINE_TUNING = (
@@ -36,8 +35,8 @@ def load(name: str) -> tuple[Search, Params, str]:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise UserError(f"{FOLDER}/{name}.yaml: the name may only have letters, digits, - and _")
     path = FOLDER / f"{name}.yaml"
-    options = params.load(PARAMS)
-    text, base = read_yaml(PARAMS)
+    options = params.load(params.FILE)
+    text, base = read_yaml(params.FILE)
     search = params.checked(path, Search, lambda search: cross_check(search, options, base))
     return search, options, text
 

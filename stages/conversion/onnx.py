@@ -47,6 +47,8 @@ def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
             converted = onnx.load(path)
             canonicalise(converted.graph)
             onnx.checker.check_model(converted)
+        except (OSError, MemoryError):  # not the network's fault: `stages.runtime.refusals`
+            raise
         except Exception as error:  # the converter may raise anything
             raise UserError(
                 f"ONNX cannot express the network {model.name}: {first_line(error)}"

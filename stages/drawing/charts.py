@@ -94,7 +94,7 @@ def find_phases(curves: pd.DataFrame) -> pd.DataFrame:
     if "phase" not in curves:
         return pd.DataFrame(columns=["model", "epoch"])
     first = curves[curves["phase"] == "fine-tuning"].groupby("model", as_index=False)["epoch"].min()
-    return first.assign(epoch=first["epoch"] - 0.5)
+    return first[first["epoch"] > 1].assign(epoch=first["epoch"] - 0.5)
 
 
 def plot_learning_curves(

@@ -75,7 +75,8 @@ def draw_strips(
     strip = (WIDTH + gap) // columns - gap
     width = (strip + GAP) // count - GAP
     name_height = NAME_HEIGHT + max(name.count("\n") for name in names) * LINE_HEIGHT
-    height = max(1, round(width * rows[0].shape[1] / rows[0].shape[2]))
+    # images that are very high are drawn less high, so that the figure's size is bounded
+    height = min(max(1, round(width * rows[0].shape[1] / rows[0].shape[2])), WIDTH)
     total = TITLE_HEIGHT + math.ceil(len(rows) / columns) * (name_height + height) + GAP
     canvas = np.full((total, WIDTH + 2 * GAP, 3), 255, np.uint8)
     with matplotlib.rc_context(STYLE):

@@ -12,13 +12,13 @@ from stages.drawing import network, pictures, vega, vega_confidence, vega_predic
 from stages.images import data_uri
 from stages.runtime import escape
 from stages.storage import files
-from stages.storage.tables import read_table
+from stages.storage.tables import TEXTS, read_table
 
 REPORTS = Path("reports")
 # numbers shown: pairs of classes, images of each, mistakes, and doubtful labels
 PAIRS, EXAMPLES, MISTAKES, LABEL_ISSUES = 10, 6, 24, 24
 # columns of names from outside
-NAMES = ("actual", "predicted", "class", "file", "label", "suggested")
+NAMES = tuple(name for name in TEXTS if name not in ("model", "curve", "part"))
 TABLES = ("classes", "confusion", "predictions", "calibration", "coverage", "roc", "curves")
 WEAK = 5  # classes that the card lists as the weakest
 NAME_LETTERS = 20  # of a class in a caption of mistakes.png

@@ -43,8 +43,8 @@ class Limits(Section):
 class Download(Section):
     mirror: Annotated[str, ADDRESS] | None
     timeout: Annotated[float, Field(gt=0, le=1e6)]
-    retries: Annotated[int, Field(ge=0)]
-    backoff: Annotated[float, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0, le=100)]
+    backoff: Annotated[float, Field(ge=0, le=1e6)]
     channels: Literal[1, 3]
     on_bad_image: one_of("error", "skip")
     limits: Limits

@@ -62,30 +62,22 @@ def brings_validation(data: Labelled, split: Split) -> bool:
 
 def refuse_missing(parts: Parts, data: Labelled, split: Split, removed: int) -> None:
     """Raise `UserError` unless each class has an image in each of the final `parts`; `removed`
-    training images were left out as copies."""
-    brought = {
-        "train": False,
-        "validation": brings_validation(data, split),
-        "test": data.train + data.validation < len(data.labels),
-    }
+    training images were left out as copies. A part that was split off or limited has each."""
     for part, index in parts.items():
         counts = np.bincount(data.labels[index], minlength=len(data.class_names))
         if counts.all():
             continue
         name = data.class_names[counts.argmin()]
-        if part == "train" and removed:
+        if part == "train":
             why = (
                 f"split.deduplicate left out {removed:,} training images that equal images of "
                 "another part: set it to false, or remove the copies from the source"
             )
-        elif brought[part]:
-            why = (
-                f"the {part} images that {data.name} brings hold none: add some to "
-                f"datasets.{data.name}.source, or leave the class out there"
-            )
         else:
-            why = f"raise split.limit_{part}, or change split.method" + (
-                f" or split.{part}" if part != "train" else ""
+            brought = "test" if split.method == "test" else part
+            why = (
+                f"the {brought} images that {data.name} brings hold none: add some to "
+                f"datasets.{data.name}.source, or leave the class out there"
             )
         raise UserError(f"split: the class {name!r} has no image in the {part} set:\n       {why}")
 

@@ -155,9 +155,11 @@ def draw_all_curves(
 
 def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Facts]) -> int:
     """The epochs, in the document, of the experiment that this one continues; 0 if it continues
-    none."""
+    none, or they are not known."""
     start = Path(entry.starts_from)
-    return documents[start.name].trained.epochs if start.parent.name == "trained" else 0
+    if start.parent.name != "trained":
+        return 0
+    return documents[start.name].trained.epochs or 0
 
 
 def main() -> None:

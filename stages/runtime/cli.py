@@ -2,43 +2,25 @@
 
 import argparse
 import contextlib
-import errno
 import math
 import os
-import re
-import resource
-import shutil
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from stages.runtime import edited, escape, experiments, git, guard, progress
-from stages.runtime.errors import UserError
-from stages.runtime.text import first_line
-
-FULL = 1_000_000  # bytes: a disk with less space left counts as full
-LESS_MEMORY = "end other programs, or make images, batches or the network smaller"
-MORE_ADDRESSES = "raise this user's limit on address space (`ulimit -v unlimited`)"
-MORE_SPACE = (
-    "free some space, for instance by `dvc gc --all-commits --all-experiments`, and start again "
-    "(`dvc gc --workspace` frees more, but deletes the models of other commits and experiments)"
+from stages.runtime import (
+    bytecode,
+    edited,
+    escape,
+    experiments,
+    git,
+    guard,
+    progress,
+    refusals,
 )
-REMEDIES = {
-    errno.ENOSPC: MORE_SPACE,
-    errno.EDQUOT: MORE_SPACE,
-    errno.EACCES: "give this user the right to it (chmod, chown), and start again",
-    errno.EPERM: "give this user the right to it (chmod, chown), and start again",
-    errno.EROFS: "mount it for writing, or work in a copy of the project elsewhere",
-    errno.ENOMEM: LESS_MEMORY,
-    errno.EIO: "the disk may be failing: copy the project to another one",
-    errno.EFBIG: "raise this user's limit on the size of files (ulimit -f), or use another disk",
-    errno.ENAMETOOLONG: "give a shorter name, or move the project to a shorter path",
-}
-# folders that the pipeline writes
-MADE = ("data", "models", "reports", "exports", "replications")
+from stages.runtime.errors import UserError
 
 
 def run(
@@ -53,7 +35,7 @@ def run(
 
     The exit status is 0; 1 after a `UserError`, or an error of the system (full disk, no
     permission, too little memory), both with a message on standard error; 2 after wrong arguments;
-    or 130 after Ctrl-C.
+    130 after Ctrl-C; or 141 if the reader of its output, such as `head`, has ended.
     """
     parser = argparse.ArgumentParser(
         prog=name_program(),
@@ -81,8 +63,9 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
-        if not (message := explain_refusal(error)):
+        if not (message := refusals.explain(error)):
             raise
+        bytecode.remove_truncated()
         fail(message)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -180,49 +163,3 @@ def fail(message: str) -> NoReturn:
     """End the process with a message; no name from outside in it can control the terminal."""
     text = escape.terminal(message.expandtabs(2), keep="\n")
     sys.exit(f"{progress.clear_line(sys.stderr)}error: {text}")
-
-
-def explain_refusal(error: Exception) -> str | None:
-    """What the system refused, and what to do; None for an error with another cause."""
-    match error:
-        case OSError():
-            return explain_os_error(error)
-        case sqlite3.OperationalError() if "full" in str(error):  # of DVC's databases
-            return explain_os_error(OSError(errno.ENOSPC, str(error), "DVC's cache or database"))
-        case ImportError() if "failed to map segment" in str(error):  # of a library: glibc's dlopen
-            return f"not enough address space: {error}.\n       What to do: {MORE_ADDRESSES}"
-        case MemoryError():
-            reason = str(error) or "all of it is used"
-        case _ if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, of any device
-            tensor = re.search(r"tensor with shape\[[\d,]*\] and type \w+", str(error))
-            reason = f"for a {tensor[0]}" if tensor else first_line(error)
-        case _:
-            return None
-    return f"not enough memory: {reason}.\n       What to do: {LESS_MEMORY}"
-
-
-def explain_os_error(error: OSError) -> str | None:
-    """As `explain_refusal`, for errors of the operating system."""
-    number = error.errno
-    if number is None:  # NumPy says only that fewer bytes were written than requested
-        if shutil.disk_usage(".").free < FULL:
-            number = errno.ENOSPC
-        elif resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
-            number = errno.EFBIG
-    if number == errno.ENOENT and str(error.filename).split(os.sep)[0] in MADE:
-        return (
-            f"{error.filename} is missing: the pipeline makes it. Run `dvc repro`, or `dvc pull` "
-            "to get it from a remote"
-        )
-    if number == errno.ENOENT and "temporary directory" in str(error):  # of tempfile
-        return (
-            "no folder for temporary files can be written to.\n       What to do: free some space, "
-            "or set TMPDIR to a folder on a disk with room"
-        )
-    if number not in REMEDIES:
-        return None
-    where = error.filename or f"writing in {os.getcwd()}"
-    return (
-        f"{where}: {os.strerror(number).lower()}.\n       What to do: {REMEDIES[number]}. "
-        "No half-written file was left behind"
-    )

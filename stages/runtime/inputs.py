@@ -43,6 +43,14 @@ def check_prepared(options: "Params") -> None:
     check_split(options)
 
 
+def check_trained(model: str, options: "Params") -> None:
+    """Raise `UserError` if `model` was trained, and its predictions made, with a data set or split
+    other than those of `options`."""
+    path = Path("models") / model / "training.json"
+    expected = {"dataset": options.dataset, "seed": options.seed}
+    refuse_mismatch(path, files.read_json(path), expected)
+
+
 def check_weights(model: str, architecture: "Architecture") -> None:
     """Raise `UserError` if the weights that `model` starts from are not those that its
     `architecture` names. Missing weights are reported by their reader."""

@@ -10,7 +10,6 @@ refuses, links, devices, encrypted files, duplicate names, and more than the lim
 import os
 import re
 import stat
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import zips
 from stages.sources.members import find_name_fault, format_member, normalise_name
-from stages.sources.opening import iterate_tar, reading
+from stages.sources.opening import is_gzip, iterate_tar, open_tar, reading
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
@@ -43,9 +42,18 @@ def find_kind_by_name(name: str) -> str | None:
     return "tar" if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", name.lower()) else None
 
 
-def is_archive(path: Path, kind: str | None) -> bool:
-    """Whether a file is an archive of its `kind`; None accepts any file."""
-    return {"zip": zipfile.is_zipfile, "tar": tarfile.is_tarfile, None: Path.exists}[kind](path)
+def is_what_it_promises(path: Path, name: str) -> bool:
+    """Whether a file is packed as `name`, the one it was published under, promises; true for a name
+    that promises nothing."""
+    if find_kind_by_name(name) == "tar":
+        try:
+            with reading(path), open_tar(path):
+                return True
+        except UserError:
+            return False
+    if name.lower().endswith((".zip", ".npz")):
+        return zipfile.is_zipfile(path)
+    return not name.lower().endswith(".gz") or is_gzip(path)
 
 
 def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:

@@ -2,6 +2,7 @@
 
 import sys
 import unicodedata
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -104,9 +105,16 @@ def describe_images(
         )
     counts = np.bincount(labels[:train], minlength=len(class_names))
     if not counts.all():
-        raise UserError(
-            f"{source}: the class {class_names[counts.argmin()]!r} has no training image"
-        )
+        name = class_names[counts.argmin()]
+        fault = f"{source}: the class {name!r} has no training image"
+        if skipped:
+            own = [entry for entry in skipped if name in PurePath(entry["file"]).parts]
+            example = (own or skipped)[0]
+            fault += (
+                f": {len(skipped):,} files were skipped, such as {printable(example['file'])}: "
+                f"{example['reason']}"
+            )
+        raise UserError(fault)
     heights, widths = zip(*sizes)
     return {
         "class_names": class_names,

@@ -118,7 +118,7 @@ def list_packed_faults(path: Path, file: File) -> list[str]:
     """How the size and digests of the packed file differ from the published ones; without a
     published digest, also whether it is not the archive that its name promises, but a web page."""
     faults = []
-    if not file.digest and not archives.is_archive(path, archives.find_kind_by_name(file.name)):
+    if not file.digest and not archives.is_what_it_promises(path, file.name):
         faults.append("it is not the archive that its name promises")
     if file.bytes is not None and (size := path.stat().st_size) != file.bytes:
         faults.append(f"{size:,} bytes instead of {file.bytes:,}")

@@ -40,6 +40,7 @@ MEMORY = 1 << 28  # bytes for unpacking; xz -9 needs 65 MB, a header may demand 
 CHUNK = 1 << 16  # bytes read at a time
 HEADERS = 1 << 20  # bytes of all headers of one tar member; tarfile reads them whole
 TRAILING = 1 << 20  # bytes after a tar's end; padding of the last record, usually 10 KiB
+GZIP = b"\x1f\x8b"  # the first bytes of a file
 ENTRY = 100  # bytes per file in a zip's directory, on average; zipfile reads it at once
 # others unpack without bound: 50 bytes of bzip2 become 46 MB before the first can be read
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -50,7 +51,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what a reader raises on a damaged file into a `UserError` that names the file."""
     try:
         yield
-    except PermissionError:  # not damage: `stages.runtime.cli` says what to do
+    except PermissionError:  # not damage: `stages.runtime.refusals` says what to do
         raise
     except MemoryError:
         raise UserError(
@@ -145,7 +146,13 @@ def open_xz(file: Any) -> io.BufferedReader:
     )
 
 
-DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": open_xz}
+def is_gzip(path: Path) -> bool:
+    """Whether a file begins as one of gzip does."""
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+DECOMPRESSORS = {GZIP: gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": open_xz}
 
 
 @contextmanager

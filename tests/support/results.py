@@ -55,6 +55,7 @@ def write_model(model: str, labels: dict[str, np.ndarray], classes: list[str], s
     training = {
         **data_json([SIDE, SIDE, 3], len(classes)),
         "model": model,
+        "dataset": options.dataset,
         "class_names": classes,
         "parameters": {"total": 123_456_789 // (seed + 1), "trainable": 1},
         "computed_by": "tensorflow on cpu",
@@ -95,9 +96,14 @@ def write_data(classes: list[str], names: bool, sizes: dict[str, int]) -> dict[s
                 for place, label in enumerate(labels[part])
             ]
             files.write_text(prepared / f"{part}_names.txt", "\n".join(listed) + "\n")
-    files.write_json(
-        prepared / "data.json", {**data_json([SIDE, SIDE, 3], 1), "class_names": classes}
-    )
+    options = params.load()
+    description = {
+        **data_json([SIDE, SIDE, 3], 1),
+        "dataset": options.dataset,
+        "preprocess": options.preprocess.model_dump(),
+        "class_names": classes,
+    }
+    files.write_json(prepared / "data.json", description)
     card = {
         "dataset": "made-up",
         "source": "/home/somebody/Pictures/of/a/holiday",
