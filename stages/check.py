@@ -30,7 +30,7 @@ def refuse_unreadable(source: Path) -> None:
                 continue
             why = "is not readable" if stat.S_ISREG(mode) else "is a pipe, a socket or a device"
         raise UserError(
-            f"{printable(file, 1000)} {why}: repair or remove it; DVC reads every file there"
+            f"{printable(file, 1000)} {why}: repair or remove it, since DVC has to read it"
         )
 
 

@@ -21,7 +21,6 @@ model trained in float32 it refuses more than rounding. The time per image of bo
 ``models/NAME/latency.json``, which DVC does not track. Takes 6 seconds.
 """
 
-import math
 import shutil
 import time
 from pathlib import Path
@@ -74,12 +73,16 @@ def find_selected(selection: dict[str, str]) -> Path:
 def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.ndarray) -> float:
     """The largest difference between the probabilities of the test images `predicted` here, float32
     (images, classes), on TensorFlow, and those that the metrics were computed from. Raises
-    `UserError` if a model trained in float32 differs by more than `ROUNDING`: these metrics would
-    not be those of the exported model."""
+    `UserError` if they are of other images, or if a model trained in float32 differs by more than
+    `ROUNDING`: these metrics would not be those of the exported model."""
     with np.load(folder / "predictions.npz", allow_pickle=False) as file:
         known = file["test"]
-    same_shape = known.shape == predicted.shape  # else they are of other images
-    difference = float(np.abs(known - predicted).max()) if same_shape else math.inf
+    if known.shape != predicted.shape:
+        raise UserError(
+            f"{folder}/predictions.npz has probabilities of {known.shape[0]:,} test images, but "
+            f"data/prepared has {predicted.shape[0]:,}: run `dvc repro`"
+        )
+    difference = float(np.abs(known - predicted).max())
     if training["train"]["precision"] == "float32" and not difference <= ROUNDING:
         by = training["computed_by"]
         remedy = (

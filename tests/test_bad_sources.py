@@ -419,7 +419,7 @@ BAD = {  # how the source is made, what the message must name, and options
         {"class_names": ["a", "b"]},
     ),
     "folder: all of a class skipped": (
-        lambda: as_folder(FLAT | {"emu/0.png": b"x"}),
+        lambda: as_folder(FLAT | {"cat/9.png": b"x", "emu/0.png": b"x"}),
         "such as emu/0.png: ",
         {"on_bad_image": "skip"},
     ),

@@ -311,8 +311,11 @@ def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
     refused(lambda params: params.update(seed=1), describe.main, "seed")
     refused(lambda params: params.update(seed=1), lambda: evaluate.main("mnist-dense"), "seed")
     path = finished.path("models/mnist-dense/training.json")
-    files.write_json(path, files.read_json(path) | {"dataset": "mnist"})
+    trained = files.read_json(path)
+    files.write_json(path, trained | {"dataset": "mnist"})
     refused(lambda params: None, lambda: evaluate.main("mnist-dense"), "dataset")
+    files.write_json(path, trained | {"seed": 2})
+    refused(lambda params: None, lambda: evaluate.main("mnist-dense"), "seed")
     name = "pretrained-small"
     source = finished.path(f"data/weights/{name}/source.json")
     files.write_json(source, {"weights": "imagenet"})

@@ -393,7 +393,7 @@ def test_a_remote_that_takes_nothing_and_a_damaged_configuration_are_named(
     with pytest.raises(UserError, match="remote does not take"):
         exchange.share_all(["copy"], remote=True)
     Path(".dvc/config").write_text("[core\n")
-    with pytest.raises(UserError, match="configuration"):
+    with pytest.raises(UserError, match="cannot read its configuration"):
         require_remote()
 
 

@@ -530,7 +530,7 @@ def test_stopping_a_recheck_stops_its_comparisons(
     assert stopped == [True]
 
 
-def test_a_full_disk_is_no_difference_between_codes(
+def test_no_room_for_the_copies_is_no_difference_between_codes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def fill(*_: object) -> None:

@@ -389,7 +389,6 @@ def test_answers_below_the_chosen_confidence_are_refused(finished: Project, imag
 def test_a_port_in_use_is_named(finished: Project, server: Server):
     output = finished.command("serve", "--port", str(server.port), status=1)
     assert f"error: the server cannot listen on 127.0.0.1:{server.port}" in output
-
     assert "address already in use" in output and "Traceback" not in output
 
 

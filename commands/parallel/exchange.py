@@ -56,10 +56,16 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
     with repository.hold_lock(repo):
         repo.stage_cache.save(stage)
         if remote:
-            if repo.cloud.push(list_objects(stage)).failed:
-                raise RuntimeError(f"outputs of {stage.addressing} could not be pushed")
-            target = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
-            repo.stage_cache.transfer(repo.cache.legacy, target, force=False)
+            push(repo, stage)
+
+
+def push(repo: "Repo", stage: "Stage") -> None:
+    """Store the outputs of a `stage` in DVC's default remote, and then its entry of the
+    run-cache."""
+    if repo.cloud.push(list_objects(stage)).failed:
+        raise RuntimeError(f"outputs of {stage.addressing} could not be pushed")
+    target = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+    repo.stage_cache.transfer(repo.cache.legacy, target, force=False)
 
 
 def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
@@ -102,11 +108,15 @@ def share_all(addresses: Iterable[str], remote: bool) -> None:
     with Repo() as repo:
         for address in addresses:
             (stage,) = repo.stage.collect(address)
+            share(repo, stage, remote=False)
+            if not remote:
+                continue
             try:
-                share(repo, stage, remote)
+                with repository.hold_lock(repo):
+                    push(repo, stage)
+            except UserError:
+                raise
             except Exception as error:  # the library of a remote may raise anything
-                if not remote or isinstance(error, UserError):
-                    raise
                 raise UserError(
                     f"DVC's default remote does not take results: {first_line(error)}. `dvc push` "
                     "tests it"

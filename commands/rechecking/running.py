@@ -56,7 +56,7 @@ def compare_one(
     stop: threading.Event,
 ) -> Verdict:
     """The verdict of `sides.compare_codes`; what fails is a difference. Removes `folder`. Raises
-    `UserError` if the system refuses something, such as room on the disk."""
+    `UserError` if the system refuses this process something, such as room for the copies."""
     try:
         return sides.compare_codes(training, chain, old, new, options, folder, stop)
     except UserError as error:

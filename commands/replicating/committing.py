@@ -119,4 +119,5 @@ def list_changed_paths(names: list[str]) -> list[str]:
         written += [f"{FOLDER}/results/{name}", f"{FOLDER}/runs/{name}.json"]
     if git.list_changed("reports/code"):  # the digests of the training's code, which rows depend on
         written += ["dvc.lock", "reports/code"]
-    return [path for path in written if git.list_changed(path)]
+    # one that is missing is about to be made anew
+    return [path for path in written if Path(path).exists() and git.list_changed(path)]

@@ -83,7 +83,7 @@ def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:
 def read_verdict(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
     """The verdict by the trainings that the study has recorded; None if one is missing, or there is
     nothing to compare."""
-    runs, known = list_runs(study, trainings), study.user_attrs.get("confirmed", {})
+    runs, known = list_runs(study, trainings), study.user_attrs.get(studies.CONFIRMED, {})
     if not runs or not known.keys() >= runs.keys():
         return None
     values = [known[run_id] for run_id in runs]
@@ -96,7 +96,7 @@ def read_verdict(study: optuna.Study, trainings: Trainings, rate: float) -> Verd
 def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> None:
     """Record the objective of `runs`, which belong to no trial, in the study by their ids; NaN if
     one diverged. Those recorded before do not run again."""
-    known = study.user_attrs.get("confirmed", {})
+    known = study.user_attrs.get(studies.CONFIRMED, {})
     waiting = {run.name: run_id for run_id, run in runs.items() if run_id not in known}
     if waiting:
         print(f"best trial against params.yaml, on new seeds: {len(waiting)} trainings", flush=True)
@@ -104,7 +104,7 @@ def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> 
         value = trainings.save_result(study, run, result)
         value = math.nan if value is None else value
         known[waiting[run.name]] = value
-        study.set_user_attr("confirmed", known)
+        study.set_user_attr(studies.CONFIRMED, known)
         print(f"{run.name}: {value:.4f}", flush=True)
 
 

@@ -17,6 +17,7 @@ BOUND = ("model", "objective", "seeds", "space")  # keys of a search on which it
 SAVED = "experiments"  # the attribute of a study that lists the commits of its experiments
 TESTED = "test"  # the one with the test results that were looked at, by the number of the trial
 COMPARED = "comparisons"  # the one that lists the comparisons of its best trial with the base
+CONFIRMED = "confirmed"  # the one with the objectives of these comparisons, by training
 FAILED = "failed"  # the attribute of a trial that says why it or its last training failed
 EQUALS = "equals"  # the one with the number of the first trial that has the same values
 Settings = dict[str, Any]  # values by dotted key of params.yaml

@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 
 from stages.conversion import checking
+from stages.runtime import refusals
 from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
 
@@ -47,9 +48,9 @@ def convert(model: "keras.Model", training: dict[str, Any], path: Path) -> None:
             converted = onnx.load(path)
             canonicalise(converted.graph)
             onnx.checker.check_model(converted)
-        except (OSError, MemoryError):  # not the network's fault: `stages.runtime.refusals`
-            raise
         except Exception as error:  # the converter may raise anything
+            if refusals.explain(error):  # not the network's fault
+                raise
             raise UserError(
                 f"ONNX cannot express the network {model.name}: {first_line(error)}"
             ) from None

@@ -65,7 +65,8 @@ def run(
     except Exception as error:
         if not (message := refusals.explain(error)):
             raise
-        bytecode.remove_truncated()
+        with contextlib.suppress(OSError, MemoryError):
+            bytecode.remove_truncated()
         fail(message)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone

@@ -1,4 +1,4 @@
-"""Check that the data that a stage reads are those that ``params.yaml`` describes.
+"""Check that the data and models that a stage reads are those that ``params.yaml`` describes.
 
 Under DVC they always are. They may not be if somebody starts a stage by hand after ``git
 checkout``, which restores the parameters but not the data.
@@ -44,8 +44,8 @@ def check_prepared(options: "Params") -> None:
 
 
 def check_trained(model: str, options: "Params") -> None:
-    """Raise `UserError` if `model` was trained, and its predictions made, with a data set or split
-    other than those of `options`."""
+    """Raise `UserError` if `model` was trained, and its predictions made, with another data set or
+    seed than those of `options`. The rest of the split is not known."""
     path = Path("models") / model / "training.json"
     expected = {"dataset": options.dataset, "seed": options.seed}
     refuse_mismatch(path, files.read_json(path), expected)

@@ -21,7 +21,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 from stages.sources import zips
 from stages.sources.members import find_name_fault, format_member, normalise_name
-from stages.sources.opening import is_gzip, iterate_tar, open_tar, reading
+from stages.sources.opening import DAMAGE, is_gzip, iterate_tar, open_tar, reading
 
 if TYPE_CHECKING:
     from stages.params.schema import Limits
@@ -44,12 +44,14 @@ def find_kind_by_name(name: str) -> str | None:
 
 def is_what_it_promises(path: Path, name: str) -> bool:
     """Whether a file is packed as `name`, the one it was published under, promises; true for a name
-    that promises nothing."""
+    that promises nothing. Raises `UserError` for one that takes too much memory to unpack."""
     if find_kind_by_name(name) == "tar":
         try:
-            with reading(path), open_tar(path):
+            with open_tar(path):
                 return True
-        except UserError:
+        except PermissionError:
+            raise
+        except DAMAGE:
             return False
     if name.lower().endswith((".zip", ".npz")):
         return zipfile.is_zipfile(path)

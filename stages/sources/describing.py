@@ -111,8 +111,8 @@ def describe_images(
             own = [entry for entry in skipped if name in PurePath(entry["file"]).parts]
             example = (own or skipped)[0]
             fault += (
-                f": {len(skipped):,} files were skipped, such as {printable(example['file'])}: "
-                f"{example['reason']}"
+                f": {len(skipped):,} file{'s' * (len(skipped) > 1)} skipped, such as "
+                f"{printable(example['file'])}: {example['reason']}"
             )
         raise UserError(fault)
     heights, widths = zip(*sizes)

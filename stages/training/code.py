@@ -32,6 +32,7 @@ CANNOT_CHANGE_A_RESULT = (
             "inputs",
             "processor",
             "progress",
+            "refusals",
             "text",
             "threads",
         )
