@@ -60,12 +60,17 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
 
 
 def push(repo: "Repo", stage: "Stage") -> None:
-    """Store the outputs of a `stage` in DVC's default remote, and then its entry of the
-    run-cache."""
-    if repo.cloud.push(list_objects(stage)).failed:
-        raise RuntimeError(f"outputs of {stage.addressing} could not be pushed")
-    target = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
-    repo.stage_cache.transfer(repo.cache.legacy, target, force=False)
+    """Store the outputs of a `stage` in DVC's default remote, and then its entry of the run-cache.
+    Raises `UserError` if the remote does not take them."""
+    try:
+        if repo.cloud.push(list_objects(stage)).failed:
+            raise RuntimeError(f"outputs of {stage.addressing} could not be pushed")
+        target = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+        repo.stage_cache.transfer(repo.cache.legacy, target, force=False)
+    except Exception as error:  # the library of a remote may raise anything
+        raise UserError(
+            f"DVC's default remote does not take results: {first_line(error)}. `dvc push` tests it"
+        ) from None
 
 
 def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
@@ -108,16 +113,4 @@ def share_all(addresses: Iterable[str], remote: bool) -> None:
     with Repo() as repo:
         for address in addresses:
             (stage,) = repo.stage.collect(address)
-            share(repo, stage, remote=False)
-            if not remote:
-                continue
-            try:
-                with repository.hold_lock(repo):
-                    push(repo, stage)
-            except UserError:
-                raise
-            except Exception as error:  # the library of a remote may raise anything
-                raise UserError(
-                    f"DVC's default remote does not take results: {first_line(error)}. `dvc push` "
-                    "tests it"
-                ) from None
+            share(repo, stage, remote)
