@@ -108,7 +108,7 @@ def bring(source: Path) -> None:
     """The stage download, with small limits."""
     with contextlib.redirect_stdout(io.StringIO()):
         shutil.copytree(PROJECT / "data/official", "data/official", dirs_exist_ok=True)
-        dataset.import_dataset("mine", Source(source=str(source)), OPTIONS)
+        dataset.import_dataset("mine", Source(source=str(source)), OPTIONS, Path("data/raw"))
 
 
 # --- the borders
@@ -119,7 +119,7 @@ def fuzz_names(text: str) -> None:
     def check() -> None:
         assert all(map(is_printable, printable(text)))
         with contextlib.suppress(UserError):
-            params.checked(
+            params.read_checked(
                 put("x.yaml", f"{hostile.json_of(text)}: {hostile.json_of(text)}\n"), params.Params
             )
         check_name(text, "the name")
@@ -142,7 +142,7 @@ def fuzz_params(text: str) -> None:
 
 @given(st.sampled_from(sorted(OFFICIAL)).flatmap(lambda name: hostile.yaml_texts(OFFICIAL[name])))
 def fuzz_official(text: str) -> None:
-    border(lambda: params.checked(put("set.yaml", text), official.Publisher))
+    border(lambda: params.read_checked(put("set.yaml", text), official.Publisher))
 
 
 @given(hostile.npz_files())

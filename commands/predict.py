@@ -104,7 +104,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=cli.number(int, 1),
+        type=cli.number_between(int, 1),
         default=3,
         metavar="K",
         help="how many classes to list per file (default: 3)",

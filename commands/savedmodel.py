@@ -9,7 +9,7 @@ each time, so DVC does not track the folder.
 from pathlib import Path
 
 from stages import params
-from stages.conversion import checking, onnx
+from stages.conversion import checking, to_onnx
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -40,7 +40,7 @@ def main() -> None:
     size = train.prediction_batch_size
     network = checking.in_float32(checking.load(source))
     expected = checking.predict_in_batches(network.predict_on_batch, images, size)
-    model = onnx.prepare_for_inference(network)
+    model = to_onnx.prepare_for_inference(network)
     with files.replacing(TARGET) as partial:
         model.export(partial, verbose=False)
         loaded = tensorflow.saved_model.load(partial)

@@ -164,7 +164,7 @@ def is_there(path: str) -> bool:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
-        type=cli.number(int, 2),
+        type=cli.number_between(int, 2),
         default=SEEDS,
         help="number of seeds, including the committed one (default: %(default)s)",
     )

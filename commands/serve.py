@@ -30,16 +30,26 @@ GRACEFUL_SHUTDOWN = 30  # seconds for requests in progress, once the server is t
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     limits = Limits()
-    positive = cli.number(int, 1)
+    positive = cli.number_between(int, 1)
     for name, kind, default, text in (
         ("--model", None, None, "a model below models/, or a model's folder (default: selected)"),
         ("--host", None, "127.0.0.1", "address to listen on; 0.0.0.0: all"),
-        ("--port", cli.number(int, 1, 65535), 8000, "port to listen on"),
-        ("--threads", cli.number(int, 1, 1024), None, "of ONNX Runtime (default: one per core)"),
+        ("--port", cli.number_between(int, 1, 65535), 8000, "port to listen on"),
+        (
+            "--threads",
+            cli.number_between(int, 1, 1024),
+            None,
+            "of ONNX Runtime (default: one per core)",
+        ),
         ("--request-bytes", positive, limits.request_bytes, "maximum bytes per request"),
         ("--images", positive, limits.images, "maximum images per request"),
         ("--pixels", positive, limits.pixels, "maximum pixels per image"),
-        ("--seconds", cli.number(float, 0.001), limits.seconds, "seconds for a request to arrive"),
+        (
+            "--seconds",
+            cli.number_between(float, 0.001),
+            limits.seconds,
+            "seconds for a request to arrive",
+        ),
         ("--connections", positive, limits.connections, "maximum connections; others get a 503"),
     ):
         text += "" if default is None else " (default: %(default)s)"

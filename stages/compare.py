@@ -132,8 +132,7 @@ def main() -> None:
             "test_accuracy": model["test"]["accuracy"],
             "test_loss": model["test"]["loss"],
             "validation_accuracy": model["validation"]["accuracy"],
-            # missing from trainings older than this record
-            **({"learning_rate": model["learning_rate"]} if "learning_rate" in model else {}),
+            "learning_rate": model["learning_rate"],
         }
         for model in metrics
     }

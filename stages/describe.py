@@ -118,7 +118,7 @@ def main() -> None:
         )
         charts.save(pictures.draw_class_balance(counts), folder / "class_balance.png")
         if augmented:
-            places = np.linspace(0, len(labels) - 1, AUGMENTED).astype(int)
+            places = np.linspace(0, len(labels) - 1, min(AUGMENTED, len(labels))).astype(int)
             versions = augment(images[places], options)
             classes = np.take(names, labels[places]).tolist()
             charts.save(

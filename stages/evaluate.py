@@ -40,14 +40,6 @@ from stages.storage import files
 from stages.storage.prepared import Prepared
 
 
-def read_file_names(prepared: Prepared, part: str) -> list[str] | None:
-    """The names of the files that a part's images come from; None if they came as arrays."""
-    path = prepared.folder / f"{part}_names.txt"
-    if not path.exists():
-        return None
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
-
-
 def tabulate_label_issues(
     probabilities: dict[str, np.ndarray],
     prepared: Prepared,
@@ -62,7 +54,7 @@ def tabulate_label_issues(
             probabilities[part],
             prepared.labels(part),
             description["class_names"],
-            read_file_names(prepared, part),
+            prepared.file_names(part),
         )
         table.insert(0, "part", part)
         tables.append(table if examined[part] else table.head(0))
@@ -83,7 +75,7 @@ def main(model: str) -> None:
     source, target = Path("models") / model, Path("reports/models") / model
     prepared = Prepared()
     result, tables, probabilities = measure_model(model, source, prepared, options.evaluate)
-    if names := read_file_names(prepared, "test"):
+    if names := prepared.file_names("test"):
         tables["predictions"].insert(0, "file", names)
     tables["label_issues"] = tabulate_label_issues(probabilities, prepared)
     tables["coverage"] = refusing.tabulate_coverage(

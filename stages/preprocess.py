@@ -19,13 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from stages import params
-from stages.preparation import arrays
+from stages.preparation import preprocessing
 from stages.runtime import cli, inputs
 from stages.sources.raw import Raw
 from stages.storage import files
 from stages.storage.prepared import PARTS
-
-SPLIT = Path("data/split")
 
 
 def write_names(names: list[str], folder: Path) -> None:
@@ -35,7 +33,7 @@ def write_names(names: list[str], folder: Path) -> None:
     for part in PARTS:
         path = folder / f"{part}_names.txt"
         files.write_text(
-            path, "".join(f"{names[place]}\n" for place in np.load(SPLIT / f"{part}.npy"))
+            path, "".join(f"{names[place]}\n" for place in np.load(inputs.SPLIT / f"{part}.npy"))
         )
         description["sha256"][path.stem] = files.sha256(path)
     files.write_json(folder / "data.json", description)
@@ -46,7 +44,7 @@ def main() -> None:
     inputs.check_split(options)
     raw = Raw(Path("data/raw") / options.dataset)
     with files.replacing(Path("data/prepared")) as folder:
-        arrays.write(raw, options.preprocess, SPLIT, folder)
+        preprocessing.write(raw, options.preprocess, inputs.SPLIT, folder)
         if raw.names is not None:
             write_names(raw.names, folder)
 

@@ -23,14 +23,21 @@ from stages.metrics.scores import estimate_interval
 from stages.page import bundle, content
 from stages.page.content import REPORTS
 from stages.page.templates import make_environment
-from stages.runtime import cli, progress
+from stages.runtime import cli, inputs, progress
+from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
 
 
 def main() -> None:
     options = params.load()
+    inputs.check_prepared(options)
     selection = files.read_json(REPORTS / "selection.json")
+    if selection["selected"] not in options.models:
+        raise UserError(
+            f"{REPORTS}/selection.json selects {selection['selected']}, which is not among the "
+            "models in params.yaml: run `dvc repro`"
+        )
     models = {name: content.read_model(name) for name in options.models}
     parts = {part: Prepared().images(part) for part in ("validation", "test")}
     images = parts["test"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stages import params
 from stages.runtime import cli
+from stages.runtime.errors import UserError
 from stages.sources.digests import describe_source
 from stages.storage import files
 
@@ -23,9 +24,10 @@ FOLDER = Path("data/sources")
 
 def main(dataset: str) -> None:
     options = params.load()
-    source = params.choose(dataset, options.datasets, "datasets").source
-    description = describe_source(Path(source))
-    files.write_json(FOLDER / f"{dataset}.json", description)
+    source = Path(params.choose(dataset, options.datasets, "datasets").source)
+    if not source.exists():
+        raise UserError(f"datasets.{dataset}.source: {source} is missing")
+    files.write_json(FOLDER / f"{dataset}.json", describe_source(source))
 
 
 if __name__ == "__main__":

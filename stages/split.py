@@ -24,9 +24,11 @@ from stages.storage import files
 def main() -> None:
     options = params.load()
     raw = Raw(Path("data/raw") / options.dataset)
-    with files.replacing(inputs.SPLIT.parent) as folder:
+    with files.replacing(inputs.SPLIT) as folder:
         parts.write(raw, options.split, options.seed, folder)
-        files.write_json(folder / inputs.SPLIT.name, inputs.split_parameters(options))
+        files.write_json(
+            folder / inputs.SPLIT_PARAMETERS.name, inputs.select_split_parameters(options)
+        )
 
 
 if __name__ == "__main__":

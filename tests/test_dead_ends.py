@@ -34,7 +34,7 @@ from commands import (
     verify,
 )
 from commands.parallel import __main__ as parallel
-from stages import describe, evaluate, preprocess, train
+from stages import describe, evaluate, preprocess, report, source, train
 from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -309,6 +309,7 @@ def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
     refused(lambda params: params.update(seed=1), training, "seed")
     refused(lambda params: params["split"].update(validation=0.3), preprocess.main, "split")
     refused(lambda params: params.update(seed=1), describe.main, "seed")
+    refused(lambda params: params.update(seed=1), report.main, "seed")
     refused(lambda params: params.update(seed=1), lambda: evaluate.main("mnist-dense"), "seed")
     path = finished.path("models/mnist-dense/training.json")
     trained = files.read_json(path)
@@ -325,6 +326,20 @@ def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
         rf"architectures\.{name}\.weights",
     )
     assert finished.changes() == []
+
+
+def test_a_stage_started_by_hand_says_what_it_lacks(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    selected = finished.read_json("reports/selection.json")["selected"]
+    finished.edit_params(lambda params: params["models"].remove(selected))
+    with pytest.raises(UserError, match=f"{selected}.*dvc repro"):
+        report.main()
+    finished.edit_params(lambda params: params["datasets"]["mnist"].update(source="nowhere.npz"))
+    with pytest.raises(UserError, match=r"datasets\.mnist\.source: nowhere\.npz"):
+        source.main("mnist")
+    finished.run("git", "checkout", "--quiet", ".")
 
 
 def test_undo_recovers_from_a_training_whose_terminal_was_closed(finished: Project):

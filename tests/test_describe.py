@@ -99,8 +99,8 @@ def test_pictures_are_not_empty_and_have_the_same_bytes_each_time(
         for part in ("train", "validation", "test")
     }
     figures = {
-        "samples": lambda: pictures.draw_samples(list(images), names),
-        "means": lambda: pictures.draw_means(images[:, 0], names),
+        "samples": lambda: pictures.draw_samples(list(images), names, 0),
+        "means": lambda: pictures.draw_means(images[:, 0], names, 0),
         "balance": lambda: pictures.draw_class_balance(counts),
         "augmentation": lambda: pictures.draw_augmentation(images[:2, 0], images[:2], names[:2]),
     }
@@ -121,7 +121,7 @@ def test_letters_missing_from_the_font_are_noted_once(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("one.png", "two.png"):
-            charts.save(pictures.draw_means(images, ["日本", "中国"]), tmp_path / name)
+            charts.save(pictures.draw_means(images, ["日本", "中国"], 0), tmp_path / name)
     assert capsys.readouterr().err.count("note: ") == 1
 
 

@@ -20,7 +20,7 @@ from support.project import AUTHOR, Project, data_json, ran
 from commands import savedmodel
 from commands.predicting import pictures, schemas, trained
 from stages import architectures, export
-from stages.conversion import checking, contents, int8, onnx, running
+from stages.conversion import checking, contents, running, to_onnx
 from stages.conversion.names import DIGESTS
 from stages.metrics import refusing
 from stages.params.names import ACROSS, ACTIVATIONS
@@ -147,9 +147,9 @@ def test_the_confidence_is_the_least_that_reaches_the_accuracy(accuracy: float, 
     probabilities = np.stack([values, (1 - values) / 2, (1 - values) / 2], axis=1)
     labels = np.array([0, 0, 0, 1, 1, 0, 1, 1])  # class 0 is always predicted
     judged = refusing.score_confidence(probabilities, labels)
-    assert refusing.choose_confidence(*judged, accuracy) == confidence
+    assert refusing.choose_threshold(*judged, accuracy) == confidence
     assert refusing.measure_refusal(*judged, 0.6) == {"coverage": 0.5, "accuracy": 0.75}
-    assert refusing.choose_confidence(*(scores[4:] for scores in judged), 1.0) is None
+    assert refusing.choose_threshold(*(scores[4:] for scores in judged), 1.0) is None
 
 
 def test_the_table_of_coverage_has_the_values_computed_by_hand():
@@ -242,32 +242,18 @@ def test_the_8_bit_model_is_as_accurate_as_asked_and_reproducible(finished: Proj
     assert "was not exported" in finished.command("predict", "--int8", "00.png", status=1)
 
 
-def test_losing_too_much_accuracy_in_8_bits_stops_the_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The validation images decide; the training images give the ranges."""
-    labels = {"validation": np.zeros(4, int), "test": np.array([1, 0, 0, 0])}
-    counts = {"train": 5, "validation": 4, "test": 4}
-    data = SimpleNamespace(
-        images=lambda part: np.zeros((counts[part], 1, 1, 1), np.uint8), labels=labels.get
-    )
+def test_losing_too_much_validation_accuracy_in_8_bits_stops_the_export(tmp_path: Path):
+    for name in ("model.onnx", "model.int8.onnx"):
+        (tmp_path / name).write_bytes(b"8")
+    right, wrong = np.array([True] * 4), np.array([True, True, False, True])
 
-    def convert(source: Path, target: Path, images: np.ndarray) -> None:
-        assert len(images) == counts["train"]
-        target.write_bytes(b"8")
+    def score(validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+        return {"validation": (np.ones(4), validation), "test": (np.ones(4), test)}
 
-    monkeypatch.setattr(int8, "quantise", convert)
-    monkeypatch.setattr(running, "open_session", lambda path, threads: path)
-    (tmp_path / "model.onnx").write_bytes(b"32")
-
-    def predict(path: Path):
-        wrong = "int8" in path.name  # in every fourth image
-        return lambda images: np.eye(2)[[int(wrong), 0, 0, 0]]
-
-    monkeypatch.setattr(running, "make_predict", predict)
+    forms = {"float32": score(right, wrong), "int8": score(wrong, right)}
     with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
-        export.convert_to_int8(tmp_path, data, 250, 1, 0.2)
-    measured = export.convert_to_int8(tmp_path, data, 250, 1, 0.25)
+        export.measure_forms(tmp_path, forms, None, 0.2)
+    measured = export.measure_forms(tmp_path, forms, None, 0.25)["int8"]
     assert measured["validation"] == {"float32": 1, "int8": 0.75}
     assert measured["test"] == {"float32": 0.75, "int8": 1}
 
@@ -302,7 +288,7 @@ def require_equal_in_onnx(
     model: Any, description: dict[str, Any], images: np.ndarray, folder: Path
 ) -> None:
     expected = model.predict_on_batch(images)
-    onnx.convert(model, description, folder / "model.onnx")
+    to_onnx.convert(model, description, folder / "model.onnx")
     predict = running.make_predict(running.open_session(folder / "model.onnx", threads=1))
     checking.require_equal("the ONNX file", predict, images, expected, 6)
 

@@ -28,6 +28,7 @@ TEMPORARY_FAULTS = {  # behaviours, and the Range header of each request
     "503, then well": ([503], [None, None]),
     "too many requests": ([429], [None, None]),
     "stall": (["stall"], [None, f"bytes={CUT}-"]),
+    "a length that is no number": (["odd length"], [None]),
     "redirect": (["redirect"], [None, None]),
     "another range than asked for": (["cut", "wrong range"], [None, f"bytes={CUT}-", None]),
     "pieces of two versions": (["cut", "other content"], [None, f"bytes={CUT}-", None]),

@@ -114,7 +114,9 @@ def test_fashion_mnist_compressed_anew_is_still_recognised():
     """As Debian does: other .gz bytes with equal content."""
     folder = as_fashion()
     entries = []
-    for file in params.checked(Path("data/official/fashion_mnist.yaml"), official.Publisher).files:
+    for file in params.read_checked(
+        Path("data/official/fashion_mnist.yaml"), official.Publisher
+    ).files:
         path = Path(folder, file.name)
         content = gzip.decompress(path.read_bytes())
         path.write_bytes(gzip.compress(content, 1, mtime=1))
@@ -165,7 +167,7 @@ def test_the_second_copy_of_the_tree_in_the_flowers_archive_is_ignored():
     "name", [path.stem for path in sorted((ROOT / "data/official").glob("*.yaml"))]
 )
 def test_each_publishers_description_is_complete(name):
-    publisher = params.checked(Path(f"data/official/{name}.yaml"), official.Publisher)
+    publisher = params.read_checked(Path(f"data/official/{name}.yaml"), official.Publisher)
     assert all(file.digest or publisher.images for file in publisher.files)
     assert f"data/official/{name}.yaml" == params.load(ROOT / "params.yaml").datasets[name].source
 

@@ -212,7 +212,7 @@ def test_a_bomb_is_refused_in_a_short_sentence(tmp_path: Path, text: tuple[str, 
     file.write_text(text[1], encoding="utf-8")
     for schema in (Params, official.Publisher):
         with pytest.raises(UserError, match=r"params\.yaml") as error:
-            params.checked(file, schema)
+            params.read_checked(file, schema)
         assert len(str(error.value)) < 300
 
 
@@ -221,7 +221,7 @@ def test_a_mistake_in_a_list_of_sections_is_named(tmp_path: Path):
     text = (ROOT / "data/official/fashion_mnist.yaml").read_text(encoding="utf-8")
     file.write_text(text.replace("  md5:", "  md6:", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"fashion.yaml:\d+: files\[0\].md6: .* Did you mean md5"):
-        params.checked(file, official.Publisher)
+        params.read_checked(file, official.Publisher)
 
 
 def test_aliases_and_merge_keys_are_read(tmp_path: Path):

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from support.example import load_example
 
-from stages.images.resize import resized
-from stages.preparation.arrays import compute_rescaling, require_one_size
+from stages.images.resize import resize
+from stages.preparation.preprocessing import compute_rescaling, require_one_size
 from stages.runtime.errors import UserError
 
 CHOSEN = load_example().preprocess
@@ -27,13 +27,13 @@ def chosen(**changes: Any) -> Any:
     ],
 )
 def test_a_wide_picture_becomes_a_square(aspect: str, expected: list[list[int]]):
-    assert resized(WIDE, chosen(image_size=2, aspect=aspect))[..., 0].tolist() == expected
+    assert resize(WIDE, chosen(image_size=2, aspect=aspect))[..., 0].tolist() == expected
 
 
 def test_padding_puts_borders_of_the_stated_grey_above_and_below():
-    square = resized(WIDE, chosen(image_size=4, aspect="pad", pad_value=7))[..., 0]
+    square = resize(WIDE, chosen(image_size=4, aspect="pad", pad_value=7))[..., 0]
     assert square.tolist() == [[7] * 4, [10, 20, 30, 40], [50, 60, 70, 80], [7] * 4]
-    colour = resized(np.repeat(WIDE, 3, axis=2), chosen(image_size=4, aspect="pad", pad_value=200))
+    colour = resize(np.repeat(WIDE, 3, axis=2), chosen(image_size=4, aspect="pad", pad_value=200))
     assert (
         colour.shape == (4, 4, 3)
         and np.all(colour[0] == 200)
@@ -44,15 +44,15 @@ def test_padding_puts_borders_of_the_stated_grey_above_and_below():
 def test_colours_become_grey_and_grey_becomes_colours():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     # 0.299, 0.587, 0.114 of 255
-    assert resized(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]
-    assert resized(WIDE, chosen(channels=3)).tolist() == np.repeat(WIDE, 3, axis=2).tolist()
-    assert resized(WIDE, chosen()) is WIDE
+    assert resize(colours, chosen(channels=1)).tolist() == [[[76], [150], [29]]]
+    assert resize(WIDE, chosen(channels=3)).tolist() == np.repeat(WIDE, 3, axis=2).tolist()
+    assert resize(WIDE, chosen()) is WIDE
 
 
 def test_a_picture_of_the_right_size_keeps_its_bytes():
     square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
     assert all(
-        resized(square, chosen(image_size=5, aspect=aspect)) is square
+        resize(square, chosen(image_size=5, aspect=aspect)) is square
         for aspect in ("stretch", "crop", "pad")
     )
 
@@ -63,7 +63,7 @@ def test_images_are_interpolated_as_by_pillow():
         expected = np.asarray(
             Image.fromarray(picture).resize((4, 4), Image.Resampling[name.upper()])
         )
-        assert np.array_equal(resized(picture, chosen(image_size=4, interpolation=name)), expected)
+        assert np.array_equal(resize(picture, chosen(image_size=4, interpolation=name)), expected)
 
 
 def test_images_of_differing_sizes_need_a_size():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.runtime import cli, progress
-from stages.training import progress as training
+from stages.training import time_left
 from stages.training.batches import Batches
 from stages.training.fitting import Phase
 
@@ -69,12 +69,12 @@ def test_a_training_prints_the_time_left_without_its_slow_first_batch(
     """Ten batches per epoch and a validation take two seconds each; the first batch takes 100 more,
     since Keras compiles."""
     clock = 0.0
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock)
+    monkeypatch.setattr(time_left.time, "perf_counter", lambda: clock)
     parts = [
         Batches(np.zeros((count, 1)), np.zeros(count, int), 10, classes=None) for count in (100, 30)
     ]
     stopping = SimpleNamespace(early_stopping=SimpleNamespace(patience=3))
-    callback = training.TimeLeft(
+    callback = time_left.TimeLeft(
         SimpleNamespace(name="net", train=stopping), Phase("head", None, None, *parts, Path())
     )
     callback.set_params({"epochs": 6})

@@ -125,6 +125,16 @@ def test_an_empty_argument_is_the_default():
     assert recipe.build_optimizer(adam, STEPS).get_config()["beta_1"] == 0.9
 
 
+def test_a_refused_argument_is_shown_without_the_schedule():
+    update = {
+        "optimizer_arguments": {"clipnorm": 1.0, "clipvalue": 1.0},
+        "schedule": "ExponentialDecay",
+        "schedule_arguments": {"initial_learning_rate": 1.0, "decay_steps": 9, "decay_rate": 0.9},
+    }
+    with pytest.raises(UserError, match=r"\{'clipnorm': 1.0, 'clipvalue': 1.0\}"):
+        recipe.build_optimizer(TRAIN.model_copy(update=update), STEPS)
+
+
 def test_nadams_product_is_among_the_variables_under_a_loss_scale():
     nadam = TRAIN.model_copy(update={"optimizer": "nadam", "precision": "mixed_float16"})
     optimizer, weights = recipe.build_optimizer(nadam, STEPS), keras.Variable([1.0])

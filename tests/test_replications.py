@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from stages import params
 from stages.metrics.diagnostics import tabulate_confusion
+from stages.metrics.tabulation import tabulate_curves
 from stages.replications import figures, learning_curves, options
 from stages.replications.evaluate import take_published_measure
 from stages.replications.table import add_variations, build_row, measure_conditions
@@ -98,9 +99,10 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     }
     spreads = measure_spreads(results, {name: documents[name] for name in names}, datasets)
     documents_own, recipes_own = (pytest.approx(0.01), 2), (pytest.approx(0.0001), 2)
-    assert spreads["mnist-convnet"] == spreads["mnist-dense"] == (documents_own, documents_own)
-    assert spreads["mnist-whitened"] == (recipes_own, documents_own)
-    assert spreads["cifar10-own"] == (None, None)
+    assert spreads["mnist-convnet"] == (documents_own, documents_own, documents_own)
+    assert spreads["mnist-dense"] == (documents_own, documents_own, None)
+    assert spreads["mnist-whitened"] == (recipes_own, documents_own, recipes_own)
+    assert spreads["cifar10-own"] == (None, None, None)
     name = "mnist-whitened"
     entry = replications.experiments[name]
     row = build_row(name, documents[name], entry, "mnist", results[name], spreads[name])
@@ -140,9 +142,18 @@ def test_the_accuracy_beside_the_published_one_is_of_the_same_part_and_epoch(
     of: str, epoch: str, expected: float
 ):
     facts = published(0.8).model_copy(update={"of": of, "epoch": epoch})
-    history = pd.DataFrame({"accuracy": [0.6, 0.95, 1.0], "val_accuracy": [0.5, 0.9, 0.7]})
+    history = pd.DataFrame(
+        {
+            "accuracy": [0.6, 0.95, 1.0],
+            "val_accuracy": [0.5, 0.9, 0.7],
+            "loss": [3.0, 2.0, 1.0],
+            "val_loss": [3.0, 2.0, 2.5],
+        },
+        index=pd.RangeIndex(1, 4, name="epoch"),
+    )
+    curves = tabulate_curves(history, "own")
     metrics = {"validation": {"accuracy": 0.9}, "test": {"accuracy": 0.8}}
-    assert take_published_measure(facts, metrics, history) == expected
+    assert take_published_measure(facts, metrics, curves) == expected
 
 
 def test_measuring_on_other_images_adds_noise_even_where_as_many():
@@ -238,7 +249,7 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
     file = tmp_path / "published.yaml"
     file.write_text(text.replace("  deviations:", "  deviation:", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"deviation: unknown key\. .*deviations"):
-        params.checked(file, options.Documents)
+        params.read_checked(file, options.Documents)
     with pytest.raises(UserError, match="says nothing of new"):
         options.read_documents(["mnist-dense", "new"])
 

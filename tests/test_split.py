@@ -211,9 +211,9 @@ def test_the_reason_why_a_class_lacks_images_in_a_part_is_named(
 
 def test_a_limit_keeps_the_balance_of_classes():
     labels = np.repeat([0, 1, 2], [100, 200, 1])
-    kept = limit_part(np.arange(301), labels, 30, seed=0)
+    kept = limit_part(np.arange(301), labels, 30, 0, "limit_train")
     assert np.bincount(labels[kept]).tolist() == [10, 19, 1] and len(set(kept)) == 30
-    assert limit_part(np.arange(301), labels, 400, seed=0).tolist() == list(range(301))
+    assert limit_part(np.arange(301), labels, 400, 0, "limit_train").tolist() == list(range(301))
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def test_kept_weights_replace_a_missing_file_of_ones_own(
     monkeypatch.chdir(tmp_path)
     own = Application(**TINY | {"weights": str(tmp_path / "mine.h5")})
     write(tmp_path / "mine.h5")
-    pretrained.write(tmp_path / "first", "tiny", own, OPTIONS)
+    pretrained.write(tmp_path / "first", "tiny", own, OPTIONS, kept=tmp_path / "none")
     kept = (tmp_path / "first/weights.h5").read_bytes()
 
     def bring_again(folder: str) -> bytes:

@@ -31,7 +31,7 @@ def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``--workers``, described as `what`; `choose_workers` takes its value."""
     parser.add_argument(
         "--workers",
-        type=cli.number(int, 1, MAX_WORKERS),
+        type=cli.number_between(int, 1, MAX_WORKERS),
         help=f"{what} (default: the cores divided by train.threads)",
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from commands.photographing.settings import BATCH
 from stages.images.decode import BadImage, decode
-from stages.images.resize import resized
+from stages.images.resize import resize
 from stages.params.families import Application
 from stages.params.recipe import Train
 from stages.params.schema import Params
@@ -35,7 +35,7 @@ def time_decoding(path: Path, images: classes.Classes, options: Params, size: in
     started = time.perf_counter()
     for _, content in contents:
         with contextlib.suppress(BadImage):  # refused, or left out, later
-            resized(decode(content, 3, options.download.limits.pixels), preprocess)
+            resize(decode(content, 3, options.download.limits.pixels), preprocess)
     return (time.perf_counter() - started) / len(contents) / threads.count_threads()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.params import Problem, dotted, explain
+from stages.params import Problem, explain, join_keys
 from stages.params.reading import look_up
 from stages.params.schema import Params
 
@@ -45,7 +45,9 @@ def list_problems(settings: dict[str, Any], base: dict[str, Any]) -> list[Proble
 
 def find_conflict(settings: dict[str, Any], base: dict[str, Any]) -> str | None:
     """The first of `list_problems` as a sentence, or None."""
-    return next((f"{dotted(place)}: {what}" for place, what in list_problems(settings, base)), None)
+    return next(
+        (f"{join_keys(place)}: {what}" for place, what in list_problems(settings, base)), None
+    )
 
 
 def leave_out(keys: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:

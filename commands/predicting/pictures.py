@@ -20,7 +20,7 @@ from commands.predicting.trained import ROOT
 from stages import params
 from stages.conversion.checking import Predict
 from stages.images.decode import BadImage, decode
-from stages.images.resize import resized
+from stages.images.resize import resize
 from stages.params.schema import Limits
 from stages.runtime.processor import count_cores
 
@@ -35,7 +35,7 @@ Row = dict[str, Any]  # file, class (None: refused), probability, runners_up
 
 def read_limits() -> Limits:
     """The limits on an image file, the same as for training. Raises `UserError`."""
-    return params.checked(ROOT / "params.yaml", Parameters).download.limits
+    return params.read_checked(ROOT / "params.yaml", Parameters).download.limits
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
@@ -78,7 +78,7 @@ def prepare_content(content: bytes, training: Training, pixels: int, limit: str)
     image = decode(content, training.decoded_channels, pixels, limit)
     # image_size may be empty, if all training images had the same size: resize to that
     size = height if height == width else None
-    image = resized(
+    image = resize(
         image, training.preprocess.model_copy(update={"channels": channels, "image_size": size})
     )
     if image.shape != (height, width, channels):

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 
 from commands.replicating.rows import Row
-from stages.replications.options import FOLDER
+from stages.replications.options import TRAINED
 from stages.runtime.progress import format_time
 
 PAUSE = 60  # seconds between two lines about a row if the output is not a terminal
@@ -28,7 +28,7 @@ class Watch:
     def describe(self) -> str:
         """The row's progress in words."""
         for place, seed in reversed(list(enumerate(self.row.seeds))):
-            file = FOLDER / "trained" / self.row.name / f"seed-{seed}" / "history.csv"
+            file = TRAINED / self.row.name / f"seed-{seed}" / "history.csv"
             written = self.find_time(file)
             if written and (history := read_history(file)) is not None:
                 return self.describe_epoch(place, seed, history, written)

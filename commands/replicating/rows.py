@@ -73,7 +73,7 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
         if name not in experiments:
             raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")
     chosen = list(dict.fromkeys(names)) or list(experiments)
-    starts = [find_start(experiments[name]) for name in chosen]
+    starts = [options.find_start(experiments[name]) for name in chosen]
     before = [start for start in starts if start and start not in chosen]
     addresses = {name: f"{PIPELINE}:evaluate@{name}" for name in [*chosen, *before]}
     # one target for all: DVC reads the lock file again for each target
@@ -94,7 +94,7 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
             Row(
                 name=name,
                 steps=(*steps, address),
-                starts_from=find_start(entry),
+                starts_from=options.find_start(entry),
                 seeds=tuple(entry.seeds),
                 epochs=epochs,
                 expected_epochs=min(epochs, ran or epochs),
@@ -103,13 +103,6 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
             )
         )
     return sort_by_minutes_left(rows)
-
-
-def find_start(entry: options.Entry) -> str | None:
-    """The experiment that another one, with this `entry`, starts from; None if it starts from
-    none."""
-    start = Path(entry.starts_from)
-    return start.name if start.parent == FOLDER / "trained" else None
 
 
 def count_epochs(architecture: Architecture, epochs: int) -> int:

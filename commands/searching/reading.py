@@ -37,7 +37,7 @@ def load(name: str) -> tuple[Search, Params, str]:
     path = FOLDER / f"{name}.yaml"
     options = params.load(params.FILE)
     text, base = read_yaml(params.FILE)
-    search = params.checked(path, Search, lambda search: cross_check(search, options, base))
+    search = params.read_checked(path, Search, lambda search: cross_check(search, options, base))
     return search, options, text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.architectures import CLASSIFIER
 from stages.params.names import convert_to_snake_case
 from stages.runtime.errors import UserError
 from stages.storage import hdf5
@@ -73,7 +74,7 @@ def normalise(x, network: str):
 def load(model: keras.Model, file: Path, network: str, top: str) -> None:
     """Load the weights in `file` into all layers of `model` except the classifier; with `top` own,
     the classifier in the file is skipped. Raises `UserError` if they belong to another network."""
-    layers = [layer for layer in model.layers if layer.weights and layer.name != "probability"]
+    layers = [layer for layer in model.layers if layer.weights and layer.name != CLASSIFIER]
     expected = [
         (
             convert_to_snake_case(type(layer).__name__),

@@ -23,7 +23,7 @@ SMALLEST = 6.0  # points, of a name above its strip
 FEW = 12  # classes: more are drawn smaller, with more of them side by side
 
 
-def draw_samples(images: list[np.ndarray], names: list[str], of: int = 0) -> Figure:
+def draw_samples(images: list[np.ndarray], names: list[str], of: int) -> Figure:
     """A strip of images for each class, under its name. `images` has an array for each class, uint8
     (images, height, width, channels), and at least one image in total. `of` is the number of all
     classes, if these are only the first."""
@@ -37,7 +37,7 @@ def draw_samples(images: list[np.ndarray], names: list[str], of: int = 0) -> Fig
     )
 
 
-def draw_means(images: np.ndarray, names: list[str], of: int = 0) -> Figure:
+def draw_means(images: np.ndarray, names: list[str], of: int) -> Figure:
     """The mean image of each class; `images` is uint8 (classes, height, width, channels), `of` as
     in `draw_samples`."""
     columns = min(len(names), 5 if len(names) <= FEW else 10)

@@ -7,7 +7,7 @@ from stages.images.pillow import to_pillow
 from stages.params.schema import Preprocess
 
 
-def resized(image: np.ndarray, options: Preprocess) -> np.ndarray:
+def resize(image: np.ndarray, options: Preprocess) -> np.ndarray:
     """A uint8 image (height, width, channels) with the channels and size in `options`: Pillow
     converts first the channels (grey is ITU-R 601 luma), then the size by ``aspect``. Without
     ``image_size`` the size is kept."""

@@ -24,7 +24,7 @@ def score_confidence(probabilities: np.ndarray, labels: np.ndarray) -> Scored:
     return confidence, probabilities.argmax(axis=1) == labels
 
 
-def choose_confidence(confidence: np.ndarray, correct: np.ndarray, accuracy: float) -> float | None:
+def choose_threshold(confidence: np.ndarray, correct: np.ndarray, accuracy: float) -> float | None:
     """The lowest threshold such that the images with at least this confidence are classified with
     at least this `accuracy`: 0 if all images together are, None if no threshold suffices."""
     if correct.mean() >= accuracy:
@@ -62,7 +62,7 @@ def tabulate_coverage(parts: dict[str, Scored]) -> pd.DataFrame:
     rows += [(threshold, None) for threshold in quantiles]
     for accuracy in ACCEPTED:
         if correct.mean() < accuracy:
-            rows.append((choose_confidence(confidence, correct, accuracy), accuracy))
+            rows.append((choose_threshold(confidence, correct, accuracy), accuracy))
     table = pd.DataFrame(rows, columns=["confidence", "accepted_accuracy"], dtype=float)
     table = table.dropna(subset="confidence").drop_duplicates()
     table = table.sort_values(["confidence", "accepted_accuracy"], ignore_index=True)

@@ -22,7 +22,7 @@ from stages.params.schema import Params
 from stages.runtime.errors import UserError
 from stages.runtime.text import printable
 
-Checked = TypeVar("Checked", bound=BaseModel)
+Content = TypeVar("Content", bound=BaseModel)
 Entry = TypeVar("Entry")
 Problem = tuple[tuple, str]  # the path of keys, and what is wrong there
 FILE = Path("params.yaml")
@@ -33,14 +33,14 @@ PYDANTIC_KEYS = ("[one]", "[list]", "[key]")  # inserted by pydantic into the pa
 def load(path: Path = FILE) -> Params:
     """Read and check the parameters. Raises `UserError` with a line for each problem: file, line
     number, key, value, and what is allowed."""
-    return checked(path, Params, cross_check)
+    return read_checked(path, Params, cross_check)
 
 
-def checked(
+def read_checked(
     path: Path,
-    schema: type[Checked],
-    cross_check: Callable[[Checked], Iterable[Problem]] = lambda _: (),
-) -> Checked:
+    schema: type[Content],
+    cross_check: Callable[[Content], Iterable[Problem]] = lambda _: (),
+) -> Content:
     """The content of the YAML file at `path`, checked by `schema` and then by `cross_check`. Raises
     `UserError` as `load` does."""
     text, values = read_yaml(path)
@@ -52,7 +52,7 @@ def checked(
     if problems:
         marked = YAML().load(text)  # with line numbers
         lines = [
-            f"{path}{format_line_number(marked, keys)}: {dotted(keys) or 'the whole file'}: "
+            f"{path}{format_line_number(marked, keys)}: {join_keys(keys) or 'the whole file'}: "
             + printable(message, 5000)
             for keys, message in problems[:SHOWN]
         ]
@@ -147,7 +147,7 @@ def list_allowed_keys(keys: tuple, values: Any, schema: type[BaseModel]) -> list
     return list(section.model_fields)
 
 
-def dotted(keys: tuple) -> str:
+def join_keys(keys: tuple) -> str:
     """A path of keys as people write it: ``architectures.mine.layers[0]``."""
     return "".join(
         f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in keys

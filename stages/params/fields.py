@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, name_fault
+from stages.runtime.text import LONGEST_LINE, LONGEST_NAME, find_text_fault
 
 
 def suggest(name: Any, allowed: Iterable[str]) -> str:
@@ -76,7 +76,7 @@ def one_line(longest: int) -> Any:
     """The type of a line of printable text, `longest` bytes at most; see `stages.runtime.text`."""
 
     def check(value: str) -> str:
-        if fault := name_fault(value, longest):
+        if fault := find_text_fault(value, longest):
             raise PydanticCustomError("one_line", f"It {fault}")
         return value
 

@@ -50,7 +50,7 @@ class Download(Section):
     limits: Limits
 
 
-def check_fraction(value: Any) -> Any:
+def check_test_part(value: Any) -> Any:
     if value != "validation" and not (isinstance(value, float) and 0 < value < 1):
         raise PydanticCustomError(
             "test_part", "It must be a fraction between 0 and 1, or validation"
@@ -61,7 +61,7 @@ def check_fraction(value: Any) -> Any:
 class Split(Section):
     method: one_of("stratified", "last", "directory", "test", "training")
     validation: Annotated[float, Field(gt=0, lt=1)]
-    test: Annotated[Any, BeforeValidator(check_fraction)]
+    test: Annotated[Any, BeforeValidator(check_test_part)]
     deduplicate: bool
     limit_train: Count | None
     limit_validation: Count | None

@@ -110,7 +110,7 @@ def explain_unstratified(
 
 
 def limit_part(
-    index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int, key: str = "limit_*"
+    index: np.ndarray, labels: np.ndarray, limit: int | None, seed: int, key: str
 ) -> np.ndarray:
     """A stratified sample of at most `limit` of `index`, drawn with `seed`, in which each class has
     an image; None keeps all. Raises `UserError` naming `key` if the limit is smaller than the

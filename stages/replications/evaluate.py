@@ -34,13 +34,13 @@ from stages.storage.prepared import PARTS
 
 
 def take_published_measure(
-    published: options.Published, metrics: dict[str, Any], history: pd.DataFrame
+    published: options.Published, metrics: dict[str, Any], curves: pd.DataFrame
 ) -> float:
     """The accuracy to compare with the published one: on the same part, in the same epoch (final,
-    or best on validation)."""
+    or best on validation). `curves` is the table of curves.csv."""
     if published.of == "test":
         return metrics["test"]["accuracy"]
-    column = history["val_accuracy"]
+    column = curves.loc[curves["part"] == "validation", "accuracy"]
     return round(float(column.iloc[-1] if published.epoch == "final" else column.max()), DIGITS)
 
 
@@ -69,10 +69,10 @@ def main(experiment: str) -> None:
     prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):
-        source = options.FOLDER / "trained" / experiment / f"seed-{seed}"
+        source = options.TRAINED / experiment / f"seed-{seed}"
         metrics, tables, probabilities = measure_model(experiment, source, prepared, root.evaluate)
-        history = pd.read_csv(source / "history.csv", index_col="epoch")
-        seeds[seed] = {"obtained": take_published_measure(published, metrics, history), **metrics}
+        obtained = take_published_measure(published, metrics, tables["curves"])
+        seeds[seed] = {"obtained": obtained, **metrics}
         if number == 0:
             files.write_csv(tables["classes"], target / "classes.csv")
             files.write_csv(tables["curves"], target / "curves.csv")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from stages.replications.overview import format_share
-
 
 def format_table(rows: list[dict[str, Any]]) -> str:
     """The table as Markdown, with a section per document."""
@@ -59,3 +57,8 @@ def format_condition(row: dict[str, Any], name: str) -> str:
     if share == 1:
         return f"{ours:,} (document: {theirs:,})"
     return f"{ours:,} of {theirs:,} ({format_share(share)})"
+
+
+def format_share(share: float) -> str:
+    """A share in per cent; below one, ``<1%`` instead of 0 %."""
+    return f"{share:.0%}" if share >= 0.01 else "<1%"

@@ -1,5 +1,5 @@
-"""The schemas of ``replications/params.yaml``, ``published.yaml`` and ``published_curves.csv``, and
-functions that read them. The architectures are the root's."""
+"""The schemas of ``replications/params.yaml`` and ``published.yaml``, and functions that read these
+and ``published_curves.csv``. The architectures are the root's."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from stages.storage.prepared import Prepared
 
 FILE = Path("replications/params.yaml")
 FOLDER = Path("replications")
+TRAINED = FOLDER / "trained"
 SCRATCH = FOLDER / "from-scratch.txt"
 # what each experiment gives: the values in `common` would be another recipe
 GIVEN = {"optimizer", "learning_rate", "optimizer_arguments", "loss", "batch_size", "epochs"}
@@ -91,7 +92,7 @@ def load() -> tuple[Params, Replications]:
     """Read and check the root's and the replications' parameters. Raises `UserError` with a line
     for each problem."""
     root = params.load()
-    return root, params.checked(FILE, Replications, lambda content: cross_check(root, content))
+    return root, params.read_checked(FILE, Replications, lambda content: cross_check(root, content))
 
 
 def cross_check(root: Params, replications: Replications) -> Iterator[params.Problem]:
@@ -154,23 +155,30 @@ def check_calibration(name: str, entry: Entry, recipe: Train) -> Iterator[params
 def check_start(replications: Replications, name: str) -> Iterator[params.Problem]:
     """What is wrong with the experiment that `name` starts from, if it starts from one."""
     entry = replications.experiments[name]
-    start, place = Path(entry.starts_from), ("experiments", name, "starts_from")
-    if start.parent != FOLDER / "trained":
+    start, place = find_start(entry), ("experiments", name, "starts_from")
+    if start is None:
         pretrained = entry.architecture in replications.weights
-        if start != SCRATCH and not pretrained:  # `check_weights` judges these
-            yield place, f"it must be {SCRATCH}, {FOLDER}/trained/NAME, or pre-trained weights"
+        if Path(entry.starts_from) != SCRATCH and not pretrained:  # `check_weights` judges these
+            yield place, f"it must be {SCRATCH}, {TRAINED}/NAME, or pre-trained weights"
         return
-    other = replications.experiments.get(start.name)
+    other = replications.experiments.get(start)
     if other is None:
         known = replications.experiments
-        yield place, f"{start.name!r} is no experiment. {suggest(start.name, known)}"
+        yield place, f"{start!r} is no experiment. {suggest(start, known)}"
         return
     if not other.keep_model:
-        yield place, f"keep_model of {start.name} must be true"
+        yield place, f"keep_model of {start} must be true"
     if other.architecture != entry.architecture:
-        yield place, f"{start.name} has the architecture {other.architecture}"
+        yield place, f"{start} has the architecture {other.architecture}"
     if missing := sorted({*entry.seeds} - {*other.seeds}):
-        yield ("experiments", name, "seeds"), f"{start.name} has none of {missing}"
+        yield ("experiments", name, "seeds"), f"{start} has none of {missing}"
+
+
+def find_start(entry: Entry) -> str | None:
+    """The experiment that another one, with this `entry`, starts from; None if it starts from
+    none."""
+    start = Path(entry.starts_from)
+    return start.name if start.parent == TRAINED else None
 
 
 def check_weights(root: Params, replications: Replications, name: str) -> Iterator[params.Problem]:
@@ -213,7 +221,7 @@ class Documents(RootModel[dict[Name, Facts]]):
 def read_documents(experiments: Iterable[str]) -> dict[str, Facts]:
     """Read and check what the documents say about each of `experiments`."""
     path = FOLDER / "published.yaml"
-    found = params.checked(path, Documents).root
+    found = params.read_checked(path, Documents).root
     if missing := [name for name in experiments if name not in found]:
         raise UserError(f"{path} says nothing of {', '.join(missing)}: add what was published")
     return found

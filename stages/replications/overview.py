@@ -11,6 +11,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
 from stages.drawing.style import COLOURS, STYLE
+from stages.replications.formatting import format_share
 
 # shares of what the document's run had: the table's columns, and their labels in the figure
 CONDITIONS = {
@@ -19,11 +20,6 @@ CONDITIONS = {
     "measured_images_share": "measured on",
 }
 COLOURS_OF_SHARES = ["#f5c9a8", "#fae3cf", "#eef3f8", "#cfe3f2"]  # below 25, 50, 90 %, and above
-
-
-def format_share(share: float) -> str:
-    """A share in per cent; below one, ``<1%`` instead of 0 %."""
-    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 @matplotlib.rc_context(STYLE)

@@ -6,7 +6,7 @@ Reads ``replications/raw/DATASET/``; writes ``replications/data/VARIANT/`` with 
 """
 
 from stages import params
-from stages.preparation import arrays, parts
+from stages.preparation import parts, preprocessing
 from stages.replications import options
 from stages.runtime import cli
 from stages.sources.raw import Raw
@@ -20,7 +20,7 @@ def main(variant: str) -> None:
     raw = Raw(options.FOLDER / "raw" / chosen.dataset)
     with files.replacing(options.FOLDER / "data" / variant) as folder:
         parts.write(raw, chosen.split, seed, folder / "split")
-        arrays.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
+        preprocessing.write(raw, chosen.preprocess, folder / "split", folder / "prepared")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def build_row(
         "parameters_published": published.parameters,
         "obtained": mean,
         "standard_error": estimate_standard_error(mean, images),
-        "spread": spreads.ours.deviation if len(seeds) >= 3 and not reduced else None,
+        "spread": spreads.own and spreads.own.deviation,
         "seeds": len(seeds),
         "epochs": seeds[0]["epochs"],
         "epochs_published": facts.trained.epochs,
@@ -156,10 +156,8 @@ def draw_all_curves(
 def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Facts]) -> int:
     """The epochs, in the document, of the experiment that this one continues; 0 if it continues
     none, or they are not known."""
-    start = Path(entry.starts_from)
-    if start.parent.name != "trained":
-        return 0
-    return documents[start.name].trained.epochs or 0
+    start = options.find_start(entry)
+    return documents[start].trained.epochs or 0 if start else 0
 
 
 def main() -> None:

@@ -43,20 +43,21 @@ def run(
     """As the root's `run`, but continues from model.keras and optimizer.npz in the folder `start`.
     With `keep_model`, `folder` keeps these two files too. The checkpoint stays. Returns the run
     record."""
-    from stages.training import heads, recipe, saving
+    from stages.replications import optimizer_state, training_mode
+    from stages.training import recipe
     from stages.training.network import build_network
 
     network = build_network(experiment, prepared)
     if start:
         network.saved.load_weights(start / "model.keras")
         recipe.build_variables(network.optimizer, network.model.trainable_variables)
-        saving.load_state(network.optimizer, start / "optimizer.npz")
-    wrap = heads.keep_in_training_mode if experiment.evaluate_in_training_mode else None
+        optimizer_state.load(network.optimizer, start / "optimizer.npz")
+    wrap = training_mode.keep_in_training_mode if experiment.evaluate_in_training_mode else None
     if wrap:
         network = replace(network, fitted=wrap(network.model))
     record = train_and_predict(experiment, network, prepared, folder, checkpoint, wrap=wrap)
     if keep_model:
-        saving.save_state(network.optimizer, folder / "optimizer.npz")
+        optimizer_state.save(network.optimizer, folder / "optimizer.npz")
     else:
         files.remove(folder / "model.keras")
     return record
@@ -68,16 +69,16 @@ def main(experiment: str) -> None:
     common = replications.common
     recipe = options.complete_train(common, entry)
     prepared = options.open_prepared(entry)
-    target, records = options.FOLDER / "trained" / experiment, {}
+    target, records = options.TRAINED / experiment, {}
     checkpoints = options.FOLDER / "checkpoints" / experiment
-    source, architecture = Path(entry.starts_from), root.architectures[entry.architecture]
-    pretrained = architecture.pretrained and find_pretrained(source)
+    architecture, continued = root.architectures[entry.architecture], options.find_start(entry)
+    pretrained = architecture.pretrained and find_pretrained(Path(entry.starts_from))
     with guard.exclusive(checkpoints / "train.lock", f"the training of {experiment}"):
         backend.start(recipe.threads, recipe.instruction_set)
         own_code = code.fingerprint_replications()["replications"]
         for seed in entry.seeds:
             name = f"seed-{seed}"
-            start = source / name if source.parent == options.FOLDER / "trained" else None
+            start = options.TRAINED / continued / name if continued else None
             one = Replication(
                 name=experiment,
                 seed=seed,

@@ -25,10 +25,12 @@ class Spread(NamedTuple):
 
 
 class Spreads(NamedTuple):
-    """The spread of our runs, and that of the document's; None if unknown."""
+    """The spread of our runs, and that of the document's; None if unknown. `own` is ours if it was
+    measured on this experiment's seeds, not borrowed from others."""
 
     ours: Spread | None
     theirs: Spread | None
+    own: Spread | None = None
 
 
 def measure_spreads(
@@ -58,7 +60,7 @@ def measure_spreads(
     for name, (dataset, is_recipe) in groups.items():
         ours = own.get(name) or pool_spreads(to_pool[dataset, is_recipe])
         theirs = pool_spreads(to_pool[dataset, False]) if is_recipe else ours
-        spreads[name] = Spreads(ours, theirs)
+        spreads[name] = Spreads(ours, theirs, own.get(name))
     return spreads
 
 
@@ -100,7 +102,7 @@ def estimate_noise(
     similar: if it is twice as large, chance exceeds the noise with probability 24 % (by
     simulation, with four degrees of freedom). Of the document's run only the accuracy is known, not
     the predictions for each image, which the review compares for two runs of ours."""
-    ours, theirs = spreads
+    ours, theirs, _ = spreads
     if ours and ours == theirs:  # one estimate, used twice
         variances = [(ours.deviation**2 * (1 + 1 / seeds), ours.freedom)]
     else:

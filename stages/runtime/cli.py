@@ -84,7 +84,7 @@ def name_program() -> str:
     return f"python -m {module.name.removesuffix('.__main__')}"
 
 
-def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
+def number_between(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
     """The argparse type of a finite number from `least` to `most`; `kind` is int or float."""
     what = "a whole number" if kind is int else "a number"
     bounds = f"from {least} to {most}" if most < math.inf else f"of at least {least}"

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from stages.params.families import Architecture
     from stages.params.schema import Params
 
-SPLIT = Path("data/split/parameters.json")
+SPLIT = Path("data/split")
+SPLIT_PARAMETERS = SPLIT / "parameters.json"
 PREPARED = Path("data/prepared/data.json")
 WEIGHTS = Path("data/weights")
 
 
-def split_parameters(options: "Params") -> dict[str, Any]:
+def select_split_parameters(options: "Params") -> dict[str, Any]:
     """The parameters that determine the split."""
     return {
         "dataset": options.dataset,
@@ -31,8 +32,9 @@ def split_parameters(options: "Params") -> dict[str, Any]:
 def check_split(options: "Params") -> None:
     """Raise `UserError` if the split was made with other parameters than `options`. A missing split
     is reported by its reader."""
-    if SPLIT.exists():
-        refuse_mismatch(SPLIT, files.read_json(SPLIT), split_parameters(options))
+    if SPLIT_PARAMETERS.exists():
+        made_with = files.read_json(SPLIT_PARAMETERS)
+        refuse_mismatch(SPLIT_PARAMETERS, made_with, select_split_parameters(options))
 
 
 def check_prepared(options: "Params") -> None:

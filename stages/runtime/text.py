@@ -24,7 +24,7 @@ SHOWN = 200  # characters of a text in a message
 def check_name(text: str, what: str) -> str:
     """Return `text` unchanged. Raises `UserError` unless it is printable, not blank, and at most
     `LONGEST_NAME` bytes long in UTF-8; `what` begins the message and says what the text is."""
-    if fault := name_fault(text):
+    if fault := find_text_fault(text):
         raise UserError(f"{what} '{printable(text)}' {fault}")
     return text
 
@@ -36,7 +36,7 @@ def first_line(error: BaseException) -> str:
     return lines[0][:SHOWN]
 
 
-def name_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
+def find_text_fault(text: str, longest: int = LONGEST_NAME) -> str | None:
     """Why `text` cannot be a name, as the end of a sentence; None if it can."""
     if not text.strip().strip(JOINERS):
         return "is blank: give it a name"

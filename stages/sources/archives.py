@@ -83,8 +83,8 @@ def survey(path: Path, limits: "Limits") -> tuple[dict[str, int], set[str]]:
 
 def list_members(path: Path, limits: "Limits") -> Iterator[tuple[str, int | None]]:
     """The name of each member of `path` that is not hidden, and its size in bytes, None for a
-    folder. Raises `UserError` for one with an unsafe name or beyond `limits`, for which hidden
-    members count too."""
+    folder. Raises `UserError` for one with an unsafe name or beyond `limits`. An archive's hidden
+    members count in its number of files and its total size."""
     total = count = 0
     listed = LISTERS[find_kind(path)](path, limits)
     for name, size in progress.track(listed, f"names in {path.name}", "files"):

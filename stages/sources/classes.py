@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from stages.images.naming import is_image_file
 from stages.runtime.errors import UserError
-from stages.sources.layout import PARTS, Layout, find_layout, format_names
+from stages.sources.layout import PARTS, Layout, find_layout, quote_names
 from stages.sources.parts import are_parts, find_kinds
 
 
@@ -103,7 +103,7 @@ def refuse_misplaced(images: list[Image], layout: Layout) -> None:
     if not images:
         raise UserError(
             f"{layout.path} holds no class folders with images; it holds "
-            f"{format_names(sorted(files) + sorted(folders))}.\n"
+            f"{quote_names(sorted(files) + sorted(folders))}.\n"
             "       Put each image into the folder of its class, CLASS/image, and unpack archives "
             "inside"
         )

@@ -10,20 +10,18 @@ from stages.params.schema import Download, Source
 from stages.runtime import guard
 from stages.runtime.errors import UserError
 from stages.sources import archives, cifar, classes, layout, official, writing
-from stages.sources.arrays import read_npz
 from stages.sources.digests import describe_source, digest_files
 from stages.sources.fetch import fetch_all
 from stages.sources.idx import read_idx
+from stages.sources.keras_npz import read_npz
 
 # outside the stage's outs, which DVC deletes before the stage runs
 DOWNLOADS = Path("data/downloads")
 
 
-def import_dataset(
-    dataset: str, source: Source, options: Download, raw: Path = Path("data/raw")
-) -> dict[str, Any]:
-    """Write the data set into a folder of its name in `raw`; returns the content of
-    dataset.json."""
+def import_dataset(dataset: str, source: Source, options: Download, raw: Path) -> dict[str, Any]:
+    """Write the data set into a folder of its name in `raw`; returns the content of dataset.json,
+    with the whole path of its source."""
     path = Path(source.source)
     if not path.exists():
         raise UserError(f"datasets.{dataset}.source: {path} is missing")
@@ -85,7 +83,7 @@ def find_published(
     """The publisher's listing that `path` is, or that lists the files at `path`; and the paths of
     these files, downloaded and checked. None for data that no listing knows."""
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        publisher = params.checked(path, official.Publisher)
+        publisher = params.read_checked(path, official.Publisher)
         folder = DOWNLOADS / path.stem
         with guard.exclusive(folder / "download.lock", f"the download of {path.stem}"):
             return path, publisher, fetch_all(publisher, folder, options)
@@ -111,8 +109,8 @@ def digest_source(paths: dict[str, Path]) -> str:
 
 
 def import_and_report(dataset: str, raw: Path) -> dict[str, Any]:
-    """Import the data set that ``params.yaml`` describes, and print its size; returns the content
-    of dataset.json."""
+    """Import the data set that ``params.yaml`` describes, and print its size; returns what
+    `import_dataset` does."""
     options = params.load()
     source = params.choose(dataset, options.datasets, "datasets")
     description = import_dataset(dataset, source, options.download, raw)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stages.params.schema import Download
 
 
-class Other(Exception):
+class WrongFile(Exception):
     """A file that is not the published one; the message says what differs."""
 
 
@@ -68,7 +68,7 @@ def fetch(file: official.File, folder: Path, options: "Download", room: int | No
         raise UserError(f"{address} cannot be fetched: {error}\n{advice}") from None
     except requests.RequestException as error:
         raise UserError(f"{address} cannot be fetched: {printable(error)}\n{advice}") from None
-    except Other as error:
+    except WrongFile as error:
         raise UserError(f"{address} is not the published {file.name}: {error}\n{advice}") from None
     except OSError as error:
         # requests raises one without errno if REQUESTS_CA_BUNDLE names no file
@@ -83,8 +83,8 @@ def download(
 ) -> None:
     """Transfer the file to `partial` and check it. An interrupted transfer is tried again
     ``retries`` times in a row, not counting those that make progress. Raises `Interrupted` after
-    the last one, `Other` for another file, `UserError` for one that is too long, or requests' own
-    exceptions."""
+    the last one, `WrongFile` for another file, `UserError` for one that is too long, or requests'
+    own exceptions."""
     tries, longest, since = 0, measure_size(partial), time.monotonic()
     with Session() as session:
         while True:
@@ -120,7 +120,7 @@ def try_once(
 
 
 def refuse_other(partial: Path, file: official.File, resumed: bool) -> None:
-    """Raise `Other` if the transferred file is not the published one, which is deleted; or
+    """Raise `WrongFile` if the transferred file is not the published one, which is deleted; or
     `Interrupted` if another try may help: it is incomplete, or was `resumed`."""
     if not (faults := official.list_packed_faults(partial, file)):
         return
@@ -130,7 +130,7 @@ def refuse_other(partial: Path, file: official.File, resumed: bool) -> None:
     files.remove(partial)
     if resumed:
         raise Interrupted("what was downloaded in pieces is not the published file")
-    raise Other(", ".join(faults))
+    raise WrongFile(", ".join(faults))
 
 
 def is_complete(partial: Path, file: official.File) -> bool:

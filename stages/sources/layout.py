@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.runtime.errors import UserError
-from stages.runtime.text import printable
+from stages.runtime.text import join_names, printable
 
 # the parts in the order of their images, with the lower-case names of their folders
 PARTS = {
@@ -135,12 +135,11 @@ def note_copies(copies: list[str], path: Path) -> None:
     """Print the folders of the source at `path` that are left out as copies."""
     if copies:
         print(
-            f"note: {path}: left out, since the same files lie beside it: {format_names(copies)}",
+            f"note: {path}: left out, since the same files lie beside it: {quote_names(copies)}",
             file=sys.stderr,
         )
 
 
-def format_names(names: list[str]) -> str:
-    """The first names of a list, for a message."""
-    shown = ", ".join(f"'{printable(name)}'" for name in names[:5])
-    return shown + (", …" if len(names) > 5 else "") or "nothing"
+def quote_names(names: list[str]) -> str:
+    """The names of a list, of a long one the first, for a message."""
+    return join_names(f"'{printable(name)}'" for name in names) or "nothing"

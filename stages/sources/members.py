@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stages.runtime.text import LONGEST_PATH, name_fault, printable
+from stages.runtime.text import LONGEST_PATH, find_text_fault, printable
 
 
 def normalise_name(name: str, is_folder: bool = False) -> str:
@@ -24,7 +24,7 @@ def find_name_fault(name: str) -> str | None:
         return "is an absolute path"
     if ".." in re.split(r"[/\\]", name):
         return "leads out of the archive by .."
-    if fault := name_fault(name, LONGEST_PATH):
+    if fault := find_text_fault(name, LONGEST_PATH):
         return fault
     parts = (part for part in name.split("/") if part)
-    return next((fault for part in parts if (fault := name_fault(part))), None)
+    return next((fault for part in parts if (fault := find_text_fault(part))), None)

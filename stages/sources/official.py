@@ -15,7 +15,7 @@ from stages.params.fields import ADDRESS, ClassName, Line, Section, one_of
 from stages.params.schema import Limits
 from stages.runtime.errors import UserError
 from stages.sources import archives, idx
-from stages.sources.arrays import read_npz
+from stages.sources.keras_npz import read_npz
 from stages.sources.opening import CHUNK, reading
 from stages.storage import files
 
@@ -89,7 +89,7 @@ def recognise(path: Path) -> tuple[Path, Publisher, dict[str, Path]] | None:
     """The listing in data/official whose files are at `path`, judged by their names, and their
     paths; None if there is none."""
     for place in sorted(FOLDER.glob("*.yaml")):
-        publisher = params.checked(place, Publisher)
+        publisher = params.read_checked(place, Publisher)
         names = [file.name for file in publisher.files]
         if path.is_dir() and len(names) > 1 and all((path / name).is_file() for name in names):
             return place, publisher, {name: path / name for name in names}

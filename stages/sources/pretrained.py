@@ -57,7 +57,7 @@ class Published(Section):
 
 def load_published() -> list[Weights]:
     """The weight files that keras.applications publishes."""
-    return params.checked(LIST, Published).files
+    return params.read_checked(LIST, Published).files
 
 
 def find(name: str, architecture: "Application") -> Weights:
@@ -80,6 +80,16 @@ def find(name: str, architecture: "Application") -> Weights:
     return fitting[architecture.weights]
 
 
+def locate(name: str, architecture: "Application") -> tuple[Weights | None, str, str | None]:
+    """The published file that the architecture `name` starts from, None if it names a file of the
+    user's; its source, an address or a path; and its licence, if known."""
+    weights = architecture.weights
+    if not is_published(weights):
+        return None, weights, None
+    file = find(name, architecture)
+    return file, file.url, file.licence
+
+
 def obtain(
     name: str, architecture: "Application", options: "Download"
 ) -> tuple[Path, dict[str, Any]]:
@@ -88,13 +98,12 @@ def obtain(
 
     Raises `UserError` if it is missing, cannot be downloaded, or is not an HDF5 file.
     """
-    file = find(name, architecture) if is_published(architecture.weights) else None
+    file, source, licence = locate(name, architecture)
     if file:
         with guard.exclusive(DOWNLOADS / "download.lock", "the download of weights"):
             path = fetch(file, DOWNLOADS, options)
-        source, licence = file.url, file.licence
     else:
-        path, source, licence = Path(architecture.weights), architecture.weights, None
+        path = Path(source)
         if not path.is_file():
             raise UserError(
                 f"params.yaml: architectures.{name}.weights: no file lies at {source!r}: give the "
@@ -138,15 +147,14 @@ def find_kept(
     """The content of source.json for weights.h5 in the folder `kept` of an earlier run, if the
     architecture `name` can start from it: it is the published file, or came from a path at which
     there is no file now. Else None."""
-    path, weights = kept / "weights.h5", architecture.weights
-    file = find(name, architecture) if is_published(weights) else None
-    source, licence = (file.url, file.licence) if file else (weights, None)
+    path = kept / "weights.h5"
+    file, source, licence = locate(name, architecture)
     try:
         check_hdf5(path)
         before = files.read_json(kept / "source.json")
     except (OSError, UserError):  # obtained again
         return None
-    description = describe(path, weights, source, licence)
+    description = describe(path, architecture.weights, source, licence)
     if any(before.get(key) != description[key] for key in ("source", "sha256")):
         return None
     outdated = official.find_fault(path, file, options.limits) if file else Path(source).exists()
@@ -158,7 +166,7 @@ def write(
     name: str,
     architecture: "Architecture",
     options: "Download",
-    kept: Path | None = None,
+    kept: Path,
 ) -> None:
     """Write into `folder` the weights.h5 that the architecture `name` starts from, and source.json;
     for random weights only the latter, empty. The folder `kept`, of an earlier run, is reused if it
@@ -166,7 +174,7 @@ def write(
     folder.mkdir(parents=True)
     description = {}
     if architecture.pretrained:
-        if kept and (description := find_kept(kept, name, architecture, options)):
+        if description := find_kept(kept, name, architecture, options):
             path = kept / "weights.h5"
         else:
             path, description = obtain(name, architecture, options)

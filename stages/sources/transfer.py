@@ -57,8 +57,8 @@ def transfer(
     try:
         with request(session, address, headers=headers, timeout=timeout) as response:
             begin = find_beginning(response, partial)
-            length = response.headers.get("Content-Length", "")
-            announced = begin + int(length) if length.isdigit() else None
+            length = response.raw.length_remaining  # None if unknown, or not a number
+            announced = None if length is None else begin + length
             if (announced or 0) > room:
                 raise UserError(explain_too_long(address, room))
             with (

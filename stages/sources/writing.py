@@ -39,7 +39,7 @@ class Checked(NamedTuple):
 
 def write_arrays(folder: Path, description: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     """Write a data set that comes as arrays; returns the content of dataset.json, which begins with
-    `description`."""
+    `description`, with the whole path of its source."""
     labels, digests = [], []
     with files.replacing(folder) as partial:
         partial.mkdir()
@@ -88,7 +88,7 @@ def write_encoded(
     expected: dict[str, int] | None,
 ) -> dict[str, Any]:
     """Write a data set that comes as encoded files, in any order; returns the content of
-    dataset.json.
+    dataset.json, with the whole path of its source.
 
     Each file is written to its place as it arrives, so that memory holds a few at a time. `options`
     is the section ``download``; `expected` is the required number of images of each class, None

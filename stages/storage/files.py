@@ -62,18 +62,16 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def write_npz(path: Path, *arrays: "np.ndarray", **named: "np.ndarray") -> None:
-    """Write arrays as numpy's ``.npz``, whatever the suffix of `path`; positional ones are called
-    ``arr_0``, ``arr_1`` and so on.
+def write_npz(path: Path, **arrays: "np.ndarray") -> None:
+    """Write `arrays` by their names as numpy's ``.npz``, whatever the suffix of `path`.
 
     The bytes depend on the arrays alone: `numpy.savez` always asks for the zip64 extension, which
     Python writes differently from 3.11.4 on.
     """
     import numpy as np
 
-    named = {f"arr_{number}": array for number, array in enumerate(arrays)} | named
     with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for name, array in named.items():
+        for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
             entry.file_size = array.nbytes  # whether it needs the extension
             with archive.open(entry, "w") as file:

@@ -42,6 +42,15 @@ class Prepared:
         chosen = self._chosen(part, len(labels))
         return labels if chosen is None else labels[chosen]
 
+    def file_names(self, part: str) -> list[str] | None:
+        """The names of the files that a part's images come from; None if they came as arrays."""
+        path = self.folder / f"{part}_names.txt"
+        if not path.exists():
+            return None
+        names = path.read_text(encoding="utf-8").split("\n")[:-1]
+        chosen = self._chosen(part, len(names))
+        return names if chosen is None else [names[index] for index in chosen]
+
     def _chosen(self, part: str, count: int) -> np.ndarray | None:
         most = self.most.get(part)
         if most is None or most >= count:

@@ -42,7 +42,7 @@ def describe_training(
         "epochs": epochs,
         "kept_epoch": epochs if best is None else best + 1,
         "seed": experiment.seed,
-        "computed_by": devices.name_machine(),
+        "computed_by": devices.name_backend_and_devices(),
         "architecture": experiment.architecture.model_dump(exclude_unset=True),
         "train": experiment.train.model_dump(),
         "effective_recipe": {

@@ -20,7 +20,7 @@ def describe_platform() -> dict[str, str | list[str]]:
     }
 
 
-def name_machine() -> str:
+def name_backend_and_devices() -> str:
     """The backend and the kinds of device, such as ``tensorflow on cpu``, without what differs
     between machines of the same kind."""
     platform = describe_platform()
@@ -45,7 +45,7 @@ def require_precision(precision: str) -> None:
     if (
         precision == "mixed_bfloat16"
         and processor.find_instruction_set() == "avx2"
-        and name_machine() == "tensorflow on cpu"
+        and name_backend_and_devices() == "tensorflow on cpu"
     ):
         raise UserError(
             "train.precision is mixed_bfloat16, which needs a processor with AVX-512: this one has "

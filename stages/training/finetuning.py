@@ -68,7 +68,7 @@ def split_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     )
 
 
-def complete_head_recipe(experiment: Experiment) -> Train:
+def derive_head_recipe(experiment: Experiment) -> Train:
     """The recipe of the first phase: that of the section ``train``, but Adam with the head's
     learning rate, for the head's epochs."""
     tuning = experiment.architecture.fine_tuning

@@ -15,7 +15,7 @@ from stages.params.schema import Train
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.storage.prepared import Prepared
-from stages.training import finetuning, heads, notes, progress, recipe
+from stages.training import finetuning, heads, notes, recipe, time_left
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, EarlyStopping, Past
 from stages.training.compiling import compile_model, compile_trainer, make_batches
@@ -86,7 +86,7 @@ def train_head(
     """Fit only the classifier of a pre-trained network, on features that the rest of it computes;
     this phase has its own checkpoint beside `checkpoint`."""
     started = time.perf_counter()
-    experiment = replace(experiment, train=finetuning.complete_head_recipe(experiment))
+    experiment = replace(experiment, train=finetuning.derive_head_recipe(experiment))
     base, head = finetuning.split_head(network.model)
     features = finetuning.compute_features(
         experiment, base, prepared, checkpoint.parent / "features"
@@ -140,7 +140,7 @@ def fit_phase(
             EpochHooks(experiment, phase),
             early_stopping,
             checkpoint,
-            progress.TimeLeft(experiment, phase),
+            time_left.TimeLeft(experiment, phase),
             *([TensorBoard(logs, checkpoint.history)] if logs else []),
             keras.callbacks.LambdaCallback(on_epoch_end=record_history),
         ],

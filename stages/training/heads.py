@@ -1,5 +1,5 @@
-"""Wrappers of networks: for auxiliary heads, training mode and test-time augmentation; and heads
-that output logits during fitting.
+"""Wrappers of networks, for auxiliary heads and test-time augmentation; and heads that output
+logits during fitting.
 
 Auxiliary heads are additional outputs that help to train the main one (GoogLeNet: Szegedy et al.,
 arXiv 1409.4842). All outputs are fitted to the same labels; training minimises the weighted sum of
@@ -60,26 +60,6 @@ def giving_logits(model: keras.Model, when: bool):
     finally:
         for classifier in classifiers:
             classifier.activation = keras.activations.softmax
-
-
-class TrainingModeLayer(keras.layers.Layer):
-    """A layer that always runs `network` in training mode: in a functional model, `predict` would
-    override a ``training=True``."""
-
-    def __init__(self, network: keras.Model):
-        super().__init__(dtype="float32")
-        self.network = network
-
-    def call(self, x):
-        return self.network(x, training=True)
-
-
-def keep_in_training_mode(model: keras.Model) -> keras.Model:
-    """A model that shares the weights of `model` and predicts in training mode: dropout is active,
-    and batch norm uses the batch's mean and variance. Keras 2 did so with its learning phase set to
-    1."""
-    outputs = name_outputs(model.output_names, TrainingModeLayer(model)(model.input))
-    return keras.Model(model.inputs, outputs)
 
 
 def add_test_time_augmentation(model: keras.Model) -> keras.Model:

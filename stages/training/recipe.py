@@ -166,6 +166,7 @@ def build(kind: str, module: Any, name: str, arguments: dict[str, Any]) -> Any:
         return classes[name.replace("_", "").lower()](**arguments)
     except (TypeError, ValueError) as error:
         last_line = str(error).strip().splitlines()[-1]
+        given = {key: value for key, value in arguments.items() if key != "learning_rate"}
         raise UserError(
-            f"params.yaml: train.{kind}_arguments: {name} does not accept {arguments}: {last_line}"
+            f"params.yaml: train.{kind}_arguments: {name} does not accept {given}: {last_line}"
         ) from None

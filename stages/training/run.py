@@ -103,13 +103,13 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """The content of predictions.npz: class probabilities by `model` for each of `parts`, float32
     (images, classes)."""
-    from stages.training import heads, progress
+    from stages.training import heads, time_left
     from stages.training.batches import Batches
 
     predictions = {}
     for part in parts:
         batches = Batches(prepared.images(part), prepared.labels(part), batch_size, classes=None)
-        with progress.show_prediction(part, len(batches)) as callback:
+        with time_left.show_prediction(part, len(batches)) as callback:
             predicted = model.predict(batches, verbose=0, callbacks=[callback])
         predictions |= heads.name_by_part(part, predicted)
     return predictions

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from stages.storage import files
 
@@ -47,24 +46,6 @@ def save_and_load(model: keras.Model, path: Path) -> keras.Model:
     """Save `model`, and return it as a user of the file will load it."""
     save(model, path)
     return keras.saving.load_model(path, compile=False)
-
-
-def save_state(optimizer: keras.Optimizer, path: Path) -> None:
-    """Write an optimizer's state: its step count and moments. The learning rate is omitted, since
-    it is a hyperparameter."""
-    files.write_npz(path, *(np.asarray(variable) for variable in list_state(optimizer)))
-
-
-def load_state(optimizer: keras.Optimizer, path: Path) -> None:
-    """Load what `save_state` wrote into a built optimizer of the same kind."""
-    with np.load(path, allow_pickle=False) as file:
-        for number, variable in enumerate(list_state(optimizer)):
-            variable.assign(file[f"arr_{number}"])
-
-
-def list_state(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """The variables of an optimizer except its learning rate."""
-    return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
 
 
 def renumber(config: Any, numbers: dict[int, int]) -> Any:

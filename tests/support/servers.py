@@ -70,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             first = start + 1 if behaviour == "wrong range" else start
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        length = "²" if behaviour == "odd length" else len(content) - start
+        self.send_header("Content-Length", str(length))
         self.end_headers()
         if behaviour in ("cut", "stall", "cut early"):
             self.wfile.write(content[start : start + (100 if behaviour == "cut early" else CUT)])

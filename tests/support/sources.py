@@ -29,7 +29,9 @@ def bring(source: str, class_names=None, limits=(), **changes) -> Raw:
     options = OPTIONS.model_copy(
         update=changes | {"limits": OPTIONS.limits.model_copy(update=dict(limits))}
     )
-    dataset.import_dataset("mine", Source(source=source, class_names=class_names), options)
+    dataset.import_dataset(
+        "mine", Source(source=source, class_names=class_names), options, Path("data/raw")
+    )
     return Raw(Path("data/raw/mine"))
 
 

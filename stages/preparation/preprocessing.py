@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.images.resize import resized
+from stages.images.resize import resize
 from stages.params.schema import Preprocess
 from stages.runtime import progress, threads
 from stages.runtime.errors import UserError
@@ -79,8 +79,8 @@ def write(raw: Raw, options: Preprocess, split_folder: Path, folder: Path) -> No
     for part in PARTS:
         index = np.load(split_folder / f"{part}.npy")
         if shape is None:
-            shape = resized(raw.image(index[0]), options).shape
-        images = threads.map_in_order(lambda place: resized(raw.image(place), options), index)
+            shape = resize(raw.image(index[0]), options).shape
+        images = threads.map_in_order(lambda place: resize(raw.image(place), options), index)
         read = progress.track(images, f"{part} set", "images", len(index))
         prepared = write_part(folder / f"{part}.npy", read, len(index), shape)
         np.save(folder / f"{part}_labels.npy", raw.labels[index])
