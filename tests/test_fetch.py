@@ -4,7 +4,7 @@ networks do."""
 import hashlib
 
 import pytest
-from support.servers import CONTENT, CUT, OPTIONS, Server
+from support.servers import CONTENT, CUT, IMPATIENT, OPTIONS, Server
 
 from stages.runtime.errors import UserError
 from stages.sources import transfer
@@ -38,7 +38,8 @@ TEMPORARY_FAULTS = {  # behaviours, and the Range header of each request
 @pytest.mark.parametrize("plan, expected_ranges", TEMPORARY_FAULTS.values(), ids=TEMPORARY_FAULTS)
 def test_a_file_arrives_despite_temporary_faults(server, tmp_path, plan, expected_ranges):
     server.plan = list(plan)
-    assert fetch(published(server), tmp_path, OPTIONS).read_bytes() == CONTENT
+    options = IMPATIENT if "stall" in plan else OPTIONS
+    assert fetch(published(server), tmp_path, options).read_bytes() == CONTENT
     assert ranges(server) == expected_ranges
     assert [path.name for path in tmp_path.iterdir()] == ["set.bin"]
 
@@ -128,7 +129,7 @@ def test_an_answer_that_makes_no_progress_is_given_up(
     monkeypatch.setattr(transfer, "ANSWER", 2)
     server.plan = [behaviour] * 50
     with pytest.raises(UserError, match=named):
-        fetch(published(server), tmp_path, OPTIONS.model_copy(update={"retries": 1}))
+        fetch(published(server), tmp_path, IMPATIENT.model_copy(update={"retries": 1}))
     assert len(server.seen) == 2
 
 

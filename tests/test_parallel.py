@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from support.example import read_example
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, add_failing_hook, copy, ran
 
@@ -72,8 +73,8 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("parallel") / "project"
     for part in ("stages", "commands"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("params.yaml", ".dvcignore"):
-        shutil.copy(ROOT / part, folder / part)
+    shutil.copy(ROOT / ".dvcignore", folder)
+    (folder / "params.yaml").write_text(read_example(), encoding="utf-8")
     for model in "ab":
         (folder / f"models/{model}").mkdir(parents=True)
         (folder / f"models/{model}/.gitignore").write_text("*\n!.gitignore\n")
@@ -83,9 +84,9 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (folder / "train.sh").write_text(TRAIN)
     (folder / ".gitignore").write_text("/raw\n__pycache__\n")
     project = Project(folder)
-    project.edit_params(lambda params: params["parallel"].update(here=["download"]))
+    resources = {"train": {"memory": None, "gpu": 0}}
     project.edit_params(
-        lambda params: params["parallel"]["resources"].pop("replications/dvc.yaml:train")
+        lambda params: params["parallel"].update(here=["download"], resources=resources)
     )
     project.run("git", "init", "--quiet")
     project.dvc("init", "--quiet")

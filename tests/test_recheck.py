@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from support.example import read_example
 from support.project import ROOT, Project
 
 from commands import recheck
@@ -118,8 +119,8 @@ def test_the_cut_keeps_each_phase_of_a_schedule():
 
 def test_the_cut_parameters_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "replications").mkdir()
-    for path in budget.PARAMS.values():
-        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
+    shutil.copy(ROOT / budget.PARAMS[budget.REPLICATIONS], tmp_path / "replications")
+    (tmp_path / "params.yaml").write_text(read_example(), encoding="utf-8")
     key = "cifar10-whitened"  # with a schedule and an augmentation
     start = "cifar100-simple-cnn"  # with three seeds, from which another row starts
     for pipeline, name in (

@@ -5,12 +5,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from support.example import load_example
 from support.project import ROOT, Project
 
 from commands import verify
 from commands.pipeline import sources
 from commands.verify import compare_accuracies, judge
-from stages import params
 from stages.runtime import processor
 from stages.runtime.errors import UserError
 
@@ -20,7 +20,7 @@ SAME, OTHER = ("avx512", "avx512_bf16"), ("avx512", "avx2")  # instructions aske
 
 
 def test_a_source_that_the_clone_lacks_is_named_before_anything_runs(tmp_path: Path):
-    options = params.load(ROOT / "params.yaml")
+    options = load_example()
     sources.require(options, lambda path: (ROOT / path).exists())
     with pytest.raises(UserError, match="data/embedded.* not in git"):
         sources.require(options, lambda path: (tmp_path / path).exists())

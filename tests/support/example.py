@@ -1,6 +1,7 @@
 """``params.yaml`` with the hyperparameters of ``tests/example.yaml``, so that no other value
 breaks a test."""
 
+import functools
 import io
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ def update(content: dict[str, Any], values: dict[str, Any]) -> None:
             content[key] = value
 
 
+@functools.cache
 def read_example() -> str:
     """The text of this ``params.yaml``, with its comments."""
     yaml, text = YAML(), io.StringIO()

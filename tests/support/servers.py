@@ -3,8 +3,8 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from stages import params
 from stages.sources.transfer import CHUNK
+from support.example import load_example
 
 CONTENT = bytes(range(256)) * 1000
 CUT = 5 * CHUNK  # bytes after which a faulty transfer breaks off
@@ -16,9 +16,8 @@ ENDLESS = (
     "endless drip of headers",
     "endless trailers",
 )
-OPTIONS = params.load().download.model_copy(
-    update={"timeout": 0.5, "retries": 2, "backoff": 0.0, "mirror": None}
-)
+OPTIONS = load_example().download.model_copy(update={"retries": 2, "backoff": 0.0})
+IMPATIENT = OPTIONS.model_copy(update={"timeout": 0.5})  # for servers that send nothing, or little
 
 
 class Server(ThreadingHTTPServer):

@@ -14,14 +14,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages import params
 from stages.params.schema import Source
 from stages.sources import dataset
 from stages.sources.raw import Raw
+from support.example import load_example
 from support.pictures import claim_size
-from support.project import ROOT
 
-OPTIONS = params.load(ROOT / "params.yaml").download
+OPTIONS = load_example().download
 RANDOM = np.random.default_rng(0)
 
 
