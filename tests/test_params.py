@@ -1,6 +1,8 @@
 """Each mistake in params.yaml is found without Keras, before anything runs, and named by file,
 line, key and value."""
 
+import functools
+import operator
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -18,6 +20,7 @@ from stages.runtime.errors import UserError
 from stages.sources import official
 
 TEXT = read_example()
+REPLICATIONS = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
 DROPOUT = "- Dropout:\n        rate: 0.2\n"
 
 
@@ -260,14 +263,17 @@ def test_the_message_gives_the_line(tmp_path: Path):
     assert f"params.yaml:{before.count(chr(10)) + 1}: " in message
 
 
-def test_rewriting_by_dvc_leaves_the_file_unchanged(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("text", "key"), [(TEXT, "seed"), (REPLICATIONS, "common.seed")], ids=["root", "replications"]
+)
+def test_rewriting_by_dvc_leaves_the_file_unchanged(tmp_path: Path, text: str, key: str):
     from dvc.utils.hydra import apply_overrides
 
     file = tmp_path / "params.yaml"
-    file.write_text(TEXT, encoding="utf-8")
-    value = YAML(typ="safe").load(TEXT)["seed"]
-    apply_overrides(file, [f"seed={value}"])  # what `-S` does
-    assert file.read_text(encoding="utf-8") == TEXT
+    file.write_text(text, encoding="utf-8")
+    value = functools.reduce(operator.getitem, key.split("."), YAML(typ="safe").load(text))
+    apply_overrides(file, [f"{key}={value}"])  # what `-S` does
+    assert file.read_text(encoding="utf-8") == text
 
 
 def lists(node, keys: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -115,22 +115,19 @@ def test_the_run_leaves_a_model_its_card_its_export_and_nothing_to_repeat(
 
 
 def test_the_card_says_where_only_the_classifier_learned(made: Project, tmp_path: Path):
-    project, sentence = copy(made, tmp_path), "Only the classifier learned"
+    project = copy(made, tmp_path)
+    card = project.path("reports/model_card.md")
+
+    def names_recipe_of_head() -> bool:
+        """Whether a paragraph gives its optimizer and its learning rate."""
+        paragraphs = card.read_text(encoding="utf-8").split("\n\n")
+        return any("Adam" in text and "0.03" in text for text in paragraphs)
+
+    assert not names_recipe_of_head()
     path = project.path(f"reports/models/{MODEL}/training.json")
-    assert sentence not in project.path("reports/model_card.md").read_text()
     path.write_text(path.read_text().replace('"layers": "conv_pw_13"', '"layers": "none"'))
     project.stage("report")
-    assert f"{sentence}: by Adam with the learning rate 0.03" in " ".join(
-        project.path("reports/model_card.md").read_text().split()
-    )
-
-
-def test_a_change_to_the_second_phase_computes_no_features_again(made: Project):
-    features = made.path("models/pretrained-small/features/train.npy")
-    before = features.stat().st_mtime_ns
-    made.edit_params(lambda params: params["train"].update(batch_size=16, epochs=2))
-    assert ran(made.dvc("repro", "train@pretrained-small")) == ["train@pretrained-small"]
-    assert features.stat().st_mtime_ns == before
+    assert names_recipe_of_head()
 
 
 def test_weights_that_are_not_in_git_leave_a_clone_up_to_date(
@@ -302,23 +299,25 @@ def test_a_licence_stays_with_its_photographs(
     assert entry["licence"] is None
 
 
-def test_other_weights_need_another_training(made: Project):
-    save_weights(made, seed=1, name="other.weights.h5")
-    made.edit_params(
+def test_other_weights_need_another_training(made: Project, tmp_path: Path):
+    project = copy(made, tmp_path)
+    save_weights(project, seed=1, name="other.weights.h5")
+    project.edit_params(
         lambda params: params["architectures"][MODEL].update(weights="other.weights.h5")
     )
-    assert ran(made.dvc("repro", "data/dvc.yaml:weights")) == ["weights"]
-    assert f"data/weights/{MODEL}" in made.dvc("status", f"train@{MODEL}")
+    assert ran(project.dvc("repro", "data/dvc.yaml:weights")) == ["weights"]
+    assert f"data/weights/{MODEL}" in project.dvc("status", f"train@{MODEL}")
 
 
 def test_weights_of_another_network_end_the_run_before_training(
-    made: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     def widen(params):
         params["architectures"][MODEL]["arguments"]["alpha"] = 0.5
 
-    made.edit_params(widen)
-    monkeypatch.chdir(made.folder)
+    project = copy(made, tmp_path)
+    project.edit_params(widen)
+    monkeypatch.chdir(project.folder)
     with pytest.raises(UserError, match=f"architectures.{MODEL}.weights"):
         train.main(MODEL)
     assert "Epoch" not in capsys.readouterr().out

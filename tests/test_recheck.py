@@ -2,7 +2,6 @@
 result only slightly."""
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -59,10 +58,9 @@ def test_each_differing_bit_is_a_difference():
     assert comparing.describe_difference(values, values.copy()) == ""
     other = values.copy()
     other[1] = np.nextafter(other[1], np.float32(3))
-    assert comparing.describe_difference(values, other).startswith(
-        "1 of 3 values differ, the first at [1] "
-    )
-    assert "differ" in comparing.describe_difference(np.float32(0.0), np.float32(-0.0))
+    difference = comparing.describe_difference(values, other)
+    assert "1 of 3 " in difference and "[1]" in difference
+    assert "1 of 1 " in comparing.describe_difference(np.float32(0.0), np.float32(-0.0))
     assert "shape" in comparing.describe_difference(values, values[:2])
     assert "type" in comparing.describe_difference(values, values.astype(np.float64))
 
@@ -83,7 +81,7 @@ def test_an_added_or_removed_layer_is_a_difference(tmp_path: Path):
     for pair, which in (((one, more), "new"), ((more, one), "old")):
         differences = comparing.compare(*pair)
         assert len(differences) == 4
-        assert all(f"only the {which} code has it" in line for line in differences)
+        assert all(f"the {which} code" in line for line in differences)
 
 
 # The cut
@@ -309,6 +307,7 @@ RESULT = "replications/results/a/result.json"
         # descriptions older than this record
         (budget.ROOT, {"models/a/training.json": {}, "models/a/run.json": RUN_ON_CPU}, None),
         (budget.ROOT, {"models/a/training.json": {}, "models/a/run.json": RUN_ON_GPU}, "GPU"),
+        (budget.ROOT, {"models/a/run.json": RUN_ON_CPU | {"versions": {"jax": "0"}}}, "=jax"),
         (budget.ROOT, {"models/a/training.json": {}}, "no record"),
         (budget.ROOT, {"models/a/run.json": {"carried_over": {}}}, "no record"),
         (budget.REPLICATIONS, {}, "no record"),
@@ -560,10 +559,3 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     assert f"not equal: train@{MODEL}" in output and "model.keras: layers/" in output
     assert f"left: train@{OTHER}: not only code differs: params.yaml" in output
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
-
-    path = finished.path(f"models/{MODEL}/run.json")
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"versions": {"jax": "0.10.2"}}))
-    output = finished.command("recheck", MODEL)
-    assert f"left: train@{MODEL}" in output and "KERAS_BACKEND=jax" in output
-    assert "nothing could be rechecked" in output

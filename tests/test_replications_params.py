@@ -107,8 +107,7 @@ def test_an_experiment_overrides_what_is_common_and_its_budget_overrides_both():
 
 
 @each_experiment
-def test_seeds_are_unique_and_the_budget_is_a_reduction(name: str, facts: dict):
-    assert len(set(facts["seeds"])) == len(facts["seeds"])
+def test_the_budget_is_a_reduction(name: str, facts: dict):
     assert facts["budget"]["epochs"] is None or facts["budget"]["epochs"] < facts["train"]["epochs"]
     # equal limits draw the same images
     if VARIANTS[facts["variant"]]["split"]["method"] == "training":
@@ -117,14 +116,12 @@ def test_seeds_are_unique_and_the_budget_is_a_reduction(name: str, facts: dict):
 
 
 @each_experiment
-def test_the_published_epoch_fits_the_recipe_and_notes_are_sentences(name: str, facts: dict):
+def test_the_published_epoch_fits_the_recipe(name: str, facts: dict):
     published = facts["published"]
     assert published["text_accuracy"] != published["accuracy"] or published["accuracy"] is None
     # the excepted experiment trained all its epochs
     restored = "early_stopping" in facts["train"] and name != "flowers-v1-pilot-adadelta"
     assert (published["epoch"] == "best") == restored
-    for sentence in (*facts["deviations"], *facts["notes"]):
-        assert isinstance(sentence, str) and sentence.endswith(".")
 
 
 @each_experiment
@@ -143,18 +140,16 @@ def test_the_documents_training_is_consistent_with_its_replication(name: str, fa
         assert published["accuracy"] == (last if published["epoch"] == "final" else best)
 
 
-@each_experiment
-def test_an_experiment_starts_from_scratch_or_from_a_matching_one(name: str, facts: dict):
-    folder, _, start = facts["starts_from"].rpartition("/")
-    if start == "from-scratch.txt":
-        assert (ROOT / facts["starts_from"]).exists()
-    else:
-        first = EXPERIMENTS[start]
-        assert folder == "replications/trained" and first["keep_model"]
-        for key in ("variant", "architecture"):
-            assert facts[key] == first[key], key
-        assert set(facts["seeds"]) <= set(first["seeds"])
-        assert facts["train"]["optimizer"] == first["train"]["optimizer"]
+def test_an_experiment_that_starts_from_another_has_its_data_and_optimizer():
+    """Whether its network and seeds match, `options.load` checks."""
+    assert (ROOT / options.SCRATCH).exists()
+    starts = {name: Path(facts["starts_from"]) for name, facts in EXPERIMENTS.items()}
+    others = {name: start.name for name, start in starts.items() if start != options.SCRATCH}
+    assert others
+    for name, other in others.items():
+        facts, first = EXPERIMENTS[name], EXPERIMENTS[other]
+        assert facts["variant"] == first["variant"], name
+        assert facts["train"]["optimizer"] == first["train"]["optimizer"], name
 
 
 def count_training_images(variant: dict) -> int:
@@ -200,6 +195,14 @@ def test_a_variation_changes_only_the_training(name: str, facts: dict):
     assert facts["train"] != EXPERIMENTS[varied]["train"]
 
 
+# with one experiment, since reading all takes half a second
+SMALLEST = REPLICATIONS | {
+    "weights": [],
+    "variants": {"mnist": VARIANTS["mnist"]},
+    "experiments": {"mnist-dense": REPLICATIONS["experiments"]["mnist-dense"]},
+}
+
+
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
@@ -217,7 +220,7 @@ def test_a_variation_changes_only_the_training(name: str, facts: dict):
 def test_a_mistake_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, value: Any, named: str
 ):
-    content = copy.deepcopy(REPLICATIONS)
+    content = copy.deepcopy(SMALLEST)
     *keys, last = place.split(".")
     functools.reduce(operator.getitem, keys, content)[last] = value
     monkeypatch.chdir(tmp_path)
@@ -226,15 +229,6 @@ def test_a_mistake_is_named(
     YAML().dump(content, options.FILE)
     with pytest.raises(UserError, match=named):
         options.load()
-
-
-def test_rewriting_by_dvc_leaves_the_file_unchanged(tmp_path: Path):
-    from dvc.utils.hydra import apply_overrides
-
-    file = tmp_path / "params.yaml"
-    file.write_text(TEXT, encoding="utf-8")
-    apply_overrides(file, [f"common.seed={COMMON['seed']}"])  # what `-S` does
-    assert file.read_text(encoding="utf-8") == TEXT
 
 
 def test_dvc_trains_and_evaluates_each_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
