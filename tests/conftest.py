@@ -28,7 +28,8 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files that use DVC first: they take longest, and the others fill the gaps. Of these,
     start with files that need no finished project, so that not all workers wait for it."""
-    slow = {item.path for item in items if "template" in item.fixturenames}
+    projects = {"template", "search_template"}
+    slow = {item.path for item in items if projects & {*item.fixturenames}}
     waiting = {item.path for item in items if "finished_template" in item.fixturenames}
     items.sort(key=lambda item: (item.path not in slow, item.path in waiting))
 

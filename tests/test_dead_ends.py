@@ -39,7 +39,7 @@ from stages.runtime import cli, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
-SILENT = ("WARNING", "ERROR", "error:", "Traceback")
+COMPLAINTS = ("WARNING", "ERROR", "error:", "Traceback")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_switching_to_ones_own_data_set_and_back_works(finished: Project, images
     assert finished.path("data/raw/fashion_mnist_sample").is_dir()
 
     output = finished.dvc("exp", "apply", "of-mine")
-    assert not any(word in output for word in SILENT), output
+    assert not any(word in output for word in COMPLAINTS), output
     assert finished.path("data/raw/mine/dataset.json").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_colleague_pulls_without_warnings_about_stages_that_never_ran(
     finished.dvc("push")
     colleague = clone(finished, tmp_path / "clone")
     colleague.run("rm", "-rf", ".dvc/cache")
-    assert not any(word in colleague.dvc("pull") for word in SILENT)
+    assert not any(word in colleague.dvc("pull") for word in COMPLAINTS)
     assert ran(colleague.dvc("repro")) == [] and colleague.changes() == []
 
 

@@ -130,7 +130,7 @@ space:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def search_template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("search") / "project"
     for part in ("stages", "commands"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -152,8 +152,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    project = copy(template, tmp_path)
+def project(search_template: Project, tmp_path: Path) -> Project:
+    project = copy(search_template, tmp_path)
     (tmp_path / "marks").mkdir()
     for name, text in (("prepare.py", PREPARE), ("train.py", TRAIN)):
         project.path(name).write_text(text.replace("MARKS", str(tmp_path / "marks")))
@@ -583,9 +583,13 @@ def test_a_search_leaves_experiments_alone_that_its_study_did_not_save(
 @pytest.mark.parametrize("anew", [False, True])
 @pytest.mark.parametrize("damage", ["other", "cut", "old"])
 def test_a_damaged_database_is_refused_in_words_and_left_alone(
-    damage: str, anew: bool, template: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str,
+    anew: bool,
+    search_template: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    project = copy(template, tmp_path)
+    project = copy(search_template, tmp_path)
     project.path("searches/rates.yaml").write_text(SEARCH)
     project.commit()
     database = project.path(str(DATABASE))
