@@ -292,6 +292,32 @@ BAD = {
         "test/",
     ),
     "folder: class in test only": (lambda: as_folder(TREE | {"test/emu/0.png": encoded()}), "emu"),
+    "folder: stray image": (lambda: as_folder(FLAT | {"stray.JPG": encoded("JPEG")}), "stray.JPG"),
+    "folder: newline in a name": (lambda: as_folder(FLAT | {"cat/a\nb.png": encoded()}), "U+000A"),
+    "folder: not UTF-8": (lambda: as_folder(FLAT | {"cat/\udcff.png": encoded()}), "U+DCFF"),
+    "folder: pipe": (lambda: with_pipe(as_folder(FLAT)), "pipe.png' is not a file"),
+    "folder: link to nothing": (
+        lambda: with_link(as_folder(FLAT), "cat/link.png", "nothing"),
+        "'cat/link.png' is a link",
+    ),
+    "folder: link to a folder": (
+        lambda: with_link(as_folder(FLAT), "emu", "cat"),
+        "'emu' is a link",
+    ),
+    "folder: class_names given": (
+        lambda: as_folder(FLAT),
+        "class_names",
+        {"class_names": ["a", "b"]},
+    ),
+    "folder: all of a class skipped": (
+        lambda: as_folder(FLAT | {"cat/9.png": b"x", "emu/0.png": b"x"}),
+        "such as emu/0.png: ",
+        {"on_bad_image": "skip"},
+    ),
+    "folder: classes that differ in spaces": (
+        lambda: as_folder({f"{name}/0.png": encoded() for name in ("a b", "a  b")}),
+        "spaces",
+    ),
     # a competition's layout: names of parts are not classes
     "parts as classes: folder": (lambda: as_folder(flat("train", "test")), "in test/,"),
     "parts as classes: wrapped": (
@@ -394,55 +420,6 @@ BAD = {
         "y_train holds the label 18446744073709551615",
     ),
     "npz: labels that are NaN": (lambda: as_npz(y_train=np.full(6, np.nan)), "y_train"),
-    # publishers' files
-    "official: idx by other names": (lambda: publisher("idx", "a", "b", "c", "d"), "train-images"),
-    "official: idx without class names": (lambda: publisher("idx", *IDX), "class_names"),
-    "official: two npz": (lambda: publisher("npz", "a.npz", "b.npz"), "one file"),
-    "official: one name twice": (lambda: publisher("idx", *IDX[:3], IDX[0]), "same name"),
-    "official: images in no archive": (lambda: publisher("images", "a.rar"), "a.rar"),
-    "official: larger than the limits": (
-        lambda: patched(publisher("npz", "a.npz"), b"npz'", b"npz', bytes: 99"),
-        "download.limits.total_bytes",
-        expect(total_bytes=98),
-    ),
-    "cifar: for Python": (
-        lambda: as_tar(
-            {
-                f"cifar-10-batches-py/{name}": b"\x80\4N."
-                for name in ("batches.meta", "data_batch_1")
-            },
-            "cifar-10-python.tar.gz",
-        ),
-        "cifar-10-binary.tar.gz",
-    ),
-    "cifar: for Python, unpacked": (
-        lambda: as_folder(
-            dict.fromkeys(("meta", "train", "test"), b"\x80\4N."), "cifar-100-python"
-        ),
-        "cifar-100-binary.tar.gz",
-    ),
-    "folder: stray image": (lambda: as_folder(FLAT | {"stray.JPG": encoded("JPEG")}), "stray.JPG"),
-    "folder: newline in a name": (lambda: as_folder(FLAT | {"cat/a\nb.png": encoded()}), "U+000A"),
-    "folder: not UTF-8": (lambda: as_folder(FLAT | {"cat/\udcff.png": encoded()}), "U+DCFF"),
-    "folder: pipe": (lambda: with_pipe(as_folder(FLAT)), "pipe.png' is not a file"),
-    "folder: link to nothing": (
-        lambda: with_link(as_folder(FLAT), "cat/link.png", "nothing"),
-        "'cat/link.png' is a link",
-    ),
-    "folder: link to a folder": (
-        lambda: with_link(as_folder(FLAT), "emu", "cat"),
-        "'emu' is a link",
-    ),
-    "folder: class_names given": (
-        lambda: as_folder(FLAT),
-        "class_names",
-        {"class_names": ["a", "b"]},
-    ),
-    "folder: all of a class skipped": (
-        lambda: as_folder(FLAT | {"cat/9.png": b"x", "emu/0.png": b"x"}),
-        "such as emu/0.png: ",
-        {"on_bad_image": "skip"},
-    ),
     # images
     **{
         f"image: {what}": (lambda bad=bad: as_folder(FLAT | {"cat/b.jpg": bad}), "cat/b.jpg")
@@ -488,10 +465,6 @@ BAD = {
         lambda: as_npz(y_train=np.arange(6) % 2 * 2, y_test=np.arange(3) % 2 * 2),
         "0, 2",
     ),
-    "folder: classes that differ in spaces": (
-        lambda: as_folder({f"{name}/0.png": encoded() for name in ("a b", "a  b")}),
-        "spaces",
-    ),
     "npz: name twice": (lambda: as_npz(class_names=np.array(["a", "b", "a"])), "same name"),
     "npz: cut": (lambda: cut(as_npz(), 500), "is damaged"),
     "npz: text": (lambda: put("set.npz", b"hello"), "not an .npz file"),
@@ -506,7 +479,17 @@ BAD = {
         "is damaged",
     ),
     "npz: too large": (lambda: as_npz(), "download.limits.total_bytes", expect(total_bytes=5000)),
-    # the publishers' files
+    # publishers' files
+    "official: idx by other names": (lambda: publisher("idx", "a", "b", "c", "d"), "train-images"),
+    "official: idx without class names": (lambda: publisher("idx", *IDX), "class_names"),
+    "official: two npz": (lambda: publisher("npz", "a.npz", "b.npz"), "one file"),
+    "official: one name twice": (lambda: publisher("idx", *IDX[:3], IDX[0]), "same name"),
+    "official: images in no archive": (lambda: publisher("images", "a.rar"), "a.rar"),
+    "official: larger than the limits": (
+        lambda: patched(publisher("npz", "a.npz"), b"npz'", b"npz', bytes: 99"),
+        "download.limits.total_bytes",
+        expect(total_bytes=98),
+    ),
     "official: wrong digest": (lambda: repacked(as_cifar()), "sha256"),
     "official: no YAML": (lambda: put("x.yaml", b"a: [\n"), "x.yaml"),
     "official: unknown key": (lambda: put("x.yaml", b"format: npz\ncolour: red\n"), "colour"),
@@ -516,6 +499,22 @@ BAD = {
             as_zip(FLAT, "flowers-recognition.zip"),
         )[1],
         "flowers-recognition.zip",
+    ),
+    "cifar: for Python": (
+        lambda: as_tar(
+            {
+                f"cifar-10-batches-py/{name}": b"\x80\4N."
+                for name in ("batches.meta", "data_batch_1")
+            },
+            "cifar-10-python.tar.gz",
+        ),
+        "cifar-10-binary.tar.gz",
+    ),
+    "cifar: for Python, unpacked": (
+        lambda: as_folder(
+            dict.fromkeys(("meta", "train", "test"), b"\x80\4N."), "cifar-100-python"
+        ),
+        "cifar-100-binary.tar.gz",
     ),
     "cifar: wrong length": (
         lambda: as_cifar(**{"data_batch_2.bin": records(2, 1)[:-1]}),
