@@ -68,8 +68,8 @@ def warn_of_copies(duplicates: dict[str, Any], split: Split) -> None:
         if count and not (one == "train" and split.deduplicate):
             advice = ": split.deduplicate leaves them out" if one == "train" else ""
             print(
-                f"note: {count:,} images of the {SETS[one]} set are also in the {other} set, whose "
-                f"accuracy says less about new images{advice}",
+                f"note: {count:,} of the {SETS[one]} set's images {'is' if count == 1 else 'are'} "
+                f"also in the {other} set, whose accuracy says less about new images{advice}",
                 file=sys.stderr,
             )
     conflicting = duplicates["conflicting"]

@@ -118,7 +118,7 @@ def limit_part(
     if limit is None or limit >= len(index):
         return index
     if limit < (classes := len(np.unique(labels[index]))):
-        raise UserError(f"split.{key}: {limit} images are too few for {classes} classes: raise it")
+        raise UserError(f"split.{key}: {limit} is too few for {classes} classes: raise it")
     from sklearn.utils import resample
 
     kept = resample(
