@@ -295,6 +295,14 @@ def test_an_unknown_stage_is_refused(project: Project):
     assert not project.path("raw").exists()
 
 
+def test_a_stage_runs_in_the_working_tree_only_with_those_that_it_depends_on(project: Project):
+    """Otherwise it would run before them."""
+    project.edit_params(lambda params: params["parallel"].update(here=["download", "evaluate"]))
+    output = project.run(*PARALLEL, status=1)
+    assert all(name in output for name in ("parallel.here", "evaluate", "train"))
+    assert not project.path("raw").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "right"),
     [

@@ -78,7 +78,8 @@ def run(
 
 def check_names(plan: graph.Plan, options: Parallel) -> None:
     """Raise `UserError` if `parallel` in ``params.yaml`` names an unknown stage: `resources` has
-    addresses, `beyond` and `here` have bare names."""
+    addresses, `beyond` and `here` have bare names; or if a stage of `here` depends on one that is
+    not there, which would run after it."""
     names = sorted({address.split(":")[-1] for address in plan.stages})
     for address in options.resources:
         if address.split("@")[0] not in plan.stages:
@@ -92,6 +93,14 @@ def check_names(plan: graph.Plan, options: Parallel) -> None:
                 raise UserError(
                     f"params.yaml: parallel.{key}: {name!r} is not the name of a stage, without "
                     f"file and instance. {suggest(name, names)}"
+                )
+    for instance in plan.instances.values():
+        for needed in (plan.instances[address].bare_name for address in instance.upstream):
+            if instance.bare_name in options.here and needed not in options.here:
+                raise UserError(
+                    f"params.yaml: parallel.here: {instance.bare_name} depends on {needed}, which "
+                    f"is not listed and would run after it. List {needed} too, or leave out "
+                    f"{instance.bare_name}"
                 )
 
 
