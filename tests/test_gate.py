@@ -190,6 +190,17 @@ def test_replications_that_get_worse_or_vanish_fail_and_outdated_ones_are_not_ju
     assert check().passed is False and "mnist-convnet (gone)" in check().words
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_only_a_check_that_is_made_reads_the_table_which_may_be_damaged(
+    wanted: bool, finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    finished.path("replications/table.csv").write_text("not a table\n")
+    head = Revision("the working tree", None)
+    gate.check_replications(None, head, wanted)
+    assert gate.check_lock(head, ()).passed is not wanted
+
+
 def test_the_gate_reports_that_dvc_is_busy_while_it_runs(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):
