@@ -171,7 +171,7 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
         with pytest.raises(UserError, match="--explain"):
             Explainer.require_free(explainer, [Path("new.png"), Path(path)])
     with pytest.raises(UserError, match="folder cannot be made"):
-        Explainer.draw(explainer, Path("folder/a.png"), image, 0)
+        Explainer.require_free(explainer, [Path("new.png"), Path("folder/a.png")])
     assert (tmp_path / "a.png.png/kept").is_dir()
     assert Image.open(tmp_path / "b.jpg.png").getpixel((0, 0)) == 7
     assert (tmp_path / "c.png").read_text() == "kept"
@@ -207,14 +207,12 @@ def test_pictures_of_the_same_name_in_several_folders_stay_apart():
 def test_a_folder_that_cannot_be_made_for_pictures_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    explainer = SimpleNamespace(
-        choose_output=Path, compute_heat=lambda image, number: np.zeros((1, 1))
-    )
+    explainer = SimpleNamespace(choose_output=Path)
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(UserError, match="folder why cannot be made"):
-        Explainer.draw(explainer, Path("why/a.png"), np.zeros((4, 4, 1), np.uint8), 0)
+        Explainer.require_free(explainer, [Path("why/a.png")])
 
 
 def test_the_current_folder_without_images_is_no_obstacle_to_explaining(tmp_path: Path):

@@ -124,19 +124,22 @@ class Explainer:
         both = Image.new("RGB", (2 * size[0] + GAP, size[1]), "white")
         both.paste(picture, (0, 0))
         both.paste(Image.blend(picture, colours, STRENGTH), (size[0] + GAP, 0))
-        output = self.choose_output(path)
-        try:
-            with files.replacing(output) as partial:
-                both.save(partial, "PNG", pnginfo=make_label())
-        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(
-                f"--explain: the folder {output.parent} cannot be made: {error.strerror.lower()}"
-            ) from None
+        with files.replacing(self.choose_output(path)) as partial:
+            both.save(partial, "PNG", pnginfo=make_label())
 
     def require_free(self, paths: Iterable[Path]) -> None:
-        """Raise `UserError` if a picture for one of `paths` would replace anything but a picture of
-        this command."""
-        for output in map(self.choose_output, paths):
+        """Make the folders of the pictures for `paths`. Raise `UserError` if one cannot be made, or
+        if a picture would replace anything but a picture of this command."""
+        outputs = [self.choose_output(path) for path in paths]
+        for output in outputs:
+            try:
+                output.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+                raise UserError(
+                    f"--explain: the folder {output.parent} cannot be made: "
+                    f"{error.strerror.lower()}"
+                ) from None
+        for output in outputs:
             if output.is_dir():
                 raise UserError(
                     f"--explain: {output} is a folder, so the picture cannot be written"
