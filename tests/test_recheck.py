@@ -396,6 +396,24 @@ def test_parameters_edited_during_the_comparison_prevent_carrying_over(
     assert lock_entries(finished) == before
 
 
+def test_a_result_that_changed_during_the_comparison_is_not_carried_over(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor kept in DVC's run-cache, from which `dvc repro` would restore it."""
+    monkeypatch.chdir(finished.folder)
+    with open("stages/training/batches.py", "a", encoding="utf-8") as file:
+        file.write("MORE = 1\n")
+    digests.refresh()
+    (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
+    predictions, runs = Path(f"models/{MODEL}/predictions.npz"), Path(".dvc/cache/runs")
+    before = lock_entries(finished), set(runs.rglob("*"))
+    predictions.unlink()
+    predictions.write_bytes(b"another")
+    with pytest.raises(UserError, match=str(predictions)):
+        stale.carry_over(training)
+    assert (lock_entries(finished), set(runs.rglob("*"))) == before
+
+
 def test_a_commit_with_a_damaged_lock_file_is_skipped(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ):

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvc.exceptions import DvcException
+
 from commands.pipeline import changes, digests, lockfile, repository
 from commands.pipeline.changes import Change
 from stages.runtime import git
 from stages.runtime.errors import UserError
+from stages.runtime.text import first_line
 
 
 @dataclass(frozen=True)
@@ -170,20 +173,28 @@ def find_current(commit: str, addresses: Sequence[str]) -> list[str]:
 
 def carry_over(training: Training) -> None:
     """Update the lock entry of a training to the present code, as ``dvc commit --force`` does.
-    Missing outputs keep their digests. Raises `UserError` if an existing one has another digest, or
-    if more than code has changed by now."""
+    Missing outputs keep their digests. Raises `UserError`, and changes nothing, if an existing one
+    has another digest, or if more than code has changed by now; also if DVC cannot write."""
     with repository.open_repo(None) as repo, repo.lock:
         (stage,) = repo.stage.collect(training.address)
         compare = changes.make_comparison(repo, repo.index.stages)
         if others := [change.name for change in compare(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed during the comparison: start again")
-        stage.save(allow_missing=True, run_cache=all(out.exists for out in stage.outs))
+        stage.save(allow_missing=True, run_cache=False)
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
         for out in stage.outs:
             if out.hash_info.value != entry[changes.find_path(out)]:
                 raise UserError(
-                    f"{out} is not what dvc.lock says: `dvc checkout --force {out}` restores it "
-                    "from the cache"
+                    f"{out} is not what {training.lock} says: `dvc checkout --force {out}` "
+                    "restores it from the cache"
                 )
-        stage.commit(allow_missing=True)
-        stage.dump(update_pipeline=False)
+        try:
+            stage.commit(allow_missing=True)
+            if all(out.exists for out in stage.outs):
+                repo.stage_cache.save(stage)
+            stage.dump(update_pipeline=False)
+        except DvcException as error:
+            raise UserError(
+                f"DVC cannot write the results of {training.address} to its cache, or their entry "
+                f"to {training.lock}: {first_line(error)}"
+            ) from None
