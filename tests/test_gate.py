@@ -107,7 +107,8 @@ def test_an_equal_accuracy_passes_the_gate_where_there_is_no_noise(
         "measured_on": {"data": head.data},
         "models": {head.selected: {"test_accuracy": {"sd": 0.0}}},
     }
-    assert gate.check_selected(base, head, 2.0, content).passed is True
+    check = gate.check_selected(base, head, 2.0, content)
+    assert check.passed is True and "equal" in check.words
 
 
 def test_the_gate_closes_if_8_bit_accuracy_falls_beyond_the_bound(

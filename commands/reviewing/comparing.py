@@ -151,6 +151,13 @@ def compare_selected(
         return f"{start}: {obstacle}."
     measured, _ = measure_difference(*sides, seed_spread)
     words, _ = noise.judge([measured], rate)[0]
-    direction = "higher" if measured.difference > 0 else "lower"
-    sizes = f"{abs(measured.difference):.4f} {direction}, the noise is {measured.noise:.4f}"
+    sizes = f"{describe_difference(measured.difference)}, the noise is {measured.noise:.4f}"
     return f"{start}. Its test accuracy is {sizes}: {words}."
+
+
+def describe_difference(difference: float) -> str:
+    """A difference of two accuracies, new minus old, in words, such as *0.0123 higher*; *equal* if
+    it is 0."""
+    if not difference:
+        return "equal"
+    return f"{abs(difference):.4f} {'higher' if difference > 0 else 'lower'}"

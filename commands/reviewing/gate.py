@@ -73,9 +73,9 @@ def check_selected(
         else "without any noise"
     )
     words = (
-        f"test accuracy of {head.selected} is {abs(measured.difference):.4f} "
-        f"{'lower' if measured.difference < 0 else 'higher'} than that of "
-        f"{base.selected} before, {times}; a fall of {allowed_fall:g} times is allowed"
+        f"compared with {base.selected} before, the test accuracy of {head.selected} is "
+        f"{comparing.describe_difference(measured.difference)}, {times}; a fall of "
+        f"{allowed_fall:g} times is allowed"
     )
     return Check(name, measured.difference >= -allowed_fall * measured.noise, words)
 
