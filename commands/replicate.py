@@ -67,13 +67,13 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
         return
     for row in rows:
         check_alone(row)
-    failed, uncommitted = [], []  # names
+    failed, skipped, uncommitted = [], [], []  # names
     try:
         for place, row in enumerate(rows, 1):
             number = f"[{place}/{len(rows)}] {row.name}"
-            if row.starts_from in failed:
-                display.say(f"{number}: not run, since {row.starts_from} failed")
-                failed.append(row.name)
+            if row.starts_from in [*failed, *skipped]:
+                display.say(f"{number}: not run, since it starts from {row.starts_from}")
+                skipped.append(row.name)
                 continue
             display.say(f"{number}: starting{describe_begun(row)}")
             if not run_row(row, download, display):
@@ -83,6 +83,8 @@ def run_queue(rows: list[Row], dry: bool, commit: bool, download: bool) -> None:
     finally:  # also when it is stopped
         print_commands(uncommitted)
     problems = [f"{len(failed)} of {len(rows)} rows failed: {', '.join(failed)}"] if failed else []
+    if skipped:
+        problems.append(f"not run because of that: {', '.join(skipped)}")
     if commit and uncommitted:
         problems.append(f"done but not committed, see above: {', '.join(uncommitted)}")
     if problems:

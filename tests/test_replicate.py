@@ -187,7 +187,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(
     )
     monkeypatch.setattr(replicate, "finish_row", lambda *_: True)
     queue = [row("one", 1), row("more", 1, "one"), row("most", 1, "more"), row("two", 1)]
-    with pytest.raises(UserError, match="3 of 4 .*one, more, most"):
+    with pytest.raises(UserError, match="1 of 4 .*: one\n.*: more, most"):
         replicate.run_queue(queue, dry=False, commit=False, download=True)
     assert started == ["one", "two"]
     lines = capsys.readouterr().out.splitlines()
