@@ -332,6 +332,25 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index_alone(
     assert project.changes() == ["?? new.txt"]
 
 
+def test_the_snapshot_holds_a_change_within_the_instant_of_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of equal size and time: git then compares the content, unless its index is newer."""
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path)
+    project.run("git", "init", "--quiet")
+    project.run("git", "config", "core.trustctime", "false")
+    when = (10**9, 10**9)
+    for text in ("seed: 1", "seed: 2"):
+        Path("params.yaml").write_text(text)
+        os.utime("params.yaml", when)
+        if text == "seed: 1":
+            project.commit()
+            os.utime(".git/index", when)
+    content = snapshot.write_tree()
+    assert project.run("git", "show", f"{content}:params.yaml") == "seed: 2"
+
+
 def test_files_that_differ_between_snapshots_are_listed_by_their_exact_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

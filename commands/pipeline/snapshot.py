@@ -17,7 +17,7 @@ def write_tree(without: Iterable[str] = ()) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "index"
         if (index := Path(git.run("rev-parse", "--git-path", "index"))).exists():
-            shutil.copy(index, copy)
+            shutil.copy2(index, copy)  # git compares its time with those of the files
         git.run("add", "--all", "--", *sources.exclude(without), GIT_INDEX_FILE=str(copy))
         return git.run("write-tree", GIT_INDEX_FILE=str(copy))
 
