@@ -7,9 +7,9 @@ Compares a revision (the working tree, or ``--head``) with the commit where it b
     review.html   the same with charts: both learning curves, and what changed in the confusion
                   matrices; opens without internet access
 
-The exit status is 1 if the base of the comparison is missing in this clone.
-``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about 12
-seconds.
+The exit status is 1 if the base of the comparison is missing in this clone, or if ``--repro``
+fails. ``commands.reviewing.noise`` explains the verdicts; ``commands.gate`` the checks. Takes about
+12 seconds.
 """
 
 import argparse
