@@ -79,8 +79,7 @@ def run(
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
 
-    if begun := studies.find_study(name, DATABASE):
-        experiments.adopt(begun)
+    begun = studies.find_study(name, DATABASE)
     experiments.refuse_others(name, studies.list_saved(begun), experiments.find_named_after(name))
     target, keys = f"train@{search.model}", list(search.space)
     plan = routes.bring_up_to_date(target, remote)

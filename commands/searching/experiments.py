@@ -103,14 +103,6 @@ def refuse_others(study: str, own: Collection[str], found: dict[str, str]) -> No
         )
 
 
-def adopt(study: optuna.Study) -> None:
-    """Take the experiments named after a study for its own if it began before studies recorded
-    them."""
-    if studies.SAVED not in study.user_attrs:
-        found = find_named_after(study.study_name)
-        study.set_user_attr(studies.SAVED, [*found.values()])
-
-
 def remove(own: Collection[str], found: dict[str, str]) -> None:
     """Remove those of the experiments `found`, commits by reference, that are among a study's `own`
     commits."""
