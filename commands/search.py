@@ -96,7 +96,6 @@ def run(
     environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}
     exchange.share_all({*route.given, *seeded_route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
-    files.remove(scratch)  # left by a search that was killed
     with cluster.connect(scheduler, workers, scratch.absolute()) as client:
         runner = Runner(
             client,
