@@ -559,7 +559,7 @@ def test_a_search_that_is_refused_deletes_nothing(
         project.edit_params(
             lambda params: params["parallel"].update(resources={"train": {"memory": 1e9, "gpu": 0}})
         )
-        refuse("no worker has that", scheduler=address)
+        refuse(r"parallel\.resources.*memory 1e\+09", scheduler=address)
 
 
 @pytest.mark.parametrize("place", ["another worktree", "a deleted study"])

@@ -177,3 +177,15 @@ def can_start(
         sum(offer.get(name, 0) for offer in offers) - used[name] >= amount
         for name, amount in needs.items()
     )
+
+
+def find_lack(needs: dict[str, float], offers: list[dict[str, float]]) -> str | None:
+    """What a stage with these `needs` asks for, in words, if no worker has it at the moment; None
+    if one has."""
+    if can_start(needs, [], offers):
+        return None
+    asked = []
+    for name, amount in needs.items():
+        largest = max((offer.get(name, 0) for offer in offers), default=0)
+        asked.append(f"{name} {amount:g} (the most that a worker has at the moment: {largest:g})")
+    return ", ".join(asked) or "a worker, and there is none at the moment"

@@ -101,16 +101,8 @@ class Dispatch:
         None if there is none."""
         offers = cluster.list_offers(client)
         for address in self.waiting:
-            needs = find_needs(self.options, address)
-            if not cluster.can_start(needs, [], offers):
-                largest = {
-                    name: max((offer.get(name, 0) for offer in offers), default=0) for name in needs
-                }
-                asked = [
-                    f"{name} {amount:g} (the most that a worker has: {largest[name]:g})"
-                    for name, amount in needs.items()
-                ]
-                return f"{address} asks for {', '.join(asked) or 'a worker, and there is none'}"
+            if lack := cluster.find_lack(find_needs(self.options, address), offers):
+                return f"{address} asks for {lack}"
         return None
 
     def submit(self, client: Client, address: str) -> Future:

@@ -55,12 +55,8 @@ class Runner:
 
     def check_workers(self) -> None:
         """Raise `UserError` if no worker has what a training needs."""
-        if not cluster.can_start(self.needs, [], cluster.list_offers(self.client)):
-            wanted = ", ".join(f"{name} {amount:g}" for name, amount in self.needs.items())
-            raise UserError(
-                f"params.yaml: parallel.resources: a training asks for {wanted or 'a worker'}, "
-                "but no worker has that at the moment"
-            )
+        if lack := cluster.find_lack(self.needs, cluster.list_offers(self.client)):
+            raise UserError(f"params.yaml: parallel.resources: a training asks for {lack}")
 
     def has_room(self) -> bool:
         """Whether a worker is free for another run."""
