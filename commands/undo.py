@@ -10,9 +10,7 @@ again where they differ.
 import tempfile
 from pathlib import Path
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
+from commands.pipeline import repository
 from commands.pipeline.process import run_dvc
 from stages.runtime import cli, experiments, git
 from stages.runtime.errors import UserError
@@ -109,17 +107,14 @@ def check_out() -> str:
     """Restore the commit's data and models as far as DVC's cache holds them. (Without targets, `dvc
     checkout` would delete the folders that are not in the cache.) Returns what could not be
     restored, as the end of a sentence. Raises `UserError` if DVC cannot read the pipeline."""
-    try:
-        with Repo() as repo:
-            outs = [  # of the pipeline's stages: none would make again what `dvc add` tracks
-                out for out in repo.index.outs if out.stage.cmd and out.use_cache and out.hash_info
-            ]
-            lacking = {str(out): out for out in outs if out.changed_cache()}
-            other = sorted(
-                name for name, out in lacking.items() if out.exists and out.changed_checksum()
-            )
-    except DvcException as error:
-        raise UserError(f"DVC cannot read the pipeline: {error}") from None
+    with repository.open_repo(None) as repo:
+        outs = [  # of the pipeline's stages: none would make again what `dvc add` tracks
+            out for out in repo.index.outs if out.stage.cmd and out.use_cache and out.hash_info
+        ]
+        lacking = {str(out): out for out in outs if out.changed_cache()}
+        other = sorted(
+            name for name, out in lacking.items() if out.exists and out.changed_checksum()
+        )
     held = sorted({str(out) for out in outs} - lacking.keys())
     # --force: overwrite a file that a training left half-written
     if held and run_dvc("checkout", "--force", *held):
