@@ -163,9 +163,7 @@ class Revision:
         missing."""
         try:
             return outdated.find_outdated(self.commit)
-        except repository.Busy:
-            raise
-        except UserError as error:
+        except repository.Unreadable as error:
             self.damaged[PIPELINE] = strip_markup(str(error))
             return []
 
