@@ -21,16 +21,16 @@ def start(command: str, folder: Path, output: int) -> subprocess.Popen:
     )
 
 
-def run(command: str, folder: Path, stop: threading.Event) -> None:
-    """Run a command to its end. Raises `UserError` with its last lines if it fails."""
+def run(command: str, folder: Path, code: str, stop: threading.Event) -> None:
+    """Run a command of the *old* or *present* `code` to its end. Raises `UserError` with its last
+    lines if it fails."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         status = wait(start(command, folder, output.fileno()), stop)
         if status:
             output.seek(0)
             last = "\n         ".join(output.read().splitlines()[-8:])
-            side = "old" if folder.name == "old" else "present"
             raise UserError(
-                f"the {side} code's `{command}` ended with exit status {status}:\n         {last}"
+                f"the {code} code's `{command}` ended with exit status {status}:\n         {last}"
             )
 
 

@@ -80,12 +80,12 @@ def compare_codes(
     cut = prepare_side(training, chain, old_code, old, options)
     prepare_side(training, chain, new_code, new, options)
     for predecessor in chain:
-        processes.run(predecessor.entry["cmd"], old, stop)
-        processes.run(predecessor.command, new, stop)
-    processes.run(training.entry["cmd"], old, stop)
+        processes.run(predecessor.entry["cmd"], old, "old", stop)
+        processes.run(predecessor.command, new, "present", stop)
+    processes.run(training.entry["cmd"], old, "old", stop)
     checkpoint = CHECKPOINTS[training.pipeline].format(name=training.key)
     resumed = processes.interrupt(training.command, new, checkpoint, stop)
-    processes.run(training.command, new, stop)
+    processes.run(training.command, new, "present", stop)
     old_files = comparing.collect_files(old, [out["path"] for out in training.entry["outs"]])
     new_files = comparing.collect_files(new, training.outs)
     if differences := comparing.compare(old_files, new_files):
