@@ -13,14 +13,15 @@ def start(trained: Trained, threads: int | None = None) -> Predict:
     """The model's predict function: images uint8 (images, height, width, channels) → probabilities
     float (images, classes). `threads`: of ONNX Runtime; None: one per core. Raises `UserError` if
     the file cannot be loaded, or its shapes are not those in training.json."""
-    load = load_onnx
-    if trained.file.suffix != ".onnx":
-        load, train = load_keras, trained.training.train
+    exported = trained.file.suffix == ".onnx"
+    if not exported:
+        train = trained.training.train
         backend.start(train.threads, train.instruction_set)  # as in training
     try:
-        predict, shape, classes = load(trained, threads or count_cores())
+        loaded = load_onnx(trained, threads or count_cores()) if exported else load_keras(trained)
     except UserError as error:
         raise UserError(f"{error}: {advise(trained.folder)}") from None
+    predict, shape, classes = loaded
     expected, names = trained.training.shape, trained.training.class_names
     if shape != expected or classes != len(names):
         raise UserError(
@@ -40,7 +41,7 @@ def load_onnx(trained: Trained, threads: int) -> tuple[Predict, tuple, int]:
     return running.make_predict(session), tuple(inputs[0].shape[1:]), outputs[0].shape[1]
 
 
-def load_keras(trained: Trained, _: int) -> tuple[Predict, tuple, int]:
+def load_keras(trained: Trained) -> tuple[Predict, tuple, int]:
     """As `load_onnx`, for a Keras file."""
     network = checking.load_to_predict(trained.file)
 
