@@ -121,4 +121,4 @@ def write_settings(settings: dict[str, object]) -> None:
         keys.set_all(settings, values)
 
     text = params.FILE.read_text(encoding="utf-8")
-    files.write_text(params.FILE, keys.rewrite(text, change))
+    files.write_text(params.FILE, keys.rewrite(text, str(params.FILE), change))

@@ -16,7 +16,7 @@ from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 from dvc_data.hashfile.tree import Tree
 
-from commands.pipeline import keys
+from stages.params.reading import look_up
 
 ABSENT = object()
 COMMAND = "cmd"  # in an entry of a lock file
@@ -117,7 +117,7 @@ def list_parameter_changes(dep: ParamsDependency, content: dict[str, Any]) -> It
     """The parameters that differ from the lock entry, in the `content` of their file."""
     recorded = dep.hash_info.value or {}
     for key in dep.params:
-        before, now = recorded.get(key, ABSENT), keys.look_up(key, content, ABSENT)
+        before, now = recorded.get(key, ABSENT), look_up(key, content, ABSENT)
         if now is ABSENT or now != before:
             yield Change(f"{find_path(dep)}: {key}", is_extension(now, before))
 

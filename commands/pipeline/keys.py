@@ -21,12 +21,12 @@ def set_all(settings: dict[str, Any], values: dict[str, Any]) -> None:
         content[last] = value
 
 
-def rewrite(text: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """The text of a YAML file after `change` has modified its values; comments are kept, and it is
-    formatted as DVC does."""
+def rewrite(text: str, path: str, change: Callable[[dict[str, Any]], None]) -> str:
+    """The `text` of the YAML file at `path` after `change` has modified its values; comments are
+    kept, and it is formatted as DVC does."""
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-    values = parse_yaml_for_update(text, "params.yaml")
+    values = parse_yaml_for_update(text, path)
     change(values)
     return dumps_yaml(values)
 

@@ -64,7 +64,9 @@ def save(
 
     changed = {
         PARAMS: parameters,
-        LOCK: keys.rewrite(base.files[LOCK], lambda content: content["stages"].update(stages)),
+        LOCK: keys.rewrite(
+            base.files[LOCK], LOCK, lambda content: content["stages"].update(stages)
+        ),
         METRICS: json.dumps(metrics, indent=2) + "\n",
     }
     with tempfile.TemporaryDirectory() as temporary:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.pipeline import graph, keys, repository
 from commands.pipeline.process import run_dvc
+from stages.params.reading import look_up
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def describe_base(route: Route, searched: list[str], base: dict[str, Any]) -> di
         made = [Path(out.fs_path) for stage in stages for out in stage.outs]
         for dep in (dep for stage in stages for dep in stage.deps):
             if isinstance(dep, ParamsDependency):
-                common |= {name: keys.look_up(name, fixed) for name in dep.params}
+                common |= {name: look_up(name, fixed) for name in dep.params}
             elif not any(Path(dep.fs_path).is_relative_to(output) for output in made):
                 dep.save()
                 common[dep.def_path] = dep.hash_info.value

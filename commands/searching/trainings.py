@@ -47,7 +47,7 @@ class Trainings:
         """The text of ``params.yaml`` for a training."""
         settings = run.settings | ({} if run.seed == self.seed else {"seed": run.seed})
         text = self.base.files[experiments.PARAMS]
-        return keys.rewrite(text, lambda values: keys.set_all(settings, values))
+        return keys.rewrite(text, experiments.PARAMS, lambda values: keys.set_all(settings, values))
 
     def save_result(self, study: optuna.Study, run: Run, result: dict[str, Any]) -> float | None:
         """Save a finished training as an experiment of the study. Returns the objective; None if
