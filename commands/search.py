@@ -129,7 +129,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
 
     name, search = trainings.name, trainings.search
     try:
-        Campaign(study, search, trainings).run()
+        Campaign(study, trainings).run()
         verdict = confirmation.confirm(study, trainings, rate)
         if verdict and verdict.word == confirmation.BETTER:
             confirmation.look_at_test(study, trainings, verdict.trial)
@@ -140,10 +140,10 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
                 f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr
             )
         with contextlib.suppress(Exception):  # the first error is the one to tell
-            page.write(name, search, study, confirmation.read_verdict(study, trainings, rate))
+            page.write(study, search, confirmation.read_verdict(study, trainings, rate))
         raise
     pull = " --pull" if trainings.runner.remote else ""
-    written, best = page.write(name, search, study, verdict), studies.find_best(study)
+    written, best = page.write(study, search, verdict), studies.find_best(study)
     if unfinished := studies.list_unfinished(study):
         print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:

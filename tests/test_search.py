@@ -32,6 +32,7 @@ from commands.searching import confirmation, experiments, page, reading, routes,
 from commands.searching.campaign import Campaign
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search, Values
+from commands.searching.trainings import Trainings
 from stages.runtime import cli, inputs
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -336,9 +337,10 @@ def campaign(study: optuna.Study, search: Search, *outcomes: dict) -> Campaign:
     trainings = SimpleNamespace(
         runner=runner, base=SimpleNamespace(values=load_example().model_dump()), seed=1,
         start=runner.start, name_run=lambda number, seed: str(number),
-        save_result=lambda *_: 0.5,
+        save_result=lambda *_: 0.5, search=search,
     )  # fmt: skip
-    return Campaign(study, search, trainings)
+    trainings.read_present = lambda: Trainings.read_present(trainings)
+    return Campaign(study, trainings)
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -404,7 +406,10 @@ def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdic
     drawing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     content = YAML(typ="safe").load(SEARCH) | {"confirm_seeds": 3}
-    search, study = Search.model_validate(content), optuna.create_study(direction="maximize")
+    search, study = (
+        Search.model_validate(content),
+        optuna.create_study(direction="maximize", study_name="rates"),
+    )
     for rate in (0.6, 0.3):
         study.enqueue_trial({"train.learning_rate": rate})
     trial = study.ask()

@@ -34,12 +34,15 @@ class Campaign:
     """The trials of a study in progress."""
 
     study: optuna.Study
-    search: Search
     trainings: Trainings
     running: dict[str, Trial] = field(default_factory=dict)  # by the name of their training
     # the last epoch of each trial that this start has begun to train, by number
     reported: dict[int, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)  # of trainings, since this start
+
+    @property
+    def search(self) -> Search:
+        return self.trainings.search
 
     def run(self) -> None:
         """Run trials until there are as many as wanted, and all are finished. Raises `UserError` if
@@ -108,8 +111,7 @@ class Campaign:
 
     def enqueue_base(self) -> None:
         """Begin with the values of ``params.yaml``, if they are in the space."""
-        present = {key: keys.look_up(key, self.trainings.base.values) for key in self.search.space}
-        if params := studies.encode(present, self.search.space):
+        if params := studies.encode(self.trainings.read_present(), self.search.space):
             self.study.enqueue_trial(params)
 
     def start(self, trial: Trial) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from commands.pipeline import keys
 from commands.reviewing.noise import BETTER, CHANCE, NOT_JUDGED, WORSE
 from commands.searching import studies
 from commands.searching.running import Run
@@ -66,7 +65,7 @@ def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:
     if best is None:
         return {}
     settings = studies.read_settings(best, search.space)
-    present = {key: keys.look_up(key, trainings.base.values) for key in search.space}
+    present = trainings.read_present()
     if settings == present:
         return {}
     first = trainings.seed + search.seeds

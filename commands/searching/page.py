@@ -152,9 +152,10 @@ def shorten(columns: Iterable[str]) -> dict[str, str]:
     return {column: name if counts[name] == 1 else column for column, name in last.items()}
 
 
-def write(name: str, search: Search, study: optuna.Study, verdict: Verdict | None) -> Path:
+def write(study: optuna.Study, search: Search, verdict: Verdict | None) -> Path:
     """Write trials.csv and index.html to ``searches/NAME/``. Returns the path of the page."""
-    folder, trials = FOLDER / name, study.get_trials(deepcopy=False)
+    name, trials = study.study_name, study.get_trials(deepcopy=False)
+    folder = FOLDER / name
     table = tabulate(name, search, trials)
     files.write_csv(table, folder / "trials.csv")
     best = studies.find_best(study)

@@ -12,6 +12,8 @@ from commands.searching.experiments import Base
 from commands.searching.routes import Route
 from commands.searching.running import Run, Runner
 from commands.searching.schema import Search
+from commands.searching.studies import Settings
+from stages.params.reading import look_up
 from stages.runtime.errors import UserError
 
 DIGITS = 6  # of metrics, as in reports
@@ -32,6 +34,10 @@ class Trainings:
     @property
     def seed(self) -> int:
         return self.base.values["seed"]
+
+    def read_present(self) -> Settings:
+        """The values of the searched keys in ``params.yaml``; None for one that it lacks."""
+        return {key: look_up(key, self.base.values) for key in self.search.space}
 
     def name_run(self, number: int | str, seed: int) -> str:
         """The name of a training, of a trial or of `base`, and of its experiment."""
