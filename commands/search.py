@@ -11,7 +11,6 @@ it. See docs/search.md.
 
 import argparse
 import contextlib
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -74,7 +73,7 @@ def run(
     study so far as soon as nothing but the trials can fail. The trials start from `options`;
     `parameters` is the text of their file, which may change in the meantime. Raises `UserError` if
     the search cannot run or fails."""
-    from commands.parallel import cluster, dispatch, exchange
+    from commands.parallel import cluster, exchange, provision
     from commands.searching import experiments, studies
     from commands.searching.running import Runner
     from commands.searching.trainings import Trainings
@@ -92,8 +91,7 @@ def run(
     bound_to = studies.bind(search, routes.describe_base(route, keys, base.values))
     if begun and not anew:
         studies.check_bound(begun, bound_to)
-    # before Dask changes it
-    environment = {variable: os.environ.get(variable) for variable in dispatch.BITS}
+    environment = provision.remember_environment()  # before Dask changes it
     exchange.share_all({*route.given, *seeded_route.given}, remote)
     kept, logs, scratch = SCRATCH / "kept" / name, SCRATCH / "logs", SCRATCH / "workers"
     with cluster.connect(scheduler, workers, scratch.absolute()) as client:
@@ -101,13 +99,13 @@ def run(
             client,
             f"search-{uuid.uuid4().hex[:12]}",
             search.model,
-            dispatch.find_needs(options.parallel, target),
+            provision.find_needs(options.parallel, target),
             remote,
             kept.absolute(),
             logs,
         )
         trainings = Trainings(name, search, runner, base, route, seeded_route)
-        with dispatch.provide_clones(
+        with provision.provide_clones(
             client, runner.name, base.content, remote, environment, runner.handle_message
         ):
             if anew:

@@ -17,7 +17,7 @@ from support.example import read_example
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, add_failing_hook, copy, ran
 
-from commands.parallel import cluster, dispatch, exchange, worker
+from commands.parallel import cluster, exchange, provision, worker
 from commands.parallel.__main__ import check_names
 from commands.parallel.options import require_remote
 from commands.pipeline import graph, snapshot, sources
@@ -136,7 +136,7 @@ def test_the_clones_use_the_projects_cache_whatever_its_path(tmp_path: Path, nam
 
     folder = tmp_path / ".dvc"
     folder.mkdir()
-    text = dispatch.format_config(tmp_path / name)
+    text = provision.format_config(tmp_path / name)
     (folder / "config.local").write_text(text)
     assert Config(str(folder))["cache"]["dir"] == str(tmp_path / name)
 
