@@ -10,25 +10,23 @@ space in the cache.
 import json
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import Stage, cache
+from dvc.stage.serialize import to_single_stage_lockfile
 
 from commands.pipeline import repository
 from stages.runtime.errors import UserError
 from stages.runtime.text import first_line
 
-if TYPE_CHECKING:
-    from dvc.repo import Repo
-    from dvc.stage import Stage
-
-
 TRIES = 5
 
 
-def reproduce(repo: "Repo", address: str, remote: bool) -> None:
+def reproduce(repo: Repo, address: str, remote: bool) -> None:
     """Run `dvc repro --single-item`; retry it if DVC fails because another process is just writing
     an entry of the run-cache. Raises `DvcException`."""
-    from dvc.exceptions import DvcException
-
     for left in reversed(range(TRIES)):
         try:
             repo.reproduce(address, single_item=True, pull=remote)
@@ -38,18 +36,16 @@ def reproduce(repo: "Repo", address: str, remote: bool) -> None:
                 raise
 
 
-def is_from_race(error: BaseException | None, repo: "Repo") -> bool:
+def is_from_race(error: BaseException | None, repo: Repo) -> bool:
     """Whether DVC failed on a half-written entry of the run-cache: its folder was still empty, or
     the writer's temporary file vanished."""
-    from dvc.stage import cache
-
     if isinstance(error, FileNotFoundError):
         return str(error.filename).startswith(repo.stage_cache.cache_dir)
     frames = traceback.extract_tb(error.__traceback__) if isinstance(error, TypeError) else []
     return any(frame.filename == cache.__file__ for frame in frames)
 
 
-def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
+def share(repo: Repo, stage: Stage, remote: bool) -> None:
     """Store the outputs of an up-to-date `stage` in the cache, and the stage in the run-cache; with
     `remote`, also in DVC's default remote: the outputs first, so that whoever finds the entry also
     finds them."""
@@ -59,7 +55,7 @@ def share(repo: "Repo", stage: "Stage", remote: bool) -> None:
             push(repo, stage)
 
 
-def push(repo: "Repo", stage: "Stage") -> None:
+def push(repo: Repo, stage: Stage) -> None:
     """Store the outputs of a `stage` in DVC's default remote, and then its entry of the run-cache.
     Raises `UserError` if the remote does not take them."""
     try:
@@ -73,7 +69,7 @@ def push(repo: "Repo", stage: "Stage") -> None:
         ) from None
 
 
-def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
+def fetch_all(repo: Repo, addresses: Iterable[str], remote: bool) -> None:
     """Check out the outputs of the stages at `addresses` from the cache; with `remote`, what is
     missing there comes from DVC's default remote."""
     for address in addresses:
@@ -86,18 +82,16 @@ def fetch_all(repo: "Repo", addresses: Iterable[str], remote: bool) -> None:
                 out.checkout(force=True)
 
 
-def run(repo: "Repo", address: str, remote: bool) -> tuple[str, dict[str, Any]]:
+def run(repo: Repo, address: str, remote: bool) -> tuple[str, dict[str, Any]]:
     """`reproduce` a stage and `share` what it made. Returns its name and its entry in the lock
     file."""
-    from dvc.stage.serialize import to_single_stage_lockfile
-
     reproduce(repo, address, remote)
     (stage,) = repo.stage.collect(address)
     share(repo, stage, remote)
     return stage.name, json.loads(json.dumps(to_single_stage_lockfile(stage)))
 
 
-def list_objects(stage: "Stage") -> set:
+def list_objects(stage: Stage) -> set:
     """The hashes of the outputs of `stage`, and of the files in them."""
     for out in stage.outs:
         # only in memory: DVC would skip outputs that it does not cache
@@ -108,8 +102,6 @@ def list_objects(stage: "Stage") -> set:
 def share_all(addresses: Iterable[str], remote: bool) -> None:
     """`share` the results of up-to-date stages, so that the workers find them. Raises `UserError`
     if the remote does not take them."""
-    from dvc.repo import Repo
-
     with Repo() as repo:
         for address in addresses:
             (stage,) = repo.stage.collect(address)

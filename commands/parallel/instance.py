@@ -23,6 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
+from dvc.utils.serialize import modify_yaml
+
 from commands.parallel import exchange
 from stages.storage import files
 
@@ -44,8 +47,6 @@ def end_with_parent() -> None:
 
 def add_entries(locks: dict[str, dict[str, Any]]) -> None:
     """Add entries of stages to lock files, as DVC would."""
-    from dvc.utils.serialize import modify_yaml
-
     for file, stages in locks.items():
         with modify_yaml(file) as content:
             content.setdefault("schema", "2.0")
@@ -53,8 +54,6 @@ def add_entries(locks: dict[str, dict[str, Any]]) -> None:
 
 
 def main(request_file: Path) -> None:
-    from dvc.repo import Repo
-
     request = json.loads(request_file.read_text(encoding="utf-8"))
     add_entries(request["locks"])
     started = time.time()

@@ -3,6 +3,10 @@
 
 import argparse
 
+from dvc.config_schema import RelPath
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
 from stages.params.schema import Params
 from stages.runtime import cli
 from stages.runtime.errors import UserError
@@ -45,9 +49,6 @@ def find_remote() -> str | None:
     """The URL of the default remote in ``.dvc/config``, which clones of the working tree have too;
     None if there is none. DVC's type for a relative path is `dvc.config_schema.RelPath`. Raises
     `UserError` if DVC cannot read its configuration."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     try:
         with Repo() as repo:
             config = repo.config.load_one("repo")
@@ -59,8 +60,6 @@ def find_remote() -> str | None:
 
 def require_remote() -> None:
     """Raise `UserError` unless there is a remote through which workers can exchange results."""
-    from dvc.config_schema import RelPath
-
     url = find_remote()
     if not url:
         raise UserError(

@@ -4,6 +4,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dvc.exceptions import DvcException
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
+
+from commands.pipeline.repository import open_repo
 from stages.runtime.errors import UserError
 
 
@@ -78,11 +83,6 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
 
     Holds DVC's lock for one stage at a time: otherwise a concurrent `dvc repro`, which takes the
     lock between two stages, would fail."""
-    from dvc.exceptions import DvcException
-    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
-
-    from commands.pipeline.repository import open_repo
-
     with open_repo(None) as repo:
         graph = get_active_graph(repo.index.graph)
         try:
@@ -94,7 +94,9 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
             for stage in plan_repro(graph, wanted)
             if stage.cmd and stage.addressing.split("@")[0] not in without
         ]
-        instances = {stage.addressing: describe_stage(stage, graph) for stage in stages}
+        instances = {
+            stage.addressing: describe_stage(stage, graph.successors(stage)) for stage in stages
+        }
         addresses = {stage.addressing.split("@")[0] for stage in graph if stage.cmd}
         changed = set()
         for stage in stages:
@@ -107,14 +109,14 @@ def read_plan(targets: Iterable[str], without: Collection[str] = ()) -> Plan:
     return Plan(instances, changed, sorted(addresses))
 
 
-def describe_stage(stage, graph) -> Instance:
-    """A DVC stage as an `Instance`; `graph`: of all stages."""
-    upstream = tuple(needed.addressing for needed in graph.successors(stage) if needed.cmd)
+def describe_stage(stage: Stage, inputs: Iterable[Stage]) -> Instance:
+    """A DVC stage as an `Instance`; `inputs`: those whose outputs it reads."""
+    upstream = tuple(needed.addressing for needed in inputs if needed.cmd)
     lock = Path(stage.path_in_repo).with_suffix(".lock").as_posix()
     return Instance(stage.addressing, stage.name, lock, upstream, is_shareable(stage))
 
 
-def is_shareable(stage) -> bool:
+def is_shareable(stage: Stage) -> bool:
     """Whether the run-cache can store the result of a DVC stage: it has dependencies and outputs,
     all local."""
     return bool(stage.deps and stage.outs) and not (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from dvc.repo.experiments.refs import ExpRefInfo
 
 from commands.pipeline import keys, snapshot
 from commands.searching import studies
@@ -60,8 +61,6 @@ def save(
     `stages` in dvc.lock. Its only metrics are `metrics`: the results of the other stages belong to
     the base; `dvc repro` makes those of the experiment after `dvc exp apply`.
     """
-    from dvc.repo.experiments.refs import ExpRefInfo
-
     changed = {
         PARAMS: parameters,
         LOCK: keys.rewrite(

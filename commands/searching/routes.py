@@ -3,15 +3,16 @@ on."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from dvc.stage import Stage
 
 from commands.pipeline import graph, keys, repository
 from commands.pipeline.process import run_dvc
 from stages.params.reading import look_up
 from stages.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from dvc.stage import Stage
 
 # they track all of `architectures`, but a search changes nothing that affects their outputs
 UNAFFECTED = ("fingerprint", "weights")
@@ -43,8 +44,6 @@ def bring_up_to_date(target: str, remote: bool) -> graph.Plan:
 
 def find_route(plan: graph.Plan, target: str, changed: list[str]) -> Route:
     """The route of a run that trains `target` with other values of the keys `changed`."""
-    from dvc.repo import Repo
-
     stages: list[str] = []
     with Repo() as repo:
         for address, instance in plan.instances.items():
@@ -57,10 +56,8 @@ def find_route(plan: graph.Plan, target: str, changed: list[str]) -> Route:
     return Route(stages, [address for address in plan.instances if address in given])
 
 
-def is_tracking(stage: "Stage", changed: list[str]) -> bool:
+def is_tracking(stage: Stage, changed: list[str]) -> bool:
     """Whether a stage tracks one of these keys of ``params.yaml``, or a key below or above one."""
-    from dvc.dependency.param import ParamsDependency
-
     tracked = [
         name for dep in stage.deps if isinstance(dep, ParamsDependency) for name in dep.params
     ]
@@ -75,9 +72,6 @@ def describe_base(route: Route, searched: list[str], base: dict[str, Any]) -> di
     """What all trials on `route` have in common: the digests of the data and code that its stages
     read from elsewhere, and the parameters that they track, with the values `base` of
     ``params.yaml``, without the keys `searched`."""
-    from dvc.dependency.param import ParamsDependency
-    from dvc.repo import Repo
-
     fixed, common = keys.leave_out(searched, base), {}
     with Repo() as repo, repository.hold_lock(repo):
         stages = [stage for address in route.stages for stage in repo.stage.collect(address)]

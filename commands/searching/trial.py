@@ -27,6 +27,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
+
 from commands.parallel import exchange
 from commands.parallel.instance import end_with_parent
 from stages.storage import files
@@ -98,8 +100,6 @@ def prepare(folder: Path, kept: Path) -> None:
 
 def run_stages(request: dict[str, Any]) -> dict[str, Any]:
     """Run the stages of a request by DVC. Returns their entries in dvc.lock."""
-    from dvc.repo import Repo
-
     with Repo() as repo:
         exchange.fetch_all(repo, request["given"], request["remote"])
         return dict(exchange.run(repo, address, request["remote"]) for address in request["stages"])
