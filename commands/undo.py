@@ -82,8 +82,7 @@ def stash_changes(paths: list[str], excluded: list[str]) -> None:
     """Stash the changes in `paths`, but not in the pathspecs `excluded`, and restore the last
     commit there. (``git stash push`` would record everything that is staged, and refuse a path
     whose deletion is staged.)"""
-    message = "stashed by `make undo`"
-    author = ("-c", "user.name=commands.undo", "-c", "user.email=undo@localhost")
+    message, author = "stashed by `make undo`", "commands.undo"
     committed = [path for path in paths if git.run("ls-tree", "HEAD", "--", path)]
     present = [path for path in paths if path in committed or Path(path).exists()]
     tracked = [path for path in paths if path in committed or git.run("ls-files", "--", path)]
@@ -93,10 +92,8 @@ def stash_changes(paths: list[str], excluded: list[str]) -> None:
         if present:
             git.run("add", "--all", "--", *present, *excluded, **index)
         tree = git.run("write-tree", **index)
-    staged = git.run(
-        *author, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", f"index of {message}"
-    )
-    stash = git.run(*author, "commit-tree", tree, "-p", "HEAD", "-p", staged, "-m", message)
+    staged = git.commit_tree("HEAD^{tree}", ["HEAD"], f"index of {message}", author)
+    stash = git.commit_tree(tree, ["HEAD", staged], message, author)
     git.run("stash", "store", "--message", message, stash)
     if tracked:
         git.run("restore", "--source", "HEAD", "--staged", "--worktree", "--", *tracked, *excluded)

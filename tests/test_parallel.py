@@ -324,10 +324,10 @@ def test_the_snapshot_holds_new_files_and_leaves_the_index_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(project.folder)
-    head, commit = snapshot.commit_tree(snapshot.write_tree())
+    head, commit = snapshot.commit(snapshot.write_tree())
     assert head == commit
     project.path("new.txt").write_text("new")
-    head, commit = snapshot.commit_tree(snapshot.write_tree())
+    head, commit = snapshot.commit(snapshot.write_tree())
     assert project.run("git", "show", f"{commit}:new.txt") == "new"
     assert project.changes() == ["?? new.txt"]
 

@@ -46,7 +46,7 @@ def provide_clones(
     """Give each worker of the cluster clones with the tree `content`, for the run `name`. They
     share the working tree's cache unless they use its `remote`. `handle_message` gets their
     events."""
-    head, commit = snapshot.commit_tree(content)
+    head, commit = snapshot.commit(content)
     cache = Path(repository.find_cache())
     mark = None if remote else cache / name
     plugin = worker.Clones(

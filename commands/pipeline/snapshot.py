@@ -29,14 +29,13 @@ def list_changes(before: str, after: str) -> list[str]:
     return [*filter(None, listed.split("\0"))]
 
 
-def commit_tree(content: str) -> tuple[str, str]:
+def commit(content: str) -> tuple[str, str]:
     """The commit HEAD, and a new commit on top of it with the tree `content`; HEAD again if it has
     that tree."""
     head = git.run("rev-parse", "--verify", "HEAD^{commit}")
     if git.run("rev-parse", "HEAD^{tree}") == content:
         return head, head
-    author = ("-c", "user.name=commands.parallel", "-c", "user.email=parallel@localhost")
-    return head, git.run(*author, "commit-tree", content, "-p", head, "-m", "the working tree")
+    return head, git.commit_tree(content, [head], "the working tree", "commands.parallel")
 
 
 def make_bundle(commit: str) -> bytes:

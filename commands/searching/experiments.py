@@ -22,7 +22,6 @@ from stages.runtime import git
 from stages.runtime.errors import UserError
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
-AUTHOR = ("-c", "user.name=commands.search", "-c", "user.email=search@localhost")
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ def save(
             entry = f"100644,{blob},{path}"
             git.run("update-index", "--add", "--cacheinfo", entry, GIT_INDEX_FILE=index)
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
-    message = f"commands.search: {name}"
-    commit = git.run(*AUTHOR, "commit-tree", tree, "-p", base.head, "-m", message)
+    commit = git.commit_tree(tree, [base.head], f"commands.search: {name}", "commands.search")
     own, found = studies.list_saved(study), find_named(name)
     refuse_others(study.study_name, own, found)
     studies.record_saved(study, commit)  # first: a reference alone would be another's

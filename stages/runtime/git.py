@@ -69,6 +69,15 @@ def read_file(revision: str, path: str) -> bytes | None:
     return None if result is None or result.returncode else result.stdout
 
 
+def commit_tree(tree: str, parents: Iterable[str], message: str, author: str) -> str:
+    """Store a commit on no branch, with this `tree` and these `parents`; `author`: the module that
+    makes it, such as ``commands.undo``. Returns its hash. Raises `UserError`, as `run` does."""
+    options = [option for parent in parents for option in ("-p", parent)]
+    names = {f"GIT_{role}_NAME": author for role in ("AUTHOR", "COMMITTER")}
+    addresses = {f"GIT_{role}_EMAIL": f"{author}@localhost" for role in ("AUTHOR", "COMMITTER")}
+    return run("commit-tree", tree, *options, "-m", message, **names, **addresses)
+
+
 def _start(
     arguments: tuple[str, ...],
     folder: Path | None,
