@@ -1,9 +1,8 @@
 """How a stage differs from its entry in a lock file."""
 
-import functools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from dvc.dependency.base import Dependency
 from dvc.dependency.param import ParamsDependency
 from dvc.output import Output
-from dvc.repo import Repo
 from dvc.stage import Stage
 from dvc.utils.serialize import load_path
 from dvc_data.hashfile.tree import Tree
@@ -39,21 +37,55 @@ class Change:
         return not self.of_code and not self.on_disk
 
 
-def make_comparison(repo: Repo, stages: Iterable[Stage]) -> Callable[[Stage], Iterator[Change]]:
-    """A function that lists how one of `stages` differs from its lock entry."""
-    recorded = RecordedOutputs(stages)
-    read = functools.cache(lambda path: load_path(path, repo.fs) if os.path.exists(path) else {})
-    return lambda stage: list_changes(stage, recorded, read)
+class Comparison:
+    """Compares `stages` with their entries in lock files. What the entries of all of them record
+    stands for files that are not here."""
 
-
-class RecordedOutputs:
-    """What lock files record of the outputs of `stages`, for files that are not here."""
-
-    def __init__(self, stages: Iterable[Stage]):
+    def __init__(self, stages: Collection[Stage]):
         self.outs = {out.fs_path: out for stage in stages for out in stage.outs}
         self.recorded = defaultdict(set)  # the digests with which stages have read each path
         for dep in (dep for stage in stages for dep in stage.deps):
             self.recorded[dep.fs_path].add(str(dep.hash_info))
+        self.contents: dict[str, dict[str, Any]] = {}  # of parameter files, by path
+
+    def list_changes(self, stage: Stage) -> Iterator[Change]:
+        """How a stage differs from its lock entry, like ``stage.changed(allow_missing=True)``, with
+        two differences: DVC takes a missing file inside a folder for unchanged, but other entries
+        may prove the opposite; and DVC parses parameter files again for each stage, a third of a
+        review's time."""
+        if stage.changed_stage():
+            yield Change(COMMAND, of_code=True)
+        yield from filter(None, map(find_output_change, stage.outs))
+        if stage.frozen:
+            return
+        if stage.always_changed or stage.is_callback:
+            yield Change("it always runs", of_code=False)
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency) and dep.params:
+                yield from list_parameter_changes(dep, self.read_parameters(dep))
+            elif change := self.find_dependency_change(dep):
+                yield change
+
+    def read_parameters(self, dep: ParamsDependency) -> dict[str, Any]:
+        """The content of a parameter file, read once; empty if it is missing."""
+        path = dep.fs_path
+        if path not in self.contents:
+            self.contents[path] = load_path(path, dep.repo.fs) if os.path.exists(path) else {}
+        return self.contents[path]
+
+    def find_dependency_change(self, dep: Dependency) -> Change | None:
+        """How a file or folder differs from the lock entry; None if it is equal, or missing and not
+        provably another. What other stages make, and what is missing, is compared with its state
+        when the lock files were written."""
+        status = dep.status().get(str(dep))
+        if not status:
+            return None
+        known = dep.hash_info and (status == "deleted" or self.is_cached(dep))
+        same = bool(known) and not self.is_other(dep)
+        if same and status == "deleted":
+            return None
+        path = find_path(dep)
+        return Change(path, is_code(path), on_disk=same)
 
     def is_cached(self, dep: Dependency) -> bool:
         """Whether `dep` is in an output of a stage that DVC caches and git ignores. What `dvc add`
@@ -84,27 +116,6 @@ class RecordedOutputs:
         return len(self.recorded[dep.fs_path]) > 1
 
 
-def list_changes(
-    stage: Stage, recorded: RecordedOutputs, read: Callable[[str], Any]
-) -> Iterator[Change]:
-    """How a stage differs from its lock entry, like ``stage.changed(allow_missing=True)``, with two
-    differences: DVC takes a missing file inside a folder for unchanged, but `recorded` may prove
-    the opposite; and DVC parses parameter files again for each stage, a third of a review's time,
-    so `read` returns the content of such a file."""
-    if stage.changed_stage():
-        yield Change(COMMAND, of_code=True)
-    yield from filter(None, map(find_output_change, stage.outs))
-    if stage.frozen:
-        return
-    if stage.always_changed or stage.is_callback:
-        yield Change("it always runs", of_code=False)
-    for dep in stage.deps:
-        if isinstance(dep, ParamsDependency) and dep.params:
-            yield from list_parameter_changes(dep, read(dep.fs_path))
-        elif change := find_dependency_change(dep, recorded):
-            yield change
-
-
 def find_output_change(out: Output) -> Change | None:
     """How an output differs from its lock entry; None if it is equal or missing."""
     if out.hash_info and out.status().get(str(out)) in (None, "not in cache", "deleted"):
@@ -120,21 +131,6 @@ def list_parameter_changes(dep: ParamsDependency, content: dict[str, Any]) -> It
         before, now = recorded.get(key, ABSENT), look_up(key, content, ABSENT)
         if now is ABSENT or now != before:
             yield Change(f"{find_path(dep)}: {key}", is_extension(now, before))
-
-
-def find_dependency_change(dep: Dependency, recorded: RecordedOutputs) -> Change | None:
-    """How a file or folder differs from the lock entry; None if it is equal, or missing and not
-    provably another. What other stages make, and what is missing, is compared with its state when
-    the lock files were written."""
-    status = dep.status().get(str(dep))
-    if not status:
-        return None
-    known = dep.hash_info and (status == "deleted" or recorded.is_cached(dep))
-    same = bool(known) and not recorded.is_other(dep)
-    if same and status == "deleted":
-        return None
-    path = find_path(dep)
-    return Change(path, is_code(path), on_disk=same)
 
 
 def find_path(item: Output) -> str:

@@ -22,11 +22,11 @@ def refresh() -> None:
     """Run the stages that write digests of code if they are out of date, which takes seconds.
     Raises `UserError` if one fails."""
     with repository.open_repo(None) as repo:
-        compare = changes.make_comparison(repo, repo.index.stages)
+        comparison = changes.Comparison(repo.index.stages)
         stages = [
             stage.addressing
             for stage in find_makers(repo)
-            if any(compare(stage)) or not all(out.exists for out in stage.outs)
+            if any(comparison.list_changes(stage)) or not all(out.exists for out in stage.outs)
         ]
     for stage in stages:
         if run_dvc("repro", "--quiet", "--single-item", stage):

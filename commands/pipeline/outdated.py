@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 
@@ -65,7 +64,7 @@ def find_outdated(revision: str | None = None) -> list[Outdated]:
     (``cache: false``) must exist."""
     with open_repo(revision) as repo:
         needed = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
-        return filter_outdated(repo, [stage for stage in repo.index.stages if stage in needed])
+        return filter_outdated([stage for stage in repo.index.stages if stage in needed])
 
 
 def find_outdated_replications(revision: str | None = None) -> list[Outdated]:
@@ -77,16 +76,16 @@ def find_outdated_replications(revision: str | None = None) -> list[Outdated]:
         stages = [
             stage for stage in repo.stage.collect("replications/dvc.yaml") if stage.name in have_run
         ]
-        return [outdated for outdated in filter_outdated(repo, stages) if outdated.stale]
+        return [outdated for outdated in filter_outdated(stages) if outdated.stale]
 
 
-def filter_outdated(repo: Repo, stages: list[Stage]) -> list[Outdated]:
+def filter_outdated(stages: list[Stage]) -> list[Outdated]:
     """The `stages` that are out of date. Files tracked by `dvc add` are not stages to run: they
     are inputs, compared with what the stages read."""
-    compare, result = changes.make_comparison(repo, stages), []
+    comparison, result = changes.Comparison(stages), []
     for stage in filter(lambda stage: stage.cmd, stages):
         missing = tuple(str(out) for out in stage.outs if not out.use_cache and not out.exists)
-        differing = [change for change in compare(stage) if not change.on_disk]
+        differing = [change for change in comparison.list_changes(stage) if not change.on_disk]
         if differing or missing:
             has_run = any(out.hash_info for out in stage.outs)
             names = [change.name for change in differing]

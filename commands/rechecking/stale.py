@@ -83,7 +83,7 @@ def find_trainings(pipeline: str) -> list[Training]:
     date (`digests.refresh`)."""
     entries = lockfile.read(Path(pipeline).with_suffix(".lock"))
     with repository.open_repo(None) as repo:
-        compare = changes.make_comparison(repo, repo.index.stages)
+        comparison = changes.Comparison(repo.index.stages)
         return [
             Training(
                 pipeline,
@@ -98,7 +98,7 @@ def find_trainings(pipeline: str) -> list[Training]:
                     and not changes.is_code(place := changes.find_path(dep))
                 ),
                 entries.get(stage.name),
-                tuple(compare(stage)),
+                tuple(comparison.list_changes(stage)),
             )
             for stage in repo.stage.collect(pipeline)
             if stage.name.startswith("train@")
@@ -160,14 +160,15 @@ def find_current(commit: str, addresses: Sequence[str]) -> list[str]:
     """Those `addresses` of trainings whose code at a commit has the digests in their lock entry
     there."""
     with repository.open_repo(commit) as repo:
-        compare = changes.make_comparison(repo, repo.index.stages)
-        if any(change.of_code for stage in digests.find_makers(repo) for change in compare(stage)):
+        comparison = changes.Comparison(repo.index.stages)
+        makers = digests.find_makers(repo)
+        if any(change.of_code for maker in makers for change in comparison.list_changes(maker)):
             return []
         return [
             stage.addressing
             for stage in repo.index.stages
             if stage.addressing in addresses
-            and not any(change.of_code for change in compare(stage))
+            and not any(change.of_code for change in comparison.list_changes(stage))
         ]
 
 
@@ -177,8 +178,8 @@ def carry_over(training: Training) -> None:
     has another digest, or if more than code has changed by now; also if DVC cannot write."""
     with repository.open_repo(None) as repo, repo.lock:
         (stage,) = repo.stage.collect(training.address)
-        compare = changes.make_comparison(repo, repo.index.stages)
-        if others := [change.name for change in compare(stage) if change.of_inputs]:
+        comparison = changes.Comparison(repo.index.stages)
+        if others := [change.name for change in comparison.list_changes(stage) if change.of_inputs]:
             raise UserError(f"{', '.join(others)} changed during the comparison: start again")
         stage.save(allow_missing=True, run_cache=False)
         entry = {out["path"]: out["md5"] for out in training.entry["outs"]}
