@@ -52,7 +52,7 @@ def cross_check(search: Search, options: Params, base: dict[str, Any]) -> Iterat
         )
         return
     for key, values in search.space.items():
-        faults = (find_value_fault(key, value, base) for value in values.extremes)
+        faults = (find_value_fault(key, value, base) for value in values.list_to_check())
         if fault := find_key_fault(key, search, options) or next(filter(None, faults), None):
             yield ("space", key), fault
 

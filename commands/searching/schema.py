@@ -28,7 +28,7 @@ class Values(Section):
     log: bool = False
 
     @model_validator(mode="after")
-    def is_choice_or_range(self) -> "Values":
+    def check_choice_or_range(self) -> "Values":
         if self.choice is not None:
             if self.model_fields_set != {"choice"}:
                 raise ValueError("choice excludes all other keys: these belong to a range")
@@ -83,8 +83,8 @@ class Values(Section):
         steps = round((value - self.low) / self.step)
         return float(Decimal(str(self.low)) + steps * Decimal(str(self.step)))
 
-    @property
-    def extremes(self) -> list[Any]:
+    def list_to_check(self) -> list[Any]:
+        """The values that params.yaml must accept: the ends of a range, or all of a choice."""
         return [self.low, self.high] if self.choice is None else self.choice
 
 
@@ -104,7 +104,7 @@ class Search(Section):
     space: Annotated[dict[str, Values], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def is_feasible(self) -> "Search":
+    def check_feasible(self) -> "Search":
         if self.confirm_seeds == 1:
             raise ValueError(
                 "confirm_seeds is 1, but one seed has no spread: use 2 or more, or 0 to skip the "
