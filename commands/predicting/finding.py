@@ -33,7 +33,7 @@ def list_folder(path: Path) -> list[Path]:
         links = (link for name in folders if (link := Path(place, name)).is_symlink())
         listed += [link for link in links if has_images(link)]
         images = (Path(place, name) for name in names if is_image_file(name))
-        listed += [image for image in images if not explains(image)]
+        listed += [image for image in images if not is_explanation(image)]
     return listed + [Path(error.filename) for error in errors]
 
 
@@ -49,7 +49,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def explains(path: Path) -> bool:
+def is_explanation(path: Path) -> bool:
     """Whether --explain wrote the image file: then its name is an image's, and .png."""
     return path.suffix == ".png" and is_image_file(path.stem) and is_own(path)
 

@@ -51,7 +51,7 @@ def explain_left(training: Training, everything: Sequence[Training], dry: bool) 
         )
     if training.other_changes:
         return f"not only code differs: {', '.join(training.other_changes)}"
-    for predecessor in training.predecessors(everything):
+    for predecessor in training.find_predecessors(everything):
         if predecessor.entry is None or predecessor.other_changes:
             return f"it starts from {predecessor.address}, in which not only code differs"
     if training.differing_on_disk:

@@ -12,7 +12,7 @@ from stages.storage import files
 from stages.training import backend
 
 
-def find_run_record(training: Training) -> Path:
+def locate_run_record(training: Training) -> Path:
     """The path of a training's run record; that of a replication holds one for each seed."""
     if training.pipeline == budget.ROOT:
         return Path("models") / training.key / "run.json"
@@ -27,7 +27,7 @@ def note_carried_over(training: Training, revision: str, steps: int) -> None:
         "steps_equal": steps,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = find_run_record(training)
+    path = locate_run_record(training)
     content = read_record(path)
     if training.pipeline == budget.ROOT:
         files.write_json(path, content | {"carried_over": note})
@@ -44,7 +44,7 @@ def find_other_platform(training: Training) -> str | None:
     if not platforms:
         return (
             "no record here says which backend and device computed its results; "
-            f"{find_descriptions(training)[0]} would"
+            f"{locate_descriptions(training)[0]} would"
         )
     if any(devices != "cpu" for _, devices in platforms):
         return "its results were computed on a GPU, which does not give the same bits twice"
@@ -62,9 +62,9 @@ def list_platforms(training: Training) -> set[tuple[str, str]]:
     results of a training according to any record of them. The run record of a model exists only
     where it was trained; the descriptions come with the results, but older ones lack this. Raises
     `UserError` if a record is damaged."""
-    named = {read_record(path).get("computed_by") for path in find_descriptions(training)}
+    named = {read_record(path).get("computed_by") for path in locate_descriptions(training)}
     platforms = {name.partition(" on ")[::2] for name in named - {None}}
-    path = find_run_record(training)
+    path = locate_run_record(training)
     content = read_record(path)
     try:
         for record in [content] if training.pipeline == budget.ROOT else content.values():
@@ -85,7 +85,7 @@ def read_record(path: Path) -> dict[str, Any]:
     return content
 
 
-def find_descriptions(training: Training) -> list[Path]:
+def locate_descriptions(training: Training) -> list[Path]:
     """The paths of the descriptions of a training's results that DVC or git tracks."""
     if training.pipeline == budget.ROOT:
         return [

@@ -36,7 +36,7 @@ def compare_all(
         pool, stop, jobs = ThreadPoolExecutor(workers), threading.Event(), {}
         try:
             for number, (training, revision) in enumerate(pairs):
-                chain, old = training.predecessors(everything), root / revision
+                chain, old = training.find_predecessors(everything), root / revision
                 folder = root / str(number)
                 given = (training, chain, old, new, options.recheck, folder, stop)
                 jobs[pool.submit(compare_one, *given)] = training, revision

@@ -67,14 +67,14 @@ class Training:
         """The data missing on disk."""
         return [str(path) for path in self.data if not path.exists()]
 
-    def predecessors(self, trainings: Iterable["Training"]) -> list["Training"]:
+    def find_predecessors(self, trainings: Iterable["Training"]) -> list["Training"]:
         """The trainings that this one starts from, the earliest first."""
         inputs = {str(path) for path in self.data}
         direct = [training for training in trainings if inputs & set(training.outs)]
         return [
             predecessor
             for training in direct
-            for predecessor in (*training.predecessors(trainings), training)
+            for predecessor in (*training.find_predecessors(trainings), training)
         ]
 
 
