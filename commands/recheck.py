@@ -28,7 +28,7 @@ from pathlib import Path
 from commands.parallel.options import add_workers_option, choose_workers
 from commands.pipeline import digests, lockfile
 from commands.rechecking import budget, choosing, records, running, stale
-from commands.rechecking.sides import Verdict
+from commands.rechecking.sides import Outcome
 from commands.rechecking.stale import Training
 from commands.reviewing import spread
 from stages import params
@@ -67,14 +67,14 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
         )
         return
     failed, count = 0, choose_workers(workers, options)
-    with running.compare_all(pairs, everything, options, count) as verdicts:
-        for training, revision, verdict in progress.track(
-            verdicts, "recheck", "trainings", len(pairs)
+    with running.compare_all(pairs, everything, options, count) as outcomes:
+        for training, revision, outcome in progress.track(
+            outcomes, "recheck", "trainings", len(pairs)
         ):
             if not dry and digest_code() != code:
                 raise UserError("the code changed during the comparison: start again")
-            progress.say(settle(training, revision, verdict, dry))
-            failed += bool(verdict.differences)
+            progress.say(settle(training, revision, outcome, dry))
+            failed += bool(outcome.differences)
     if failed:
         raise UserError(
             f"{failed} of {len(pairs)} trainings could not be shown to compute the same bits with "
@@ -82,19 +82,19 @@ def main(names: list[str], pipeline: str, dry: bool, workers: int | None) -> Non
         )
 
 
-def settle(training: Training, revision: str, verdict: Verdict, dry: bool) -> str:
-    """Carry the results of a training over from `revision` if the verdict is equal, unless `dry`.
+def settle(training: Training, revision: str, outcome: Outcome, dry: bool) -> str:
+    """Carry the results of a training over from `revision` if the outcome is equal, unless `dry`.
     Returns the outcome in words. Raises `UserError`, as `carry_over` does."""
-    if verdict.differences:
-        listed = "\n  ".join(verdict.differences)
+    if outcome.differences:
+        listed = "\n  ".join(outcome.differences)
         return f"not equal: {training.address}, from {revision[:7]}:\n  {listed}"
     if dry:
-        outcome = f"{verdict.steps} steps equal to those of {revision[:7]}"
+        words = f"{outcome.steps} steps equal to those of {revision[:7]}"
     else:
         carry_over(training)
-        records.note_carried_over(training, revision, verdict.steps)
-        outcome = f"carried over from {revision[:7]}, {verdict.steps} steps equal"
-    return f"equal: {training.address}: {outcome}{describe_notes(verdict)}"
+        records.note_carried_over(training, revision, outcome.steps)
+        words = f"carried over from {revision[:7]}, {outcome.steps} steps equal"
+    return f"equal: {training.address}: {words}{describe_notes(outcome)}"
 
 
 def carry_over(training: Training) -> None:
@@ -107,14 +107,14 @@ def carry_over(training: Training) -> None:
         spread.carry_over(seed_spread, before, lockfile.read(LOCK))
 
 
-def describe_notes(verdict: Verdict) -> str:
-    """Caveats of an equal verdict, each on a line of its own."""
+def describe_notes(outcome: Outcome) -> str:
+    """Caveats of an equal outcome, each on a line of its own."""
     notes = []
-    if not verdict.resumed:
+    if not outcome.resumed:
         notes.append("it ended before it could be interrupted, so resuming was not tested")
-    if verdict.additions:
+    if outcome.additions:
         notes.append(
-            f"the present code also writes {', '.join(verdict.additions)}, which these results "
+            f"the present code also writes {', '.join(outcome.additions)}, which these results "
             "lack until the model is trained again"
         )
     return "".join(f"\n  {note}" for note in notes)

@@ -128,9 +128,9 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     name, search = trainings.name, trainings.search
     try:
         Campaign(study, trainings).run()
-        verdict = confirmation.confirm(study, trainings, rate)
-        if verdict and verdict.word == confirmation.BETTER:
-            confirmation.look_at_test(study, trainings, verdict.trial)
+        compared = confirmation.confirm(study, trainings, rate)
+        if compared and compared.word == confirmation.BETTER:
+            confirmation.look_at_test(study, trainings, compared.trial)
     except BaseException:
         trainings.runner.stop_all()
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -138,17 +138,17 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
                 f"progress is kept: `python -m commands.search {name}` continues", file=sys.stderr
             )
         with contextlib.suppress(Exception):  # the first error is the one to tell
-            page.write(study, search, confirmation.read_verdict(study, trainings, rate))
+            page.write(study, search, confirmation.read_confirmation(study, trainings, rate))
         raise
     pull = " --pull" if trainings.runner.remote else ""
-    written, best = page.write(study, search, verdict), studies.find_best(study)
+    written, best = page.write(study, search, compared), studies.find_best(study)
     if unfinished := studies.list_unfinished(study):
         print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:
         raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
-    if verdict:
-        print(f"against params.yaml as it is, on new seeds: {verdict.word} ({verdict.basis})")
+    if compared:
+        print(f"against params.yaml as it is, on new seeds: {compared.word} ({compared.basis})")
     elif search.confirm_seeds:
         print("its values are those of params.yaml: there is nothing to confirm")
     if test := confirmation.read_test(study, best.number):

@@ -20,7 +20,7 @@ import uvicorn
 
 from commands.predicting import network, trained
 from commands.serving.app import make_app
-from commands.serving.reading import Limits
+from commands.serving.reading import RequestLimits
 from commands.serving.server import Connection, Server
 from stages.runtime import cli
 from stages.runtime.errors import UserError
@@ -29,7 +29,7 @@ GRACEFUL_SHUTDOWN = 30  # seconds for requests in progress, once the server is t
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    limits = Limits()
+    limits = RequestLimits()
     positive = cli.number_between(int, 1)
     for name, kind, default, text in (
         ("--model", None, None, "a model below models/, or a model's folder (default: selected)"),
@@ -80,7 +80,7 @@ def main(
     probabilities = predict(np.zeros((1, *chosen.training.shape), np.uint8))
     if not np.isfinite(probabilities).all():
         raise UserError(f"{chosen.file} predicts NaN instead of probabilities")
-    request_limits = Limits(**limits)
+    request_limits = RequestLimits(**limits)
     config = uvicorn.Config(
         make_app(chosen, predict, request_limits, confidence),
         host=host,

@@ -359,7 +359,7 @@ def test_files_that_differ_between_snapshots_are_listed_by_their_exact_names(
     before = snapshot.write_tree()
     Path("a b.txt").touch()
     Path("é\n.txt").touch()
-    assert snapshot.list_changes(before, snapshot.write_tree()) == ["a b.txt", "é\n.txt"]
+    assert snapshot.list_changed_files(before, snapshot.write_tree()) == ["a b.txt", "é\n.txt"]
 
 
 def test_the_snapshot_leaves_out_data_sets_that_are_not_in_git(

@@ -534,17 +534,17 @@ def test_stopping_a_recheck_stops_its_comparisons(
     pairs = [(training, "HEAD") for training in trainings]
     began, stopped = threading.Event(), []
 
-    def compare(training, *_: object, stop: threading.Event) -> sides.Verdict:
+    def compare(training, *_: object, stop: threading.Event) -> sides.Outcome:
         if training == trainings[0]:
             began.wait(60)
         else:
             began.set()
             stopped.append(stop.wait(60))
-        return sides.Verdict([])
+        return sides.Outcome([])
 
     monkeypatch.setattr(sides, "compare_codes", lambda *given: compare(*given[:-1], stop=given[-1]))
     with running.compare_all(pairs, trainings, params.load(), workers=2) as verdicts:
-        assert next(verdicts) == (*pairs[0], sides.Verdict([]))
+        assert next(verdicts) == (*pairs[0], sides.Outcome([]))
     assert stopped == [True]
 
 

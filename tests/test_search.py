@@ -760,8 +760,10 @@ def test_a_difference_is_judged_by_its_spread_over_seeds():
 def test_a_difference_without_a_spread_or_a_result_is_not_judged(
     old: list[float], new: list[float], why: str
 ):
-    verdict = confirmation.Verdict(1, [2, 3, 4], old, new, *confirmation.judge(old, new, 0.1, True))
-    assert (verdict.word, verdict.p, verdict.basis) == ("not judged", None, why)
+    compared = confirmation.Confirmation(
+        1, [2, 3, 4], old, new, *confirmation.judge(old, new, 0.1, True)
+    )
+    assert (compared.word, compared.p, compared.basis) == ("not judged", None, why)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from support.project import Project, copy
 
 from commands import serve
 from commands.serving import app, reading
-from commands.serving.reading import Limits
+from commands.serving.reading import RequestLimits
 from commands.serving.server import Connection
 from commands.serving.server import Server as StoppingServer
 from stages.conversion import contents
@@ -274,7 +274,7 @@ def test_an_internal_error_is_measured_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(app, "read_images", fail)
     training = SimpleNamespace(model="a", class_names=["b"], shape=(1, 1, 1))
     trained = SimpleNamespace(training=training, sha256="")
-    served = app.make_app(trained, lambda images: images, Limits())
+    served = app.make_app(trained, lambda images: images, RequestLimits())
     assert asyncio.run(ask("POST", "/predict"))[0]["status"] == 500
     assert b'requests_total{status="500"} 1.0' in asyncio.run(ask("GET", "/metrics"))[1]["body"]
 

@@ -279,7 +279,7 @@ def test_copies_across_parts_and_contradicting_classes_are_reported(
     rare.digests[first] = rare.digests[second]
     split.write(rare, small, 0, tmp_path / "copies")
     notes = capsys.readouterr().err
-    assert bool(re.search(r"\b1 image.* training set .* test set", notes)) == (not deduplicate)
+    assert bool(re.search(r"\b1 of the training set.* test set", notes)) == (not deduplicate)
     assert re.search(r"\b2 images .* another class", notes)
 
 

@@ -64,7 +64,7 @@ def run(
         failed += [f"{address} {failure}" for address, failure in dispatch.failed.items()]
         if dispatch.waiting:
             failed.append(f"not run because of that: {', '.join(dispatch.waiting)}")
-        if changed := snapshot.list_changes(content, snapshot.write_tree(untracked)):
+        if changed := snapshot.list_changed_files(content, snapshot.write_tree(untracked)):
             failed.append(
                 f"files changed meanwhile ({join_names(changed)}): the results are in the cache, "
                 "and `dvc repro` uses those that still fit"

@@ -22,7 +22,7 @@ def write_tree(without: Iterable[str] = ()) -> str:
         return git.run("write-tree", GIT_INDEX_FILE=str(copy))
 
 
-def list_changes(before: str, after: str) -> list[str]:
+def list_changed_files(before: str, after: str) -> list[str]:
     """The files that differ between two trees."""
     # -z: else git would quote names with non-ASCII letters
     listed = git.run("diff-tree", "-r", "-z", "--name-only", before, after)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from commands.pipeline import sources
 from commands.rechecking import sides
-from commands.rechecking.sides import Verdict
+from commands.rechecking.sides import Outcome
 from commands.rechecking.stale import Training
 from stages.params import Params
 from stages.params.schema import Recheck
@@ -24,9 +24,9 @@ def compare_all(
     everything: Sequence[Training],
     options: Params,
     workers: int,
-) -> Iterator[Iterator[tuple[Training, str, Verdict]]]:
+) -> Iterator[Iterator[tuple[Training, str, Outcome]]]:
     """Compare the code of the working tree with that of a revision, for each pair of a training and
-    a revision, `workers` at a time. Yields an iterator over the verdicts as they are reached. The
+    a revision, `workers` at a time. Yields an iterator over the outcomes as they are reached. The
     end of the block stops what still runs, and removes all copies."""
     with tempfile.TemporaryDirectory(prefix="recheck-", ignore_cleanup_errors=True) as temporary:
         root = Path(temporary)
@@ -54,13 +54,13 @@ def compare_one(
     options: Recheck,
     folder: Path,
     stop: threading.Event,
-) -> Verdict:
-    """The verdict of `sides.compare_codes`; what fails is a difference. Removes `folder`. Raises
+) -> Outcome:
+    """The outcome of `sides.compare_codes`; what fails is a difference. Removes `folder`. Raises
     `UserError` if the system refuses this process something, such as room for the copies."""
     try:
         return sides.compare_codes(training, chain, old, new, options, folder, stop)
     except UserError as error:
-        return Verdict([str(error)])
+        return Outcome([str(error)])
     except OSError as error:
         raise UserError(
             f"{training.address} could not be compared in {folder}: {first_line(error)}.\n"

@@ -29,7 +29,7 @@ CHECKPOINTS = {  # glob patterns, of the present code
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """The outcome of a comparison: `differences`, or equality in `steps` batches, with `additions`
     that only the present code writes; `resumed`: whether it was interrupted and resumed."""
 
@@ -69,7 +69,7 @@ def compare_codes(
     options: Recheck,
     folder: Path,
     stop: threading.Event,
-) -> Verdict:
+) -> Outcome:
     """Run the short experiment with both codes in the empty `folder`, and compare the results.
     `chain`: the trainings that this one starts from. Raises `UserError` if a training fails, or
     once `stop` is set.
@@ -89,12 +89,12 @@ def compare_codes(
     old_files = comparing.collect_files(old, [out["path"] for out in training.entry["outs"]])
     new_files = comparing.collect_files(new, training.outs)
     if differences := comparing.compare(old_files, new_files):
-        return Verdict(differences)
+        return Outcome(differences)
     epochs = count_epochs(old_files)
     if cut.patience is not None and epochs == cut.epochs:
-        return Verdict([f"early stopping did not act in {epochs} epochs, so it was not compared"])
+        return Outcome([f"early stopping did not act in {epochs} epochs, so it was not compared"])
     additions = tuple(comparing.find_additions(old_files, new_files))
-    return Verdict([], epochs * cut.steps, additions, resumed)
+    return Outcome([], epochs * cut.steps, additions, resumed)
 
 
 def prepare_side(

@@ -27,7 +27,7 @@ BASE = "base"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Confirmation:
     """The number of the best trial, and the objective by seed with ``params.yaml`` as it is (`old`)
     and with the best trial's values (`new`). `p` is None if the difference is not judged."""
 
@@ -47,15 +47,15 @@ class Verdict:
         return "all seeds gave the same value" if finite else "a training diverged"
 
 
-def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
+def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Confirmation | None:
     """Compare the best trial with the base on new seeds; None if there is nothing to compare.
     `rate`: of false alarms. Raises `UserError` if a training fails."""
     measure(study, trainings, list_runs(study, trainings))
-    verdict = read_verdict(study, trainings, rate)
+    compared = read_confirmation(study, trainings, rate)
     comparisons = study.user_attrs.get(studies.COMPARED, [])
-    if verdict and (comparison := [verdict.trial, len(verdict.seeds)]) not in comparisons:
+    if compared and (comparison := [compared.trial, len(compared.seeds)]) not in comparisons:
         study.set_user_attr(studies.COMPARED, [*comparisons, comparison])
-    return verdict
+    return compared
 
 
 def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:
@@ -79,9 +79,11 @@ def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:
     }
 
 
-def read_verdict(study: optuna.Study, trainings: Trainings, rate: float) -> Verdict | None:
-    """The verdict by the trainings that the study has recorded; None if one is missing, or there is
-    nothing to compare."""
+def read_confirmation(
+    study: optuna.Study, trainings: Trainings, rate: float
+) -> Confirmation | None:
+    """The comparison, from the trainings that the study has recorded; None if one is missing, or
+    there is nothing to compare."""
     runs, known = list_runs(study, trainings), study.user_attrs.get(studies.CONFIRMED, {})
     if not runs or not known.keys() >= runs.keys():
         return None
@@ -89,7 +91,7 @@ def read_verdict(study: optuna.Study, trainings: Trainings, rate: float) -> Verd
     old, new = values[::2], values[1::2]
     seeds = [run.seed for run in runs.values()][::2]
     number = studies.find_best(study).number
-    return Verdict(number, seeds, old, new, *judge(old, new, rate, trainings.search.maximizes))
+    return Confirmation(number, seeds, old, new, *judge(old, new, rate, trainings.search.maximizes))
 
 
 def measure(study: optuna.Study, trainings: Trainings, runs: dict[str, Run]) -> None:

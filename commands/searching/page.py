@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 
 from commands.searching import studies
-from commands.searching.confirmation import Verdict, read_test
+from commands.searching.confirmation import Confirmation, read_test
 from commands.searching.reading import FOLDER
 from commands.searching.schema import Search
 from stages.images.data_uri import encode_bytes
@@ -152,7 +152,7 @@ def shorten(columns: Iterable[str]) -> dict[str, str]:
     return {column: name if counts[name] == 1 else column for column, name in last.items()}
 
 
-def write(study: optuna.Study, search: Search, verdict: Verdict | None) -> Path:
+def write(study: optuna.Study, search: Search, compared: Confirmation | None) -> Path:
     """Write trials.csv and index.html to ``searches/NAME/``. Returns the path of the page."""
     name, trials = study.study_name, study.get_trials(deepcopy=False)
     folder = FOLDER / name
@@ -167,7 +167,7 @@ def write(study: optuna.Study, search: Search, verdict: Verdict | None) -> Path:
         "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
         "best": best,
         "counts": table["state"].value_counts().to_dict() if len(table) else {},
-        "verdict": verdict,
+        "compared": compared,
         "test": best and read_test(study, best.number),
         "looks": len(study.user_attrs.get(studies.TESTED, {})),
         "comparisons": len(study.user_attrs.get(studies.COMPARED, [])),

@@ -74,7 +74,7 @@ def open_study(
 def check_bound(study: optuna.Study, bound_to: dict[str, Any]) -> None:
     """Raise `UserError` if what the results of the study's trials depend on has changed since it
     began."""
-    if changed := list_changes(study.user_attrs["bound_to"], bound_to):
+    if changed := list_changed_keys(study.user_attrs["bound_to"], bound_to):
         raise UserError(
             f"the study {study.study_name} began with another {', another '.join(changed)}: old "
             "and new trials would not be comparable. Restore that, or copy the file to another "
@@ -82,13 +82,13 @@ def check_bound(study: optuna.Study, bound_to: dict[str, Any]) -> None:
         )
 
 
-def list_changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+def list_changed_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """The dotted keys whose values differ."""
     changed = []
     for key in {**old, **new}:
         before, now = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
-            changed += list_changes(before, now, f"{prefix}{key}.")
+            changed += list_changed_keys(before, now, f"{prefix}{key}.")
         elif before != now:
             changed.append(prefix + key)
     return changed

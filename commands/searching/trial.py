@@ -39,7 +39,7 @@ CHECKPOINT = Path("checkpoint.npz")  # the stage train writes these
 CHECKPOINTS = (locate_head_checkpoint(CHECKPOINT).name, CHECKPOINT.name)
 
 
-class Watch(threading.Thread):
+class CheckpointSaver(threading.Thread):
     """Follows the training in `folder`: saves its checkpoints in the folder `keep`, and its history
     as JSON in the file `progress`."""
 
@@ -137,12 +137,12 @@ def main(request_file: Path) -> None:
     for path, text in request["files"].items():
         files.write_text(Path(path), text)
     prepare(folder, kept)
-    watch = Watch(folder, kept, request_file.with_name("progress.json"))
-    watch.start()
+    saver = CheckpointSaver(folder, kept, request_file.with_name("progress.json"))
+    saver.start()
     try:
         entries = run_stages(request)
     finally:
-        watch.end()
+        saver.end()
     result = {"stages": entries, "measures": measure(folder, request["parts"])}
     files.write_json(request_file.with_name("result.json"), result)
     files.remove(kept)  # the training is complete

@@ -17,7 +17,7 @@ from commands.predicting import pictures
 from commands.predicting.trained import Trained
 from commands.serving.batching import Batcher
 from commands.serving.measuring import MeasuringMiddleware, Metrics
-from commands.serving.reading import FORM, Limits, read_images
+from commands.serving.reading import FORM, RequestLimits, read_images
 from stages.conversion.checking import Predict
 from stages.images.decode import FORMATS, BadImage
 from stages.runtime.processor import count_cores
@@ -87,7 +87,7 @@ class Service:
         self,
         trained: Trained,
         predict: Predict,
-        limits: Limits,
+        limits: RequestLimits,
         confidence: float,
         metrics: Metrics,
     ):
@@ -115,7 +115,7 @@ class Service:
 
 
 def make_app(
-    trained: Trained, predict: Predict, limits: Limits, confidence: float = 0.0
+    trained: Trained, predict: Predict, limits: RequestLimits, confidence: float = 0.0
 ) -> ASGIApp:
     """The application that serves a model, with metrics; answers below `confidence` are refused."""
     metrics = Metrics()

@@ -16,7 +16,7 @@ CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """Limits on a request's content and the time that it may take to arrive."""
 
     request_bytes: int = 20_000_000
@@ -26,7 +26,7 @@ class Limits:
     connections: int = 64  # concurrent
 
 
-async def read_images(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
+async def read_images(request: Request, limits: RequestLimits) -> list[tuple[str, bytes]]:
     """Name and content of each image: the body itself, or each file of a form. Raises
     `HTTPException`."""
     try:
@@ -77,7 +77,9 @@ class FormParser(MultiPartParser):
         self.ended = True
 
 
-async def read_form(request: Request, content: bytes, limits: Limits) -> list[tuple[str, bytes]]:
+async def read_form(
+    request: Request, content: bytes, limits: RequestLimits
+) -> list[tuple[str, bytes]]:
     """Name and content of each file of a form. Raises `HTTPException`."""
 
     async def stream() -> AsyncIterator[bytes]:
