@@ -406,10 +406,8 @@ def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdic
     drawing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     content = YAML(typ="safe").load(SEARCH) | {"confirm_seeds": 3}
-    search, study = (
-        Search.model_validate(content),
-        optuna.create_study(direction="maximize", study_name="rates"),
-    )
+    search = Search.model_validate(content)
+    study = optuna.create_study(direction="maximize", study_name="rates")
     for rate in (0.6, 0.3):
         study.enqueue_trial({"train.learning_rate": rate})
     trial = study.ask()
@@ -473,7 +471,7 @@ def test_an_experiment_replaces_that_of_its_study_on_another_commit_but_no_other
     project.commit()
     base = experiments.read_base(text, [])
     save_others()  # the reference would be another one
-    experiments.remove(studies.list_saved(other), experiments.find_named("*"))
+    experiments.remove(studies.list_saved(other), experiments.find_named(bool))
     assert [history.find_commit(name) for name in ("rates-1", "rates-11")] == commits
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from commands.pipeline import repository
 from commands.reviewing.revisions import Revision, strip_markup
-from stages.runtime import escape, git
+from stages.runtime import escape, experiments, git
 from stages.runtime.errors import UserError
 
 
@@ -38,11 +38,7 @@ def find_commit(name: str) -> str | None:
         commit = git.ask("rev-parse", "--verify", "--quiet", f"{candidate}^{{commit}}")
         if commit:
             return commit
-    refs = (
-        git.ask("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
-    ).splitlines()
-    # refs/exps/12/3456/NAME
-    commits = [ref.split()[0] for ref in refs if ref.count("/") == 4 and ref.endswith(f"/{name}")]
+    commits = [*experiments.find_named(lambda other: other == name).values()]
     if len(commits) > 1:
         hashes = ", ".join(commit[:7] for commit in commits)
         raise UserError(

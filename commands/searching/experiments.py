@@ -20,6 +20,7 @@ from commands.searching import studies
 from stages.params.reading import parse_yaml
 from stages.runtime import git
 from stages.runtime.errors import UserError
+from stages.runtime.experiments import find_named, get_name
 
 PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "reports/metrics.json"
 
@@ -76,7 +77,7 @@ def save(
             git.run("update-index", "--add", "--cacheinfo", entry, GIT_INDEX_FILE=index)
         tree = git.run("write-tree", GIT_INDEX_FILE=index)
     commit = git.commit_tree(tree, [base.head], f"commands.search: {name}", "commands.search")
-    own, found = studies.list_saved(study), find_named(name)
+    own, found = studies.list_saved(study), find_named(lambda other: other == name)
     refuse_others(study.study_name, own, found)
     studies.record_saved(study, commit)  # first: a reference alone would be another's
     remove(own, found)  # perhaps based on another commit: another reference
@@ -92,7 +93,7 @@ def belongs_to(study: str, name: str) -> bool:
 def refuse_others(study: str, own: Collection[str], found: dict[str, str]) -> None:
     """Raise `UserError` if one of the experiments `found`, commits by reference, is not among the
     study's `own` commits."""
-    names = {name_experiment(ref) for ref, commit in found.items() if commit not in own}
+    names = {get_name(ref) for ref, commit in found.items() if commit not in own}
     if names:
         listed = " ".join(sorted(names))
         raise UserError(
@@ -112,17 +113,4 @@ def remove(own: Collection[str], found: dict[str, str]) -> None:
 
 def find_named_after(study: str) -> dict[str, str]:
     """The experiments that are named like runs of the study, as by `find_named`."""
-    found = find_named(f"{study}-*")
-    return {ref: commit for ref, commit in found.items() if belongs_to(study, name_experiment(ref))}
-
-
-def find_named(pattern: str) -> dict[str, str]:
-    """The commits of the experiments whose names match git's `pattern`, by reference; they may be
-    based on any commit."""
-    name_and_commit = "--format=%(refname) %(objectname)"
-    listed = git.run("for-each-ref", name_and_commit, f"refs/exps/*/*/{pattern}")
-    return dict(line.split() for line in listed.splitlines())
-
-
-def name_experiment(reference: str) -> str:
-    return reference.rpartition("/")[2]
+    return find_named(lambda name: belongs_to(study, name))

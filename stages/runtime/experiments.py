@@ -1,11 +1,13 @@
-"""Detect what a killed ``dvc exp run`` leaves behind.
+"""DVC's experiments in git: find them by name, and detect what a killed ``dvc exp run`` leaves
+behind.
 
-While it runs, DVC detaches git's HEAD. A closed terminal (SIGHUP), SIGTERM or SIGKILL ends it
+While that runs, DVC detaches git's HEAD. A closed terminal (SIGHUP), SIGTERM or SIGKILL ends it
 before it returns to the branch: whatever is committed from then on is on no branch.
 """
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,19 @@ from stages.runtime.errors import UserError
 # a checkout by DVC, which names the commit in full; a person's does not
 MOVE = re.compile(r"checkout: moving from (\S+) to [0-9a-f]{40}")
 REFLOG_ENTRIES = "20"  # that are searched
+
+
+def find_named(accepts: Callable[[str], bool]) -> dict[str, str]:
+    """The commits of the experiments whose names `accepts` takes, by reference, such as
+    refs/exps/12/3456/NAME; they may be based on any commit."""
+    listed = git.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/*/*/*")
+    found = dict(line.split() for line in listed.splitlines())
+    return {ref: commit for ref, commit in found.items() if accepts(get_name(ref))}
+
+
+def get_name(reference: str) -> str:
+    """The name of an experiment, from its reference."""
+    return reference.rpartition("/")[2]
 
 
 def find_lost_branch() -> str | None:
