@@ -34,7 +34,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # n
 
 from stages.drawing import charts  # noqa: E402
 from stages.drawing.style import COLOURS, STYLE  # noqa: E402
-from stages.replications import options  # noqa: E402
+from stages.replications import options, publications  # noqa: E402
 from stages.replications.table import count_earlier_epochs  # noqa: E402
 from stages.replications.verdicts import is_reduced  # noqa: E402
 from stages.storage import files  # noqa: E402
@@ -107,7 +107,7 @@ def seconds_of(name: str, epochs: int) -> float:
 
 def measured(recipe: str, best: str, epochs: int) -> dict:
     """One row of the table."""
-    facts = options.read_documents([recipe, best])
+    facts = publications.read_documents([recipe, best])
     result = files.read_json(options.FOLDER / "results" / recipe / "result.json")
     record = files.read_json(options.FOLDER / "runs" / f"{recipe}.json")
     accuracies = [seed["test"]["accuracy"] for seed in result["seeds"].values()]
@@ -151,7 +151,7 @@ def picture(rows: list[dict]) -> Figure:
     test accuracy as a ring. The accuracies by epoch are those of the network alone: what is saved
     averages over the image and its mirror image too, where a recipe says so."""
     experiments = options.load()[1].experiments
-    documents = options.read_documents(experiments)
+    documents = publications.read_documents(experiments)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         panels = figure.subplots(2, 3).ravel()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from stages import params
 from stages.metrics.diagnostics import tabulate_confusion
 from stages.metrics.tabulation import tabulate_curves
-from stages.replications import figures, learning_curves, options
+from stages.replications import figures, learning_curves, options, publications
 from stages.replications.evaluate import take_published_measure
 from stages.replications.table import add_variations, build_row, measure_conditions
 from stages.replications.verdicts import (
@@ -27,8 +27,8 @@ from stages.replications.verdicts import (
 from stages.runtime.errors import UserError
 
 
-def published(accuracy: float) -> options.Published:
-    return options.Published(
+def published(accuracy: float) -> publications.Published:
+    return publications.Published(
         parameters=1, accuracy=accuracy, of="test", epoch="final", images=10000, text_accuracy=None
     )
 
@@ -89,7 +89,7 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
     """A recipe is compared with a document's network, which has the spread of the documents'."""
     _, replications = options.load()
     names = ("mnist-convnet", "mnist-dense", "mnist-whitened", "cifar10-own", "cifar10-experiment1")
-    documents = options.read_documents(names)
+    documents = publications.read_documents(names)
     datasets = {name: name.partition("-")[0] for name in names}
     results = {
         "mnist-convnet": result(0.98, 0.99, 1.0),
@@ -116,7 +116,7 @@ def test_each_row_takes_its_own_spread_or_that_of_its_data_set():
 
 
 def test_a_variation_of_a_recipe_is_judged_as_the_recipe_is():
-    documents = options.read_documents(["mnist-whitened"])
+    documents = publications.read_documents(["mnist-whitened"])
     documents["mnist-whitened-longer"] = documents["mnist-whitened"].model_copy(
         update={"document": "variations"}
     )
@@ -165,8 +165,8 @@ def test_measuring_on_other_images_adds_noise_even_where_as_many():
 
 def test_a_variation_is_drawn_beside_the_curve_of_its_experiment():
     name = "flowers-v7-improvement2-gap"
-    documents = options.read_documents([name, f"{name}-unstopped", "flowers-few-whitened"])
-    curves = add_variations(options.read_published_curves(), documents)
+    documents = publications.read_documents([name, f"{name}-unstopped", "flowers-few-whitened"])
+    curves = add_variations(publications.read_published_curves(), documents)
     own, varied = (
         curves[curves["experiment"] == experiment].drop(columns="experiment").to_numpy()
         for experiment in (name, f"{name}-unstopped")
@@ -215,8 +215,8 @@ def test_spreads_are_pooled_by_their_degrees_of_freedom():
 )
 def test_the_shares_met_of_the_documents_conditions(limit, images, ran, expected):
     budget = {"epochs": limit, "train": None, "evaluation": None}
-    facts = options.read_documents(["flowers-v7-base"])["flowers-v7-base"].model_copy(
-        update={"trained": options.Trained(images=3454, epochs=ran)}
+    facts = publications.read_documents(["flowers-v7-base"])["flowers-v7-base"].model_copy(
+        update={"trained": publications.Trained(images=3454, epochs=ran)}
     )
     shares = measure_conditions(facts, budget, images, facts.published.images)
     assert tuple(shares.values()) == pytest.approx(expected, abs=0.001)
@@ -249,9 +249,9 @@ def test_a_key_that_published_does_not_have_is_named(tmp_path: Path):
     file = tmp_path / "published.yaml"
     file.write_text(text.replace("  deviations:", "  deviation:", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"deviation: unknown key\. .*deviations"):
-        params.read_checked(file, options.Documents)
+        params.read_checked(file, publications.Documents)
     with pytest.raises(UserError, match="says nothing of new"):
-        options.read_documents(["mnist-dense", "new"])
+        publications.read_documents(["mnist-dense", "new"])
 
 
 def test_a_published_curve_is_wide_only_between_consecutive_epochs():
@@ -277,3 +277,15 @@ def test_the_pictures_of_the_longest_name_show_all_of_their_titles():
         figure.draw_without_rendering()
         drawn = figure.get_tightbbox()
         assert drawn.x0 >= 0 and drawn.x1 <= figure.get_size_inches()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("experiment,epoch\none,1\n", "val_accuracy"), ('a\n"', "no CSV")]
+)
+def test_published_curves_that_cannot_be_read_are_named(
+    text: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publications, "FOLDER", tmp_path)
+    (tmp_path / "published_curves.csv").write_text(text)
+    with pytest.raises(UserError, match=rf"published_curves\.csv .*{named}"):
+        publications.read_published_curves()

@@ -8,7 +8,7 @@ from pathlib import Path
 from commands.pipeline import graph
 from stages.params.families import Architecture
 from stages.params.fields import suggest
-from stages.replications import options
+from stages.replications import options, publications
 from stages.replications.options import FOLDER
 from stages.runtime.errors import UserError
 from stages.training.state import read_state
@@ -68,7 +68,7 @@ def find_rows(names: Iterable[str], download: bool) -> list[Row]:
     `UserError` for an unknown name."""
     root, replications = options.load()
     experiments = replications.experiments
-    documents = options.read_documents(experiments)
+    documents = publications.read_documents(experiments)
     for name in names:
         if name not in experiments:
             raise UserError(f"{name!r} is not an experiment. {suggest(name, experiments)}")

@@ -27,14 +27,14 @@ from stages.drawing import charts
 from stages.metrics.measures import measure_model
 from stages.metrics.tabulation import DIGITS
 from stages.params.schema import Params
-from stages.replications import figures, options
+from stages.replications import figures, options, publications
 from stages.runtime import cli
 from stages.storage import files
 from stages.storage.prepared import PARTS
 
 
 def take_published_measure(
-    published: options.Published, metrics: dict[str, Any], curves: pd.DataFrame
+    published: publications.Published, metrics: dict[str, Any], curves: pd.DataFrame
 ) -> float:
     """The accuracy to compare with the published one: on the same part, in the same epoch (final,
     or best on validation). `curves` is the table of curves.csv."""
@@ -65,7 +65,7 @@ def collect_parameters(
 def main(experiment: str) -> None:
     root, replications = options.load()
     entry = params.choose(experiment, replications.experiments, "experiments", options.FILE)
-    published = options.read_documents([experiment])[experiment].published
+    published = publications.read_documents([experiment])[experiment].published
     prepared = options.open_prepared(entry)
     target, seeds = options.FOLDER / "results" / experiment, {}
     for number, seed in enumerate(entry.seeds):

@@ -1,18 +1,16 @@
-"""The schemas of ``replications/params.yaml`` and ``published.yaml``, and functions that read these
-and ``published_curves.csv``. The architectures are the root's."""
+"""The schema of ``replications/params.yaml``, and functions that read and complete it. The
+architectures are the root's."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import pandas as pd
-from pydantic import Field, RootModel, ValidationError
+from pydantic import Field, ValidationError
 
 from stages import params
 from stages.params.fields import Count, Name, Section, Seed, suggest
 from stages.params.recipe import Train
 from stages.params.schema import Augment, Params, Preprocess, Split
-from stages.runtime.errors import UserError
 from stages.storage.prepared import Prepared
 
 FILE = Path("replications/params.yaml")
@@ -46,20 +44,6 @@ class Budget(Section):
     epochs: Count | None
     train: Count | None
     evaluation: Count | None
-
-
-class Published(Section):
-    """The result that a document reports: `accuracy` on the part `of`, in the `epoch`, on `images`
-    images; empty if it reports none. `text_accuracy` is what its running text says, if that
-    differs."""
-
-    parameters: Count
-    accuracy: Annotated[float, Field(ge=0, le=1)] | None
-    of: Literal["test", "validation"]
-    epoch: Literal["final", "best"]
-    images: Count
-    same_images: bool = True  # whether ours are the same, if we have as many
-    text_accuracy: Annotated[float, Field(ge=0, le=1)] | None
 
 
 class Entry(Section):
@@ -193,44 +177,6 @@ def check_weights(root: Params, replications: Replications, name: str) -> Iterat
             f"{entry.architecture} has pre-trained weights: it must be {place}, and `weights` list "
             "the architecture",
         )
-
-
-class Trained(Section):
-    """The training images of a document's run, and the epochs that ran; empty if there is no such
-    run. For a recipe of our own: what it is meant to have."""
-
-    images: Count
-    epochs: Count | None
-
-
-class Facts(Section):
-    """The entry of an experiment in ``published.yaml``."""
-
-    document: str
-    section: str
-    published: Published
-    trained: Trained
-    deviations: list[str]
-    notes: list[str]
-
-
-class Documents(RootModel[dict[Name, Facts]]):
-    """The whole of ``published.yaml``."""
-
-
-def read_documents(experiments: Iterable[str]) -> dict[str, Facts]:
-    """Read and check what the documents say about each of `experiments`."""
-    path = FOLDER / "published.yaml"
-    found = params.read_checked(path, Documents).root
-    if missing := [name for name in experiments if name not in found]:
-        raise UserError(f"{path} says nothing of {', '.join(missing)}: add what was published")
-    return found
-
-
-def read_published_curves() -> pd.DataFrame:
-    """The values that we have of the documents' logs: experiment, epoch, loss, accuracy, val_loss,
-    val_accuracy, with NaN for those that we lack. Of few logs we have every epoch."""
-    return pd.read_csv(FOLDER / "published_curves.csv")
 
 
 def open_prepared(entry: Entry) -> Prepared:

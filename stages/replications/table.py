@@ -14,7 +14,7 @@ import pandas as pd
 
 from stages.drawing import charts
 from stages.metrics.scores import estimate_standard_error
-from stages.replications import formatting, learning_curves, options, overview
+from stages.replications import formatting, learning_curves, options, overview, publications
 from stages.replications.verdicts import (
     RECIPES,
     VARIATIONS,
@@ -38,7 +38,7 @@ TITLES = {
 
 def build_row(
     name: str,
-    facts: options.Facts,
+    facts: publications.Facts,
     entry: options.Entry,
     dataset: str,
     result: dict[str, Any] | None,
@@ -93,7 +93,7 @@ def build_row(
 
 
 def measure_conditions(
-    facts: options.Facts,
+    facts: publications.Facts,
     budget: dict[str, int | None],
     training_images: int,
     measured_images: int,
@@ -109,7 +109,7 @@ def measure_conditions(
     }
 
 
-def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) -> pd.DataFrame:
+def add_variations(curves: pd.DataFrame, documents: dict[str, publications.Facts]) -> pd.DataFrame:
     """The published `curves`, with those of an experiment repeated for its variations, whose names
     begin with its own."""
     more = [
@@ -123,12 +123,12 @@ def add_variations(curves: pd.DataFrame, documents: dict[str, options.Facts]) ->
 def draw_all_curves(
     results: dict[str, dict[str, Any]],
     entries: dict[str, options.Entry],
-    documents: dict[str, options.Facts],
+    documents: dict[str, publications.Facts],
     folder: Path,
 ) -> None:
     """Write the learning curves of each experiment into `folder`, and those of each document, where
     experiments on a reduced budget are left out, and one that continues another begins after it."""
-    published = add_variations(options.read_published_curves(), documents)
+    published = add_variations(publications.read_published_curves(), documents)
     curves = {name: pd.read_csv(RESULTS / name / "curves.csv") for name in results}
     for name, result in results.items():
         printed = published[published["experiment"] == name]
@@ -153,7 +153,7 @@ def draw_all_curves(
         charts.save(figure, folder / f"{document}.png")
 
 
-def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Facts]) -> int:
+def count_earlier_epochs(entry: options.Entry, documents: dict[str, publications.Facts]) -> int:
     """The epochs, in the document, of the experiment that this one continues; 0 if it continues
     none, or they are not known."""
     start = options.find_start(entry)
@@ -162,7 +162,8 @@ def count_earlier_epochs(entry: options.Entry, documents: dict[str, options.Fact
 
 def main() -> None:
     _, replications = options.load()
-    entries, documents = replications.experiments, options.read_documents(replications.experiments)
+    entries = replications.experiments
+    documents = publications.read_documents(entries)
     results = {
         name: files.read_json(RESULTS / name / "result.json")
         for name in entries

@@ -10,7 +10,7 @@ from scipy import stats
 
 from stages.metrics.scores import estimate_standard_error
 from stages.metrics.welch import count_freedom
-from stages.replications import options
+from stages.replications import publications
 
 ROUNDING = 0.5e-4 + 1e-9  # published accuracies have four decimals
 RECIPES, VARIATIONS = "recipes", "variations"
@@ -35,7 +35,7 @@ class Spreads(NamedTuple):
 
 def measure_spreads(
     results: dict[str, dict[str, Any]],
-    documents: dict[str, options.Facts],
+    documents: dict[str, publications.Facts],
     datasets: dict[str, str],
 ) -> dict[str, Spreads]:
     """The spreads over seeds of each experiment. Ours is its own with three seeds or more, else the
@@ -78,7 +78,7 @@ def is_reduced(result: dict[str, Any]) -> bool:
     return any(value is not None for value in result["parameters"]["budget"].values())
 
 
-def find_origin(name: str, documents: dict[str, options.Facts]) -> str:
+def find_origin(name: str, documents: dict[str, publications.Facts]) -> str:
     """The experiment that a variation is based on, whose name is a prefix of its own; for any other
     experiment, itself."""
     if documents[name].document != VARIATIONS:
@@ -88,7 +88,7 @@ def find_origin(name: str, documents: dict[str, options.Facts]) -> str:
 
 
 def estimate_noise(
-    published: options.Published, mean: float, images: int, seeds: int, spreads: Spreads
+    published: publications.Published, mean: float, images: int, seeds: int, spreads: Spreads
 ) -> float:
     """The difference between the published accuracy and ours, the `mean` over `seeds` seeds, each
     measured on `images` images, that chance exceeds with probability 5 %.
