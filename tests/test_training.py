@@ -21,6 +21,7 @@ backend.start(2)
 import keras  # noqa: E402
 
 from stages.training import compiling, fitting, network, run  # noqa: E402
+from stages.training.batches import Batches  # noqa: E402
 
 CHOSEN = load_example()
 pytestmark = pytest.mark.usefixtures("step_by_step")
@@ -185,3 +186,29 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_an_error(
 ):
     with pytest.raises(UserError, match="small: the loss is (nan|inf) in epoch"):
         train(small(optimizer="sgd", learning_rate=1e30), prepared, tmp_path / "small")
+
+
+def test_each_image_keeps_its_label_in_a_reduced_budget_and_when_shuffled(tmp_path: Path):
+    """Here the pixels of each image are its label."""
+    numbers = np.arange(40)
+    images = np.tile(numbers.astype(np.uint8)[:, None, None, None], (1, 2, 2, 1))
+    write_prepared(tmp_path, dict.fromkeys(("train", "validation", "test"), (images, numbers)), 40)
+    draws: list[list[int]] = []
+    for _ in range(2):
+        few = Prepared(tmp_path, {"train": 5})
+        draws.append(few.labels("train").tolist())
+        assert few.images("train")[:, 0, 0, 0].tolist() == draws[-1] != [*range(5)]
+    assert draws[0] == draws[1] and len(draws[0]) == 5 and len(few.labels("test")) == 40
+
+    def read(epoch: int, classes: int | None = None) -> list[int]:
+        shuffled = Batches(few.images("test"), few.labels("test"), 16, classes, seed=1)
+        shuffled.begin(epoch)
+        pairs = [shuffled[step] for step in range(len(shuffled))]
+        assert [len(labels) for _, labels in pairs] == [16, 16, 8]
+        numbers = np.concatenate([labels for _, labels in pairs])
+        numbers = numbers.argmax(axis=1) if classes else numbers
+        assert np.concatenate([images for images, _ in pairs])[:, 0, 0, 0].tolist() == [*numbers]
+        assert sorted(numbers) == [*range(40)]
+        return [*numbers]
+
+    assert read(0) == read(0, classes=40) != read(1) != [*range(40)]
