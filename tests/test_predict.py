@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support import packages
 from support.project import Project
 
 from commands import predict
@@ -339,9 +340,8 @@ def test_the_classes_without_keras_and_in_any_folder_are_those_of_the_keras_file
         Image.fromarray(image).save(finished.path(f"{number:02}.png"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    for name in ("keras", "tensorflow"):
-        (elsewhere / f"{name}.py").write_text("raise ImportError('not to be imported')")
-    monkeypatch.setenv("PYTHONPATH", str(finished.folder))
+    hiding = packages.hide_all_but_served(tmp_path / "hiding")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([hiding, str(finished.folder)]))
     selected = finished.find_selected()
     output = Project(elsewhere).command("predict", "--format", "csv", "../project")
     classes = [line.split(",")[1] for line in output.splitlines()[1:81]]

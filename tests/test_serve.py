@@ -26,12 +26,14 @@ import pytest
 import requests
 import uvicorn
 from PIL import Image
+from support import packages
 from support.pictures import claim_size
 from support.processes import eventually
 from support.project import Project, copy
 
 from commands import serve
 from commands.serving import app, reading
+from commands.serving.batching import Batcher
 from commands.serving.reading import RequestLimits
 from commands.serving.server import Connection
 from commands.serving.server import Server as StoppingServer
@@ -435,3 +437,75 @@ def test_a_port_in_use_is_named(finished: Project, server: Server):
 
 def test_a_host_that_no_machine_can_have_is_named(finished: Project):
     assert "--host: '127..0.1'" in finished.command("serve", "--host", "127..0.1", status=1)
+
+
+def predict_together(
+    compute: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[list[float | Exception], list[int]]:
+    """The answers to `count` images that wait together, whose pixels are their numbers, and the
+    sizes of the batches, which hold at most two."""
+    sizes: list[int] = []
+
+    async def ask() -> list[float | Exception]:
+        batcher = Batcher(compute, 2, sizes.append)
+        waiting = [
+            asyncio.create_task(batcher.predict(np.full((1, 1, 1), number, np.uint8)))
+            for number in range(count)
+        ]
+        running = asyncio.create_task(batcher.run())
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+        running.cancel()
+        return [answer if isinstance(answer, Exception) else answer.item() for answer in answers]
+
+    return asyncio.run(ask()), sizes
+
+
+def test_waiting_images_are_predicted_together_up_to_the_limit():
+    answers, sizes = predict_together(lambda images: images / 2, 5)
+    assert answers == [0, 0.5, 1, 1.5, 2] and sizes == [2, 2, 1]
+
+
+def test_a_batch_that_cannot_be_computed_fails_alone():
+    def compute(images: np.ndarray) -> np.ndarray:
+        if images.min() == 0:
+            raise MemoryError
+        return images
+
+    (first, second, third), sizes = predict_together(compute, 3)
+    assert isinstance(first, MemoryError) and isinstance(second, MemoryError)
+    assert third == 2 and sizes == [2, 1]
+
+
+def test_a_client_that_goes_while_its_image_is_computed_stops_no_other():
+    async def ask() -> float:
+        begun, may_end = asyncio.Event(), threading.Event()
+
+        def compute(images: np.ndarray) -> np.ndarray:
+            may_end.wait(60)
+            return images
+
+        batcher = Batcher(compute, 1, lambda _: begun.set())
+        running = asyncio.create_task(batcher.run())
+        gone = asyncio.create_task(batcher.predict(np.zeros((1, 1, 1), np.uint8)))
+        await begun.wait()
+        gone.cancel()
+        may_end.set()
+        async with asyncio.timeout(60):
+            answer = await batcher.predict(np.ones((1, 1, 1), np.uint8))
+        running.cancel()
+        return answer.item()
+
+    assert asyncio.run(ask()) == 1
+
+
+def test_the_server_needs_no_package_but_those_of_the_docker_image(
+    finished: Project, images: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", packages.hide_all_but_served(tmp_path / "hiding"))
+    server = Server(finished)
+    try:
+        assert server.post(images[0]).status_code == 200
+        assert requests.get(f"{server.address}/metrics", timeout=60).status_code == 200
+    finally:
+        server.end()
