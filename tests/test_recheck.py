@@ -2,13 +2,14 @@
 result only slightly."""
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -577,3 +578,70 @@ def test_a_changed_result_is_never_carried_over(finished: Project):
     assert f"not equal: train@{MODEL}" in output and "model.keras: layers/" in output
     assert f"left: train@{OTHER}: not only code differs: params.yaml" in output
     assert lock_entries(finished)[f"train@{MODEL}"] == before[f"train@{MODEL}"]
+
+
+def test_a_dry_recheck_carries_nothing_over(monkeypatch: pytest.MonkeyPatch):
+    carried, noted = [], []
+    monkeypatch.setattr(recheck, "carry_over", carried.append)
+    monkeypatch.setattr(records, "note_carried_over", lambda *given: noted.append(given))
+    training = SimpleNamespace(address="train@a")
+    for differences, dry in ((["a"], True), (["a"], False), ([], True)):
+        recheck.settle(training, "HEAD", sides.Outcome(differences, 5), dry)
+    assert carried == noted == []
+    recheck.settle(training, "HEAD", sides.Outcome([], 5), dry=False)
+    assert carried == [training] and noted == [(training, "HEAD", 5)]
+
+
+def test_code_edited_during_the_comparison_prevents_carrying_over(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    pairs = [(SimpleNamespace(address="train@a"), "HEAD")]
+
+    @contextlib.contextmanager
+    def compare_all(*_: object) -> Iterator[Iterator[tuple]]:
+        with open("stages/train.py", "a", encoding="utf-8") as file:
+            file.write("# edited\n")
+        yield iter([(*pairs[0], sides.Outcome([]))])
+
+    monkeypatch.setattr(digests, "refresh", lambda: None)
+    monkeypatch.setattr(stale, "find_trainings", lambda _: [])
+    monkeypatch.setattr(choosing, "pair_with_revisions", lambda *_: (pairs, {}))
+    monkeypatch.setattr(running, "compare_all", compare_all)
+    monkeypatch.setattr(recheck, "carry_over", lambda _: pytest.fail("carried over"))
+    with pytest.raises(UserError, match="the code changed"):
+        recheck.main([], "root", dry=False, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs", "acted"), [(2, 9, False), (2, 8, True), (None, 9, True)]
+)
+def test_codes_are_not_equal_unless_early_stopping_acted(
+    patience: int | None,
+    epochs: int,
+    acted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Where the recipe has none, there is nothing to compare."""
+    history = f"models/{MODEL}/history.csv"
+    cut = budget.Cut(2, 2, steps=4, epochs=9, patience=patience, images={})
+
+    def prepare_side(training, chain, code: Path, folder: Path, *_: object) -> budget.Cut:
+        lines = ["epoch,loss", *(f"{epoch},0.5" for epoch in range(1, epochs + 1)), ""]
+        files.write_text(folder / history, "\n".join(lines))
+        return cut
+
+    monkeypatch.setattr(sides, "prepare_side", prepare_side)
+    monkeypatch.setattr(processes, "run", lambda *_: None)
+    monkeypatch.setattr(processes, "interrupt", lambda *_: True)
+    monkeypatch.setattr(comparing, "compare", lambda *_: [])
+    entry = {"cmd": "train", "outs": [{"path": history}]}
+    training = SimpleNamespace(
+        pipeline=budget.ROOT, key=MODEL, command="train", entry=entry, outs=(history,)
+    )
+    outcome = sides.compare_codes(training, [], tmp_path, tmp_path, BUDGET, tmp_path, None)
+    if acted:
+        assert outcome == sides.Outcome([], epochs * cut.steps, (), resumed=True)
+    else:
+        assert len(outcome.differences) == 1
