@@ -1,6 +1,7 @@
 """dvc.yaml lists every module of ours that a stage imports, directly or not."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,34 @@ def uncovered(modules: set[Path], dependencies: list[str]) -> set[Path]:
 )
 def test_each_stage_depends_on_the_modules_that_it_imports(stage: str, dependencies: list[str]):
     assert uncovered(code.find_modules(Path(stage)), dependencies) == set()
+
+
+# what stages read although a change of it gives no other result: whether there are logs, the
+# names that are known, how weights are transferred, and the source, whose content is a dependency
+WITHOUT_EFFECT = {
+    "train": {"tensorboard"},
+    "evaluate": {"architectures"},
+    "weights": {"download"},
+    "source": {"datasets"},
+}
+
+
+def test_each_stage_depends_on_the_parameters_that_it_reads():
+    others = {}
+    for file in ("dvc.yaml", "data/dvc.yaml"):
+        pipeline = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+        for name, stage in pipeline["stages"].items():
+            listed = stage.get("do", stage).get("params", [])
+            text = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
+            read = re.findall(r"\b(?:options|params\.load\(\))\.(\w+(?:\.\w+)?)", text)
+            # ${...}: of all entries, the stage reads its own
+            parents = [entry.split(".${")[0] for entry in listed]
+            others[name] = {
+                key
+                for key in read
+                if not any(f"{key}.".startswith(f"{parent}.") for parent in parents)
+            }
+    assert {name: keys for name, keys in others.items() if keys} == WITHOUT_EFFECT
 
 
 def test_training_depends_on_the_digests_of_its_modules():
