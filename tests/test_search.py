@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 from distributed import LocalCluster
@@ -28,7 +29,7 @@ from commands.parallel import cluster
 from commands.pipeline import graph
 from commands.reviewing import history
 from commands.search import DATABASE, carry_out, main
-from commands.searching import confirmation, experiments, page, reading, routes, studies
+from commands.searching import confirmation, experiments, page, reading, routes, studies, trial
 from commands.searching.campaign import Campaign
 from commands.searching.running import Event, Run
 from commands.searching.schema import Search, Values
@@ -445,6 +446,33 @@ def test_a_stopped_search_ends_its_trainings_first_and_its_page_keeps_the_verdic
         assert "<strong>better</strong> (p 0.00" in text and "0.8700 ± 0.0100" in text
 
 
+@pytest.mark.parametrize(
+    ("values", "looks"),
+    [((0.80, 0.82, 0.85, 0.87, 0.90, 0.92), []), ((0.80, 0.90, 0.81, 0.91, 0.82, 0.92), [0])],
+    ids=["equal by chance", "better"],
+)
+def test_only_a_better_trial_is_evaluated_on_the_test_set(
+    values: tuple[float, ...], looks: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`values`: of params.yaml and of the best trial, seed by seed."""
+    monkeypatch.chdir(tmp_path)
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH) | {"confirm_seeds": 3})
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({"train.learning_rate": 0.6})
+    study.enqueue_trial({"train.learning_rate": 0.3})
+    trainings = campaign(study, search, WELL, WELL).trainings
+    trainings.name, trainings.search, trainings.runner.remote = "rates", search, False
+    seen: list[int] = []
+    measured = iter((0.9, 0.5, *values))  # first of the two trials
+    trainings.name_run = lambda number, seed: f"{number}-{seed}"
+    trainings.run_all = lambda runs: [(run, {}) for run in runs]
+    trainings.save_result = lambda *_: next(measured)
+    monkeypatch.setattr(page, "draw", lambda *_: {})
+    monkeypatch.setattr(confirmation, "look_at_test", lambda *given: seen.append(given[-1]))
+    carry_out(study, trainings, 0.1)
+    assert seen == looks
+
+
 def test_an_experiment_replaces_that_of_its_study_on_another_commit_but_no_other(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -790,3 +818,27 @@ def test_a_step_of_a_range_is_taken_as_its_decimal_fraction():
     assert first.params != second.params
     assert len({studies.identify_trial(trial, space) for trial in (first, second)}) == 1
     assert studies.read_settings(second, space) == {"rate": 0.3}
+
+
+def test_a_search_begins_nothing_after_its_minutes():
+    search = Search.model_validate(YAML(typ="safe").load(SEARCH))
+    for minutes, begun in ((1e-9, []), (None, ["0", "1"])):
+        study = optuna.create_study()
+        for rate in (0.3, 0.6):
+            study.enqueue_trial({"train.learning_rate": rate})
+        start = campaign(study, search.model_copy(update={"minutes": minutes}), WELL, WELL)
+        start.run()
+        assert start.trainings.runner.begun == begun
+
+
+def test_a_training_that_diverged_has_no_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data/prepared").mkdir(parents=True)
+    for part in ("validation", "test"):
+        np.save(f"data/prepared/{part}_labels.npy", np.array([0, 1]))
+    right = np.array([[0.9, 0.1], [0.1, 0.9]], np.float32)
+    diverged = np.array([[0.9, 0.1], [np.nan, np.nan]], np.float32)
+    files.write_npz(tmp_path / "predictions.npz", validation=diverged, test=right)
+    measures = trial.measure(tmp_path, ["validation", "test"])
+    assert {*measures["validation"].values()} == {None}
+    assert measures["test"]["accuracy"] == 1
