@@ -223,6 +223,23 @@ def test_a_damaged_checkpoint_is_reported_and_counts_as_none(tmp_path, capsys, d
         np.testing.assert_array_equal(obtained, wanted)
 
 
+@pytest.mark.parametrize("refusal", [MemoryError, PermissionError])
+def test_a_checkpoint_that_the_system_does_not_let_read_is_kept(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, refusal: type[Exception]
+):
+    path = tmp_path / "checkpoint.npz"
+    trained_on(path, 1)
+    content = path.read_bytes()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    with monkeypatch.context() as refusing, pytest.raises(refusal):
+        refusing.setattr(np, "load", refuse)
+        trained_on(path, 2)
+    assert path.read_bytes() == content
+
+
 def test_a_reader_who_stops_early_ends_the_command_quietly(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom stages.runtime import cli\n"
     code += "cli.run(lambda: print('x\\n' * 100_000), '')"
