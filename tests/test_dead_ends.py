@@ -5,17 +5,19 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import filelock
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
 from support.kills import checkpointed, state
 from support.processes import eventually
-from support.project import AUTHOR, Project, ran
+from support.project import AUTHOR, ROOT, Project, ran
 
 from commands import (
     check_lock,
@@ -35,7 +37,7 @@ from commands import (
 )
 from commands.parallel import __main__ as parallel
 from stages import describe, evaluate, preprocess, report, source, train
-from stages.runtime import cli, git
+from stages.runtime import cli, experiments, git
 from stages.runtime.errors import UserError
 from stages.storage import files
 
@@ -267,6 +269,73 @@ def test_undo_names_conflicts_by_the_exact_names_of_the_files(
         undo.main()
 
 
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A repository of two commits on main that undo takes for a project, and whose folder is the
+    current one."""
+    project = Project(tmp_path / "bare")
+    project.path(".dvc").mkdir(parents=True)
+    project.path("dvc.yaml").touch()
+    monkeypatch.chdir(project.folder)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    for text in ("one", "two"):
+        project.path("file").write_text(text)
+        project.commit()
+    return project
+
+
+def test_undo_leaves_commits_alone_that_a_killed_experiment_left_on_no_branch(bare: Project):
+    first, second = bare.run("git", "rev-list", "--reverse", "HEAD").split()
+    bare.run("git", "update-ref", "refs/exps/exec/EXEC_HEAD", first)
+    bare.run("git", "checkout", "--quiet", second[:10])  # as a person does it
+    assert experiments.find_lost_branch() is None
+    bare.run("git", "checkout", "--quiet", "main")
+    bare.run("git", "checkout", "--quiet", first)  # as DVC does it
+    assert experiments.find_lost_branch() == "main"
+    bare.path("file").write_text("three")
+    bare.commit()
+    head = bare.run("git", "rev-parse", "HEAD")
+    with pytest.raises(UserError, match="(?s)main.*git switch -c"):
+        undo.main()
+    assert bare.run("git", "rev-parse", "HEAD") == head
+
+
+def test_undo_is_refused_beside_a_dvc_that_works_in_the_same_project(
+    bare: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    other = tmp_path / "other"
+    (other / ".dvc").mkdir(parents=True)
+    cat = shutil.which("cat")  # it waits for its input
+    with subprocess.Popen(["dvc"], executable=cat, cwd=bare.folder, stdin=subprocess.PIPE):
+        with pytest.raises(UserError, match="DVC is running"):
+            undo.main()
+        monkeypatch.chdir(other)
+        experiments.refuse_beside_dvc()
+    monkeypatch.chdir(bare.folder)
+    experiments.refuse_beside_dvc()
+
+
+def test_undo_leaves_what_people_write_about_replications_alone(
+    bare: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(undo, "check_out", lambda: "")
+    by_hand = ("dvc.yaml", "published.yaml", "published_curves.csv", "search.csv")
+    by_hand += ("from-scratch.txt", "README.md")
+    folder = bare.path("replications")
+    folder.mkdir()
+
+    def write(text: str) -> None:
+        for name in (*by_hand, "params.yaml"):
+            (folder / name).write_text(text)
+
+    write("committed")
+    bare.commit()
+    write("edited")
+    undo.main()
+    left = [path.name for path in folder.iterdir() if path.read_text() == "edited"]
+    assert sorted(left) == sorted(by_hand)
+
+
 def test_plots_drawn_in_a_subfolder_are_no_change_to_git(finished: Project):
     finished.dvc("--cd", "reports", "plots", "diff")
     assert finished.path("reports/dvc_plots/index.html").exists() and finished.changes() == []
@@ -288,6 +357,14 @@ def test_values_can_be_set_as_the_documentation_says(fresh: Project):
 def test_a_data_set_without_an_entry_is_refused_by_its_line(finished: Project):
     output = finished.dvc("exp", "run", "-S", "dataset=cifar-10", status=255)
     assert re.search(r"params\.yaml:\d+: dataset: 'cifar-10' is not a key of datasets", output)
+
+
+def test_a_source_that_does_not_exist_is_refused_before_dvc_looks_for_it(fresh: Project):
+    name = "fashion_mnist_sample"
+    fresh.edit_params(lambda params: params["datasets"][name].update(source="nowhere.npz"))
+    output = fresh.dvc("repro", status=255)
+    assert re.search(rf"error: .*datasets\.{name}\.source: .*'nowhere\.npz'", output)
+    assert ran(output) == ["check"]
 
 
 def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
@@ -365,3 +442,21 @@ def test_undo_recovers_from_a_training_whose_terminal_was_closed(finished: Proje
     finished.commit()
     _, last = json.loads(finished.dvc("exp", "show", "--json"))
     assert last["rev"] == finished.run("git", "rev-parse", "HEAD").strip()
+
+
+def test_a_command_that_already_runs_here_is_refused_by_its_lock(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    shutil.copytree(ROOT / "searches", "searches")
+    for module, work, arguments in (
+        (parallel, "run", ([], 1, None, False)),
+        (replicate, "run_queue", ([], True, False, False)),
+        (search, "run", ("fashion-batch-norm", 1, None, False, False)),
+        (seed_spread, "measure", (2,)),
+    ):
+        lock = seed_spread.LOCK if module is seed_spread else module.SCRATCH / "lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(module, work, lambda *_: pytest.fail("it started"))
+        with filelock.FileLock(lock), pytest.raises(UserError, match=re.escape(str(lock))):
+            module.main(*arguments)
