@@ -20,9 +20,11 @@ from support.processes import eventually, processes_in
 from support.project import Project, copy, ran
 
 from commands import replicate
+from commands.rechecking import budget, sides, stale
 from commands.replicating import committing, progress, rows
 from commands.replicating.rows import Row
-from stages.replications import table
+from stages.params.schema import Recheck
+from stages.replications import options, table
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training.state import read_state
@@ -223,6 +225,24 @@ def test_results_are_not_committed_while_their_inputs_are_edited(
         replicate.main([FIRST], dry=False, commit=True, download=False)
 
 
+def test_each_input_of_the_results_counts_as_edited(
+    fresh: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(fresh.folder)
+    for path in (
+        "stages/training/fitting.py",
+        "data/official/mnist.yaml",
+        PARAMS,
+        "replications/published.yaml",
+        "replications/published_curves.csv",
+        "replications/dvc.yaml",
+    ):
+        with open(path, "a") as file:
+            file.write("# edited\n")
+        assert committing.list_edited() == [path]
+        fresh.run("git", "checkout", "--quiet", path)
+
+
 class Replicated(NamedTuple):
     """A project after a queue that was stopped and started again."""
 
@@ -365,3 +385,22 @@ def test_the_table_judges_a_row_by_the_budget_that_it_ran_with(
         table.main()
     text = project.path("replications/table.md").read_text()
     assert text.count("reduced budget") == 2 and text.count("not run yet") == 1
+
+
+def test_a_recheck_cuts_a_row_down_together_with_the_one_that_it_starts_from(
+    replicated: Replicated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(replicated.project.folder)
+    trainings = stale.find_trainings(budget.REPLICATIONS)
+    more = next(training for training in trainings if training.key == MORE)
+    chain = more.predecessors(trainings)
+    assert [training.key for training in chain] == [FIRST]
+    code = sides.copy_working_tree(tmp_path / "code", ())
+    small = Recheck(batches=2, epochs=2, patience=1, validation_images=3, pixels=8000)
+    cut = sides.prepare_side(more, chain, code, tmp_path / "side", small)
+    monkeypatch.chdir(tmp_path / "side")
+    _, replications = options.load()
+    for name in (FIRST, MORE):
+        entry = replications.experiments[name]
+        assert entry.seeds == [1]
+        assert len(options.open_prepared(entry).labels("train")) == cut.images["train"] == 25

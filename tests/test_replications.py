@@ -10,11 +10,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages import params
+from stages.drawing import charts
 from stages.metrics.diagnostics import tabulate_confusion
 from stages.metrics.tabulation import tabulate_curves
 from stages.replications import figures, learning_curves, options, publications
 from stages.replications.evaluate import take_published_measure
-from stages.replications.table import add_variations, build_row, measure_conditions
+from stages.replications.table import (
+    add_variations,
+    build_row,
+    count_earlier_epochs,
+    measure_conditions,
+)
 from stages.replications.verdicts import (
     Spread,
     Spreads,
@@ -289,3 +295,22 @@ def test_published_curves_that_cannot_be_read_are_named(
     (tmp_path / "published_curves.csv").write_text(text)
     with pytest.raises(UserError, match=rf"published_curves\.csv .*{named}"):
         publications.read_published_curves()
+
+
+def test_the_start_of_fine_tuning_is_marked_where_the_head_was_trained_before():
+    phases = {"both": ["head"] * 3 + ["fine-tuning"] * 2, "one": ["fine-tuning"] * 2}
+    curves = pd.concat(
+        pd.DataFrame({"model": model, "epoch": range(1, len(phase) + 1), "phase": phase})
+        for model, phase in phases.items()
+    )
+    assert charts.find_phases(curves).values.tolist() == [["both", 3.5]]
+    assert charts.find_phases(curves.drop(columns="phase")).empty
+
+
+def test_published_epochs_count_on_where_an_experiment_continues_another():
+    _, replications = options.load()
+    entries = replications.experiments
+    documents = publications.read_documents(entries)
+    first, more = (entries[f"cifar100-simple-cnn{ending}"] for ending in ("", "-more"))
+    assert count_earlier_epochs(more, documents) == 10
+    assert count_earlier_epochs(first, documents) == 0
