@@ -21,7 +21,16 @@ from stages.sources import official
 
 TEXT = read_example()
 REPLICATIONS = (ROOT / "replications/params.yaml").read_text(encoding="utf-8")
+RATES = TEXT[TEXT.index("  learning_rate:") : TEXT.index("  loss: ")]  # up to schedule_arguments
 DROPOUT = "- Dropout:\n        rate: 0.2\n"
+
+
+def scheduled(arguments: str, rate: str = "") -> str:
+    """In place of `RATES`: a schedule with its arguments, and a learning rate beside it."""
+    return (
+        f"  learning_rate: {rate}\n  optimizer_arguments: {{}}\n"
+        f"  schedule: CosineDecay\n  schedule_arguments: {arguments}\n"
+    )
 
 
 def refuse(folder: Path, text: str) -> str:
@@ -181,6 +190,26 @@ def refuse(folder: Path, text: str) -> str:
         ("seed: 1337 ", '"[one]": 1\nseed: 1337 ', ["[one]: unknown key"]),
         (TEXT, "", ["params.yaml"]),
         (TEXT, "just text", ["params.yaml"]),
+        # what would have no effect, unnoticed
+        (RATES, scheduled("{}", rate="0.1"), ["train: ", "learning_rate", "schedule"]),
+        (
+            "  schedule_arguments: {}",
+            "  schedule_arguments: {decay_steps: 5}",
+            ["train: ", "schedule_arguments"],
+        ),
+        (
+            RATES,
+            scheduled("{decay_epochs: 1, decay_steps: 5}"),
+            ["schedule_arguments", "decay_epochs", "decay_steps"],
+        ),
+        (
+            "\n  image_size:",
+            "\n  image_size: 7072",
+            ["preprocess.image_size", "7072", "download.limits.pixels"],
+        ),
+        ("  timeout: 30.0 ", "  timeout: 0 ", ["download.timeout", "0"]),
+        ("  retries: 5 ", "  retries: 101 ", ["download.retries", "101"]),
+        ("  backoff: 1.0 ", "  backoff: -1 ", ["download.backoff", "-1"]),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: list[str]):
