@@ -1,6 +1,7 @@
 """From a result back to the photograph: file names from the source to the page, and labels that
 models doubt."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from support.project import Project, write_prepared
 from support.results import write_model
 
 from stages import compare, describe, download, evaluate, preprocess, report, split
+from stages.images import data_uri
 from stages.metrics.label_quality import find_label_issues, join_label_issues
 from stages.page.templates import make_breakable
 
@@ -126,6 +128,7 @@ def test_a_photograph_keeps_its_name_up_to_the_page(
         greys = np.load(prepared / f"{part}.npy")[:, 0, 0, 0]
         assert [grey_of[name] for name in names] == greys.tolist()
         labels[part] = np.load(prepared / f"{part}_labels.npy")
+        labels[part][[3, 5]] ^= 1  # which the models will take for the other class
     for seed, model in enumerate(("mnist-dense", "fashion-2blocks")):
         write_model(model, labels, ["cats", "dogs"], seed)
         evaluate.main(model)
@@ -139,3 +142,9 @@ def test_a_photograph_keeps_its_name_up_to_the_page(
     assert names[0] in issues["file"].tolist()
     mistakes = predictions[predictions["actual"] != predictions["predicted"]]
     assert len(mistakes) and all(make_breakable(name) in page for name in mistakes["file"])
+    shown = re.findall(r'<img src="([^"]+)" alt="[^"]*"><figcaption>(.*?)</figcaption>', page)
+    shown += re.findall(r'<img src="([^"]+)" alt="[^"]*" title="([^"]+)">', page)
+    assert len(shown) > len(issues) + len(mistakes)
+    for image, caption in shown:
+        (name,) = re.findall(r"(?:cats|dogs)/photo_\d+\.png", caption.replace("<wbr>", ""))
+        assert image == data_uri.encode_array(np.full((8, 8, 1), grey_of[name], np.uint8)), name
