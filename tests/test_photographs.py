@@ -4,6 +4,7 @@ keras.applications with weights that the tests save."""
 import resource
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,3 +324,23 @@ def test_weights_of_another_network_end_the_run_before_training(
     assert "Epoch" not in capsys.readouterr().out
     with pytest.raises(UserError, match="another network"):
         photographs.main(Path("my photographs"), "small", WEIGHTS, "mine", dry=True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "tuned", "weight", "epochs"),
+    [
+        ((30, 10), True, "balanced", 20),
+        ((14, 10), True, "none", 20),
+        ((8000, 7000), True, "none", 5),
+        ((14, 10), False, "none", 1),
+    ],
+)
+def test_the_settings_follow_from_the_number_of_photographs(
+    counts: tuple[int, int], tuned: bool, weight: str, epochs: int
+):
+    labels = np.repeat([0, 1, 0], [*counts, 999])  # the last ones are test images
+    images = SimpleNamespace(labels=labels, train=sum(counts))
+    parts = {"train": range(sum(counts))}
+    preset = settings.PRESETS["small"]
+    planned = settings.plan_settings(Path("mine"), "mine", preset, tuned, images, parts)
+    assert (planned["train.class_weight"], planned["train.epochs"]) == (weight, epochs)
