@@ -1,7 +1,9 @@
 """Stages in parallel: real DVC and a real Dask cluster of two processes, in a pipeline like ours
 whose stages take no time."""
 
+import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,9 +19,9 @@ from support.example import read_example
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, add_failing_hook, copy, ran
 
-from commands.parallel import cluster, exchange, provision, worker
+from commands.parallel import cluster, exchange, provision, records, worker
 from commands.parallel.__main__ import check_names
-from commands.parallel.options import require_remote
+from commands.parallel.options import add_workers_option, require_remote
 from commands.pipeline import graph, snapshot, sources
 from stages.params.schema import Parallel
 from stages.runtime import processor
@@ -506,3 +508,70 @@ def test_an_address_without_a_scheduler_is_named_and_no_thread_keeps_trying(
             ):
                 pass
     assert threading.active_count() == threads
+
+
+def test_a_stage_starts_only_where_enough_is_left_beside_those_that_run():
+    offers = [{"threads": 1, "gpu": 1}, {"threads": 1, "gpu": 0}]
+    for needs, taken, starts in (
+        ({"gpu": 1}, [], True),
+        ({"gpu": 1}, [{}], True),
+        ({"gpu": 1}, [{"gpu": 1}], False),
+        ({}, [{"gpu": 1}], True),
+        ({}, [{"gpu": 1}, {}], False),
+        ({"gpu": 2}, [], False),  # both workers together have no more than one
+    ):
+        assert cluster.can_start(needs, taken, offers) == starts, (needs, taken)
+
+
+def test_the_record_of_a_worker_is_written_unless_a_newer_one_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  train@a:\n    cmd: one\n")
+    stage = SimpleNamespace(lock="dvc.lock", name="train@a", address="train@a")
+    here = Path("run.json")
+
+    def restore(entry: dict[str, str], seconds: int) -> str:
+        """The record after `restore`, with one here that is this much newer."""
+        here.write_text("here")
+        records.keep(stage, entry, {"run.json": "of the worker"})
+        (kept,) = records.FOLDER.iterdir()
+        os.utime(kept, (1000, 1000))
+        os.utime(here, (1000 + seconds, 1000 + seconds))
+        records.restore()
+        return here.read_text()
+
+    assert restore({"cmd": "one"}, seconds=-1) == "of the worker"
+    assert restore({"cmd": "one"}, seconds=1) == "here"
+    assert restore({"cmd": "another"}, seconds=-1) == "here"
+
+
+def test_a_worker_that_does_not_see_the_cache_names_it(tmp_path: Path):
+    clones = worker.Clones("run", b"", "", "", "", str(tmp_path / "cache/mark"), {})
+    clones.folder = tmp_path
+    with pytest.raises(RuntimeError, match=re.escape(str(tmp_path / "cache"))):
+        clones.open_clone()
+
+
+@pytest.mark.parametrize("workers", ["0", "1025"])
+def test_no_worker_and_too_many_are_refused(workers: str):
+    parser = argparse.ArgumentParser()
+    add_workers_option(parser, "processes")
+    assert parser.parse_args(["--workers", "1024"]).workers == 1024
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--workers", workers])
+
+
+def test_workers_that_share_no_folder_exchange_results_through_the_remote(
+    project: Project, tmp_path: Path
+):
+    store = tmp_path / "store"
+    project.dvc("remote", "add", "--quiet", "--default", "store", str(store))
+    project.commit()
+    output = project.run(*PARALLEL, "--remote")
+    assert ran(output) == ["download"]  # the results of all others come from the remote
+    assert "6 of 6 stages done" in output and ran(project.dvc("repro")) == []
+    seed = YAML(typ="safe").load(project.path("params.yaml"))["seed"]
+    for path in ("models/a/weights", "models/b/weights"):
+        assert project.path(path).read_text().startswith(f"pixels\n{seed} ")
+    assert len([path for path in store.rglob("*") if path.is_file()]) > 6
