@@ -73,6 +73,28 @@ def test_a_comment_never_shows_another_file_of_the_machine(tmp_path: Path, comme
     assert "secret" not in posted and "broke off" in posted
 
 
+RECORDING_GH = """#!/bin/sh
+# the GitHub CLI, which notes its arguments: open pull requests PULLS, each with the comment 99
+echo "$*" >> posted
+case "$*" in
+  *pulls*) printf '%s' 'PULLS' ;;
+  *"/comments --jq"*) echo 99 ;;
+esac
+"""
+
+
+def test_an_earlier_comment_is_replaced_and_without_a_pull_request_there_is_none(
+    tmp_path: Path, comment
+):
+    (tmp_path / "review.md").write_text("## Review\n")
+    (tmp_path / "gh").write_text(RECORDING_GH.replace("PULLS", "7"))
+    *_, last = comment("review.md").splitlines()
+    assert "--method PATCH repos/o/r/issues/comments/99 " in last
+    (tmp_path / "posted").unlink()
+    (tmp_path / "gh").write_text(RECORDING_GH.replace("PULLS", ""))
+    assert [call.split()[3] for call in comment("review.md").splitlines()] == ["repos/o/r/pulls"]
+
+
 def test_make_passes_names_unchanged_and_runs_nothing_in_them(tmp_path: Path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").touch()
