@@ -1,6 +1,7 @@
 """The exported model is the selected one, predicts the same without Keras, and is known to DVC's
 registry."""
 
+import errno
 import json
 import re
 import sys
@@ -444,3 +445,30 @@ def test_the_registry_gives_the_tagged_version(finished: Project):
     fetched = {path.name: path.read_bytes() for path in finished.path("fetched").iterdir()}
     assert fetched == {path.name: path.read_bytes() for path in finished.path("exports").iterdir()}
     assert set(fetched) == {*EXPORTED, "SHA256SUMS"}
+
+
+def test_predictions_of_another_number_of_images_are_not_compared(tmp_path: Path):
+    predicted = np.eye(3, dtype=np.float32)
+    files.write_npz(tmp_path / "predictions.npz", test=predicted)
+    training = {"train": {"precision": "float32"}}
+    assert export.compare_as_trained(tmp_path, training, predicted) == 0
+    with pytest.raises(UserError, match="predictions.npz .*3 test images.* 2"):
+        export.compare_as_trained(tmp_path, training, predicted[:-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(errno.ENOSPC, "no room"), OSError), (ValueError("no such operation"), UserError)],
+    ids=["the system's", "the network's"],
+)
+def test_only_what_the_network_is_to_blame_for_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
+):
+    model, description, _ = build([{"Flatten": {}}], 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "export", refuse)
+    with pytest.raises(raised, match=str(error.args[-1])):
+        onnx.convert(model, description, tmp_path / "model.onnx")

@@ -130,3 +130,17 @@ def test_only_missing_instructions_excuse_other_bits(asked, found, explains):
     accuracies = compare_accuracies(METRICS, METRICS)
     with nullcontext() if explains else pytest.raises(UserError, match="bits should be equal"):
         judge({"models/net": "1"}, {"models/net": "2"}, [], accuracies, 0.01, asked, found)
+
+
+def test_a_shallow_clone_is_verified(
+    finished: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    clone = str(tmp_path / "clone")
+    finished.run("git", "clone", "--quiet", "--depth", "1", finished.folder.as_uri(), clone)
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(verify, "run_dvc", lambda *_, **__: 0)
+    verify.main()
+    assert "equal bits" in capsys.readouterr().out
