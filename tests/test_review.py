@@ -17,13 +17,14 @@ from support.processes import eventually, processes_in
 from support.project import Project, copy
 from support.reviews import MODEL, accept, closed_gate, commit, review
 
+from commands import review as review_command
 from commands import seed_spread
 from commands.pipeline import lockfile, process, sources
 from commands.reviewing import comparing, noise, yardstick
 from commands.reviewing.history import find_base, read_working_tree
 from commands.reviewing.models import count_confusion_change, draw_sparklines
 from commands.reviewing.revisions import Revision
-from commands.reviewing.spread import describe_provenance, has_provenance
+from commands.reviewing.spread import SPREAD, describe_provenance, has_provenance
 from stages import params
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -552,3 +553,57 @@ def test_a_missing_history_cache_or_base_is_explained(
     why, lost = explain("main")
     assert "no commit in common" in why and lost
     assert "FAILED: base" in closed_gate(finished, capsys, "elsewhere")
+
+
+def test_the_review_runs_what_is_out_of_date_but_its_lock_check_has_failed(
+    history: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = copy(history, tmp_path)
+    project.run("git", "reset", "--quiet", "--hard")  # other tests leave files of other branches
+    monkeypatch.chdir(project.folder)
+
+    def change_command(command: str) -> None:
+        stage = {"cmd": f"{command} HEAD -- reports"}  # which restores what the stage gave before
+        project.edit_params(
+            lambda pipeline: pipeline["stages"]["compare"].update(stage), "dvc.yaml"
+        )
+
+    with pytest.raises(UserError, match="--head"):
+        review_command.main("main", "longer", repro=True)
+    change_command("git checkout --quiet")
+    review_command.main("main", None, repro=True)
+    (line,) = re.findall("FAILED: dvc.lock: .*", project.path("review.md").read_text())
+    assert "`compare` had to run" in line
+    change_command("git checkout -q")
+    project.path("review.md").unlink()
+    monkeypatch.setattr(review_command, "run_dvc", lambda *_: 1)
+    with pytest.raises(UserError, match="`dvc repro` failed: `compare`"):
+        review_command.main("main", None, repro=True)
+    assert "`dvc repro` failed: `compare`" in project.path("review.md").read_text()
+
+
+def test_the_spread_is_measured_against_committed_results_alone(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+
+    def refuse(named: str) -> None:
+        with pytest.raises(UserError, match=named):
+            seed_spread.require_committed_results()
+
+    finished.path(str(SPREAD)).write_text("{}")
+    finished.commit()
+    finished.path(str(SPREAD)).write_text("{ }")  # which the measurement itself changes
+    seed_spread.require_committed_results()
+    finished.edit_params(lambda content: content["train"].update(epochs=3))
+    refuse(r"params\.yaml")
+    finished.commit()
+    refuse("train@")
+
+
+def test_a_failed_review_shows_its_error_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    review_command.write_failure("@one`", HOSTILE)
+    text = Path("review.md").read_text(encoding="utf-8")
+    assert "one" in text and "Gate" in text
+    assert not acting(text) and "`" not in text
