@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from support.example import read_example
+from support.example import load_example, read_example
 from support.processes import command_of, eventually, press_ctrl_c, processes_in
 from support.project import ROOT, Project, add_failing_hook, copy, ran
 
@@ -571,7 +571,7 @@ def test_workers_that_share_no_folder_exchange_results_through_the_remote(
     output = project.run(*PARALLEL, "--remote")
     assert ran(output) == ["download"]  # the results of all others come from the remote
     assert "6 of 6 stages done" in output and ran(project.dvc("repro")) == []
-    seed = YAML(typ="safe").load(project.path("params.yaml"))["seed"]
+    seed = load_example().seed
     for path in ("models/a/weights", "models/b/weights"):
         assert project.path(path).read_text().startswith(f"pixels\n{seed} ")
     assert len([path for path in store.rglob("*") if path.is_file()]) > 6
