@@ -471,4 +471,4 @@ def test_only_what_the_network_is_to_blame_for_is_told_of_it(
 
     monkeypatch.setattr(model, "export", refuse)
     with pytest.raises(raised, match=str(error.args[-1])):
-        onnx.convert(model, description, tmp_path / "model.onnx")
+        to_onnx.convert(model, description, tmp_path / "model.onnx")

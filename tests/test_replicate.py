@@ -393,7 +393,7 @@ def test_a_recheck_cuts_a_row_down_together_with_the_one_that_it_starts_from(
     monkeypatch.chdir(replicated.project.folder)
     trainings = stale.find_trainings(budget.REPLICATIONS)
     more = next(training for training in trainings if training.key == MORE)
-    chain = more.predecessors(trainings)
+    chain = more.find_predecessors(trainings)
     assert [training.key for training in chain] == [FIRST]
     code = sides.copy_working_tree(tmp_path / "code", ())
     small = Recheck(batches=2, epochs=2, patience=1, validation_images=3, pixels=8000)
