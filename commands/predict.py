@@ -143,7 +143,7 @@ def main(
     rows, failed = [], 0
     files = list(find_files(paths))
     if explainer:
-        explainer.require_free(files)
+        explainer.prepare_outputs(files)
     classified = classify(files, predict, training, top, confidence, read_limits())
     for row, path, image in progress.track(classified, "predictions", "images", len(files)):
         if isinstance(row, str):

@@ -128,9 +128,9 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
     name, search = trainings.name, trainings.search
     try:
         Campaign(study, trainings).run()
-        compared = confirmation.confirm(study, trainings, rate)
-        if compared and compared.word == confirmation.BETTER:
-            confirmation.look_at_test(study, trainings, compared.trial)
+        confirmed = confirmation.confirm(study, trainings, rate)
+        if confirmed and confirmed.word == confirmation.BETTER:
+            confirmation.look_at_test(study, trainings, confirmed.trial)
     except BaseException:
         trainings.runner.stop_all()
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -141,14 +141,14 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
             page.write(study, search, confirmation.read_confirmation(study, trainings, rate))
         raise
     pull = " --pull" if trainings.runner.remote else ""
-    written, best = page.write(study, search, compared), studies.find_best(study)
+    written, best = page.write(study, search, confirmed), studies.find_best(study)
     if unfinished := studies.list_unfinished(study):
         print(f"unfinished trials: {len(unfinished)}; the next start continues them")
     if best is None:
         raise UserError(f"no trial is complete: see {written} for each one's outcome")
     print(f"best: trial {best.number}, {search.objective} {best.value:.4f}")
-    if compared:
-        print(f"against params.yaml as it is, on new seeds: {compared.word} ({compared.basis})")
+    if confirmed:
+        print(f"against params.yaml as it is, on new seeds: {confirmed.word} ({confirmed.basis})")
     elif search.confirm_seeds:
         print("its values are those of params.yaml: there is nothing to confirm")
     if test := confirmation.read_test(study, best.number):
@@ -160,7 +160,7 @@ def carry_out(study: "optuna.Study", trainings: "Trainings", rate: float) -> Non
 def refuse_odd_validation() -> None:
     """Raise `UserError` if the validation images are those of another part: each trial would be
     judged on its own training images, or on the test set."""
-    data = files.read_json(inputs.PREPARED)
+    data = files.read_json(inputs.PREPARED_DESCRIPTION)
     for part in ("test", "training"):
         if data[f"validation_is_{part}"]:
             raise UserError(

@@ -132,7 +132,8 @@ def main() -> None:
             "test_accuracy": model["test"]["accuracy"],
             "test_loss": model["test"]["loss"],
             "validation_accuracy": model["validation"]["accuracy"],
-            "learning_rate": model["learning_rate"],
+            # missing from trainings older than this record
+            **({"learning_rate": model["learning_rate"]} if "learning_rate" in model else {}),
         }
         for model in metrics
     }

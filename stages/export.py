@@ -29,11 +29,8 @@ from typing import Any
 import numpy as np
 
 from stages import params
-from stages.conversion import checking, contents, int8, running, to_onnx
+from stages.conversion import checking, contents, measuring, running, to_onnx
 from stages.conversion.checking import Predict
-from stages.conversion.names import INT8
-from stages.metrics import refusing
-from stages.metrics.refusing import Scored
 from stages.runtime import cli
 from stages.runtime.errors import UserError
 from stages.storage import files
@@ -100,68 +97,6 @@ def compare_as_trained(folder: Path, training: dict[str, Any], predicted: np.nda
     return difference
 
 
-def score_parts(predict: Predict, data: Prepared, size: int) -> dict[str, Scored]:
-    """Confidence and correctness of the predictions of the validation and the test set, predicting
-    `size` images at a time."""
-    return {
-        part: refusing.score_confidence(
-            checking.predict_in_batches(predict, data.images(part), size), data.labels(part)
-        )
-        for part in ("validation", "test")
-    }
-
-
-def choose_refusal(parts: dict[str, Scored], accuracy: float, network: str = "") -> dict[str, Any]:
-    """Choose the confidence below which to refuse on the validation set, and measure it on both
-    `parts`. Raises `UserError` if no confidence reaches `accuracy`."""
-    confidence = refusing.choose_threshold(*parts["validation"], accuracy)
-    if confidence is None:
-        raise UserError(
-            f"params.yaml: export.accepted_accuracy: {accuracy} is not reached on the validation "
-            f"part{network}, however few images are classified: lower it, or leave it empty"
-        )
-    measured = {
-        part: refusing.measure_refusal(*scores, confidence) for part, scores in parts.items()
-    }
-    return {"accepted_accuracy": accuracy, "confidence": confidence, **measured}
-
-
-def compare_forms(folder: Path, forms: dict[str, dict[str, Scored]], fall: float) -> dict[str, Any]:
-    """Compare model.onnx and model.int8.onnx in `folder`: the accuracies of the two `forms`,
-    float32 and int8, on each part, and their sizes. Raises `UserError` if the validation accuracy
-    falls by more than `fall`."""
-    measured: dict[str, Any] = {
-        part: {name: round(float(parts[part][1].mean()), 6) for name, parts in forms.items()}
-        for part in ("validation", "test")
-    }
-    paths = {"float32": folder / "model.onnx", "int8": folder / INT8}
-    measured["bytes"] = {name: path.stat().st_size for name, path in paths.items()}
-    lost = round(measured["validation"]["float32"] - measured["validation"]["int8"], 6)
-    if lost > fall:
-        raise UserError(
-            f"params.yaml: export.int8_fall: in 8-bit integers the validation accuracy is "
-            f"{lost:.4f} lower, and at most {fall} is allowed: raise it, or leave it empty"
-        )
-    return measured
-
-
-def measure_forms(
-    folder: Path, forms: dict[str, dict[str, Scored]], accuracy: float | None, fall: float | None
-) -> dict[str, Any]:
-    """The content of export.json: below which confidence each of the `forms` is to refuse, if an
-    `accuracy` is asked for, and how int8 compares with float32, if a `fall` is allowed."""
-    measured: dict[str, Any] = {}
-    if accuracy:
-        measured["refusal"] = choose_refusal(forms["float32"], accuracy)
-    if fall is not None:
-        measured["int8"] = compare_forms(folder, forms, fall)
-        if accuracy:
-            measured["int8"]["refusal"] = choose_refusal(
-                forms["int8"], accuracy, " in 8-bit integers"
-            )
-    return measured
-
-
 def main() -> None:
     options = params.load()
     threads, size = options.train.threads, options.train.prediction_batch_size
@@ -180,22 +115,16 @@ def main() -> None:
         to_onnx.convert(model, training, partial / "model.onnx")
         predict = running.make_predict(running.open_session(partial / "model.onnx", threads))
         difference = checking.require_equal("the ONNX file", predict, images, expected, size)
-        predicts = {"keras": model.predict_on_batch, "onnx": predict}
-        accuracy, fall = options.export.accepted_accuracy, options.export.int8_fall
-        forms = {}
-        if accuracy or fall is not None:
-            forms["float32"] = score_parts(predict, data, size)
-        if fall is not None:
-            int8.quantise(partial / "model.onnx", partial / INT8, data.images("train"))
-            predicts["int8"] = running.make_predict(running.open_session(partial / INT8, threads))
-            forms["int8"] = score_parts(predicts["int8"], data, size)
-        measured = measure_forms(partial, forms, accuracy, fall)
+        measured, predict_int8 = measuring.measure_export(partial, predict, data, options)
         metrics = contents.read_metrics(REPORTS) | measured
         files.write_json(partial / "metrics.json", metrics)
         card = files.read_json(REPORTS / "data" / "card.json")
         contents.write_readme(partial, training=training, metrics=metrics, card=card)
         contents.write_digests(partial)
     files.write_json(REPORTS / "export.json", measured)
+    predicts = {"keras": model.predict_on_batch, "onnx": predict}
+    if predict_int8:
+        predicts["int8"] = predict_int8
     latency = {name: measure_latency(predict, images[:1]) for name, predict in predicts.items()}
     files.write_json(
         folder / "latency.json", {"milliseconds for one image, median": latency, "threads": threads}

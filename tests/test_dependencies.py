@@ -1,4 +1,5 @@
-"""dvc.yaml lists every module of ours that a stage imports, directly or not."""
+"""dvc.yaml lists every module of ours that a stage imports, directly or not, and the parameters
+that it names."""
 
 import ast
 import re

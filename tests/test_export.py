@@ -21,7 +21,7 @@ from support.project import AUTHOR, Project, copy, data_json, ran
 from commands import savedmodel
 from commands.predicting import pictures, schemas, trained
 from stages import architectures, export
-from stages.conversion import checking, contents, running, to_onnx
+from stages.conversion import checking, contents, measuring, running, to_onnx
 from stages.conversion.names import DIGESTS
 from stages.metrics import refusing
 from stages.params.names import ACROSS, ACTIVATIONS
@@ -280,8 +280,8 @@ def test_losing_too_much_validation_accuracy_in_8_bits_stops_the_export(tmp_path
 
     forms = {"float32": score(right, wrong), "int8": score(wrong, right)}
     with pytest.raises(UserError, match=r"export.int8_fall: .* 0.2500 lower"):
-        export.measure_forms(tmp_path, forms, None, 0.2)
-    measured = export.measure_forms(tmp_path, forms, None, 0.25)["int8"]
+        measuring.compare_forms(tmp_path, forms, 0.2)
+    measured = measuring.compare_forms(tmp_path, forms, 0.25)
     assert measured["validation"] == {"float32": 1, "int8": 0.75}
     assert measured["test"] == {"float32": 0.75, "int8": 1}
 

@@ -154,7 +154,12 @@ def test_a_link_to_a_folder_is_named_and_not_followed(tmp_path: Path):
     ]
 
 
-def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
+def test_a_picture_never_overwrites_what_lies_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "images/folder").mkdir(parents=True)
+    (tmp_path / "images/folder/a.png").touch()
+    monkeypatch.chdir(tmp_path / "images")
     explainer = SimpleNamespace(
         target=tmp_path, compute_heat=lambda image, number: np.zeros((1, 1))
     )
@@ -170,14 +175,16 @@ def test_a_picture_never_overwrites_what_lies_in_its_place(tmp_path: Path):
     Image.new("L", (1, 1)).save(tmp_path / "e.png", pnginfo=text)
     for path in ("a.png", "b.jpg", "c", "d", "e"):
         with pytest.raises(UserError, match="--explain"):
-            Explainer.require_free(explainer, [Path("new.png"), Path(path)])
+            Explainer.prepare_outputs(explainer, [Path("new.png"), Path(path)])
     with pytest.raises(UserError, match="folder cannot be made"):
-        Explainer.require_free(explainer, [Path("new.png"), Path("folder/a.png")])
+        Explainer.prepare_outputs(explainer, [Path("new.png"), Path("folder/a.png")])
+    Explainer.prepare_outputs(explainer, [Path("typo/a.png"), Path("x" * 300, "a.png")])
+    assert not (tmp_path / "typo").exists()
     assert (tmp_path / "a.png.png/kept").is_dir()
     assert Image.open(tmp_path / "b.jpg.png").getpixel((0, 0)) == 7
     assert (tmp_path / "c.png").read_text() == "kept"
     for _ in range(2):  # its own pictures are replaced
-        Explainer.require_free(explainer, [Path("own.png")])
+        Explainer.prepare_outputs(explainer, [Path("own.png")])
         Explainer.draw(explainer, Path("own.png"), image, 0)
 
 
@@ -208,19 +215,20 @@ def test_pictures_of_the_same_name_in_several_folders_stay_apart():
 def test_a_folder_that_cannot_be_made_for_pictures_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    explainer = SimpleNamespace(choose_output=Path)
+    explainer = SimpleNamespace(choose_output=lambda path: Path("why", path.name))
+    (tmp_path / "a.png").touch()
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(UserError, match="folder why cannot be made"):
-        Explainer.require_free(explainer, [Path("why/a.png")])
+        Explainer.prepare_outputs(explainer, [tmp_path / "a.png"])
 
 
 def test_the_current_folder_without_images_is_no_obstacle_to_explaining(tmp_path: Path):
     """That it holds no images is reported later, as for any other folder."""
     explainer = SimpleNamespace(target=tmp_path)
     explainer.choose_output = lambda path: Explainer.choose_output(explainer, path)
-    Explainer.require_free(explainer, [Path(".")])
+    Explainer.prepare_outputs(explainer, [Path(".")])
 
 
 def test_the_heat_map_is_that_of_grad_cam(tmp_path: Path):

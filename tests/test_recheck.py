@@ -544,8 +544,8 @@ def test_stopping_a_recheck_stops_its_comparisons(
         return sides.Outcome([])
 
     monkeypatch.setattr(sides, "compare_codes", lambda *given: compare(*given[:-1], stop=given[-1]))
-    with running.compare_all(pairs, trainings, params.load(), workers=2) as verdicts:
-        assert next(verdicts) == (*pairs[0], sides.Outcome([]))
+    with running.compare_all(pairs, trainings, params.load(), workers=2) as outcomes:
+        assert next(outcomes) == (*pairs[0], sides.Outcome([]))
     assert stopped == [True]
 
 

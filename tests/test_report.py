@@ -201,6 +201,18 @@ def test_the_page_is_self_contained_and_reports_agree_with_the_metrics(finished:
     )
 
 
+def test_trainings_without_recorded_learning_rates_still_have_a_page(finished: Project):
+    for folder in finished.path("reports/models").iterdir():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        del metrics["learning_rate"]
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        curves = pd.read_csv(folder / "curves.csv").drop(columns="learning_rate")
+        curves.to_csv(folder / "curves.csv", index=False)
+    for stage in ("compare", "report"):
+        finished.stage(stage)
+    assert "learning_rate" not in finished.path("reports/metrics.json").read_text()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_probabilities_that_are_no_numbers_are_not_measured(
     finished: Project, value: float, monkeypatch: pytest.MonkeyPatch

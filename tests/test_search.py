@@ -561,7 +561,7 @@ def test_a_search_that_is_refused_deletes_nothing(
 ):
     reference = finish_search(project)
     project.dvc("repro", "preprocess")
-    prepared = project.path(str(inputs.PREPARED)).read_text()
+    prepared = project.path(str(inputs.PREPARED_DESCRIPTION)).read_text()
     head = project.run("git", "rev-parse", "HEAD")
 
     def refuse(message: str, **options: object) -> None:
@@ -571,12 +571,12 @@ def test_a_search_that_is_refused_deletes_nothing(
         assert list_references(project) == [reference]
         assert project.path("searches/rates/index.html").exists()
 
-    project.path(str(inputs.PREPARED)).write_text(
+    project.path(str(inputs.PREPARED_DESCRIPTION)).write_text(
         prepared.replace('"validation_is_test": false', '"validation_is_test": true')
     )
     monkeypatch.setattr(routes, "bring_up_to_date", lambda *_: graph.read_plan([TARGET]))
     refuse("the validation images are the test images")
-    project.path(str(inputs.PREPARED)).write_text(prepared)
+    project.path(str(inputs.PREPARED_DESCRIPTION)).write_text(prepared)
     with monkeypatch.context() as impatient:
         impatient.setattr(cluster, "WAIT", 0.2)
         refuse("no Dask scheduler", scheduler="tcp://127.0.0.1:9")

@@ -45,6 +45,7 @@ def run(
 ) -> None:
     plan = graph.read_plan(targets)
     check_names(plan, options.parallel)
+    check_here(plan, options.parallel)
     failed = []
     pull = ["--pull"] if remote else []
     if first := plan.list_to_run(options.parallel.here):
@@ -78,8 +79,7 @@ def run(
 
 def check_names(plan: graph.Plan, options: Parallel) -> None:
     """Raise `UserError` if `parallel` in ``params.yaml`` names an unknown stage: `resources` has
-    addresses, `beyond` and `here` have bare names; or if a stage of `here` depends on one that is
-    not there, which would run after it."""
+    addresses, `beyond` and `here` have bare names."""
     names = sorted({address.split(":")[-1] for address in plan.stages})
     for address in options.resources:
         if address.split("@")[0] not in plan.stages:
@@ -94,6 +94,11 @@ def check_names(plan: graph.Plan, options: Parallel) -> None:
                     f"params.yaml: parallel.{key}: {name!r} is not the name of a stage, without "
                     f"file and instance. {suggest(name, names)}"
                 )
+
+
+def check_here(plan: graph.Plan, options: Parallel) -> None:
+    """Raise `UserError` if a stage of `parallel.here` depends on one that is not there, which would
+    run after it."""
     for instance in plan.instances.values():
         for needed in (plan.instances[address].bare_name for address in instance.upstream):
             if instance.bare_name in options.here and needed not in options.here:
@@ -124,7 +129,7 @@ def run_on_cluster(
             cluster.connect(scheduler, workers, SCRATCH.absolute()) as client,
             Display(len(to_run), SCRATCH / "logs") as display,
         ):
-            if lack := dispatch.find_lack(client):
+            if lack := dispatch.describe_lack(client):
                 if not scheduler:
                     raise UserError(
                         f"params.yaml: parallel.resources: {lack}. With fewer --workers, each has "

@@ -180,12 +180,14 @@ def can_start(
 
 
 def find_lack(needs: dict[str, float], offers: list[dict[str, float]]) -> str | None:
-    """What a stage with these `needs` asks for, in words, if no worker has it at the moment; None
-    if one has."""
+    """What a stage with these `needs` asks for, in words, if no worker has all of it at the moment;
+    None if one has."""
     if can_start(needs, [], offers):
         return None
+    if not offers:
+        return "a worker, and there is none at the moment"
     asked = []
     for name, amount in needs.items():
-        largest = max((offer.get(name, 0) for offer in offers), default=0)
-        asked.append(f"{name} {amount:g} (the most that a worker has at the moment: {largest:g})")
-    return ", ".join(asked) or "a worker, and there is none at the moment"
+        largest = max(offer.get(name, 0) for offer in offers)
+        asked.append(f"{name} {amount:g} (the most that a worker has: {largest:g})")
+    return f"{', '.join(asked)}, and no worker has all of that at the moment"

@@ -78,7 +78,7 @@ class Dispatch:
     def list_inputs(self, address: str) -> list[str]:
         return self.plan.list_inputs(address, self.options.beyond)
 
-    def find_lack(self, client: Client) -> str | None:
+    def describe_lack(self, client: Client) -> str | None:
         """A sentence on the first instance that asks for more than any worker has at the moment;
         None if there is none."""
         offers = cluster.list_offers(client)

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from commands.predicting.finding import SOFTWARE, is_own
+from stages.architectures import CLASSIFIER
 from stages.conversion import checking
 from stages.images.pillow import to_pillow
 from stages.runtime.errors import UserError
@@ -76,13 +77,13 @@ class Explainer:
             network = checking.keep_main_output(averaged[0])
         layers = {layer.name: layer for layer in network.layers}
         mapped = [layer for layer in network.layers if has_maps(layer)]
-        if not mapped or not hasattr(layers.get("probability"), "activation"):
+        if not mapped or not hasattr(layers.get(CLASSIFIER), "activation"):
             raise UserError(
                 f"--explain: {model} is not a network of this project: it has no layer called "
-                "probability, or none with an image-shaped output"
+                f"{CLASSIFIER}, or none with an image-shaped output"
             )
         # logits instead of probabilities: the gradients of probabilities near 1 vanish
-        layers["probability"].activation = keras.activations.linear
+        layers[CLASSIFIER].activation = keras.activations.linear
         last, self.scores = split_after_last(mapped, network)
         self.maps = keras.Model(network.inputs, last.output)
         # the only map is the image itself, perhaps normalised or resized
@@ -127,19 +128,11 @@ class Explainer:
         with files.replacing(self.choose_output(path)) as partial:
             both.save(partial, "PNG", pnginfo=make_label())
 
-    def require_free(self, paths: Iterable[Path]) -> None:
-        """Make the folders of the pictures for `paths`. Raise `UserError` if one cannot be made, or
-        if a picture would replace anything but a picture of this command."""
-        outputs = [self.choose_output(path) for path in paths]
-        for output in outputs:
-            try:
-                output.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-                raise UserError(
-                    f"--explain: the folder {output.parent} cannot be made: "
-                    f"{error.strerror.lower()}"
-                ) from None
-        for output in outputs:
+    def prepare_outputs(self, paths: Iterable[Path]) -> None:
+        """Make the folders of the pictures for those `paths` that exist. Raise `UserError` if one
+        cannot be made, or if a picture would replace anything but a picture of this command."""
+        outputs = {path: self.choose_output(path) for path in paths}
+        for output in outputs.values():
             if output.is_dir():
                 raise UserError(
                     f"--explain: {output} is a folder, so the picture cannot be written"
@@ -149,6 +142,13 @@ class Explainer:
                     f"--explain: {output} is there, and not labelled as a picture of this command: "
                     "move it away, or name another folder"
                 )
+        for folder in {output.parent for path, output in outputs.items() if os.path.exists(path)}:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+                raise UserError(
+                    f"--explain: the folder {folder} cannot be made: {error.strerror.lower()}"
+                ) from None
 
     def choose_output(self, path: Path) -> Path:
         """The path of the picture for `path`: the same path below the target, so that equal names

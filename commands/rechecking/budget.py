@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from stages.params.reading import read_yaml
 from stages.params.schema import Recheck
+from stages.replications.options import TRAINED
 from stages.storage import files
 from stages.storage.prepared import PARTS
 from stages.training.in_epochs import IN_EPOCHS
@@ -83,7 +84,7 @@ def cut_params(folder: Path, pipeline: str, name: str, cut: Cut, seed: int | Non
         experiment = content["experiments"][name]
         experiment["seeds"] = [seed]
         for other in content["experiments"].values():
-            if other.get("starts_from") == f"replications/trained/{name}":
+            if other.get("starts_from") == f"{TRAINED}/{name}":
                 other["seeds"] = [seed]  # must be among those of the row that it starts from
         experiment["budget"] = {  # one image less than `cut_data` leaves, so that images are drawn
             "epochs": cut.epochs,

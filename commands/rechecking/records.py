@@ -7,6 +7,7 @@ from typing import Any
 
 from commands.rechecking import budget
 from commands.rechecking.stale import Training
+from stages.replications.options import TRAINED
 from stages.runtime.errors import UserError
 from stages.storage import files
 from stages.training import backend
@@ -92,7 +93,7 @@ def locate_descriptions(training: Training) -> list[Path]:
             Path("models") / training.key / "training.json",
             Path("reports/models") / training.key / "training.json",
         ]
-    trained = Path("replications/trained") / training.key
+    trained = TRAINED / training.key
     return [
         Path("replications/results") / training.key / "result.json",
         *sorted(trained.glob("*/training.json")),

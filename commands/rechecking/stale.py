@@ -175,7 +175,8 @@ def find_current(commit: str, addresses: Sequence[str]) -> list[str]:
 def carry_over(training: Training) -> None:
     """Update the lock entry of a training to the present code, as ``dvc commit --force`` does.
     Missing outputs keep their digests. Raises `UserError`, and changes nothing, if an existing one
-    has another digest, or if more than code has changed by now; also if DVC cannot write."""
+    has another digest, or if more than code has changed by now. Raises `UserError` too if DVC's
+    cache or the lock file cannot be written."""
     with repository.open_repo(None) as repo, repo.lock:
         (stage,) = repo.stage.collect(training.address)
         comparison = changes.Comparison(repo.index.stages)
@@ -194,7 +195,7 @@ def carry_over(training: Training) -> None:
             if all(out.exists for out in stage.outs):
                 repo.stage_cache.save(stage)
             stage.dump(update_pipeline=False)
-        except DvcException as error:
+        except (DvcException, OSError) as error:
             raise UserError(
                 f"DVC cannot write the results of {training.address} to its cache, or their entry "
                 f"to {training.lock}: {first_line(error)}"

@@ -51,11 +51,11 @@ def confirm(study: optuna.Study, trainings: Trainings, rate: float) -> Confirmat
     """Compare the best trial with the base on new seeds; None if there is nothing to compare.
     `rate`: of false alarms. Raises `UserError` if a training fails."""
     measure(study, trainings, list_runs(study, trainings))
-    compared = read_confirmation(study, trainings, rate)
+    confirmed = read_confirmation(study, trainings, rate)
     comparisons = study.user_attrs.get(studies.COMPARED, [])
-    if compared and (comparison := [compared.trial, len(compared.seeds)]) not in comparisons:
+    if confirmed and (comparison := [confirmed.trial, len(confirmed.seeds)]) not in comparisons:
         study.set_user_attr(studies.COMPARED, [*comparisons, comparison])
-    return compared
+    return confirmed
 
 
 def list_runs(study: optuna.Study, trainings: Trainings) -> dict[str, Run]:

@@ -152,7 +152,7 @@ def shorten(columns: Iterable[str]) -> dict[str, str]:
     return {column: name if counts[name] == 1 else column for column, name in last.items()}
 
 
-def write(study: optuna.Study, search: Search, compared: Confirmation | None) -> Path:
+def write(study: optuna.Study, search: Search, confirmed: Confirmation | None) -> Path:
     """Write trials.csv and index.html to ``searches/NAME/``. Returns the path of the page."""
     name, trials = study.study_name, study.get_trials(deepcopy=False)
     folder = FOLDER / name
@@ -167,7 +167,7 @@ def write(study: optuna.Study, search: Search, compared: Confirmation | None) ->
         "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
         "best": best,
         "counts": table["state"].value_counts().to_dict() if len(table) else {},
-        "compared": compared,
+        "confirmed": confirmed,
         "test": best and read_test(study, best.number),
         "looks": len(study.user_attrs.get(studies.TESTED, {})),
         "comparisons": len(study.user_attrs.get(studies.COMPARED, [])),

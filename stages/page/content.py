@@ -107,7 +107,8 @@ def draw_charts(
             {part: content["classes"] for part, content in card["parts"].items()}
         ),
     }
-    if curves["learning_rate"].nunique() > 1:  # there is a schedule
+    rates = curves.get("learning_rate")  # None if the trainings are older than this record
+    if rates is not None and rates.nunique() > 1:  # there is a schedule
         once = curves[curves["part"] == "validation"]  # both parts have the same rates
         result["learning_rate"] = vega.draw_learning_curves(once, "learning_rate")
     for number, model in enumerate(models.values()):

@@ -157,7 +157,9 @@ def count_earlier_epochs(entry: options.Entry, documents: dict[str, publications
     """The epochs, in the document, of the experiment that this one continues; 0 if it continues
     none, or they are not known."""
     start = options.find_start(entry)
-    return documents[start].trained.epochs or 0 if start else 0
+    if start is None:
+        return 0
+    return documents[start].trained.epochs or 0
 
 
 def main() -> None:

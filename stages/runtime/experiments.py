@@ -23,9 +23,9 @@ REFLOG_ENTRIES = "20"  # that are searched
 def find_named(accepts: Callable[[str], bool]) -> dict[str, str]:
     """The commits of the experiments whose names `accepts` takes, by reference, such as
     refs/exps/12/3456/NAME; they may be based on any commit."""
-    listed = git.run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/*/*/*")
-    found = dict(line.split() for line in listed.splitlines())
-    return {ref: commit for ref, commit in found.items() if accepts(get_name(ref))}
+    listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/*/*/*")
+    lines = [line.partition(" ") for line in listed.split("\n") if line]
+    return {ref: commit for commit, _, ref in lines if accepts(get_name(ref))}
 
 
 def get_name(reference: str) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SPLIT = Path("data/split")
 SPLIT_PARAMETERS = SPLIT / "parameters.json"
-PREPARED = Path("data/prepared/data.json")
+PREPARED = Path("data/prepared")
+PREPARED_DESCRIPTION = PREPARED / "data.json"
 WEIGHTS = Path("data/weights")
 
 
@@ -41,7 +42,7 @@ def check_prepared(options: "Params") -> None:
     """Raise `UserError` if the prepared data, or the present split, were made with other parameters
     than `options`. Whether the data were made from that split is not known."""
     expected = {"dataset": options.dataset, "preprocess": options.preprocess.model_dump()}
-    refuse_mismatch(PREPARED, files.read_json(PREPARED), expected)
+    refuse_mismatch(PREPARED_DESCRIPTION, files.read_json(PREPARED_DESCRIPTION), expected)
     check_split(options)
 
 

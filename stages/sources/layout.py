@@ -141,5 +141,5 @@ def note_copies(copies: list[str], path: Path) -> None:
 
 
 def quote_names(names: list[str]) -> str:
-    """The names of a list, of a long one the first, for a message."""
+    """The names of a list for a message, as `join_names` does, each in quotes."""
     return join_names(f"'{printable(name)}'" for name in names) or "nothing"

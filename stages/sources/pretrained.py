@@ -80,7 +80,7 @@ def find(name: str, architecture: "Application") -> Weights:
     return fitting[architecture.weights]
 
 
-def locate(name: str, architecture: "Application") -> tuple[Weights | None, str, str | None]:
+def find_origin(name: str, architecture: "Application") -> tuple[Weights | None, str, str | None]:
     """The published file that the architecture `name` starts from, None if it names a file of the
     user's; its source, an address or a path; and its licence, if known."""
     weights = architecture.weights
@@ -98,7 +98,7 @@ def obtain(
 
     Raises `UserError` if it is missing, cannot be downloaded, or is not an HDF5 file.
     """
-    file, source, licence = locate(name, architecture)
+    file, source, licence = find_origin(name, architecture)
     if file:
         with guard.exclusive(DOWNLOADS / "download.lock", "the download of weights"):
             path = fetch(file, DOWNLOADS, options)
@@ -148,7 +148,7 @@ def find_kept(
     architecture `name` can start from it: it is the published file, or came from a path at which
     there is no file now. Else None."""
     path = kept / "weights.h5"
-    file, source, licence = locate(name, architecture)
+    file, source, licence = find_origin(name, architecture)
     try:
         check_hdf5(path)
         before = files.read_json(kept / "source.json")
