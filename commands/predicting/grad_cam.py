@@ -133,11 +133,11 @@ class Explainer:
         cannot be made, or if a picture would replace anything but a picture of this command."""
         outputs = {path: self.choose_output(path) for path in paths}
         for output in outputs.values():
-            if output.is_dir():
+            if os.path.isdir(output):  # unlike pathlib's, never an error for a name too long
                 raise UserError(
                     f"--explain: {output} is a folder, so the picture cannot be written"
                 )
-            if output.exists() and not is_own(output):
+            if os.path.exists(output) and not is_own(output):
                 raise UserError(
                     f"--explain: {output} is there, and not labelled as a picture of this command: "
                     "move it away, or name another folder"
