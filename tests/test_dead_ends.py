@@ -364,7 +364,8 @@ def test_a_source_that_does_not_exist_is_refused_before_dvc_looks_for_it(fresh: 
     fresh.edit_params(lambda params: params["datasets"][name].update(source="nowhere.npz"))
     output = fresh.dvc("repro", status=255)
     assert re.search(rf"error: .*datasets\.{name}\.source: .*'nowhere\.npz'", output)
-    assert ran(output) == ["check"]
+    # fingerprint depends on no data: DVC may run it before or after
+    assert {*ran(output)} <= {"check", "fingerprint"}
 
 
 def test_a_stage_started_by_hand_refuses_data_made_with_other_parameters(
