@@ -381,14 +381,20 @@ def test_a_refactoring_is_carried_over_without_training(finished: Project):
     assert "nothing to recheck" in finished.command("recheck", MODEL)
 
 
-def test_parameters_edited_during_the_comparison_prevent_carrying_over(
-    finished: Project, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(finished.folder)
+def edit_training_code() -> stale.Training:
+    """Put the trainings of the current folder out of date by their code alone; returns MODEL's."""
     with open("stages/training/batches.py", "a", encoding="utf-8") as file:
         file.write("MORE = 1\n")
     digests.refresh()
     (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
+    return training
+
+
+def test_parameters_edited_during_the_comparison_prevent_carrying_over(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.folder)
+    training = edit_training_code()
     assert training.changes and not training.other_changes
     before = lock_entries(finished)
     finished.edit_params(lambda params: params["train"].update(epochs=9))
@@ -402,10 +408,7 @@ def test_a_result_that_changed_during_the_comparison_is_not_carried_over(
 ):
     """Nor kept in DVC's run-cache, from which `dvc repro` would restore it."""
     monkeypatch.chdir(finished.folder)
-    with open("stages/training/batches.py", "a", encoding="utf-8") as file:
-        file.write("MORE = 1\n")
-    digests.refresh()
-    (training,) = (found for found in stale.find_trainings(budget.ROOT) if found.key == MODEL)
+    training = edit_training_code()
     predictions, runs = Path(f"models/{MODEL}/predictions.npz"), Path(".dvc/cache/runs")
     before = lock_entries(finished), set(runs.rglob("*"))
     predictions.unlink()
